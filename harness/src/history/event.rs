@@ -1,0 +1,590 @@
+//! What a history holds: one header, facts in the order in which each process learned them, one
+//! trailer.
+//!
+//! A history is evidence, not opinion: nothing in it says that something went well. It carries the
+//! promises that it is to be judged by, so that it can be judged again offline, years later, by a
+//! harness that has never seen the scenario file.
+//!
+//! Clocks: every `*_us` is microseconds since the run's start. Instants that a broker or a store
+//! stamped with its wall clock are converted with the header's `started_at`; all parts of a testbed
+//! run on one machine and share its clock, whose resolution in Kafka and in the store is 1 ms.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+/// Name of the format, in the header of every history.
+pub const FORMAT: &str = "streamlake-history";
+/// Version of the format that this harness writes and the only one that it reads.
+pub const VERSION: u32 = 1;
+
+/// The first line of a history.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Header {
+    /// Always [`FORMAT`].
+    pub format: String,
+    /// Always [`VERSION`].
+    pub version: u32,
+    /// What ran, where, from which seed.
+    pub run: RunInfo,
+    /// What the system under test promised: the only thing that the checkers judge by.
+    pub promises: Promises,
+}
+
+/// Where a history comes from.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RunInfo {
+    /// The scenario's name: its file's name without `.toml`.
+    pub scenario: String,
+    /// `embedded`, `docker`, or `foreign` for a history that others wrote.
+    pub testbed: String,
+    /// Seed of the plan.
+    pub seed: u64,
+    /// Wall clock at microsecond zero of the run, RFC 3339 in UTC.
+    pub started_at: String,
+    /// Version of the harness that recorded it.
+    pub harness_version: String,
+    /// Commit of the harness, with `-dirty` where the tree had changes; empty if unknown.
+    pub commit: String,
+    /// The system under test, one entry a part: name → version, image and digest.
+    pub components: BTreeMap<String, String>,
+    /// Which claims this testbed cannot support, in sentences for the report.
+    pub limits: Vec<String>,
+    /// How the scenario describes itself, for the report.
+    pub about: About,
+}
+
+/// The scenario in its own words; data for the report, never judged.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct About {
+    /// Short heading, "Broker restart".
+    pub title: String,
+    /// Identifier in the requirements, "SC-003".
+    pub id: Option<String>,
+    /// What must hold, in one sentence.
+    pub criterion: String,
+    /// What happens, in one or two sentences.
+    pub story: String,
+    /// What is expected while it happens.
+    pub expected: String,
+    /// Lines for the report's configuration list: label → value.
+    pub configuration: BTreeMap<String, String>,
+}
+
+/// What the system under test promised for this run.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Promises {
+    /// Operations that the workload was to invoke; fewer means a history that was cut short.
+    pub operations: u64,
+    /// Topics under test with the number of their partitions.
+    pub topics: BTreeMap<String, u32>,
+    /// The partitioner that the producer claims, or none where keys promise nothing.
+    pub partitioner: Option<String>,
+    /// The producer claims idempotence: no duplicate in the log within one producer's session.
+    pub idempotent: bool,
+    /// Records of one key appear in the log in the order in which they were invoked.
+    pub key_order: bool,
+    /// Consumer groups under test.
+    pub groups: Vec<GroupPromise>,
+    /// Fault windows that were planned; each must be seen to have bitten and healed.
+    pub faults: Vec<PlannedFault>,
+    /// Consumers and producers make progress again within this time after the last heal.
+    pub recovery_within_us: u64,
+    /// What the testbed can vouch for. A checker that needs more is not applicable.
+    pub evidence: Vec<Evidence>,
+}
+
+/// What one consumer group promised.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct GroupPromise {
+    /// Kafka group id.
+    pub group: String,
+    /// Where its records end up, as the store facts name it (`gs://bucket/prefix`), or none for a
+    /// group that only reads.
+    pub raw_zone: Option<String>,
+    /// The dead-letter topic, if there is one.
+    pub dead_letter_topic: Option<String>,
+}
+
+/// One fault window of the plan.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PlannedFault {
+    /// Number in the plan, from 0; [`FaultStep::fault`] refers to it.
+    pub fault: u32,
+    /// The fault's kind, `broker-restart`.
+    pub kind: String,
+    /// What it is aimed at, `broker-1`.
+    pub target: String,
+    /// Operations must have been in flight in the window.
+    pub needs_load: bool,
+}
+
+/// A source of evidence that a testbed has or has not.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Evidence {
+    /// Producers' receipts.
+    Receipts,
+    /// The topic read back from low to high watermark.
+    Log,
+    /// Committed offsets, sampled: each is a lower bound that held by then.
+    CommitsSampled,
+    /// Every commit, from the broker's own record of them.
+    CommitsComplete,
+    /// The objects of the raw zone with generation and creation time.
+    Objects,
+    /// The dead-letter topic.
+    DeadLetters,
+    /// The broker deduplicates idempotent producers.
+    Idempotence,
+    /// Rows of the source database and its write-ahead log positions.
+    Source,
+}
+
+/// One line between header and trailer.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Event {
+    /// When the recorder learned the fact.
+    pub t_us: u64,
+    /// Who reports: `producer-1`, `consumer-1`, `nemesis`, `log-reader`, `commit-watch`, …
+    pub process: String,
+    /// Rises by one from 0 within a process. Lines of different processes may interleave freely.
+    pub seq: u64,
+    /// What was learned.
+    pub fact: Fact,
+}
+
+/// What can be learned.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum Fact {
+    /// The run entered a phase: `load`, `heal`, `recover`, `final-read`, `done`.
+    Phase {
+        /// Name of the phase.
+        name: String,
+    },
+    /// An operation was handed to a producer.
+    Invoked(Invoked),
+    /// An operation's outcome came back.
+    Completed(Completed),
+    /// A record stood in the log at the final read.
+    Logged(Logged),
+    /// The watermarks of a partition at the final read, after its records were read.
+    LogBounds(LogBounds),
+    /// The group's committed offset.
+    Committed(Committed),
+    /// A record was delivered to a group member (foreign histories; not the raw zone).
+    Read(Read),
+    /// A partition was given to, or taken from, a group member.
+    Assignment(Assignment),
+    /// An object stood in the store, or an earlier generation of it was seen there.
+    Object(Object),
+    /// A record stood in the object that this process reported last under this `object` number.
+    Stored(Stored),
+    /// The raw zone of a group was listed and read to its end.
+    StoreRead {
+        /// As in [`GroupPromise::raw_zone`].
+        raw_zone: String,
+        /// Parts read.
+        parts: u32,
+    },
+    /// A record stood in a dead-letter topic at the final read.
+    DeadLetter(DeadLetter),
+    /// A step of a fault window.
+    Fault(FaultStep),
+    /// A part was probed from outside. Only changes are recorded, and the first and last probe.
+    Probe(Probe),
+    /// A process of the system under test started, exited or changed its state.
+    Process(ProcessState),
+    /// Configuration read back from a running part: its name → value.
+    Configuration {
+        /// Which part: `producer`, `consumer`, `broker-1`, `topic streamlake.orders.raw`.
+        of: String,
+        /// Property → value as the part itself reports it.
+        properties: BTreeMap<String, String>,
+    },
+    /// Something the harness wants to be remembered: a warning, an error of the harness itself.
+    Note {
+        /// `warning` or `error`; an error makes the run inconclusive.
+        level: String,
+        /// One sentence.
+        text: String,
+    },
+}
+
+/// An operation: the invocation of one produce.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Invoked {
+    /// Number of the operation within the run, from 0, unique.
+    pub op: u64,
+    /// The topic that it is meant for.
+    pub topic: String,
+    /// The record's key.
+    pub key: Option<Blob>,
+    /// Fingerprint of the value.
+    pub value: Print,
+    /// Length of the value in bytes.
+    pub bytes: u64,
+    /// The workload made it invalid on purpose: it must become a dead letter.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub poison: bool,
+}
+
+/// How an operation ended.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Completed {
+    /// As in [`Invoked::op`].
+    pub op: u64,
+    /// The producer's name for the record.
+    pub ingestion_id: Option<String>,
+    /// The outcome as the producer reported it.
+    pub outcome: Outcome,
+}
+
+/// What a producer told its caller.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum Outcome {
+    /// The broker acknowledged the record at this place.
+    Acknowledged {
+        /// Topic of the receipt.
+        topic: String,
+        /// Partition of the receipt.
+        partition: u32,
+        /// Offset of the receipt.
+        offset: u64,
+    },
+    /// The record was invalid and is in the dead-letter topic.
+    Rejected {
+        /// Why.
+        reason: String,
+    },
+    /// Certainly not written.
+    Failed {
+        /// Why.
+        error: String,
+    },
+    /// Written or not: nobody can say.
+    Unknown {
+        /// Why.
+        error: String,
+    },
+}
+
+/// A record in the log.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Logged {
+    /// Topic.
+    pub topic: String,
+    /// Partition.
+    pub partition: u32,
+    /// Offset.
+    pub offset: u64,
+    /// Kafka timestamp, milliseconds since the epoch.
+    pub timestamp_ms: i64,
+    /// The operation that it names in itself, if it does.
+    pub op: Option<u64>,
+    /// Header `ingestion_id`.
+    pub ingestion_id: Option<String>,
+    /// The record's key.
+    pub key: Option<Blob>,
+    /// Fingerprint of the value.
+    pub value: Print,
+    /// Fingerprint of all headers in order.
+    pub headers: Print,
+    /// Mandatory headers that are absent.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub missing_headers: Vec<String>,
+}
+
+/// The ends of a partition at the final read.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LogBounds {
+    /// Topic.
+    pub topic: String,
+    /// Partition.
+    pub partition: u32,
+    /// Low watermark.
+    pub low: u64,
+    /// High watermark: the next offset to be written.
+    pub high: u64,
+    /// The reader came to the high watermark.
+    pub complete: bool,
+    /// Offsets below `high` that hold no record (control records, compaction), as inclusive ranges.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub holes: Vec<(u64, u64)>,
+}
+
+/// A committed offset: at `at_us` at the latest the broker held it for the group.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Committed {
+    /// Group id.
+    pub group: String,
+    /// Topic.
+    pub topic: String,
+    /// Partition.
+    pub partition: u32,
+    /// Next offset to read.
+    pub offset: u64,
+    /// The commit had happened by this instant.
+    pub at_us: u64,
+    /// It is the broker's own record of the commit, not a sample of the state.
+    pub exact: bool,
+}
+
+/// A record as a group member received it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Read {
+    /// Group id.
+    pub group: String,
+    /// Member, as it names itself.
+    pub member: String,
+    /// Topic.
+    pub topic: String,
+    /// Partition.
+    pub partition: u32,
+    /// Offset.
+    pub offset: u64,
+    /// Fingerprint of the value, if the reader tells.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub value: Option<Print>,
+}
+
+/// A change of who owns a partition.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Assignment {
+    /// Group id.
+    pub group: String,
+    /// Member, as it names itself.
+    pub member: String,
+    /// Topic.
+    pub topic: String,
+    /// Partition.
+    pub partition: u32,
+    /// `assigned`, `revoked` or `lost`.
+    pub change: AssignmentChange,
+}
+
+/// What happened to a partition's ownership.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum AssignmentChange {
+    /// The member owns the partition from now on.
+    Assigned,
+    /// The member gave the partition up in an orderly way.
+    Revoked,
+    /// The member found that it no longer owned the partition.
+    Lost,
+}
+
+/// An object in the store.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Object {
+    /// Number given by the reporting process, from 0; [`Stored::object`] refers to it.
+    pub object: u32,
+    /// As in [`GroupPromise::raw_zone`].
+    pub raw_zone: String,
+    /// Full name within the bucket.
+    pub name: String,
+    /// Generation that the store reports.
+    pub generation: String,
+    /// When the store says that this generation was created.
+    pub created_us: u64,
+    /// Size in bytes.
+    pub bytes: u64,
+    /// Fingerprint of the content, where it was read.
+    pub content: Option<Print>,
+    /// What it is.
+    pub role: ObjectRole,
+    /// It was seen while the run went on, not at the final read; its records are not listed.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub during_run: bool,
+    /// Why its content could not be understood, if it could not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub problem: Option<String>,
+    /// For metadata: what it says of each part.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub lists: Vec<ListedPart>,
+}
+
+/// What an object in the raw zone is by its name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ObjectRole {
+    /// `part-NNNN.json`.
+    Part,
+    /// `_metadata.json`.
+    Metadata,
+    /// Anything else.
+    Other,
+}
+
+/// One offset range of one part as `_metadata.json` lists it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ListedPart {
+    /// Full name of the part within the bucket.
+    pub name: String,
+    /// Topic.
+    pub topic: String,
+    /// Partition.
+    pub partition: u32,
+    /// First offset.
+    pub first: u64,
+    /// Last offset.
+    pub last: u64,
+    /// Records in the range.
+    pub records: u64,
+    /// Bytes of the part.
+    pub bytes: u64,
+}
+
+/// A record in a part.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Stored {
+    /// The part, as in [`Object::object`] of the same process.
+    pub object: u32,
+    /// Line within the part, from 1.
+    pub line: u32,
+    /// Topic that the record says it comes from.
+    pub topic: String,
+    /// Partition that the record says it comes from.
+    pub partition: u32,
+    /// Offset that the record says it comes from.
+    pub offset: u64,
+    /// Kafka timestamp, milliseconds since the epoch.
+    pub timestamp_ms: i64,
+    /// The operation that it names in itself, if it does.
+    pub op: Option<u64>,
+    /// Ingestion id of the record.
+    pub ingestion_id: Option<String>,
+    /// The record's key.
+    pub key: Option<Blob>,
+    /// Fingerprint of the value.
+    pub value: Print,
+    /// Fingerprint of all headers in order.
+    pub headers: Print,
+}
+
+/// A record in a dead-letter topic.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DeadLetter {
+    /// The dead-letter topic.
+    pub topic: String,
+    /// Partition of the dead letter.
+    pub partition: u32,
+    /// Offset of the dead letter.
+    pub offset: u64,
+    /// When the broker or producer stamped it.
+    pub created_us: u64,
+    /// Where the record stood, if the dead letter says so: topic, partition, offset. A record that
+    /// a producer refused has no such place.
+    pub source: Option<(String, u32, u64)>,
+    /// The operation that it names in itself, if it does.
+    pub op: Option<u64>,
+    /// The record's key.
+    pub key: Option<Blob>,
+    /// Fingerprint of the value.
+    pub value: Print,
+    /// Fingerprint of the original headers in order, without those that dead-lettering added.
+    pub headers: Print,
+    /// Mandatory dead-letter headers that are absent.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub missing_headers: Vec<String>,
+    /// Its error reason.
+    pub error: Option<String>,
+}
+
+/// A step of a fault window.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FaultStep {
+    /// As in [`PlannedFault::fault`].
+    pub fault: u32,
+    /// How far the window is.
+    pub step: FaultStage,
+    /// What was seen from outside: name → value. A `seen` step without any is worth nothing.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub evidence: BTreeMap<String, String>,
+}
+
+/// The stages of a fault window, in their order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum FaultStage {
+    /// The act begins.
+    Injecting,
+    /// The act returned.
+    Injected,
+    /// Its effect was seen from outside.
+    Seen,
+    /// The act is being undone.
+    Healing,
+    /// The part was seen to be back.
+    Healed,
+    /// The act failed or hit nothing.
+    Missed,
+}
+
+/// A probe from outside.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Probe {
+    /// `broker-1`, `store`, …
+    pub target: String,
+    /// The part answered a request of its own protocol.
+    pub answered: bool,
+    /// What came back.
+    pub detail: String,
+}
+
+/// The state of a process of the system under test.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ProcessState {
+    /// `consumer-1`, `producer-1`.
+    pub name: String,
+    /// Operating system's id.
+    pub pid: u32,
+    /// `started`, `exited`, `stopped` (SIGSTOP), `continued`.
+    pub state: String,
+    /// Exit code or signal.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub status: Option<String>,
+}
+
+/// The last line of a history. A history without it was cut short.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Trailer {
+    /// Lines of each process.
+    pub events: BTreeMap<String, u64>,
+    /// Sum over all event lines of the XXH3-64 of the line without its line end, modulo 2^64, in
+    /// hexadecimal: the same in whatever order processes interleave.
+    pub digest: Print,
+}
+
+/// A 64-bit XXH3 fingerprint, written as 16 hexadecimal digits.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Print(pub u64);
+
+/// Bytes: a JSON string where they are UTF-8, else `{"base64": "…"}`.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Blob(pub Vec<u8>);
