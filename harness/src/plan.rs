@@ -102,6 +102,8 @@ pub enum Resolved {
     Plan(Box<Plan>),
     /// The testbed cannot carry it out.
     NotApplicable {
+        /// The scenario in its own words.
+        about: About,
         /// Why, in one sentence.
         reason: String,
     },
@@ -128,13 +130,13 @@ pub fn resolve(
         Some(text) => reader.duration(text)?,
         None => RECOVERY_WITHIN,
     };
+    let about = about(file, &workload, &groups, &faults);
     if let Some(reason) = not_applicable(file, testbed, abilities, &topology, &workload, &faults) {
-        return Ok(Resolved::NotApplicable { reason });
+        return Ok(Resolved::NotApplicable { about, reason });
     }
     let topic = format!("streamlake.{DATASET}.raw");
     let promises =
         promises(file, abilities, &workload, &groups, &faults, recovery_within, &topology);
-    let about = about(file, &workload, &groups, &faults);
     Ok(Resolved::Plan(Box::new(Plan {
         scenario: file.name.clone(),
         about,
@@ -245,7 +247,6 @@ fn about(
     groups: &[GroupPlan],
     faults: &[FaultPlan],
 ) -> About {
-    let scenario = &file.scenario;
     let mut configuration = BTreeMap::from([
         ("Records".to_owned(), workload.operations.to_string()),
         ("Rate".to_owned(), format!("{} records/s", workload.rate_per_s)),
@@ -262,16 +263,24 @@ fn about(
             Trigger::Invoked(count) => format!("at {count} records invoked"),
             Trigger::Committed(count) => format!("at {count} records committed"),
         };
-        let text = format!("{} on {}, {when}, undone after {:?}", fault.kind, fault.target, fault.lasts);
+        let text =
+            format!("{} on {}, {when}, undone after {:?}", fault.kind, fault.target, fault.lasts);
         configuration.insert(format!("Failure injection {}", fault.number + 1), text);
     }
+    About { configuration, ..about_of(file) }
+}
+
+/// A scenario in its own words, without what only a plan knows.
+#[must_use]
+pub fn about_of(file: &ScenarioFile) -> About {
+    let scenario = &file.scenario;
     About {
         title: scenario.title.clone(),
         id: scenario.id.clone(),
         criterion: scenario.criterion.clone(),
         story: scenario.story.clone(),
         expected: scenario.expected.clone(),
-        configuration,
+        configuration: BTreeMap::new(),
     }
 }
 
@@ -460,7 +469,15 @@ impl Reader<'_> {
                     partitions,
                     cluster.topic_properties.clone(),
                 ),
-                topic(format!("streamlake.{DATASET}.dlq"), 1, BTreeMap::new()),
+                // The broker's clock, not the writer's: a dead letter is durable when it is appended.
+                topic(
+                    format!("streamlake.{DATASET}.dlq"),
+                    1,
+                    BTreeMap::from([(
+                        "message.timestamp.type".to_owned(),
+                        "LogAppendTime".to_owned(),
+                    )]),
+                ),
             ],
             buckets: vec![BUCKET.to_owned()],
             change_data_capture: false,

@@ -77,6 +77,23 @@ pub fn read(
     Ok(())
 }
 
+/// High watermark of each partition. Blocks.
+///
+/// # Errors
+/// When a broker does not answer.
+pub fn ends(bootstrap: &str, topics: &Topics) -> KafkaResult<BTreeMap<(String, u32), u64>> {
+    let client = reader(bootstrap, "streamlake-harness-log-reader")?;
+    let mut ends = BTreeMap::new();
+    for (topic, count) in topics {
+        for partition in 0..*count {
+            let (_, high) =
+                client.fetch_watermarks(topic, partition.cast_signed(), ANSWER_WITHIN)?;
+            ends.insert((topic.clone(), partition), high.unsigned_abs());
+        }
+    }
+    Ok(ends)
+}
+
 /// How far a partition has been read.
 struct Bounds {
     low: i64,

@@ -6,6 +6,7 @@
 pub mod commits;
 pub mod configuration;
 pub mod log;
+mod part;
 pub mod probes;
 pub mod store;
 

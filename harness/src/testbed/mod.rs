@@ -218,6 +218,9 @@ pub trait Testbed: Send + Sync {
     /// The object store, if the topology has one.
     fn store(&self) -> Option<StoreAccess>;
 
+    /// The harness's own look at the object store, past the injected faults.
+    fn observer_store(&self) -> Option<Arc<dyn gateway::observer::ObserverStore>>;
+
     /// Carries out an act and returns once it is done: a killed part has ended, a started part has
     /// been told to start. Whether the part serves again is for [`Testbed::probe`] to say.
     async fn act(&self, part: &Part, act: Act) -> Result<(), TestbedError>;
