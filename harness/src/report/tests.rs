@@ -1,0 +1,211 @@
+//! What holds for all formats: the same bytes every time, and data that stays data.
+#![allow(clippy::unwrap_used)]
+
+use std::path::Path;
+
+use super::sample::{HOSTILE, check, ran, scenario, suite};
+use super::*;
+use crate::verdict::Tally;
+
+pub(super) fn file(suite: &SuiteReport, name: &str) -> String {
+    let files = render(suite).unwrap();
+    let file = files.into_iter().find(|file| file.name == name);
+    String::from_utf8(file.unwrap_or_else(|| panic!("no file {name}")).bytes).unwrap()
+}
+
+#[track_caller]
+fn contains(text: &str, wanted: &[&str]) {
+    for line in wanted {
+        assert!(text.contains(line), "not found: {line}");
+    }
+}
+
+#[test]
+fn the_same_histories_give_the_same_bytes() {
+    assert_eq!(render(&suite()).unwrap(), render(&suite()).unwrap());
+}
+
+#[test]
+fn the_sample_can_be_looked_at() {
+    if let Ok(folder) = std::env::var("STREAMLAKE_SAMPLE_REPORT") {
+        for file in render(&suite()).unwrap() {
+            std::fs::write(Path::new(&folder).join(&file.name), file.bytes).unwrap();
+        }
+        let look = Look { colour: true, width: Some(150) };
+        std::fs::write(Path::new(&folder).join("terminal.txt"), terminal_summary(&suite(), look))
+            .unwrap();
+    }
+}
+
+#[test]
+fn markdown_tells_what_was_measured() {
+    let text = file(&suite(), markdown::FILE);
+    contains(
+        &text,
+        &[
+            "# Kafka Delivery Guarantees Report\n",
+            "**Testbed:** `docker`",
+            "5 of 7 scenarios ran, 7 runs in all",
+            "| [Broker restart](#broker-restart) | ✅ pass | 1,000 | 0 | 0 | 0 | 4.30 s | 830 ms |",
+            "| [Broker pause](#broker-pause) | ❌ fail | 1,000 | 25 | 25 |",
+            "### Broker restart (SC-003)\n",
+            "**Success criterion:** No acknowledged record is lost.",
+            "| Its effect was seen | 4.210 s | +210 ms |",
+            "`broker-1` did not answer from 4.210 s to",
+            "- Evidence: container start: `02:14:01 → 02:14:07`",
+            "… and 15 more in [kafka-delivery-report.json](kafka-delivery-report.json)",
+            "**No results available.**",
+            "cargo run --release -- run debezium-offset --testbed docker",
+            "➖ not applicable on the testbed `embedded`",
+            "3 of 3 runs passed.",
+            "replication factor 1 was read back",
+            "cause: redelivery after consumer-kill (fault 0): 37",
+            "at most 95.0 %",
+        ],
+    );
+}
+
+#[test]
+fn the_configuration_says_where_it_differs_and_what_nobody_read() {
+    let text = file(&suite(), markdown::FILE);
+    contains(
+        &text,
+        &[
+            "| Producer | `acks` | `all` | `-1` (producer) | yes |",
+            "| `33554432` | `queue.buffering.max.kbytes=1048576` (producer) | **differs** |",
+            "| Consumer | `session.timeout.ms` | `30000` | not read back | not known |",
+            "| Broker | `replication.factor` | `1` | `1` (topic streamlake.orders.raw) | yes |",
+        ],
+    );
+}
+
+#[test]
+fn an_inconclusive_run_claims_no_absence_of_loss() {
+    let text = file(&suite(), markdown::FILE);
+    let row = text.lines().find(|line| line.contains("⚠ inconclusive") && line.contains("(#"));
+    let row = row.unwrap();
+    contains(row, &["| none seen | none seen |", "| not seen |"]);
+    assert!(text.contains("which is no proof where a run did not pass") || text.contains("lost"));
+}
+
+/// Rows of a table have as many cells as their head, whatever is in them.
+#[test]
+fn markdown_tables_keep_their_cells() {
+    let text = file(&suite(), markdown::FILE);
+    let mut cells = None;
+    for line in text.lines() {
+        if !line.starts_with('|') {
+            cells = None;
+            continue;
+        }
+        let here = line.matches('|').count();
+        assert_eq!(*cells.get_or_insert(here), here, "{line}");
+    }
+}
+
+#[test]
+fn no_format_for_people_carries_hostile_characters() {
+    let mut texts: Vec<(String, String)> = render(&suite())
+        .unwrap()
+        .into_iter()
+        .map(|file| (file.name, String::from_utf8(file.bytes).unwrap()))
+        .filter(|(name, _)| name != json::FILE)
+        .collect();
+    texts.push(("terminal".into(), terminal_summary(&suite(), Look::default())));
+    for (name, text) in texts {
+        assert!(name == "terminal" || !text.contains("<script>alert"), "{name} has a script");
+        let wild = text.chars().find(|&c| (c.is_control() && c != '\n') || c == '\u{202e}');
+        assert_eq!(wild, None, "{name}");
+    }
+}
+
+#[test]
+fn json_carries_data_as_it_is_and_comes_back_the_same() {
+    let suite = suite();
+    let text = file(&suite, json::FILE);
+    assert_eq!(read_json(text.as_bytes()).unwrap(), suite);
+    let value: serde_json::Value = serde_json::from_str(&text).unwrap();
+    assert_eq!(value["schema"], "streamlake-report");
+    assert_eq!(value["version"], 1);
+    assert_eq!(value["status"], "fail");
+    let findings = &value["suite"]["scenarios"][2]["ran"]["verdict"]["checks"][1]["findings"];
+    assert_eq!(findings.as_array().unwrap().len(), 25);
+    assert_eq!(value["suite"]["scenarios"][3]["ran"]["header"]["run"]["about"]["id"], HOSTILE);
+}
+
+#[test]
+fn another_version_is_refused_with_its_name() {
+    let text = file(&suite(), json::FILE).replacen("\"version\": 1", "\"version\": 9", 1);
+    let error = read_json(text.as_bytes()).unwrap_err();
+    assert!(error.to_string().contains("version 9"), "{error}");
+}
+
+#[test]
+fn junit_tells_anomaly_doubt_and_absence_apart() {
+    let text = file(&suite(), junit::FILE);
+    contains(
+        &text,
+        &[
+            "failures=\"1\" errors=\"1\"",
+            "<failure message=\"25 records are lost | really.\" type=\"fail\">",
+            "type=\"inconclusive\"",
+            "No results available. Run: cargo run --release -- run debezium-offset",
+            "partition 1, offsets 100–102, at 5.120 s, fault 0",
+            "… and 5 more in kafka-delivery-report.json",
+        ],
+    );
+    assert!(!text.contains("timestamp"));
+}
+
+#[test]
+fn a_run_without_checks_is_an_error_in_junit() {
+    let verdict = Verdict { status: Status::Inconclusive, checks: vec![], tally: sample_tally() };
+    let suite = SuiteReport {
+        command: String::new(),
+        scenarios: vec![ran(scenario("empty", "Empty", None, 1), verdict)],
+    };
+    contains(&file(&suite, junit::FILE), &["nothing was judged"]);
+}
+
+fn sample_tally() -> Tally {
+    suite().runs().next().unwrap().verdict.tally.clone()
+}
+
+#[test]
+fn the_terminal_shows_the_table_and_what_is_wrong() {
+    let text = terminal_summary(&suite(), Look::default());
+    contains(
+        &text,
+        &["| broker-restart", "no results", "fail broker-pause: no-loss", "… and 22 more"],
+    );
+    let coloured = terminal_summary(&suite(), Look { colour: true, width: Some(120) });
+    assert!(coloured.contains("\u{1b}["));
+    assert!(coloured.lines().take(20).count() > 5);
+}
+
+#[test]
+fn nothing_run_is_said_so() {
+    let command = "cargo run --release -- run x".to_owned();
+    let about = About { title: "X".into(), ..About::default() };
+    let entry = ScenarioEntry::NotRun { name: "x".into(), about, command };
+    let suite = SuiteReport { command: String::new(), scenarios: vec![entry] };
+    let text = file(&suite, markdown::FILE);
+    contains(&text, &["None of 1 scenarios has run", "**No results available.**", "not read back"]);
+}
+
+#[test]
+fn checks_that_share_a_name_are_counted_together() {
+    let verdict = |status| Verdict {
+        status,
+        checks: vec![check("no-loss", status, "")],
+        tally: sample_tally(),
+    };
+    let suite = SuiteReport {
+        command: String::new(),
+        scenarios: vec![
+            ran(scenario("a", "A", None, 1), verdict(Status::Pass)),
+            ran(scenario("b", "B", None, 1), verdict(Status::Inconclusive)),
+        ],
+    };
+    contains(&file(&suite, markdown::FILE), &["| ⚠ inconclusive | 1 | 0 | 1 | 0 |"]);
+}
