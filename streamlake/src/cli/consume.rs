@@ -11,7 +11,7 @@ use crate::error::Result;
 use crate::observe::events::Events;
 use crate::raw_zone::metadata;
 use crate::raw_zone::probe;
-use crate::raw_zone::store::Zone;
+use crate::raw_zone::store::{self, Zone};
 use crate::raw_zone::writer::PartWriter;
 use crate::record::Schema;
 use serde_json::json;
@@ -144,7 +144,9 @@ fn complete_latest(zone: &Zone, dataset: &str) {
     let (zone, dataset) = (zone.clone(), dataset.to_owned());
     tokio::spawn(async move {
         let folders = zone
-            .persist("listing folders", || zone.folders(&dataset))
+            .persist("listing folders", store::log_retry, || {
+                zone.folders(&dataset)
+            })
             .await;
         for folder in folders.unwrap_or_default().iter().rev().take(2) {
             if let Err(err) = metadata::rebuild(&zone, folder).await {

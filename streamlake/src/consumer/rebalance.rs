@@ -35,8 +35,19 @@ impl PollLoop {
         let fields =
             json!({"topic": self.settings.topic, "partitions": numbers, "epoch": self.epochs});
         self.events.emit("assigned", fields);
-        if self.paused || self.stopping {
-            self.set_paused(consumer, true);
+        let mut list = TopicPartitionList::new();
+        for number in numbers {
+            list.add_partition(&self.settings.topic, *number);
+        }
+        // The client remembers a pause beyond an assignment: say what holds now, either way.
+        let held = self.paused || self.stopping;
+        let done = if held {
+            consumer.pause(&list)
+        } else {
+            consumer.resume(&list)
+        };
+        if let Err(err) = done {
+            tracing::warn!(error = %err, "pausing or resuming new partitions failed");
         }
     }
 
@@ -73,7 +84,9 @@ impl PollLoop {
             "revoked",
             json!({"topic": topic, "partitions": numbers, "lost": lost}),
         );
-        let _ = consumer.pause(&list);
+        // The client has stopped fetching these by itself; pausing them here would outlive the
+        // assignment. A revocation that was still being settled has no time left.
+        self.give_up(consumer, false);
         for number in &numbers {
             if let Some(state) = self.partition(*number) {
                 state.revoking = true;
@@ -112,6 +125,11 @@ impl PollLoop {
         if !late && !settled {
             return;
         }
+        self.give_up(consumer, settled);
+    }
+
+    /// Lets go of what is being revoked.
+    fn give_up(&mut self, consumer: &BaseConsumer<Context>, settled: bool) {
         let Some(revocation) = self.revocation.take() else {
             return;
         };
@@ -119,8 +137,10 @@ impl PollLoop {
             self.forget(*number);
         }
         unassign(consumer, &revocation.list);
-        let fields = json!({"topic": self.settings.topic, "partitions": revocation.numbers, "settled": settled});
-        self.events.emit("given_up", fields);
+        self.events.emit(
+            "given_up",
+            json!({"topic": self.settings.topic, "partitions": revocation.numbers, "settled": settled}),
+        );
     }
 
     /// Ends an assignment: what is not in flight is dropped, what is in flight will count no more.

@@ -55,13 +55,13 @@ impl Work {
         self.spawn(async move {
             let outcome = writer.write(&part, |retry| {
                 tracing::warn!(topic = part.topic, partition = part.partition,
-                    offset = part.span.first_offset, write_path = retry.path,
+                    offset = part.span.first_offset, write_path = retry.doing,
                     attempts = retry.attempts, error = %retry.error,
                     "the part is not stored yet; trying again in {:?}", retry.delay);
                 events.emit("retrying", json!({
                     "what": "part", "topic": part.topic, "partition": part.partition,
                     "first_offset": part.span.first_offset, "last_offset": part.span.last_offset,
-                    "path": retry.path, "attempts": retry.attempts,
+                    "path": retry.doing, "attempts": retry.attempts,
                     "delay_ms": retry.delay.as_millis() as u64, "error": retry.error.to_string(),
                 }));
             });

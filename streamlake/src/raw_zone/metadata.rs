@@ -9,7 +9,7 @@
 use super::buffer::SealedPart;
 use super::name::{Folder, part_name};
 use super::part;
-use super::store::{Zone, backoff, next_delay};
+use super::store::{Zone, backoff, log_retry, next_delay};
 use crate::classify::{self, Decision, Phase};
 use crate::error::{Error, Result};
 use object_store::path::Path;
@@ -241,16 +241,18 @@ async fn lock_folder(directory: std::path::PathBuf) -> object_store::Result<std:
 /// Returns how many entries were missing.
 pub async fn rebuild(zone: &Zone, folder: &Folder) -> Result<usize> {
     let listed = zone
-        .persist("reading metadata", || read(zone, folder))
+        .persist("reading metadata", log_retry, || read(zone, folder))
         .await?;
     let listed = listed.unwrap_or_else(|| Metadata::empty(folder));
     let numbers = zone
-        .persist("listing parts", || zone.part_numbers(folder))
+        .persist("listing parts", log_retry, || zone.part_numbers(folder))
         .await?;
     let mut missing = Vec::new();
     for number in numbers.into_iter().filter(|number| !listed.lists(*number)) {
         let path = folder.part_path(number);
-        let bytes = zone.persist("reading a part", || zone.read(&path)).await?;
+        let bytes = zone
+            .persist("reading a part", log_retry, || zone.read(&path))
+            .await?;
         match PartEntry::read(number, &bytes) {
             Ok(Some(entry)) => missing.push(entry),
             Ok(None) => tracing::warn!(path, "not a part of ours; it is not listed"),

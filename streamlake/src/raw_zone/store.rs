@@ -74,17 +74,30 @@ impl Zone {
 
     /// Repeats a request that changes nothing until it is answered. Only what the table of
     /// [`classify`] calls hopeless comes back as an error.
-    pub async fn persist<T, F>(&self, doing: &str, mut request: impl FnMut() -> F) -> Result<T>
+    pub async fn persist<T, F>(
+        &self,
+        doing: &str,
+        on_retry: impl Fn(&Retry<'_>),
+        mut request: impl FnMut() -> F,
+    ) -> Result<T>
     where
         F: Future<Output = object_store::Result<T>>,
     {
         let mut delays = backoff();
+        let mut attempts = 0;
         loop {
+            attempts += 1;
             match self.bounded(request()).await {
                 Ok(value) => return Ok(value),
                 Err(err) if classify::store(&err, Phase::Running) == Decision::Retry => {
-                    tracing::warn!(error = %err, "{doing}: will be tried again");
-                    tokio::time::sleep(next_delay(&mut delays)).await;
+                    let delay = next_delay(&mut delays);
+                    on_retry(&Retry {
+                        doing,
+                        attempts,
+                        delay,
+                        error: &err,
+                    });
+                    tokio::time::sleep(delay).await;
                 }
                 Err(err) => return Err(Error::store(doing)(err)),
             }
@@ -124,11 +137,31 @@ impl Zone {
     }
 }
 
-/// Delays between attempts: from 100 ms to 10 s, with jitter, without end.
+/// A failed attempt that will be repeated.
+#[derive(Debug)]
+pub struct Retry<'a> {
+    /// What was tried.
+    pub doing: &'a str,
+    /// How many attempts were made so far.
+    pub attempts: u32,
+    /// When the next one follows.
+    pub delay: Duration,
+    /// What went wrong.
+    pub error: &'a object_store::Error,
+}
+
+/// Logs a retry; for requests that nobody watches more closely.
+pub fn log_retry(retry: &Retry<'_>) {
+    tracing::warn!(error = %retry.error, "{}: trying again in {:?}", retry.doing, retry.delay);
+}
+
+/// Delays between attempts: from 100 ms to 2 s, with as much again of jitter, without end. A process
+/// makes few requests at a time, so a short maximum does not press a store that is down, and it is
+/// noticed soon when the store is back.
 pub fn backoff() -> backon::ExponentialBackoff {
     ExponentialBuilder::default()
         .with_min_delay(Duration::from_millis(100))
-        .with_max_delay(Duration::from_secs(10))
+        .with_max_delay(Duration::from_secs(2))
         .with_jitter()
         .without_max_times()
         .build()
@@ -136,7 +169,7 @@ pub fn backoff() -> backon::ExponentialBackoff {
 
 /// The next delay of [`backoff`].
 pub fn next_delay(delays: &mut backon::ExponentialBackoff) -> Duration {
-    delays.next().unwrap_or(Duration::from_secs(10))
+    delays.next().unwrap_or(Duration::from_secs(2))
 }
 
 /// `GOOGLE_BASE_URL` and `GOOGLE_BEARER_TOKEN` reach the builder through `from_env`. Options are set
@@ -144,7 +177,7 @@ pub fn next_delay(delays: &mut backon::ExponentialBackoff) -> Duration {
 /// emulator, and `skip_signature` alone would still ask the metadata server for a token on writes.
 fn google(settings: &RawZoneSettings) -> Result<Arc<dyn ObjectStore>> {
     let bucket = settings.url.host_str().unwrap_or_default();
-    let timeout = format!("{} milliseconds", settings.request_timeout.as_millis());
+    let timeout = format!("{}ms", settings.request_timeout.as_millis());
     let option = |key| GoogleConfigKey::Client(key);
     let store = GoogleCloudStorageBuilder::from_env()
         .with_bucket_name(bucket)

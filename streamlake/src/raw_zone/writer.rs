@@ -9,7 +9,7 @@
 use super::buffer::SealedPart;
 use super::metadata::{self, PartEntry};
 use super::name::{Folder, part_name};
-use super::store::{Zone, backoff, next_delay};
+use super::store::{Retry, Zone, backoff, next_delay};
 use crate::classify::{self, Decision, Phase};
 use crate::error::{Error, Result};
 use object_store::path::Path;
@@ -18,19 +18,6 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::sync::Notify;
-
-/// A failed attempt that will be repeated.
-#[derive(Debug)]
-pub struct Retry<'a> {
-    /// The object's path.
-    pub path: &'a str,
-    /// How many attempts were made so far.
-    pub attempts: u32,
-    /// When the next one follows.
-    pub delay: Duration,
-    /// What went wrong.
-    pub error: &'a object_store::Error,
-}
 
 /// A part that is durable.
 #[derive(Debug, Clone)]
@@ -75,7 +62,7 @@ impl PartWriter {
     pub async fn write(&self, part: &SealedPart, on_retry: impl Fn(&Retry<'_>)) -> Result<Written> {
         let started = Instant::now();
         let payload: PutPayload = part.chunks.iter().cloned().collect();
-        let mut number = self.take_number(&part.folder).await?;
+        let mut number = self.take_number(&part.folder, &on_retry).await?;
         let (mut attempts, mut collisions) = (0, 0);
         let mut delays = backoff();
         loop {
@@ -94,7 +81,9 @@ impl PartWriter {
                 }
                 Ok(false) => {
                     collisions += 1;
-                    number = self.skip(&part.folder, number, collisions).await?;
+                    number = self
+                        .skip(&part.folder, number, collisions, &on_retry)
+                        .await?;
                 }
                 Err(error) => {
                     if classify::store(&error, Phase::Running) != Decision::Retry {
@@ -103,7 +92,7 @@ impl PartWriter {
                     }
                     let delay = next_delay(&mut delays);
                     on_retry(&Retry {
-                        path: &path,
+                        doing: &path,
                         attempts,
                         delay,
                         error: &error,
@@ -160,12 +149,12 @@ impl PartWriter {
     }
 
     /// The next number of a folder, from a listing the first time.
-    async fn take_number(&self, folder: &Folder) -> Result<u64> {
+    async fn take_number(&self, folder: &Folder, on_retry: impl Fn(&Retry<'_>)) -> Result<u64> {
         let counter = self.counter(folder);
         let mut next = counter.lock().await;
         let number = match *next {
             Some(number) => number,
-            None => self.highest_number(folder).await? + 1,
+            None => self.highest_number(folder, on_retry).await? + 1,
         };
         *next = Some(number + 1);
         Ok(number)
@@ -174,8 +163,14 @@ impl PartWriter {
     /// Another number after `taken` turned out to be another writer's. The first time, a look at
     /// the folder and a small leap; the more often, the longer the leap: writers that go on from
     /// different places meet rarely, so a part is fought over a bounded number of times.
-    async fn skip(&self, folder: &Folder, taken: u64, collisions: u32) -> Result<u64> {
-        let highest = self.highest_number(folder).await?.max(taken);
+    async fn skip(
+        &self,
+        folder: &Folder,
+        taken: u64,
+        collisions: u32,
+        on_retry: impl Fn(&Retry<'_>),
+    ) -> Result<u64> {
+        let highest = self.highest_number(folder, on_retry).await?.max(taken);
         let counter = self.counter(folder);
         let mut next = counter.lock().await;
         let leap = 1 + random_below(8 << (2 * collisions.min(8)));
@@ -189,9 +184,10 @@ impl PartWriter {
         Ok(number)
     }
 
-    async fn highest_number(&self, folder: &Folder) -> Result<u64> {
+    async fn highest_number(&self, folder: &Folder, on_retry: impl Fn(&Retry<'_>)) -> Result<u64> {
+        let doing = format!("listing {}", folder.path());
         let list = || self.zone.part_numbers(folder);
-        let numbers = self.zone.persist("listing parts", list).await?;
+        let numbers = self.zone.persist(&doing, on_retry, list).await?;
         Ok(numbers.into_iter().max().unwrap_or(0))
     }
 
@@ -208,11 +204,15 @@ impl PartWriter {
 
     /// Keeps the metadata up with the parts until it is dropped. The pause between two writes grows
     /// with their cost, so that a folder of very many parts does not spend its time on its list.
-    pub async fn keep_metadata(&self, pause_min: Duration) -> Result<()> {
+    pub async fn keep_metadata(&self, pause_min: Duration) {
         loop {
             self.more.notified().await;
             let started = Instant::now();
-            self.flush_metadata().await?;
+            if let Err(err) = self.flush_metadata().await {
+                // The parts are the truth; their list can wait and be rebuilt.
+                tracing::warn!(error = %err, "the metadata could not be written");
+                self.more.notify_one();
+            }
             tokio::time::sleep(pause_min.max(10 * started.elapsed())).await;
         }
     }

@@ -71,6 +71,10 @@ impl Bed {
 
     /// Starts `consume` into this bed's directory.
     pub fn consume(&self, more: &[&str]) -> Consumer {
+        self.consume_with(more, &[])
+    }
+
+    pub fn consume_with(&self, more: &[&str], env: &[(&str, &str)]) -> Consumer {
         let zone = format!("file://{}", self.path("zone").display());
         self.consumers.set(self.consumers.get() + 1);
         let events = self.path(&format!("events-{}.jsonl", self.consumers.get()));
@@ -88,7 +92,8 @@ impl Bed {
             "-X",
             "fetch.wait.max.ms=20",
         ];
-        let child = self.command(&[&base, more].concat()).spawn().unwrap();
+        let mut command = self.command(&[&base, more].concat());
+        let child = command.envs(env.iter().copied()).spawn().unwrap();
         Consumer {
             child: Some(child),
             events,
@@ -200,3 +205,5 @@ pub fn order(number: usize) -> String {
         number
     )
 }
+
+pub mod gcs;
