@@ -1,0 +1,224 @@
+//! One connection through the proxy: two directions, each a bounded queue between a reader and a
+//! writer, both obeying the link as it is at that moment.
+
+use std::collections::VecDeque;
+use std::io;
+use std::sync::atomic::AtomicU64;
+use std::time::Duration;
+
+use bytes::{Buf, Bytes, BytesMut};
+use tokio::io::AsyncWriteExt;
+use tokio::net::TcpStream;
+use tokio::net::tcp::{ReadHalf, WriteHalf};
+use tokio::sync::watch;
+use tokio::time::Instant;
+
+use super::{Link, Shared, State, count, reset};
+
+/// Bytes read at a time.
+const CHUNK_BYTES: usize = 64 * 1024;
+/// Bytes held back in one direction of one connection; then the sender is no longer read.
+const QUEUE_BYTES_MAX: usize = 4 * 1024 * 1024;
+
+/// Who ended a connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Ended {
+    /// Client or part, in order or by a reset that was passed on.
+    ByEnds,
+    /// The link, by a reset.
+    ByLink,
+}
+
+/// Passes bytes both ways until an end closes or the link resets the connection.
+pub(super) async fn both_ways(
+    shared: &Shared,
+    state: watch::Receiver<State>,
+    mut client: TcpStream,
+    mut part: TcpStream,
+) -> Ended {
+    let ended = {
+        let (from_client, to_client) = client.split();
+        let (from_part, to_part) = part.split();
+        let requests = Direction::new(&shared.tally.bytes_to_part, None);
+        let answers = Direction::new(
+            &shared.tally.bytes_to_clients,
+            Some(&shared.tally.bytes_swallowed),
+        );
+        tokio::try_join!(
+            requests.run(from_client, to_part, state.clone(), &shared.tally.stalled),
+            answers.run(from_part, to_client, state, &shared.tally.stalled),
+        )
+    };
+    match ended {
+        Ok(_) => Ended::ByEnds,
+        Err(stop) => {
+            reset(&client);
+            reset(&part);
+            match stop {
+                Stop::Link => Ended::ByLink,
+                Stop::Broken(_) => Ended::ByEnds,
+            }
+        }
+    }
+}
+
+/// Why a direction stopped before its end.
+#[derive(Debug)]
+enum Stop {
+    Link,
+    Broken(#[allow(dead_code, reason = "for the debug output")] io::Error),
+}
+
+impl From<io::Error> for Stop {
+    fn from(error: io::Error) -> Self {
+        Self::Broken(error)
+    }
+}
+
+struct Direction<'a> {
+    passed: &'a AtomicU64,
+    /// Where swallowed bytes are counted; `None` for the direction that is never swallowed.
+    swallowed: Option<&'a AtomicU64>,
+    queue: VecDeque<(Instant, Bytes)>,
+    queued_bytes: usize,
+    /// Bytes, or the end, of this direction were swallowed.
+    lost: bool,
+    /// The sender has closed its side.
+    ended: bool,
+    /// Bytes waiting in a black hole were counted already.
+    stall_counted: bool,
+}
+
+impl<'a> Direction<'a> {
+    fn new(passed: &'a AtomicU64, swallowed: Option<&'a AtomicU64>) -> Self {
+        Self {
+            passed,
+            swallowed,
+            queue: VecDeque::new(),
+            queued_bytes: 0,
+            lost: false,
+            ended: false,
+            stall_counted: false,
+        }
+    }
+
+    /// Every branch can be dropped half-way without losing a byte: reads and writes of tokio are
+    /// cancel-safe, and what was read is queued before anything else is awaited.
+    async fn run(
+        mut self,
+        reader: ReadHalf<'_>,
+        mut writer: WriteHalf<'_>,
+        mut state: watch::Receiver<State>,
+        stalled: &AtomicU64,
+    ) -> Result<(), Stop> {
+        let resets_before = state.borrow().resets;
+        let mut buffer = BytesMut::with_capacity(CHUNK_BYTES);
+        let mut first = [0];
+        loop {
+            let now = *state.borrow_and_update();
+            if now.closed || now.resets != resets_before || self.must_reset(now.link) {
+                return Err(Stop::Link);
+            }
+            let open = now.link != Link::BlackHole;
+            self.swallow(now.link);
+            if self.ended && self.queue.is_empty() && open && !self.lost {
+                writer.shutdown().await?;
+                return Ok(());
+            }
+            let due = self.queue.front().map(|(due, _)| *due).filter(|_| open);
+            let writable = due.is_some_and(|due| due <= Instant::now());
+            let readable = open && !self.ended && self.queued_bytes < QUEUE_BYTES_MAX;
+            tokio::select! {
+                biased;
+                // The sender outlives every connection.
+                _ = state.changed() => {}
+                written = write_front(&mut writer, &self.queue), if writable => {
+                    self.written(written?);
+                }
+                read = read_some(&reader, &mut buffer), if readable => match read? {
+                    0 => self.ended = true,
+                    _ => {
+                        self.queue(buffer.split().freeze(), now.link);
+                        buffer.reserve(CHUNK_BYTES);
+                    }
+                },
+                () = tokio::time::sleep_until(due.unwrap_or_else(Instant::now)),
+                    if due.is_some() && !writable => {}
+                waiting = reader.as_ref().peek(&mut first), if !open && !self.ended && !self.stall_counted => {
+                    if waiting? > 0 {
+                        count(stalled, 1);
+                    }
+                    self.stall_counted = true;
+                }
+            }
+            self.stall_counted &= !open;
+        }
+    }
+
+    /// Answers that were swallowed never come, so the connection is of no more use once others
+    /// would be delivered after the hole.
+    fn must_reset(&self, link: Link) -> bool {
+        self.lost && !matches!(link, Link::SwallowAnswers | Link::BlackHole)
+    }
+
+    fn swallow(&mut self, link: Link) {
+        let Some(swallowed) = self.swallowed.filter(|_| link == Link::SwallowAnswers) else {
+            return;
+        };
+        count(swallowed, self.queued_bytes as u64);
+        self.lost |= self.ended || !self.queue.is_empty();
+        self.queue.clear();
+        self.queued_bytes = 0;
+    }
+
+    fn queue(&mut self, bytes: Bytes, link: Link) {
+        let delay = if let Link::Delay(by) = link {
+            by
+        } else {
+            Duration::ZERO
+        };
+        // Never before what was read earlier, also when the delay became shorter.
+        let due = Instant::now() + delay;
+        let due = self
+            .queue
+            .back()
+            .map_or(due, |(earlier, _)| due.max(*earlier));
+        self.queued_bytes += bytes.len();
+        self.queue.push_back((due, bytes));
+    }
+
+    fn written(&mut self, bytes: usize) {
+        count(self.passed, bytes as u64);
+        self.queued_bytes -= bytes;
+        if let Some((_, front)) = self.queue.front_mut() {
+            front.advance(bytes);
+            if front.is_empty() {
+                self.queue.pop_front();
+            }
+        }
+    }
+}
+
+async fn write_front(
+    writer: &mut WriteHalf<'_>,
+    queue: &VecDeque<(Instant, Bytes)>,
+) -> io::Result<usize> {
+    match queue.front() {
+        Some((_, front)) => match writer.write(front).await? {
+            0 => Err(io::ErrorKind::WriteZero.into()),
+            written => Ok(written),
+        },
+        None => std::future::pending().await,
+    }
+}
+
+/// Reads what is there. Borrows the reader only shared, so that it can be peeked at beside.
+async fn read_some(reader: &ReadHalf<'_>, buffer: &mut BytesMut) -> io::Result<usize> {
+    loop {
+        reader.readable().await?;
+        match reader.try_read_buf(buffer) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            done => return done,
+        }
+    }
+}
