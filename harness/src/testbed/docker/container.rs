@@ -11,7 +11,6 @@ use testcontainers::core::ContainerPort;
 use testcontainers::core::wait::WaitFor;
 use testcontainers::runners::AsyncRunner;
 use testcontainers::{ContainerAsync, GenericImage, ImageExt};
-use tokio::time::Instant;
 
 use super::engine::{Engine, Labels, status_of};
 use super::images::ResolvedImage;
@@ -21,8 +20,6 @@ use crate::testbed::{Observation, Part, TestbedError};
 
 /// Exit code of a process that SIGKILL ended.
 const KILLED: i64 = 137;
-/// A part that is awaited is asked this often.
-const POLL: Duration = Duration::from_millis(50);
 /// Lines of its log that go into the error about a part that does not come up.
 const LOG_TAIL: usize = 12;
 
@@ -211,30 +208,8 @@ impl Container {
         found.then_some(()).ok_or_else(|| format!("it has not logged {text:?}"))
     }
 
-    /// Waits until `ready` holds. Ends early, with the container's last words, if it ended.
-    pub(super) async fn await_ready(
-        &self,
-        engine: &Engine,
-        deadline: Instant,
-        within: Duration,
-        ready: impl AsyncFn() -> Result<(), String>,
-    ) -> Result<(), TestbedError> {
-        loop {
-            let Err(last) = ready().await else { return Ok(()) };
-            if let Some(ended) = self.ended(engine).await {
-                return Err(ended);
-            }
-            if Instant::now() >= deadline {
-                let last = format!("{last}\n{}", self.last_words(engine).await);
-                let part = self.part.to_string();
-                return Err(TestbedError::Deadline { part, state: "ready", within, last });
-            }
-            tokio::time::sleep(POLL).await;
-        }
-    }
-
     /// The error about a container that should run and does not.
-    async fn ended(&self, engine: &Engine) -> Option<TestbedError> {
+    pub(super) async fn ended(&self, engine: &Engine) -> Option<TestbedError> {
         let state = engine.inspect(&self.id).await.ok()?.state?;
         if state.running != Some(false) {
             return None;
@@ -245,7 +220,8 @@ impl Container {
         Some(TestbedError::request(what, format!("it ended with exit code {code}\n{words}")))
     }
 
-    async fn last_words(&self, engine: &Engine) -> String {
+    /// The last lines of its log.
+    pub(super) async fn last_words(&self, engine: &Engine) -> String {
         match self.log_lines(engine, DateTime::UNIX_EPOCH, LOG_TAIL).await {
             Ok(lines) => lines.join("\n"),
             Err(error) => error.to_string(),

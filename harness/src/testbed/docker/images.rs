@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use futures::future::try_join_all;
 use serde::Deserialize;
 
 use super::engine::Engine;
@@ -132,10 +133,8 @@ impl ImageSet {
         engine: &Engine,
         kinds: &[ImageKind],
     ) -> Result<BTreeMap<ImageKind, ResolvedImage>, TestbedError> {
-        let resolved = kinds.iter().map(async |kind| {
-            Ok::<_, TestbedError>((*kind, self.resolve_one(engine, *kind).await?))
-        });
-        futures::future::try_join_all(resolved).await.map(BTreeMap::from_iter)
+        let resolved = kinds.iter().map(|kind| self.resolve_one(engine, *kind));
+        Ok(kinds.iter().copied().zip(try_join_all(resolved).await?).collect())
     }
 
     async fn resolve_one(

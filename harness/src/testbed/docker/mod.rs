@@ -65,7 +65,6 @@ pub struct DockerTestbed {
 }
 
 /// The ways in to the parts.
-#[derive(Default)]
 struct Entrances {
     /// For the system under test; faults cut these.
     clients: BTreeMap<Part, Arc<Proxy>>,
@@ -73,12 +72,55 @@ struct Entrances {
     observers: BTreeMap<Part, Arc<Proxy>>,
     /// Between the store and its clients.
     gateway: Option<Gateway>,
+    /// Between the gateway and the store's container.
+    store_server: Option<Arc<Proxy>>,
     http: reqwest::Client,
 }
 
 impl Entrances {
     fn observer_bootstrap_servers(&self) -> String {
         bootstrap_servers(&self.observers)
+    }
+
+    /// Asks a part something in its own protocol, on the way that clients take.
+    async fn probe(&self, part: &Part, within: Duration) -> Result<String, String> {
+        let clients = self.clients.get(part).ok_or_else(|| format!("there is no {part}"))?;
+        self.ask(part, clients, within).await
+    }
+
+    /// The same past all links and faults.
+    async fn observe_service(&self, part: &Part, within: Duration) -> Result<String, String> {
+        let way = self.observers.get(part).or(self.store_server.as_ref());
+        self.ask(part, way.ok_or_else(|| format!("there is no {part}"))?, within).await
+    }
+
+    async fn ask(&self, part: &Part, way: &Proxy, within: Duration) -> Result<String, String> {
+        match part {
+            Part::Broker(_) => kafka_api_versions(way.local_addr(), within).await,
+            Part::Store => store::list_buckets(&self.http, &url(way), within).await,
+            Part::Database => cdc::probe_database(way.local_addr(), within).await,
+            Part::Connect => cdc::probe_connect(&self.http, &url(way), within).await,
+        }
+    }
+
+    /// What the way to a part lets through, as it was last set and as it was met.
+    fn observe(&self, part: &Part, seen: &mut Observation) {
+        if let Some(proxy) = self.clients.get(part) {
+            seen.insert("link".to_owned(), proxy.link().to_string());
+            seen.insert("link_open".to_owned(), proxy.open().to_string());
+        }
+        if let (Part::Store, Some(gateway)) = (part, &self.gateway) {
+            seen.insert("store_fault".to_owned(), gateway.fault().to_string());
+            seen.insert("store_fault_hits".to_owned(), gateway.hits().hit.to_string());
+        }
+    }
+
+    async fn close(&self) {
+        let proxies = self.clients.values().chain(self.observers.values()).chain(&self.store_server);
+        join_all(proxies.map(|proxy| proxy.close())).await;
+        if let Some(gateway) = &self.gateway {
+            gateway.close().await;
+        }
     }
 }
 
@@ -163,6 +205,12 @@ impl DockerTestbed {
         &self.startup
     }
 
+    /// The label, `name=value`, of every container and network of this testbed.
+    #[must_use]
+    pub fn run_label(&self) -> String {
+        self.run.label()
+    }
+
     /// Where clients reach the source database; links to [`Part::Database`] cut it. Role, password
     /// and database are all named `streamlake`.
     #[must_use]
@@ -206,13 +254,6 @@ impl DockerTestbed {
         let link = self.entrances.clients.get(part);
         link.map(Arc::as_ref).ok_or_else(|| unsupported(part, "change its link"))
     }
-
-    /// Everything that can be seen of the link and of the gateway goes with the part's own state.
-    fn observe_entrance(&self, part: &Part, seen: &mut Observation) {
-        if let Some(proxy) = self.entrances.clients.get(part) {
-            seen.extend(super::proxy::observe(proxy));
-        }
-    }
 }
 
 fn unsupported(part: &Part, act: &str) -> TestbedError {
@@ -239,7 +280,7 @@ impl Testbed for DockerTestbed {
 
     fn store(&self) -> Option<StoreAccess> {
         let client_url = url(self.entrances.clients.get(&Part::Store)?);
-        let observer_url = url(self.entrances.observers.get(&Part::Store)?);
+        let observer_url = self.entrances.gateway.as_ref()?.observer_url();
         let client_environment = super::gateway::client_environment(&client_url);
         Some(StoreAccess { client_url, observer_url, client_environment })
     }
@@ -269,21 +310,12 @@ impl Testbed for DockerTestbed {
 
     async fn observe(&self, part: &Part) -> Result<Observation, TestbedError> {
         let mut seen = self.container(part)?.observe(&self.engine).await?;
-        self.observe_entrance(part, &mut seen);
+        self.entrances.observe(part, &mut seen);
         Ok(seen)
     }
 
     async fn probe(&self, part: &Part, within: Duration) -> Result<String, String> {
-        let Some(clients) = self.entrances.clients.get(part) else {
-            return Err(format!("there is no {part}"));
-        };
-        let http = &self.entrances.http;
-        match part {
-            Part::Broker(_) => kafka_api_versions(clients.local_addr(), within).await,
-            Part::Store => store::list_buckets(http, &url(clients), within).await,
-            Part::Database => cdc::probe_database(clients.local_addr(), within).await,
-            Part::Connect => cdc::probe_connect(http, &url(clients), within).await,
-        }
+        self.entrances.probe(part, within).await
     }
 
     async fn configuration(&self) -> Result<BTreeMap<String, Observation>, TestbedError> {
@@ -311,8 +343,7 @@ impl Testbed for DockerTestbed {
             let mut handles = self.handles.lock().unwrap_or_else(PoisonError::into_inner);
             std::mem::take(&mut *handles)
         };
-        let entrances = self.entrances.clients.values().chain(self.entrances.observers.values());
-        join_all(entrances.map(|proxy| proxy.close())).await;
+        self.entrances.close().await;
         start::take_down(&self.engine, &self.run, handles).await
     }
 }

@@ -43,6 +43,11 @@ impl Run {
         format!("streamlake-{}-{part}", self.id)
     }
 
+    /// The label, `name=value`, that everything of the run carries.
+    pub(super) fn label(&self) -> String {
+        format!("{RUN_LABEL}={}", self.id)
+    }
+
     /// Labels of everything that the run makes.
     pub(super) fn labels(&self) -> Labels {
         Labels::from([
@@ -60,7 +65,7 @@ impl Run {
 
     /// Removes all that carries the run's label, and sees that it is gone.
     pub(super) async fn remove(&self, engine: &Engine) -> Result<(), TestbedError> {
-        remove_labelled(engine, &format!("{RUN_LABEL}={}", self.id)).await
+        remove_labelled(engine, &self.label()).await
     }
 }
 

@@ -4,7 +4,7 @@
 //! then all containers start at once; then each is awaited by what it says and answers.
 
 use std::collections::BTreeMap;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,13 +18,16 @@ use super::images::{ImageKind, ImageSet, ResolvedImage};
 use super::kafka::{self, BrokerPlan, Cluster};
 use super::run::Run;
 use super::{DockerTestbed, Entrances, store};
-use crate::testbed::gateway::{FakeGcs, Gateway};
-use crate::testbed::probe::kafka_api_versions;
+use crate::testbed::gateway::Gateway;
+use crate::testbed::gateway::fake_gcs::FakeGcs;
 use crate::testbed::proxy::Proxy;
 use crate::testbed::{Part, TestbedError, Topology};
 
 /// One question to a part that is starting; a part that is up answers much faster.
 const ASK_WITHIN: Duration = Duration::from_secs(2);
+
+/// A part that is awaited is asked this often.
+const POLL: Duration = Duration::from_millis(50);
 
 /// Starts a testbed; on failure, nothing of it is left.
 pub(super) async fn start(
@@ -94,7 +97,15 @@ async fn proxy(name: String, upstream: SocketAddr) -> Result<Arc<Proxy>, Testbed
 impl Entrances {
     /// Binds a proxy for each way in. Nothing stands behind them yet.
     async fn bind(topology: &Topology) -> Result<Self, TestbedError> {
-        let mut entrances = Self::default();
+        let http = reqwest::Client::builder().no_proxy().build();
+        let http = http.map_err(|error| TestbedError::request("make an HTTP client", error))?;
+        let mut entrances = Self {
+            clients: BTreeMap::new(),
+            observers: BTreeMap::new(),
+            gateway: None,
+            store_server: None,
+            http,
+        };
         let mut both: Vec<Part> = brokers(topology).collect();
         if topology.change_data_capture {
             both.extend([Part::Database, Part::Connect]);
@@ -114,16 +125,21 @@ impl Entrances {
     /// Clients reach the store through a link and the gateway. Behind the gateway stands another
     /// proxy: the store's own port changes on every restart, the gateway's upstream does not.
     async fn bind_store(&mut self) -> Result<(), TestbedError> {
-        let observers = proxy("observers of store".to_owned(), NOWHERE).await?;
-        let gateway = Gateway::start(FakeGcs { base_url: url(&observers) })
+        let server = proxy("store".to_owned(), NOWHERE).await?;
+        let gateway = Gateway::start(Arc::new(FakeGcs::new(url(&server))))
             .await
             .map_err(|error| TestbedError::request("start the store's gateway", error))?;
-        let clients = proxy("clients of store".to_owned(), gateway.local_addr()).await?;
-        self.clients.insert(Part::Store, clients);
-        self.observers.insert(Part::Store, observers);
+        let clients = proxy("clients of store".to_owned(), address_of(&gateway.client_url())?);
+        self.clients.insert(Part::Store, clients.await?);
+        self.store_server = Some(server);
         self.gateway = Some(gateway);
         Ok(())
     }
+}
+
+/// The address in a URL without a path.
+fn address_of(url: &str) -> Result<SocketAddr, TestbedError> {
+    url.trim_start_matches("http://").parse().map_err(|error| TestbedError::request(url, error))
 }
 
 /// Address of an HTTP server behind a proxy.
@@ -150,14 +166,7 @@ impl Starting<'_> {
     async fn launch(
         &self,
     ) -> (Result<BTreeMap<Part, Container>, TestbedError>, Vec<Handle>) {
-        let network = self.run.network();
-        let started = self.specifications().into_iter().map(async |specification| {
-            let part = specification.part.clone();
-            let labels = self.run.labels_of(&part);
-            let within = self.topology.start_within;
-            let started = specification.start(&self.engine, &network, &labels, within).await;
-            (part, started)
-        });
+        let started = self.specifications().into_iter().map(|spec| self.launch_one(spec));
         let (mut containers, mut handles) = (BTreeMap::new(), Vec::new());
         let mut failure = None;
         for (part, started) in join_all(started).await {
@@ -172,15 +181,25 @@ impl Starting<'_> {
         (failure.map_or(Ok(containers), Err), handles)
     }
 
+    async fn launch_one(
+        &self,
+        specification: Specification,
+    ) -> (Part, Result<(Container, Handle), TestbedError>) {
+        let part = specification.part.clone();
+        let (network, labels) = (self.run.network(), self.run.labels_of(&part));
+        let within = self.topology.start_within;
+        (part, specification.start(&self.engine, &network, &labels, within).await)
+    }
+
     fn specifications(&self) -> Vec<Specification> {
         let hosts: Vec<String> =
             brokers(self.topology).map(|part| self.run.container(&part)).collect();
         let mut specifications: Vec<Specification> = (1..=self.topology.brokers)
             .map(|number| self.broker(number, &hosts))
             .collect();
-        if let Some(observers) = self.entrances.observers.get(&Part::Store) {
-            let arguments = store::arguments(observers.local_addr());
-            let doors = vec![Door { port: store::PORT, proxy: Arc::clone(observers) }];
+        if let Some(server) = &self.entrances.store_server {
+            let arguments = store::arguments(server.local_addr());
+            let doors = vec![Door { port: store::PORT, proxy: Arc::clone(server) }];
             specifications.push(Specification {
                 arguments,
                 doors,
@@ -261,15 +280,9 @@ impl Starting<'_> {
         containers: &BTreeMap<Part, Container>,
         cluster: &Cluster,
     ) -> Result<Startup, TestbedError> {
-        let brokers = brokers(self.topology).map(async |part| {
-            let (container, observers) = (&containers[&part], &self.entrances.observers[&part]);
-            self.await_part(&part, container, async || {
-                kafka_api_versions(observers.local_addr(), ASK_WITHIN).await?;
-                container.has_logged(&self.engine, kafka::READY_LINE).await
-            })
-            .await
-        });
-        let mut startup: Startup = try_join_all(brokers).await?.into_iter().collect();
+        let brokers = containers.iter().filter(|(part, _)| matches!(part, Part::Broker(_)));
+        let up = brokers.map(|(part, container)| self.await_part(part, container));
+        let mut startup: Startup = try_join_all(up).await?.into_iter().collect();
         cluster.await_complete(self.topology, &[], self.deadline()).await?;
         cluster.create_topics(self.topology).await?;
         cluster.await_complete(self.topology, &self.topology.topics, self.deadline()).await?;
@@ -282,28 +295,47 @@ impl Starting<'_> {
         part: &Part,
         container: &Container,
     ) -> Result<Startup, TestbedError> {
-        let observers = &self.entrances.observers[part];
-        let measured = self
-            .await_part(part, container, async || self.entrances.ask(part, observers).await)
-            .await?;
-        if *part == Part::Store {
-            let url = url(observers);
+        let measured = self.await_part(part, container).await?;
+        if let (Part::Store, Some(server)) = (part, &self.entrances.store_server) {
+            let (http, url) = (&self.entrances.http, url(server));
             let created = self.topology.buckets.iter();
-            let created = created.map(|name| store::create_bucket(&self.entrances.http, &url, name));
+            let created = created.map(|name| store::create_bucket(http, &url, name));
             try_join_all(created).await?;
         }
         Ok(Startup::from([measured]))
     }
 
+    /// Waits until a part serves. Ends early, with the container's last words, if it ended.
     async fn await_part(
         &self,
         part: &Part,
         container: &Container,
-        ready: impl AsyncFn() -> Result<(), String>,
     ) -> Result<(String, Duration), TestbedError> {
-        let within = self.topology.start_within;
-        container.await_ready(&self.engine, self.deadline(), within, ready).await?;
-        Ok((part.to_string(), self.begun.elapsed()))
+        loop {
+            let Err(last) = self.serves(part, container).await else {
+                return Ok((part.to_string(), self.begun.elapsed()));
+            };
+            if let Some(ended) = container.ended(&self.engine).await {
+                return Err(ended);
+            }
+            if Instant::now() >= self.deadline() {
+                return Err(TestbedError::Deadline {
+                    part: part.to_string(),
+                    state: "ready",
+                    within: self.topology.start_within,
+                    last: format!("{last}\n{}", container.last_words(&self.engine).await),
+                });
+            }
+            tokio::time::sleep(POLL).await;
+        }
+    }
+
+    async fn serves(&self, part: &Part, container: &Container) -> Result<(), String> {
+        self.entrances.observe_service(part, ASK_WITHIN).await?;
+        if matches!(part, Part::Broker(_)) {
+            container.has_logged(&self.engine, kafka::READY_LINE).await?;
+        }
+        Ok(())
     }
 
     fn deadline(&self) -> Instant {
@@ -335,18 +367,5 @@ impl Starting<'_> {
             startup,
             handles: std::sync::Mutex::new(handles),
         }
-    }
-}
-
-impl Entrances {
-    /// Asks a part that is not a broker whether it serves, past all injected faults.
-    async fn ask(&self, part: &Part, observers: &Proxy) -> Result<(), String> {
-        let answer = match part {
-            Part::Store => store::list_buckets(&self.http, &url(observers), ASK_WITHIN).await,
-            Part::Database => cdc::probe_database(observers.local_addr(), ASK_WITHIN).await,
-            Part::Connect => cdc::probe_connect(&self.http, &url(observers), ASK_WITHIN).await,
-            Part::Broker(_) => kafka_api_versions(observers.local_addr(), ASK_WITHIN).await,
-        };
-        answer.map(|_| ())
     }
 }
