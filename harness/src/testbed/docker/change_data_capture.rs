@@ -1,0 +1,147 @@
+//! Change data capture: PostgreSQL with logical decoding, and a Kafka Connect worker that has
+//! Debezium's connector. Connectors are the scenario's business; the testbed brings what they need.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use super::kafka;
+use super::postgres::{DatabaseConnection, NAME};
+use super::store::describe;
+
+/// PostgreSQL's port within its container.
+pub(super) const DATABASE_PORT: u16 = 5432;
+/// Port of Kafka Connect's REST interface within its container.
+pub(super) const CONNECT_PORT: u16 = 8083;
+
+/// Where a connector finds the database, and as whom: `database.hostname` and so on, as Debezium's
+/// PostgreSQL connector names them.
+pub(super) fn source_properties(database_host: &str) -> BTreeMap<String, String> {
+    [
+        ("database.hostname", database_host.to_owned()),
+        ("database.port", DATABASE_PORT.to_string()),
+        ("database.user", NAME.to_owned()),
+        ("database.password", NAME.to_owned()),
+        ("database.dbname", NAME.to_owned()),
+        ("plugin.name", "pgoutput".to_owned()),
+    ]
+    .into_iter()
+    .map(|(name, value)| (name.to_owned(), value))
+    .collect()
+}
+
+/// Environment of the database: no password, since only this machine and the run's own network
+/// reach it.
+pub(super) fn database_environment() -> BTreeMap<String, String> {
+    [
+        ("POSTGRES_USER", NAME),
+        ("POSTGRES_PASSWORD", NAME),
+        ("POSTGRES_DB", NAME),
+        ("POSTGRES_HOST_AUTH_METHOD", "trust"),
+    ]
+    .map(|(name, value)| (name.to_owned(), value.to_owned()))
+    .into()
+}
+
+/// Arguments of the database server.
+pub(super) fn database_arguments() -> Vec<String> {
+    ["postgres", "-c", "wal_level=logical"].map(str::to_owned).into()
+}
+
+/// Environment of the Connect worker.
+pub(super) fn connect_environment(broker_hosts: &[String]) -> BTreeMap<String, String> {
+    let replication = broker_hosts.len().min(3).to_string();
+    let mut environment: BTreeMap<String, String> = [
+        ("BOOTSTRAP_SERVERS", kafka::internal_bootstrap_servers(broker_hosts)),
+        ("GROUP_ID", "streamlake-connect".to_owned()),
+        ("CONFIG_STORAGE_TOPIC", "streamlake-connect-configs".to_owned()),
+        ("OFFSET_STORAGE_TOPIC", "streamlake-connect-offsets".to_owned()),
+        ("STATUS_STORAGE_TOPIC", "streamlake-connect-status".to_owned()),
+        // The defaults, 25 and 5, take a small machine seconds to create and to read.
+        ("CONNECT_OFFSET_STORAGE_PARTITIONS", "1".to_owned()),
+        ("CONNECT_STATUS_STORAGE_PARTITIONS", "1".to_owned()),
+        // A worker that was killed would be waited for as long as the default, 5 minutes.
+        ("CONNECT_SCHEDULED_REBALANCE_MAX_DELAY_MS", "0".to_owned()),
+        ("HEAP_OPTS", "-Xmx384m".to_owned()),
+    ]
+    .into_iter()
+    .map(|(name, value)| (name.to_owned(), value))
+    .collect();
+    for topic in ["CONFIG", "OFFSET", "STATUS"] {
+        let name = format!("CONNECT_{topic}_STORAGE_REPLICATION_FACTOR");
+        environment.insert(name, replication.clone());
+    }
+    environment
+}
+
+/// Asks the database something that only a server which serves can answer.
+pub(super) async fn probe_database(
+    address: SocketAddr,
+    within: Duration,
+) -> Result<String, String> {
+    let mut connection = DatabaseConnection::open(address, within).await?;
+    let rows = connection.run("SELECT pg_is_in_recovery()").await?;
+    let recovering: String = rows.into_iter().flatten().flatten().collect();
+    Ok(format!("PostgreSQL {}, in recovery: {recovering}", connection.version()))
+}
+
+/// Lists the worker's connectors.
+pub(super) async fn probe_connect(
+    http: &reqwest::Client,
+    url: &str,
+    within: Duration,
+) -> Result<String, String> {
+    let answer = http
+        .get(format!("{url}/connectors"))
+        .timeout(within)
+        .send()
+        .await
+        .map_err(|error| describe(&error))?;
+    let status = answer.status();
+    if !status.is_success() {
+        return Err(status.to_string());
+    }
+    let connectors: Vec<String> = answer.json().await.map_err(|error| describe(&error))?;
+    Ok(format!("connectors {connectors:?}"))
+}
+
+/// What the database reports of the settings that change data capture hangs on.
+pub(super) async fn database_configuration(
+    address: SocketAddr,
+    within: Duration,
+) -> Result<BTreeMap<String, String>, String> {
+    const STATEMENT: &str = "SELECT name, setting FROM pg_settings WHERE name IN \
+        ('fsync', 'max_replication_slots', 'max_wal_senders', 'server_version', \
+        'synchronous_commit', 'wal_level')";
+    let mut connection = DatabaseConnection::open(address, within).await?;
+    let rows = connection.run(STATEMENT).await?;
+    Ok(rows
+        .into_iter()
+        .filter_map(|row| {
+            let mut columns = row.into_iter();
+            Some((columns.next()??, columns.next()??))
+        })
+        .collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_worker_replicates_its_topics_as_far_as_there_are_brokers() {
+        let one = connect_environment(&["a".to_owned()]);
+        assert_eq!(one["CONNECT_OFFSET_STORAGE_REPLICATION_FACTOR"], "1");
+        assert_eq!(one["BOOTSTRAP_SERVERS"], "a:9095");
+        let hosts = ["a", "b", "c"].map(str::to_owned);
+        let three = connect_environment(&hosts);
+        assert_eq!(three["CONNECT_CONFIG_STORAGE_REPLICATION_FACTOR"], "3");
+    }
+
+    #[test]
+    fn connectors_are_told_the_database_by_its_name_in_the_network() {
+        let properties = source_properties("streamlake-0badcafe-database");
+        assert_eq!(properties["database.hostname"], "streamlake-0badcafe-database");
+        assert_eq!(properties["database.port"], "5432");
+    }
+}

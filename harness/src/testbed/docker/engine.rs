@@ -1,0 +1,333 @@
+//! What the testbed asks of the container engine beside starting containers: their state, signals,
+//! ports and logs, images and networks.
+//!
+//! The client is testcontainers' own, so both always speak to the same engine.
+
+use std::collections::HashMap;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::time::Duration;
+
+use bollard::Docker;
+use bollard::errors::Error as EngineError;
+use bollard::models::{
+    ContainerInspectResponse, ContainerStateStatusEnum, NetworkCreateRequest, SystemVersion,
+};
+use bollard::query_parameters::{
+    CreateImageOptionsBuilder, InspectContainerOptions, KillContainerOptionsBuilder,
+    ListContainersOptionsBuilder, ListNetworksOptionsBuilder, LogsOptionsBuilder,
+    RemoveContainerOptionsBuilder, StartContainerOptions, StopContainerOptionsBuilder,
+};
+use chrono::{DateTime, Utc};
+use futures::{StreamExt, TryStreamExt};
+use tokio::time::Instant;
+
+use crate::testbed::TestbedError;
+
+/// The engine is asked for a state this often while one is awaited.
+const POLL: Duration = Duration::from_millis(20);
+/// A container that was sent SIGKILL has ended within this time, or something is badly wrong.
+const KILL_WITHIN: Duration = Duration::from_secs(15);
+/// Longest answer of the engine, beside what a stop takes by itself.
+const ANSWER_WITHIN: Duration = Duration::from_secs(60);
+
+/// Labels by name.
+pub(super) type Labels = HashMap<String, String>;
+
+/// A connection to the container engine.
+#[derive(Debug, Clone)]
+pub(super) struct Engine {
+    docker: Docker,
+    version: String,
+}
+
+impl Engine {
+    /// Finds the engine and makes it answer.
+    pub(super) async fn connect() -> Result<Self, TestbedError> {
+        let missing = |reason: String| TestbedError::Environment {
+            what: format!("no container engine answers ({reason})"),
+            remedy: "start Docker, or point DOCKER_HOST at it; the embedded testbed needs none"
+                .to_owned(),
+        };
+        let docker = testcontainers::core::client::docker_client_instance()
+            .await
+            .map_err(|error| missing(error.to_string()))?
+            .with_timeout(ANSWER_WITHIN);
+        let version = docker.version().await.map_err(|error| missing(error.to_string()))?;
+        Ok(Self { docker, version: describe_version(&version) })
+    }
+
+    /// Name, version and API version of the engine.
+    pub(super) fn version(&self) -> &str {
+        &self.version
+    }
+
+    pub(super) async fn inspect(&self, id: &str) -> Result<ContainerInspectResponse, TestbedError> {
+        self.docker
+            .inspect_container(id, None::<InspectContainerOptions>)
+            .await
+            .map_err(|error| TestbedError::request(format!("inspect container {id}"), error))
+    }
+
+    /// SIGTERM, and SIGKILL after `grace`. The engine counts in whole seconds: rounded up.
+    pub(super) async fn stop(&self, id: &str, grace: Duration) -> Result<(), TestbedError> {
+        let seconds = i32::try_from(grace.as_millis().div_ceil(1000)).unwrap_or(i32::MAX);
+        let options = StopContainerOptionsBuilder::new().t(seconds).build();
+        self.docker
+            .clone()
+            .with_timeout(ANSWER_WITHIN + grace)
+            .stop_container(id, Some(options))
+            .await
+            .map_err(|error| TestbedError::request(format!("stop container {id}"), error))?;
+        self.await_exit(id).await
+    }
+
+    /// SIGKILL, and waits until the container has ended.
+    pub(super) async fn kill(&self, id: &str) -> Result<(), TestbedError> {
+        let options = KillContainerOptionsBuilder::new().signal("SIGKILL").build();
+        self.docker
+            .kill_container(id, Some(options))
+            .await
+            .map_err(|error| TestbedError::request(format!("kill container {id}"), error))?;
+        self.await_exit(id).await
+    }
+
+    async fn await_exit(&self, id: &str) -> Result<(), TestbedError> {
+        let deadline = Instant::now() + KILL_WITHIN;
+        loop {
+            let status = status_of(&self.inspect(id).await?);
+            if matches!(
+                status,
+                Some(ContainerStateStatusEnum::EXITED | ContainerStateStatusEnum::DEAD)
+            ) {
+                return Ok(());
+            }
+            if Instant::now() >= deadline {
+                return Err(TestbedError::Deadline {
+                    part: format!("container {id}"),
+                    state: "ended",
+                    within: KILL_WITHIN,
+                    last: status.map_or_else(String::new, |status| status.to_string()),
+                });
+            }
+            tokio::time::sleep(POLL).await;
+        }
+    }
+
+    pub(super) async fn start(&self, id: &str) -> Result<(), TestbedError> {
+        self.docker
+            .start_container(id, None::<StartContainerOptions>)
+            .await
+            .map_err(|error| TestbedError::request(format!("start container {id}"), error))
+    }
+
+    pub(super) async fn pause(&self, id: &str) -> Result<(), TestbedError> {
+        self.docker
+            .pause_container(id)
+            .await
+            .map_err(|error| TestbedError::request(format!("pause container {id}"), error))
+    }
+
+    pub(super) async fn unpause(&self, id: &str) -> Result<(), TestbedError> {
+        self.docker
+            .unpause_container(id)
+            .await
+            .map_err(|error| TestbedError::request(format!("unpause container {id}"), error))
+    }
+
+    /// Where a port of a running container is reached on this machine. It changes on every start.
+    pub(super) async fn host_port(&self, id: &str, port: u16) -> Result<SocketAddr, TestbedError> {
+        let inspected = self.inspect(id).await?;
+        let bindings = inspected
+            .network_settings
+            .as_ref()
+            .and_then(|settings| settings.ports.as_ref())
+            .and_then(|ports| ports.get(&format!("{port}/tcp")))
+            .and_then(Option::as_ref);
+        bindings
+            .into_iter()
+            .flatten()
+            .find_map(|binding| binding.host_port.as_ref()?.parse().ok())
+            .map(|host_port: u16| SocketAddr::from((Ipv4Addr::LOCALHOST, host_port)))
+            .ok_or_else(|| {
+                TestbedError::request(
+                    format!("port {port} of container {id}"),
+                    format!("it is not mapped; the container is {:?}", status_of(&inspected)),
+                )
+            })
+    }
+
+    /// Lines of stdout and stderr with the instants at which the engine received them, oldest
+    /// first, at most the last `limit`.
+    pub(super) async fn log_lines(
+        &self,
+        id: &str,
+        since: DateTime<Utc>,
+        limit: usize,
+    ) -> Result<Vec<(DateTime<Utc>, String)>, TestbedError> {
+        // The engine takes whole seconds only; the rest is cut off here.
+        let options = LogsOptionsBuilder::new()
+            .stdout(true)
+            .stderr(true)
+            .timestamps(true)
+            .since(i32::try_from(since.timestamp()).unwrap_or(0))
+            .build();
+        let frames: Vec<_> = self
+            .docker
+            .logs(id, Some(options))
+            .try_collect()
+            .await
+            .map_err(|error| TestbedError::request(format!("logs of container {id}"), error))?;
+        let mut lines: Vec<_> = frames
+            .iter()
+            .flat_map(|frame| {
+                let text = frame.to_string();
+                text.lines().filter_map(split_timestamp).collect::<Vec<_>>()
+            })
+            .filter(|(at, _)| *at >= since)
+            .collect();
+        lines.sort_by_key(|(at, _)| *at);
+        Ok(lines.split_off(lines.len().saturating_sub(limit)))
+    }
+
+    /// Digest of an image that the engine has: as a registry knows it, else the image's id.
+    pub(super) async fn image_digest(
+        &self,
+        reference: &str,
+    ) -> Result<Option<String>, TestbedError> {
+        match self.docker.inspect_image(reference).await {
+            Ok(image) => {
+                let in_registry = image.repo_digests.into_iter().flatten().next();
+                let digest = in_registry
+                    .as_deref()
+                    .and_then(|digest| digest.split_once('@'))
+                    .map(|(_, digest)| digest.to_owned());
+                Ok(digest.or_else(|| image.id.map(|id| format!("image id {id}"))))
+            }
+            Err(EngineError::DockerResponseServerError { status_code: 404, .. }) => Ok(None),
+            Err(error) => Err(TestbedError::request(format!("inspect image {reference}"), error)),
+        }
+    }
+
+    /// Pulls an image and tells its digest, or why it cannot be had.
+    pub(super) async fn pull(&self, reference: &str) -> Result<String, String> {
+        tracing::info!(image = reference, "pulling");
+        let options = CreateImageOptionsBuilder::new().from_image(reference).build();
+        let mut progress = Box::pin(self.docker.create_image(Some(options), None, None));
+        while let Some(step) = progress.next().await {
+            let step = step.map_err(|error| error.to_string())?;
+            if let Some(error) = step.error_detail.and_then(|detail| detail.message) {
+                return Err(error);
+            }
+        }
+        match self.image_digest(reference).await {
+            Ok(Some(digest)) => Ok(digest),
+            Ok(None) => Err("the engine does not have it after the pull".to_owned()),
+            Err(error) => Err(error.to_string()),
+        }
+    }
+
+    pub(super) async fn create_network(
+        &self,
+        name: &str,
+        labels: &Labels,
+    ) -> Result<(), TestbedError> {
+        let request = NetworkCreateRequest {
+            name: name.to_owned(),
+            driver: Some("bridge".to_owned()),
+            labels: Some(labels.clone()),
+            ..Default::default()
+        };
+        self.docker
+            .create_network(request)
+            .await
+            .map(|_| ())
+            .map_err(|error| TestbedError::request(format!("create network {name}"), error))
+    }
+
+    /// Containers that carry `label` (`name` or `name=value`), in any state: id and labels.
+    pub(super) async fn containers(
+        &self,
+        label: &str,
+    ) -> Result<Vec<(String, Labels)>, TestbedError> {
+        let filters = HashMap::from([("label", vec![label])]);
+        let options = ListContainersOptionsBuilder::new().all(true).filters(&filters).build();
+        let found = self
+            .docker
+            .list_containers(Some(options))
+            .await
+            .map_err(|error| TestbedError::request("list containers", error))?;
+        Ok(found.into_iter().filter_map(|c| Some((c.id?, c.labels.unwrap_or_default()))).collect())
+    }
+
+    /// Networks that carry `label`: id and labels.
+    pub(super) async fn networks(&self, label: &str) -> Result<Vec<(String, Labels)>, TestbedError> {
+        let filters = HashMap::from([("label", vec![label])]);
+        let options = ListNetworksOptionsBuilder::new().filters(&filters).build();
+        let found = self
+            .docker
+            .list_networks(Some(options))
+            .await
+            .map_err(|error| TestbedError::request("list networks", error))?;
+        Ok(found.into_iter().filter_map(|n| Some((n.id?, n.labels.unwrap_or_default()))).collect())
+    }
+
+    /// Removes a container in whatever state, with its anonymous volumes. One that is gone, or is
+    /// being removed already, is no error.
+    pub(super) async fn remove_container(&self, id: &str) -> Result<(), TestbedError> {
+        let options = RemoveContainerOptionsBuilder::new().force(true).v(true).build();
+        match self.docker.remove_container(id, Some(options)).await {
+            Ok(())
+            | Err(EngineError::DockerResponseServerError { status_code: 404 | 409, .. }) => Ok(()),
+            Err(error) => Err(TestbedError::request(format!("remove container {id}"), error)),
+        }
+    }
+
+    /// Removes a network; one that is gone is no error.
+    pub(super) async fn remove_network(&self, id: &str) -> Result<(), TestbedError> {
+        match self.docker.remove_network(id).await {
+            Ok(()) | Err(EngineError::DockerResponseServerError { status_code: 404, .. }) => Ok(()),
+            Err(error) => Err(TestbedError::request(format!("remove network {id}"), error)),
+        }
+    }
+}
+
+/// The state that the engine reports.
+pub(super) fn status_of(inspected: &ContainerInspectResponse) -> Option<ContainerStateStatusEnum> {
+    inspected.state.as_ref()?.status
+}
+
+fn describe_version(version: &SystemVersion) -> String {
+    let name = version
+        .platform
+        .as_ref()
+        .map(|platform| platform.name.clone())
+        .filter(|name| !name.is_empty())
+        .unwrap_or_else(|| "docker".to_owned());
+    format!(
+        "{} ({name}, API {}, kernel {})",
+        version.version.as_deref().unwrap_or("unknown"),
+        version.api_version.as_deref().unwrap_or("unknown"),
+        version.kernel_version.as_deref().unwrap_or("unknown"),
+    )
+}
+
+/// Splits `2026-11-02T10:00:00.123456789Z text`, as the engine writes it.
+fn split_timestamp(line: &str) -> Option<(DateTime<Utc>, String)> {
+    let (at, text) = line.split_once(' ').unwrap_or((line, ""));
+    let at = DateTime::parse_from_rfc3339(at).ok()?.with_timezone(&Utc);
+    Some((at, text.trim_end().to_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn log_lines_are_split_from_their_instants() {
+        let (at, text) = split_timestamp("2026-11-02T10:00:00.5Z [x] INFO up\r").unwrap();
+        assert_eq!(at.timestamp_subsec_millis(), 500);
+        assert_eq!(text, "[x] INFO up");
+        assert_eq!(split_timestamp("2026-11-02T10:00:00Z").unwrap().1, "");
+        assert!(split_timestamp("no instant").is_none());
+    }
+}

@@ -1,0 +1,448 @@
+//! Kafka brokers in KRaft mode: their properties, and what the harness asks of them as a client.
+//!
+//! A broker has four listeners. Clients and observers reach it through a proxy each, whose address
+//! is advertised, so that clients can be cut off while observers still see; brokers and Kafka
+//! Connect reach each other over the run's own network; the controllers have theirs.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rdkafka::ClientConfig;
+use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, ResourceSpecifier, TopicReplication};
+use rdkafka::client::DefaultClientContext;
+use rdkafka::config::RDKafkaLogLevel;
+use tokio::time::Instant;
+
+use crate::testbed::{Observation, TestbedError, TopicSpec, Topology};
+
+/// Port of the listener for the system under test, within the container.
+pub(super) const CLIENT_PORT: u16 = 9092;
+/// Port of the listener for the harness's own clients.
+pub(super) const OBSERVER_PORT: u16 = 9094;
+const CONTROLLER_PORT: u16 = 9093;
+const INTERNAL_PORT: u16 = 9095;
+
+/// The broker says this when it serves.
+pub(super) const READY_LINE: &str = "Kafka Server started";
+
+/// Properties that make the testbed work and that a scenario therefore cannot set.
+const RESERVED: [&str; 11] = [
+    "advertised.listeners",
+    "auto.create.topics.enable",
+    "controller.listener.names",
+    "controller.quorum.voters",
+    "inter.broker.listener.name",
+    "listener.security.protocol.map",
+    "listeners",
+    "log.dir",
+    "log.dirs",
+    "node.id",
+    "process.roles",
+];
+
+/// What a report claims about a broker or topic has to be among these.
+const REPORTED: [&str; 19] = [
+    "auto.create.topics.enable",
+    "broker.heartbeat.interval.ms",
+    "broker.session.timeout.ms",
+    "cleanup.policy",
+    "default.replication.factor",
+    "flush.messages",
+    "log.flush.interval.messages",
+    "log.retention.bytes",
+    "log.retention.hours",
+    "log.retention.ms",
+    "max.message.bytes",
+    "message.max.bytes",
+    "message.timestamp.type",
+    "min.insync.replicas",
+    "num.partitions",
+    "offsets.topic.replication.factor",
+    "retention.bytes",
+    "retention.ms",
+    "unclean.leader.election.enable",
+];
+
+/// What the client library waits for an answer of a broker to an administrative request.
+const REQUEST_WITHIN: Duration = Duration::from_secs(10);
+/// What it waits for metadata.
+const METADATA_WITHIN: Duration = Duration::from_secs(2);
+/// The cluster is asked for its members this often while they are awaited.
+const POLL: Duration = Duration::from_millis(50);
+
+/// A broker before its container exists.
+pub(super) struct BrokerPlan<'a> {
+    /// From 1.
+    pub(super) number: u32,
+    /// Container names of all brokers, which are their host names; the first has number 1.
+    pub(super) hosts: &'a [String],
+    /// What clients are told to connect to.
+    pub(super) client: SocketAddr,
+    /// What observers are told to connect to.
+    pub(super) observer: SocketAddr,
+}
+
+/// Refuses a topology whose broker properties belong to the testbed.
+pub(super) fn check_properties(topology: &Topology) -> Result<(), TestbedError> {
+    match topology.broker_properties.keys().find(|name| RESERVED.contains(&name.as_str())) {
+        None => Ok(()),
+        Some(name) => Err(TestbedError::Environment {
+            what: format!("the broker property {name} is the testbed's own"),
+            remedy: "take it out of the scenario".to_owned(),
+        }),
+    }
+}
+
+/// Addresses for clients within the run's network.
+pub(super) fn internal_bootstrap_servers(hosts: &[String]) -> String {
+    let servers: Vec<String> = hosts.iter().map(|host| format!("{host}:{INTERNAL_PORT}")).collect();
+    servers.join(",")
+}
+
+/// All properties of a broker. One variable given to the image replaces all of its defaults, so
+/// this is the whole configuration.
+fn properties(plan: &BrokerPlan<'_>, topology: &Topology) -> BTreeMap<String, String> {
+    let voters: Vec<String> = (1..)
+        .zip(plan.hosts)
+        .map(|(number, host)| format!("{number}@{host}:{CONTROLLER_PORT}"))
+        .collect();
+    let own_host = &plan.hosts[plan.number as usize - 1];
+    let brokers = plan.hosts.len();
+    let replication = brokers.min(3).to_string();
+    let in_sync = if brokers >= 3 { "2" } else { "1" };
+    let listeners = [
+        ("CLIENT", CLIENT_PORT),
+        ("OBSERVER", OBSERVER_PORT),
+        ("INTERNAL", INTERNAL_PORT),
+        ("CONTROLLER", CONTROLLER_PORT),
+    ];
+    let join = |line: &dyn Fn(&str, u16) -> String| {
+        listeners.map(|(name, port)| line(name, port)).join(",")
+    };
+    let mut properties: BTreeMap<String, String> = [
+        ("process.roles", "broker,controller".to_owned()),
+        ("node.id", plan.number.to_string()),
+        ("controller.quorum.voters", voters.join(",")),
+        ("controller.listener.names", "CONTROLLER".to_owned()),
+        ("listeners", join(&|name, port| format!("{name}://0.0.0.0:{port}"))),
+        ("listener.security.protocol.map", join(&|name, _| format!("{name}:PLAINTEXT"))),
+        ("inter.broker.listener.name", "INTERNAL".to_owned()),
+        (
+            "advertised.listeners",
+            format!(
+                "CLIENT://{},OBSERVER://{},INTERNAL://{own_host}:{INTERNAL_PORT}",
+                plan.client, plan.observer
+            ),
+        ),
+        // The image's default lies outside its volume.
+        ("log.dirs", "/var/lib/kafka/data".to_owned()),
+        ("auto.create.topics.enable", "false".to_owned()),
+        ("num.partitions", "1".to_owned()),
+        ("default.replication.factor", replication.clone()),
+        ("min.insync.replicas", in_sync.to_owned()),
+        // One partition: the harness reads it to see every commit.
+        ("offsets.topic.num.partitions", "1".to_owned()),
+        ("offsets.topic.replication.factor", replication.clone()),
+        ("transaction.state.log.num.partitions", "1".to_owned()),
+        ("transaction.state.log.replication.factor", replication.clone()),
+        ("transaction.state.log.min.isr", in_sync.to_owned()),
+        ("share.coordinator.state.topic.num.partitions", "1".to_owned()),
+        ("share.coordinator.state.topic.replication.factor", replication),
+        ("share.coordinator.state.topic.min.isr", in_sync.to_owned()),
+        ("group.initial.rebalance.delay.ms", "0".to_owned()),
+        // The controller takes a broker that was killed back only after its old session.
+        ("broker.session.timeout.ms", "2000".to_owned()),
+        ("broker.heartbeat.interval.ms", "500".to_owned()),
+    ]
+    .into_iter()
+    .map(|(name, value)| (name.to_owned(), value))
+    .collect();
+    properties.extend(topology.broker_properties.clone());
+    properties
+}
+
+/// Environment of a broker's container.
+pub(super) fn environment(
+    plan: &BrokerPlan<'_>,
+    topology: &Topology,
+) -> BTreeMap<String, String> {
+    let mut environment: BTreeMap<String, String> = properties(plan, topology)
+        .into_iter()
+        .map(|(name, value)| (variable(&name), value))
+        .collect();
+    let heap = if plan.hosts.len() > 1 { "-Xmx320m" } else { "-Xmx512m" };
+    environment.insert("KAFKA_HEAP_OPTS".to_owned(), heap.to_owned());
+    environment
+}
+
+/// The variable that the image turns into this property.
+fn variable(property: &str) -> String {
+    let mut variable = String::from("KAFKA_");
+    for character in property.chars() {
+        match character {
+            '.' => variable.push('_'),
+            '_' => variable.push_str("__"),
+            '-' => variable.push_str("___"),
+            other => variable.extend(other.to_uppercase()),
+        }
+    }
+    variable
+}
+
+/// The harness's own view of the cluster.
+pub(super) struct Cluster {
+    admin: Arc<AdminClient<DefaultClientContext>>,
+}
+
+impl Cluster {
+    pub(super) fn connect(observer_bootstrap_servers: &str) -> Result<Self, TestbedError> {
+        let admin: AdminClient<DefaultClientContext> = ClientConfig::new()
+            .set("bootstrap.servers", observer_bootstrap_servers)
+            .set("client.id", "streamlake-harness-testbed")
+            .set("reconnect.backoff.ms", "50")
+            .set("reconnect.backoff.max.ms", "500")
+            .set("socket.connection.setup.timeout.ms", "2000")
+            // Brokers that come and go are what it is for; the testbed tells of errors itself.
+            .set_log_level(RDKafkaLogLevel::Critical)
+            .create()
+            .map_err(|error| TestbedError::request("create an admin client", error))?;
+        Ok(Self { admin: Arc::new(admin) })
+    }
+
+    /// Waits until metadata lists all brokers, and all topics with a leader for each partition.
+    pub(super) async fn await_complete(
+        &self,
+        topology: &Topology,
+        topics: &[TopicSpec],
+        deadline: Instant,
+    ) -> Result<(), TestbedError> {
+        loop {
+            let last = match self.metadata(None).await {
+                Ok(found) => match found.missing(topology.brokers, topics) {
+                    None => return Ok(()),
+                    Some(missing) => missing,
+                },
+                Err(reason) => reason,
+            };
+            if Instant::now() >= deadline {
+                return Err(TestbedError::Deadline {
+                    part: "the cluster".to_owned(),
+                    state: "complete",
+                    within: topology.start_within,
+                    last,
+                });
+            }
+            tokio::time::sleep(POLL).await;
+        }
+    }
+
+    async fn metadata(&self, topic: Option<String>) -> Result<Metadata, String> {
+        let admin = Arc::clone(&self.admin);
+        // The library's call blocks.
+        let fetching = tokio::task::spawn_blocking(move || {
+            let fetched = admin.inner().fetch_metadata(topic.as_deref(), METADATA_WITHIN);
+            fetched.map(|fetched| Metadata::from_library(&fetched))
+        });
+        match fetching.await {
+            Ok(fetched) => fetched.map_err(|error| error.to_string()),
+            Err(error) => Err(error.to_string()),
+        }
+    }
+
+    /// Creates the topology's topics.
+    pub(super) async fn create_topics(&self, topology: &Topology) -> Result<(), TestbedError> {
+        if topology.topics.is_empty() {
+            return Ok(());
+        }
+        let topics: Vec<NewTopic<'_>> = topology.topics.iter().map(new_topic).collect();
+        let options = AdminOptions::new()
+            .request_timeout(Some(REQUEST_WITHIN))
+            .operation_timeout(Some(REQUEST_WITHIN));
+        let results = self
+            .admin
+            .create_topics(&topics, &options)
+            .await
+            .map_err(|error| TestbedError::request("create topics", error))?;
+        for result in results {
+            if let Err((topic, error)) = result {
+                return Err(TestbedError::request(format!("create topic {topic}"), error));
+            }
+        }
+        Ok(())
+    }
+
+    /// What brokers and topics report of their configuration.
+    pub(super) async fn configuration(
+        &self,
+        topology: &Topology,
+    ) -> Result<BTreeMap<String, Observation>, TestbedError> {
+        let mut found = BTreeMap::new();
+        for number in 1..=topology.brokers {
+            let id = i32::try_from(number).unwrap_or(i32::MAX);
+            let mut reported = self.describe(ResourceSpecifier::Broker(id)).await?;
+            reported.retain(|name, _| {
+                REPORTED.contains(&name.as_str()) || topology.broker_properties.contains_key(name)
+            });
+            found.insert(format!("broker-{number}"), reported);
+        }
+        for topic in &topology.topics {
+            let mut reported = self.describe(ResourceSpecifier::Topic(&topic.name)).await?;
+            reported.retain(|name, _| {
+                REPORTED.contains(&name.as_str()) || topic.properties.contains_key(name)
+            });
+            reported.extend(self.layout(&topic.name).await?);
+            found.insert(format!("topic {}", topic.name), reported);
+        }
+        Ok(found)
+    }
+
+    async fn describe(&self, resource: ResourceSpecifier<'_>) -> Result<Observation, TestbedError> {
+        let what = format!("describe the configuration of {resource:?}");
+        let options = AdminOptions::new().request_timeout(Some(REQUEST_WITHIN));
+        let described = self
+            .admin
+            .describe_configs([&resource], &options)
+            .await
+            .map_err(|error| TestbedError::request(&what, error))?;
+        let mut reported = Observation::new();
+        for resource in described {
+            let resource = resource.map_err(|error| TestbedError::request(&what, error))?;
+            let entries = resource.entries.into_iter().filter(|entry| !entry.is_sensitive);
+            reported.extend(entries.filter_map(|entry| Some((entry.name, entry.value?))));
+        }
+        Ok(reported)
+    }
+
+    /// Partitions and replicas as they are, not as they were asked for.
+    async fn layout(&self, topic: &str) -> Result<Observation, TestbedError> {
+        let metadata = self
+            .metadata(Some(topic.to_owned()))
+            .await
+            .map_err(|reason| TestbedError::request(format!("metadata of {topic}"), reason))?;
+        Ok(metadata.topics.get(topic).map(TopicLayout::describe).unwrap_or_default())
+    }
+}
+
+/// What the brokers know of themselves.
+struct Metadata {
+    brokers: usize,
+    topics: BTreeMap<String, TopicLayout>,
+}
+
+struct TopicLayout {
+    partitions: usize,
+    /// Partitions that have a leader.
+    led: usize,
+    /// Replicas of the partition that has fewest.
+    replicas: usize,
+}
+
+impl TopicLayout {
+    fn describe(&self) -> Observation {
+        BTreeMap::from([
+            ("partitions".to_owned(), self.partitions.to_string()),
+            ("replication.factor".to_owned(), self.replicas.to_string()),
+        ])
+    }
+}
+
+impl Metadata {
+    fn from_library(fetched: &rdkafka::metadata::Metadata) -> Self {
+        let topics = fetched.topics().iter().map(|topic| {
+            let partitions = topic.partitions();
+            let layout = TopicLayout {
+                partitions: partitions.len(),
+                led: partitions.iter().filter(|partition| partition.leader() >= 0).count(),
+                replicas: partitions.iter().map(|p| p.replicas().len()).min().unwrap_or(0),
+            };
+            (topic.name().to_owned(), layout)
+        });
+        Self { brokers: fetched.brokers().len(), topics: topics.collect() }
+    }
+
+    /// What is not there yet.
+    fn missing(&self, brokers: u32, topics: &[TopicSpec]) -> Option<String> {
+        if self.brokers < brokers as usize {
+            return Some(format!("{} of {brokers} brokers", self.brokers));
+        }
+        topics.iter().find_map(|topic| {
+            let led = self.topics.get(&topic.name).map_or(0, |layout| layout.led);
+            (led < topic.partitions as usize)
+                .then(|| format!("{led} of {} partitions of {} led", topic.partitions, topic.name))
+        })
+    }
+}
+
+fn new_topic(spec: &TopicSpec) -> NewTopic<'_> {
+    let partitions = i32::try_from(spec.partitions).unwrap_or(i32::MAX);
+    let replication = i32::try_from(spec.replication).unwrap_or(i32::MAX);
+    let topic = NewTopic::new(&spec.name, partitions, TopicReplication::Fixed(replication));
+    spec.properties.iter().fold(topic, |topic, (name, value)| topic.set(name, value))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn topology(brokers: u32) -> Topology {
+        Topology {
+            brokers,
+            broker_properties: BTreeMap::from([("log.segment.bytes".into(), "1048576".into())]),
+            topics: Vec::new(),
+            buckets: Vec::new(),
+            change_data_capture: false,
+            start_within: Duration::from_secs(60),
+        }
+    }
+
+    fn plan(hosts: &[String], number: u32) -> BrokerPlan<'_> {
+        let client = "127.0.0.1:31001".parse().unwrap();
+        let observer = "127.0.0.1:31002".parse().unwrap();
+        BrokerPlan { number, hosts, client, observer }
+    }
+
+    #[test]
+    fn properties_become_the_variables_that_the_image_turns_back() {
+        assert_eq!(variable("group.initial.rebalance.delay.ms"), "KAFKA_GROUP_INITIAL_REBALANCE_DELAY_MS");
+        assert_eq!(variable("a_b.c-d"), "KAFKA_A__B_C___D");
+    }
+
+    #[test]
+    fn clients_and_observers_are_told_their_proxies_and_brokers_their_host_names() {
+        let hosts = ["sl-1".to_owned()];
+        let environment = environment(&plan(&hosts, 1), &topology(1));
+        assert_eq!(
+            environment["KAFKA_ADVERTISED_LISTENERS"],
+            "CLIENT://127.0.0.1:31001,OBSERVER://127.0.0.1:31002,INTERNAL://sl-1:9095"
+        );
+        assert_eq!(environment["KAFKA_CONTROLLER_QUORUM_VOTERS"], "1@sl-1:9093");
+        assert_eq!(environment["KAFKA_MIN_INSYNC_REPLICAS"], "1");
+        assert_eq!(environment["KAFKA_OFFSETS_TOPIC_REPLICATION_FACTOR"], "1");
+        assert_eq!(environment["KAFKA_LOG_SEGMENT_BYTES"], "1048576");
+    }
+
+    #[test]
+    fn three_brokers_replicate_threefold_and_know_each_other() {
+        let hosts = ["a".to_owned(), "b".to_owned(), "c".to_owned()];
+        let environment = environment(&plan(&hosts, 2), &topology(3));
+        assert_eq!(environment["KAFKA_CONTROLLER_QUORUM_VOTERS"], "1@a:9093,2@b:9093,3@c:9093");
+        assert_eq!(environment["KAFKA_NODE_ID"], "2");
+        assert_eq!(environment["KAFKA_DEFAULT_REPLICATION_FACTOR"], "3");
+        assert_eq!(environment["KAFKA_MIN_INSYNC_REPLICAS"], "2");
+        assert_eq!(internal_bootstrap_servers(&hosts), "a:9095,b:9095,c:9095");
+    }
+
+    #[test]
+    fn a_scenario_sets_any_property_but_the_testbeds_own() {
+        let mut topology = topology(1);
+        topology.broker_properties.insert("min.insync.replicas".into(), "2".into());
+        assert!(check_properties(&topology).is_ok());
+        let hosts = ["a".to_owned()];
+        let environment = environment(&plan(&hosts, 1), &topology);
+        assert_eq!(environment["KAFKA_MIN_INSYNC_REPLICAS"], "2");
+        topology.broker_properties.insert("listeners".into(), "X://:1".into());
+        assert!(matches!(check_properties(&topology), Err(TestbedError::Environment { .. })));
+    }
+}
