@@ -150,13 +150,8 @@ async fn on_testbed(
     let mut system = System::built_in()
         .map_err(|source| RunError::Files { path: folder.to_owned(), source })?;
     system.environment.extend(arguments.planted());
-    let testbed = tokio::select! {
-        testbed = testbed::start(arguments.testbed, &plan.topology) => testbed?,
-        () = stop.cancelled() => {
-            testbed::abandon(arguments.testbed).await;
-            return Err(RunError::Interrupted);
-        }
-    };
+    // Not cut short by a signal: what is half started cannot be taken down as surely as what is whole.
+    let testbed = testbed::start(arguments.testbed, &plan.topology).await?;
     let context = Context {
         testbed: testbed.clone(),
         abilities: testbed::abilities(arguments.testbed),

@@ -4,18 +4,64 @@
 //! them, and tells what can be seen of them from outside. It does not know scenarios, faults or
 //! histories, and it never touches the consumer or producer processes.
 //!
-//! A new testbed is one file (or folder) here and one row in [`all`].
+//! A new testbed is one file (or folder) here and one row in [`NAMES`] with its arm in the functions
+//! below it.
 
+pub mod docker;
+pub mod embedded;
 pub mod gateway;
+pub mod probe;
 pub mod proxy;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
 
+use crate::cli::TestbedName;
 use crate::history::event::Evidence;
+
+/// Names of all testbeds, as in scenario files.
+pub const NAMES: [&str; 2] = ["embedded", "docker"];
+
+/// What a testbed can do and vouch for.
+#[must_use]
+pub fn abilities(name: TestbedName) -> Abilities {
+    match name {
+        TestbedName::Embedded => embedded::EmbeddedTestbed::abilities(),
+        TestbedName::Docker => docker::DockerTestbed::abilities(),
+    }
+}
+
+/// Starts a testbed and waits until each part serves.
+///
+/// # Errors
+/// When the environment lacks something or a part does not come up; nothing is left behind then.
+pub async fn start(
+    name: TestbedName,
+    topology: &Topology,
+) -> Result<Arc<dyn Testbed>, TestbedError> {
+    Ok(match name {
+        TestbedName::Embedded => Arc::new(embedded::EmbeddedTestbed::start(topology).await?),
+        TestbedName::Docker => {
+            let images = docker::ImageSet::from_environment()?;
+            Arc::new(docker::DockerTestbed::start(topology, &images).await?)
+        }
+    })
+}
+
+/// Takes down what harnesses that died have left behind. Returns how much that was.
+pub async fn sweep(name: TestbedName) -> usize {
+    let processes = crate::sweep::processes();
+    let containers = match name {
+        TestbedName::Embedded => 0,
+        // Without an engine there is nothing to sweep; the start will say what is missing.
+        TestbedName::Docker => docker::DockerTestbed::sweep().await.map_or(0, |swept| swept.len()),
+    };
+    processes + containers
+}
 
 /// What a scenario needs around the system under test.
 #[derive(Debug, Clone, PartialEq)]
