@@ -207,7 +207,7 @@ impl Supervisor {
     /// When it is not running or does not stop.
     pub async fn freeze(&self, name: &str) -> Result<(), SupervisorError> {
         self.signal(name, Signal::SIGSTOP)?;
-        self.until(name, "frozen", |state| state == "T").await?;
+        self.until(name, "frozen", |state| state == 'T').await?;
         self.note(name, self.with(name, |process| process.pid)?, "stopped", None);
         Ok(())
     }
@@ -218,7 +218,7 @@ impl Supervisor {
     /// When it is not running or does not go on.
     pub async fn thaw(&self, name: &str) -> Result<(), SupervisorError> {
         self.signal(name, Signal::SIGCONT)?;
-        self.until(name, "thawed", |state| state != "T").await?;
+        self.until(name, "thawed", |state| state != 'T').await?;
         self.note(name, self.with(name, |process| process.pid)?, "continued", None);
         Ok(())
     }
@@ -233,9 +233,9 @@ impl Supervisor {
         let mut seen = BTreeMap::from([("pid".to_owned(), pid.to_string())]);
         if let Some(status) = status {
             seen.insert("state".to_owned(), format!("ended: {status}"));
-        } else if let Some((state, started)) = sweep::process_state(pid) {
-            seen.insert("state".to_owned(), state);
-            seen.insert("started_ticks".to_owned(), started.to_string());
+        } else if let Ok(stat) = sweep::Stat::of(pid) {
+            seen.insert("state".to_owned(), stat.state.to_string());
+            seen.insert("started_ticks".to_owned(), stat.started.to_string());
         }
         Ok(seen)
     }
@@ -274,11 +274,11 @@ impl Supervisor {
         &self,
         name: &str,
         state: &'static str,
-        reached: impl Fn(&str) -> bool,
+        reached: impl Fn(char) -> bool,
     ) -> Result<(), SupervisorError> {
         let pid = self.with(name, |process| process.pid)?;
         let seen = async {
-            while !sweep::process_state(pid).is_some_and(|(letter, _)| reached(&letter)) {
+            while !sweep::Stat::of(pid).is_ok_and(|stat| reached(stat.state)) {
                 tokio::time::sleep(Duration::from_millis(2)).await;
             }
         };

@@ -54,7 +54,7 @@ pub async fn start(
 
 /// Takes down what harnesses that died have left behind. Returns how much that was.
 pub async fn sweep(name: TestbedName) -> usize {
-    let processes = crate::sweep::processes();
+    let processes = crate::sweep::processes().len();
     let containers = match name {
         TestbedName::Embedded => 0,
         // Without an engine there is nothing to sweep; the start will say what is missing.

@@ -9,7 +9,7 @@ use tokio::time::Instant;
 use uuid::Uuid;
 
 use super::engine::{Engine, Labels};
-use crate::testbed::sweep::{OWNER_LABEL, owner_is_alive, owner_label};
+use crate::sweep::{OWNER_LABEL, owner_is_alive, owner_label};
 use crate::testbed::{Part, TestbedError};
 
 /// Names the run that a container or network belongs to.

@@ -126,7 +126,9 @@ impl Entrances {
     /// proxy: the store's own port changes on every restart, the gateway's upstream does not.
     async fn bind_store(&mut self) -> Result<(), TestbedError> {
         let server = proxy("store".to_owned(), NOWHERE).await?;
-        let gateway = Gateway::start(Arc::new(FakeGcs::new(url(&server))))
+        let store = FakeGcs::new(url(&server))
+            .map_err(|error| TestbedError::request("make a client of the store", error))?;
+        let gateway = Gateway::start(Arc::new(store))
             .await
             .map_err(|error| TestbedError::request("start the store's gateway", error))?;
         let clients = proxy("clients of store".to_owned(), address_of(&gateway.client_url())?);
