@@ -17,6 +17,8 @@ pub(super) enum Block {
     List { numbered: bool, items: Vec<Text> },
     /// A table; each row has as many cells as the head.
     Table { head: Vec<Text>, rows: Vec<Vec<Text>>, figures_from: usize },
+    /// A picture: a file beside the report, or drawn where it stands.
+    Picture { file: String, svg: String, alt: String },
     /// Commands to copy.
     Shell(Vec<String>),
     /// Blocks that are folded away at first.
@@ -171,6 +173,10 @@ impl Document {
         debug_assert!(rows.iter().all(|row| row.len() == head.len()), "cells of {head:?}");
         let head = head.iter().map(|&words| Text::prose(words)).collect();
         self.0.push(Block::Table { head, rows, figures_from });
+    }
+
+    pub(super) fn picture(&mut self, file: &str, svg: String, alt: String) {
+        self.0.push(Block::Picture { file: file.to_owned(), svg, alt });
     }
 
     pub(super) fn shell(&mut self, lines: Vec<String>) {

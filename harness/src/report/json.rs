@@ -57,17 +57,25 @@ pub enum ReadError {
 /// # Errors
 /// When it is not one, or of another version.
 pub fn read(bytes: &[u8]) -> Result<SuiteReport, ReadError> {
-    let head: Head = serde_json::from_slice(bytes).map_err(ReadError::Malformed)?;
-    if head.schema != SCHEMA || head.version != VERSION {
-        return Err(ReadError::Other { schema: head.schema, version: head.version });
-    }
+    Head::read(bytes)?;
     let envelope: Envelope<SuiteReport> =
         serde_json::from_slice(bytes).map_err(ReadError::Malformed)?;
     Ok(envelope.suite)
 }
 
+/// What says whether the rest can be read.
 #[derive(Deserialize)]
-struct Head {
+pub(super) struct Head {
     schema: String,
     version: u32,
+}
+
+impl Head {
+    pub(super) fn read(bytes: &[u8]) -> Result<(), ReadError> {
+        let head: Self = serde_json::from_slice(bytes).map_err(ReadError::Malformed)?;
+        match head.schema == SCHEMA && head.version == VERSION {
+            true => Ok(()),
+            false => Err(ReadError::Other { schema: head.schema, version: head.version }),
+        }
+    }
 }

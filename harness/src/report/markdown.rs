@@ -55,6 +55,9 @@ fn block(block: &Block, out: &mut String) {
             out.push('\n');
             rows.iter().for_each(|cells| row(cells, out));
         }
+        Block::Picture { file, alt, .. } => {
+            out.push_str(&format!("![{}]({})\n", escape::markdown(alt), escape::link(file)));
+        }
         Block::Shell(lines) => out.push_str(&escape::markdown_block("sh", lines)),
         Block::Fold { summary, blocks } => {
             // GitHub reads markdown within HTML only after an empty line.

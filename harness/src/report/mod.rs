@@ -10,16 +10,22 @@ mod content;
 mod document;
 mod escape;
 mod histogram;
+mod html;
 mod json;
 mod junit;
 mod markdown;
 mod observe;
+mod previous;
+mod step_summary;
+mod svg;
 mod terminal;
 mod timeline;
 mod words;
 
 #[cfg(test)]
 mod sample;
+#[cfg(test)]
+mod schema_tests;
 #[cfg(test)]
 mod tests;
 
@@ -30,6 +36,7 @@ use crate::verdict::{Status, Verdict};
 
 pub use json::{ReadError, SCHEMA, VERSION, read as read_json};
 pub use observe::{Entry, Observed, Observer, Unreachable, What};
+pub use previous::{PreviousReport, PreviousScenario};
 pub use terminal::{Look, summary as terminal_summary};
 pub use timeline::{BUCKETS_MAX, Latency, Series, SeriesKind, Timeline, TimelineBuilder};
 
@@ -41,6 +48,9 @@ pub struct SuiteReport {
     pub command: String,
     /// Scenarios that ran, did not run or do not apply; a repeated scenario has an entry a run.
     pub scenarios: Vec<ScenarioEntry>,
+    /// An earlier report to compare with.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub previous: Option<PreviousReport>,
 }
 
 /// A scenario's place in a report.
@@ -186,8 +196,15 @@ pub struct Format {
 pub fn formats() -> &'static [Format] {
     &[
         Format { name: "markdown", about: "the report to read", write: markdown::write },
+        Format { name: "html", about: "all of it in one page", write: html::write },
         Format { name: "json", about: "everything, for programs", write: json::write },
+        Format { name: "svg", about: "a timeline of each run", write: svg::write },
         Format { name: "junit", about: "checks as test cases, for CI", write: junit::write },
+        Format {
+            name: "step-summary",
+            about: "a short summary for a CI job's page",
+            write: step_summary::write,
+        },
     ]
 }
 

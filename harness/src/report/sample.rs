@@ -45,7 +45,7 @@ pub(super) fn suite() -> SuiteReport {
         testbed: "embedded".into(),
         reason: "the embedded cluster knows no in-sync replicas".into(),
     });
-    SuiteReport { command: "just test-kafka-delivery".into(), scenarios }
+    SuiteReport { command: "just test-kafka-delivery".into(), scenarios, previous: None }
 }
 
 pub(super) fn ran(header: Header, verdict: Verdict) -> ScenarioEntry {

@@ -162,9 +162,99 @@ fn a_run_without_checks_is_an_error_in_junit() {
     let verdict = Verdict { status: Status::Inconclusive, checks: vec![], tally: sample_tally() };
     let suite = SuiteReport {
         command: String::new(),
+        previous: None,
         scenarios: vec![ran(scenario("empty", "Empty", None, 1), verdict)],
     };
     contains(&file(&suite, junit::FILE), &["nothing was judged"]);
+}
+
+#[test]
+fn the_page_is_one_file_without_scripts() {
+    let text = file(&suite(), html::FILE);
+    contains(
+        &text,
+        &[
+            "default-src 'none'; style-src 'unsafe-inline'",
+            "<span class=\"status fail\">fail</span>",
+            "<h3 id=\"broker-restart\">Broker restart (SC-003)</h3>",
+            "<li class=\"l3\"><a href=\"#consumer-kill\">Consumer kill</a></li>",
+            "acknowledged: 1,000",
+            "<summary>Run 2 of 3: <span",
+        ],
+    );
+    for outside in ["<script", "src=", "@import", "url(", "onload"] {
+        assert!(!text.contains(outside), "{outside}");
+    }
+    assert_eq!(text.matches("<svg ").count(), 7);
+}
+
+#[test]
+fn each_run_has_its_picture_and_the_markdown_shows_it() {
+    let files = render(&suite()).unwrap();
+    let text = file(&suite(), markdown::FILE);
+    let pictures: Vec<&ReportFile> =
+        files.iter().filter(|file| file.name.ends_with(".svg")).collect();
+    assert_eq!(pictures.len(), 7);
+    for picture in pictures {
+        assert!(text.contains(&format!("]({})", picture.name)), "{}", picture.name);
+    }
+}
+
+#[test]
+fn the_step_summary_is_short_and_names_what_is_wrong() {
+    let text = file(&suite(), step_summary::FILE);
+    contains(&text, &["| Broker restart | ✅ pass |", "- ❌ fail `broker-pause`, `no-loss`: 25"]);
+    assert!(!text.contains("]("));
+    assert!(text.lines().count() < 40);
+}
+
+#[test]
+fn an_earlier_report_is_compared_with() {
+    let earlier = file(&suite(), json::FILE);
+    let previous = PreviousReport::from_json(earlier.as_bytes()).unwrap();
+    assert_eq!(previous, PreviousReport::of(&suite()));
+    let mut now = suite();
+    now.previous = Some(previous);
+    now.scenarios.remove(1);
+    let ScenarioEntry::Ran(run) = &mut now.scenarios[0] else { unreachable!() };
+    run.verdict.status = Status::Fail;
+    run.verdict.tally.lost = 3;
+    run.verdict.tally.longest_unavailability_us = Some(6_600_000);
+    contains(
+        &file(&now, markdown::FILE),
+        &[
+            "## Since the Previous Report",
+            "Compared with runs from 2026-11-21 02:14:42 UTC at commit `c370279`.",
+            "| `broker-restart` | docker | ✅ pass → ❌ fail | 1 | 0 → 3 | 0 | 4.30 s → 6.60 s |",
+            "| `network-partition` | docker | ✅ pass | 3 | 0 | 6 | 10.2 s | 830 ms |",
+            "| `consumer-kill` | docker | ✅ pass → not run | 1 → – |",
+        ],
+    );
+    assert_eq!(read_json(file(&now, json::FILE).as_bytes()).unwrap(), now);
+    assert!(PreviousReport::from_json(b"{}").is_err());
+}
+
+#[test]
+fn repetitions_are_one_scenario_in_whatever_order_they_ran() {
+    let tally = sample_tally();
+    let verdict = || Verdict { status: Status::Pass, checks: vec![], tally: tally.clone() };
+    let run = |name, seed| ran(scenario(name, name, None, seed), verdict());
+    let scenarios = vec![run("a", 1), run("b", 1), run("a", 2), run("b", 2)];
+    let suite = SuiteReport { command: String::new(), previous: None, scenarios };
+    let pictures: Vec<(String, u64)> = content::pictures(&suite)
+        .into_iter()
+        .map(|(file, run)| (file, run.header.run.seed))
+        .collect();
+    let named = |name: &str, seed| (name.to_owned(), seed);
+    assert_eq!(
+        pictures,
+        [
+            named("timeline-a.svg", 1),
+            named("timeline-a-run-2.svg", 2),
+            named("timeline-b.svg", 1),
+            named("timeline-b-run-2.svg", 2),
+        ]
+    );
 }
 
 fn sample_tally() -> Tally {
@@ -188,7 +278,7 @@ fn nothing_run_is_said_so() {
     let command = "cargo run --release -- run x".to_owned();
     let about = About { title: "X".into(), ..About::default() };
     let entry = ScenarioEntry::NotRun { name: "x".into(), about, command };
-    let suite = SuiteReport { command: String::new(), scenarios: vec![entry] };
+    let suite = SuiteReport { command: String::new(), scenarios: vec![entry], previous: None };
     let text = file(&suite, markdown::FILE);
     contains(&text, &["None of 1 scenarios has run", "**No results available.**", "not read back"]);
 }
@@ -202,6 +292,7 @@ fn checks_that_share_a_name_are_counted_together() {
     };
     let suite = SuiteReport {
         command: String::new(),
+        previous: None,
         scenarios: vec![
             ran(scenario("a", "A", None, 1), verdict(Status::Pass)),
             ran(scenario("b", "B", None, 1), verdict(Status::Inconclusive)),

@@ -52,6 +52,14 @@ pub(super) fn instant(us: u64) -> String {
     format!("{}.{:03} s", count(us / 1_000_000), us % 1_000_000 / 1_000)
 }
 
+/// An RFC 3339 instant as people write it, in UTC; as it is where it is none.
+pub(super) fn wall_clock(rfc_3339: &str) -> String {
+    match chrono::DateTime::parse_from_rfc3339(rfc_3339) {
+        Ok(instant) => instant.to_utc().format("%Y-%m-%d %H:%M:%S UTC").to_string(),
+        Err(_) => rfc_3339.to_owned(),
+    }
+}
+
 /// The middle of some measurements with their ends: `4.30 s (4.01 s to 6.60 s, n = 20)`.
 pub(super) fn spread(mut values: Vec<u64>) -> String {
     values.sort_unstable();
@@ -113,6 +121,12 @@ mod tests {
             assert_eq!(duration(us), text);
         }
         assert!(duration(u64::MAX).ends_with("min"));
+    }
+
+    #[test]
+    fn instants_are_in_utc() {
+        assert_eq!(wall_clock("2026-11-21T03:14:05.5+01:00"), "2026-11-21 02:14:05 UTC");
+        assert_eq!(wall_clock("yesterday"), "yesterday");
     }
 
     #[test]

@@ -47,6 +47,8 @@ pub(super) fn write(suite: &SuiteReport, document: &mut Document) {
     document.shell(commands);
     document.heading(2, "Files", "files");
     let mut files = vec![
+        Text::link(super::super::html::FILE, super::super::html::FILE)
+            .and(": this report as one page, with all pictures in it"),
         Text::link(super::super::json::FILE, super::super::json::FILE)
             .and(": everything, with all anomalies, in a versioned schema"),
         Text::link(super::super::junit::FILE, super::super::junit::FILE)

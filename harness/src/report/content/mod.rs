@@ -4,6 +4,7 @@
 
 mod advice;
 mod analysis;
+mod compare;
 mod configuration;
 mod recovery;
 mod results;
@@ -18,12 +19,13 @@ use super::{ScenarioEntry, ScenarioReport, SuiteReport, words};
 use crate::history::event::RunInfo;
 use crate::verdict::{Finding, Status, Tally, WindowTally};
 
-pub(super) use summary::{figures, sentence};
+pub(super) use summary::{figures, sentence, table};
 
 /// The whole report.
 pub(super) fn report(suite: &SuiteReport) -> Document {
     let mut document = Document::default();
     summary::write(suite, &mut document);
+    compare::write(suite, &mut document);
     document.heading(2, "Delivery Guarantee Scenarios", "scenarios");
     for scenario in by_scenario(suite) {
         scenario::write(&scenario, &mut document);
@@ -36,7 +38,7 @@ pub(super) fn report(suite: &SuiteReport) -> Document {
     document
 }
 
-/// Entries of one scenario on one testbed that follow each other: its repetitions.
+/// The entries of one scenario on one testbed: its repetitions.
 pub(super) struct Scenario<'a> {
     /// The first entry; the others describe themselves alike.
     pub(super) first: &'a ScenarioEntry,
@@ -51,12 +53,10 @@ pub(super) fn by_scenario(suite: &SuiteReport) -> Vec<Scenario<'_>> {
     let mut scenarios: Vec<Scenario<'_>> = Vec::new();
     let mut taken = BTreeSet::new();
     for entry in &suite.scenarios {
-        if let (ScenarioEntry::Ran(run), Some(last)) = (entry, scenarios.last_mut())
-            && let Some(first) = last.runs.first()
-            && first.header.run.scenario == run.header.run.scenario
-            && first.header.run.testbed == run.header.run.testbed
+        if let ScenarioEntry::Ran(run) = entry
+            && let Some(known) = scenarios.iter_mut().find(|known| known.repeats(run))
         {
-            last.runs.push(run);
+            known.runs.push(run);
             continue;
         }
         let slug = super::escape::slug(entry.name());
@@ -69,6 +69,34 @@ pub(super) fn by_scenario(suite: &SuiteReport) -> Vec<Scenario<'_>> {
         scenarios.push(Scenario { first: entry, runs, id: id.unwrap_or(slug) });
     }
     scenarios
+}
+
+impl Scenario<'_> {
+    /// Whether a run is one more of this scenario on the same testbed.
+    fn repeats(&self, run: &ScenarioReport) -> bool {
+        let info = &run.header.run;
+        self.runs.first().is_some_and(|first| {
+            first.header.run.scenario == info.scenario && first.header.run.testbed == info.testbed
+        })
+    }
+
+    /// Name of the picture of a run, counted from 0.
+    fn picture(&self, run: usize) -> String {
+        match run {
+            0 => format!("timeline-{}.svg", self.id),
+            run => format!("timeline-{}-run-{}.svg", self.id, run + 1),
+        }
+    }
+}
+
+/// The pictures of all runs with their files' names.
+pub(super) fn pictures(suite: &SuiteReport) -> Vec<(String, &ScenarioReport)> {
+    let mut pictures = Vec::new();
+    for scenario in by_scenario(suite) {
+        let runs = scenario.runs.iter().enumerate();
+        pictures.extend(runs.map(|(number, run)| (scenario.picture(number), *run)));
+    }
+    pictures
 }
 
 /// The command that runs a scenario again as it ran.

@@ -11,10 +11,15 @@ const FINDINGS_MAX: usize = 10;
 /// Facts of one finding, and stretches and notes of a run, that are printed.
 const FACTS_MAX: usize = 6;
 
-pub(super) fn write(run: &ScenarioReport, document: &mut Document) {
+pub(super) fn write(run: &ScenarioReport, picture: &str, document: &mut Document) {
     let verdict = &run.verdict;
     document
         .paragraph(labelled("Results:", Text::status(verdict.status)).and(". ").and(in_words(run)));
+    let alt = format!(
+        "Timeline of {}: records acknowledged, stored and committed, latency, and the fault windows",
+        run.header.run.scenario
+    );
+    document.picture(picture, super::super::svg::timeline(run), alt);
     document.table(&["Measured", "Value"], 1, measured(&verdict.tally, verdict.status));
     copies(&verdict.tally, document);
     for window in &verdict.tally.windows {

@@ -25,7 +25,7 @@ pub(super) fn write(scenario: &Scenario<'_>, document: &mut Document) {
         document.paragraph(labelled("Expected behaviour:", Text::data(&about.expected)));
     }
     match (scenario.first, scenario.runs.as_slice()) {
-        (_, [run]) => results::write(run, document),
+        (_, [run]) => results::write(run, &scenario.picture(0), document),
         (_, [_, _, ..]) => repeated(scenario, document),
         (ScenarioEntry::NotApplicable { testbed, reason, .. }, _) => {
             let why = Text::status(Status::NotApplicable)
@@ -100,7 +100,7 @@ fn repeated(scenario: &Scenario<'_>, document: &mut Document) {
     ]);
     for (position, run) in runs.iter().enumerate() {
         let mut inner = Document::default();
-        results::write(run, &mut inner);
+        results::write(run, &scenario.picture(position), &mut inner);
         let summary = Text::data(format!("Run {} of {}: ", position + 1, runs.len()))
             .then(Text::status(run.verdict.status))
             .and(format!(", seed {}", run.header.run.seed));

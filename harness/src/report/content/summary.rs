@@ -12,23 +12,7 @@ pub(super) fn write(suite: &SuiteReport, document: &mut Document) {
     document.list(origin(suite));
     parts(suite, document);
     document.heading(2, "Executive Summary", "executive-summary");
-    document.paragraph(
-        labelled("Verdict:", Text::status(suite.status())).and(". ").and(sentence(suite)),
-    );
-    document.table(
-        &[
-            "Scenario",
-            "Verdict",
-            "Acknowledged",
-            "Lost",
-            "Gaps",
-            "Duplicates",
-            "Longest unavailability",
-            "Recovery",
-        ],
-        2,
-        rows(suite),
-    );
+    table(suite, document);
     document.paragraph(
         "**Lost**: acknowledged, but not where the pipeline promised to bring it. **Gaps**: offsets \
          below a committed offset that are stored nowhere. **Duplicates**: surplus copies in the log \
@@ -36,6 +20,23 @@ pub(super) fn write(suite: &SuiteReport, document: &mut Document) {
          longest time without an acknowledgement. **Recovery**: from the heal, as seen from \
          outside, to the first commit of a record newer than the fault.",
     );
+}
+
+/// The verdict, and a row for each run.
+pub(in super::super) fn table(suite: &SuiteReport, document: &mut Document) {
+    let verdict = labelled("Verdict:", Text::status(suite.status()));
+    document.paragraph(verdict.and(". ").and(sentence(suite)));
+    let head = [
+        "Scenario",
+        "Verdict",
+        "Acknowledged",
+        "Lost",
+        "Gaps",
+        "Duplicates",
+        "Longest unavailability",
+        "Recovery",
+    ];
+    document.table(&head, 2, rows(suite));
 }
 
 /// Where the report comes from. Times are those of the runs; when it was written does not matter.
@@ -47,8 +48,12 @@ fn origin(suite: &SuiteReport) -> Vec<Text> {
     let started = all(|run| run.header.run.started_at.clone());
     if let (Some(first), Some(last)) = (started.first(), started.last()) {
         let text = match first == last {
-            true => first.clone(),
-            false => format!("{first} to {last} (start of the first and of the last run)"),
+            true => words::wall_clock(first),
+            false => format!(
+                "{} to {} (start of the first and of the last run)",
+                words::wall_clock(first),
+                words::wall_clock(last)
+            ),
         };
         lines.push(labelled("Generated from runs of:", Text::data(text)));
     }
