@@ -9,7 +9,7 @@ use crate::command::show::look;
 use crate::command::suite;
 use crate::judgement::judge;
 use crate::plan::about_of;
-use crate::report::{self, ScenarioEntry, SuiteReport};
+use crate::report::{self, PreviousReport, ScenarioEntry, SuiteReport};
 use crate::verdict::Status;
 
 pub(crate) fn main(arguments: &ReportArguments) -> miette::Result<u8> {
@@ -28,7 +28,17 @@ pub(crate) fn main(arguments: &ReportArguments) -> miette::Result<u8> {
         }
     }
     let command = format!("streamlake-harness run --testbed {}", arguments.testbed.name());
-    write(arguments.testbed, &arguments.folders, command, entries)
+    // Made anew from the same histories, a report says the same; it is not its own predecessor.
+    write(arguments.testbed, &arguments.folders, command, entries, None)
+}
+
+/// The report that a run is about to replace, to compare with.
+pub(crate) fn previous(testbed: TestbedName, folders: &Folders) -> Option<PreviousReport> {
+    let path = folders.reports_dir.join(testbed.name()).join(report::JSON_FILE);
+    let bytes = std::fs::read(&path).ok()?;
+    PreviousReport::from_json(&bytes)
+        .inspect_err(|error| eprintln!("not compared with {}: {error}", path.display()))
+        .ok()
 }
 
 /// Adds the scenarios that have not run, writes all formats, and prints the summary. Returns the exit
@@ -38,6 +48,7 @@ pub(crate) fn write(
     folders: &Folders,
     command: String,
     mut entries: Vec<ScenarioEntry>,
+    previous: Option<PreviousReport>,
 ) -> miette::Result<u8> {
     let ran = Status::combine(entries.iter().filter_map(ScenarioEntry::status));
     let order = suite::all(&folders.scenarios_dir)?;
@@ -55,7 +66,7 @@ pub(crate) fn write(
         }
     }
     entries.sort_by_key(|entry| order.iter().position(|file| file.name == entry.name()));
-    let suite = SuiteReport { command, scenarios: entries };
+    let suite = SuiteReport { command, scenarios: entries, previous };
     let folder = folders.reports_dir.join(testbed.name());
     save(&suite, &folder).wrap_err_with(|| format!("writing reports into {}", folder.display()))?;
     eprintln!("{}", report::terminal_summary(&suite, look(&std::io::stderr())));

@@ -25,7 +25,9 @@ pub(crate) fn main(arguments: &RunArguments) -> miette::Result<u8> {
     match entries(arguments)? {
         None => Ok(EXIT_INTERRUPTED),
         Some(entries) => {
-            report::write(arguments.testbed, &arguments.folders, command_line(arguments), entries)
+            let (testbed, folders) = (arguments.testbed, &arguments.folders);
+            let previous = report::previous(testbed, folders);
+            report::write(testbed, folders, command_line(arguments), entries, previous)
         }
     }
 }

@@ -22,6 +22,8 @@ use crate::progress::Progress;
 
 /// Process name of these facts in a history.
 const PROCESS: &str = "commit-watch";
+/// Where a broker keeps its own record of commits.
+const COMMITS_TOPIC: &str = "__consumer_offsets";
 const SAMPLE_EVERY: Duration = Duration::from_millis(20);
 const ANSWER_WITHIN: Duration = Duration::from_secs(2);
 /// The broker's own record must show the last commits within this time.
@@ -84,15 +86,12 @@ impl Watch {
     /// Reads the broker's own record of commits, until it shows what the coordinators say last.
     fn follow(&self, stop: &CancellationToken) -> KafkaResult<()> {
         let log = reader(&self.bootstrap, "streamlake-harness-commit-watch")?;
-        let partitions = partitions_of(&log, "__consumer_offsets")?;
-        let mut list = TopicPartitionList::new();
-        for partition in 0..partitions {
-            list.add_partition_offset("__consumer_offsets", partition, Offset::Beginning)?;
-        }
-        log.assign(&list)?;
+        // The broker makes the topic when the first group asks for its coordinator.
+        let mut assigned = false;
         let mut seen: BTreeMap<String, Offsets> = BTreeMap::new();
         let mut awaited: Option<(BTreeMap<String, Offsets>, Instant)> = None;
         loop {
+            assigned = assigned || assign_commits(&log)?;
             if let Some(Ok(message)) = log.poll(Duration::from_millis(50)) {
                 self.commit_record(&message, &mut seen);
             }
@@ -174,10 +173,21 @@ pub fn committed_now(watch: &Watch) -> KafkaResult<BTreeMap<String, BTreeMap<(St
     watch.last_words()
 }
 
-fn partitions_of(client: &BaseConsumer, topic: &str) -> KafkaResult<i32> {
-    let metadata = client.fetch_metadata(Some(topic), Duration::from_secs(10))?;
-    let partitions = metadata.topics().first().map_or(0, |topic| topic.partitions().len());
-    Ok(i32::try_from(partitions).unwrap_or(i32::MAX))
+/// Assigns the whole record of commits to a reader. False while there is none yet.
+fn assign_commits(client: &BaseConsumer) -> KafkaResult<bool> {
+    // No answer while a broker is down is no reason to give up.
+    let Ok(metadata) = client.fetch_metadata(Some(COMMITS_TOPIC), ANSWER_WITHIN) else {
+        return Ok(false);
+    };
+    let Some(topic) = metadata.topics().iter().find(|topic| !topic.partitions().is_empty()) else {
+        return Ok(false);
+    };
+    let mut list = TopicPartitionList::new();
+    for partition in topic.partitions() {
+        list.add_partition_offset(COMMITS_TOPIC, partition.id(), Offset::Beginning)?;
+    }
+    client.assign(&list)?;
+    Ok(true)
 }
 
 /// Group, topic and partition of an offset commit's key; other keys of the topic give none.

@@ -13,7 +13,8 @@ pub const SCHEMA: &str = "streamlake-report";
 /// goes away.
 pub const VERSION: u32 = 1;
 /// Name of the file.
-pub(super) const FILE: &str = "kafka-delivery-report.json";
+/// Name of the file.
+pub const FILE: &str = "kafka-delivery-report.json";
 
 #[derive(Debug, Serialize, Deserialize)]
 struct Envelope<S> {

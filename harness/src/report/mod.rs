@@ -34,7 +34,7 @@ use serde::{Deserialize, Serialize};
 use crate::history::event::{About, Header};
 use crate::verdict::{Status, Verdict};
 
-pub use json::{ReadError, SCHEMA, VERSION, read as read_json};
+pub use json::{FILE as JSON_FILE, ReadError, SCHEMA, VERSION, read as read_json};
 pub use observe::{Entry, Observed, Observer, Unreachable, What};
 pub use previous::{PreviousReport, PreviousScenario};
 pub use terminal::{Look, summary as terminal_summary};
