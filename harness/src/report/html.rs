@@ -105,7 +105,7 @@ fn span(span: &Span) -> String {
     match span {
         Span::Plain(text) => escape::html(text),
         Span::Strong(text) => format!("<strong>{}</strong>", escape::html(text)),
-        Span::Code(text) => format!("<code>{}</code>", escape::html(text)),
+        Span::Code(text) => format!("<code>{}</code>", breakable(&escape::html(text))),
         Span::Status(status) => {
             format!("<span class=\"status {}\">{}</span>", class(*status), status.word())
         }
@@ -113,6 +113,11 @@ fn span(span: &Span) -> String {
             format!("<a href=\"{}\">{}</a>", escape::link(to), escape::html(text))
         }
     }
+}
+
+/// Lets names like `max.in.flight.requests.per.connection` break where a reader would break them.
+fn breakable(escaped: &str) -> String {
+    escaped.replace('.', ".<wbr>").replace('=', "=<wbr>").replace('_', "_<wbr>")
 }
 
 fn class(status: Status) -> &'static str {

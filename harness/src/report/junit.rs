@@ -54,7 +54,7 @@ fn ran(run: &ScenarioReport) -> TestSuite {
         ("commit", info.commit.clone()),
         ("started_at", info.started_at.clone()),
         ("history", run.history_file.clone()),
-        ("run_again", content::run_again(info)),
+        ("run_again", content::run_again(run)),
     ] {
         suite.add_property(Property::new(name, visible(&value)));
     }
@@ -104,10 +104,5 @@ fn description(check: &CheckResult) -> String {
 }
 
 fn one_finding(finding: &Finding) -> String {
-    let place = content::place(finding);
-    let message = visible(&finding.message);
-    match place.is_empty() {
-        true => format!("{}: {message}", visible(&finding.anomaly)),
-        false => format!("{}: {message} ({})", visible(&finding.anomaly), visible(&place)),
-    }
+    format!("{}: {}", visible(&finding.anomaly), visible(&content::described(finding)))
 }

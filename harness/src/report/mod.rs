@@ -3,7 +3,7 @@
 //! Pure: history and verdict in, bytes out. No clock, so the same histories give the same report
 //! byte for byte; no files, so whoever calls decides where the bytes go.
 //!
-//! The words of the report are written once, as a [`document`]; markdown and HTML render it. A new
+//! The words of the report are written once, as a document; markdown and HTML render it. A new
 //! format is one file here and one row in [`formats`].
 
 mod content;

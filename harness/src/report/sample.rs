@@ -4,6 +4,8 @@
 
 use std::collections::BTreeMap;
 
+use proptest::prelude::*;
+
 use super::{Observed, Observer, ScenarioEntry, ScenarioReport, SuiteReport};
 use crate::history::event::{
     About, Committed, Completed, Event, Evidence, Fact, FaultStage, FaultStep, GroupPromise,
@@ -16,6 +18,66 @@ use crate::verdict::{
 
 /// What markup, terminals and eyes trip over.
 pub(super) const HOSTILE: &str = "k|<script>alert(1)</script>\n# h `x` ```\u{1b}[31mred\u{202e}txt.exe ]]> </svg> \"q\" 'q' &amp;";
+
+/// Strings made mostly of what markup, terminals and eyes trip over.
+pub(super) fn hostile() -> impl Strategy<Value = String> {
+    let piece = prop_oneof![
+        Just("|".to_owned()),
+        Just("\\".to_owned()),
+        Just("`".to_owned()),
+        Just("```".to_owned()),
+        Just("<script>alert(1)</script>".to_owned()),
+        Just("</svg>".to_owned()),
+        Just("]]>".to_owned()),
+        Just("&#60;".to_owned()),
+        Just("\n".to_owned()),
+        Just("\r\n# x".to_owned()),
+        Just("\u{1b}[31m".to_owned()),
+        Just("\u{1b}]0;title\u{7}".to_owned()),
+        Just("\u{9b}31m".to_owned()),
+        Just("\u{202e}".to_owned()),
+        Just("\u{2028}".to_owned()),
+        Just("\u{0}".to_owned()),
+        Just("[x](javascript:alert(1))".to_owned()),
+        Just("![x](https://a/b.png)".to_owned()),
+        any::<String>(),
+    ];
+    proptest::collection::vec(piece, 0..8).prop_map(|pieces| pieces.concat())
+}
+
+/// One run that failed, with hostile text wherever a run takes text from outside.
+pub(super) fn hostile_suite(text: &str) -> SuiteReport {
+    let mut header = scenario(text, text, Some(text), 1);
+    let run = &mut header.run;
+    run.testbed = text.into();
+    run.commit = text.into();
+    run.started_at = text.into();
+    run.components = BTreeMap::from([(text.into(), text.into())]);
+    run.limits = vec![text.into()];
+    run.about.configuration = BTreeMap::from([(text.into(), text.into())]);
+    let mut verdict = failed();
+    verdict.tally.duplicates_by_cause = BTreeMap::from([(text.into(), 1)]);
+    verdict.tally.windows[0].kind = text.into();
+    verdict.tally.windows[0].target = text.into();
+    verdict.tally.windows[0].evidence = BTreeMap::from([(text.into(), text.into())]);
+    for check in &mut verdict.checks {
+        check.check = text.into();
+        check.guarantee = text.into();
+        check.summary = text.into();
+        for finding in &mut check.findings {
+            finding.anomaly = text.into();
+            finding.message = text.into();
+            finding.group = Some(text.into());
+            finding.evidence = vec![text.into()];
+        }
+    }
+    let ScenarioEntry::Ran(mut run) = ran(header, verdict) else { unreachable!() };
+    run.history_file = text.into();
+    let not_run =
+        ScenarioEntry::NotRun { name: text.into(), about: about(text, None), command: text.into() };
+    let scenarios = vec![ScenarioEntry::Ran(run), not_run];
+    SuiteReport { command: text.into(), scenarios, previous: None }
+}
 
 pub(super) fn suite() -> SuiteReport {
     let mut scenarios = vec![

@@ -40,7 +40,7 @@ fn problems(suite: &SuiteReport) -> Vec<Text> {
                 .and(": ")
                 .and(&check.summary);
             for finding in check.findings.iter().take(FINDINGS_MAX) {
-                line = line.and(format!(" · {} ({})", finding.message, content::place(finding)));
+                line = line.and(format!(" · {}", content::described(finding)));
             }
             lines.push(line);
         }

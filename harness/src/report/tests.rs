@@ -3,7 +3,9 @@
 
 use std::path::Path;
 
-use super::sample::{HOSTILE, check, ran, scenario, suite};
+use proptest::prelude::*;
+
+use super::sample::{HOSTILE, check, hostile, hostile_suite, ran, scenario, suite};
 use super::*;
 use crate::verdict::Tally;
 
@@ -89,9 +91,7 @@ fn an_inconclusive_run_claims_no_absence_of_loss() {
 }
 
 /// Rows of a table have as many cells as their head, whatever is in them.
-#[test]
-fn markdown_tables_keep_their_cells() {
-    let text = file(&suite(), markdown::FILE);
+fn cells_are_kept(text: &str) {
     let mut cells = None;
     for line in text.lines() {
         if !line.starts_with('|') {
@@ -103,19 +103,56 @@ fn markdown_tables_keep_their_cells() {
     }
 }
 
-#[test]
-fn no_format_for_people_carries_hostile_characters() {
-    let mut texts: Vec<(String, String)> = render(&suite())
-        .unwrap()
-        .into_iter()
+/// No character that a terminal or an eye would obey, and no tag of another's making.
+fn is_harmless(suite: &SuiteReport) {
+    let texts = render(suite).unwrap().into_iter();
+    let mut texts: Vec<(String, String)> = texts
         .map(|file| (file.name, String::from_utf8(file.bytes).unwrap()))
         .filter(|(name, _)| name != json::FILE)
         .collect();
-    texts.push(("terminal".into(), terminal_summary(&suite(), Look::default())));
+    for (name, text) in &texts {
+        // A fenced block of commands shows what is in it as it is.
+        let mut fence = None;
+        for line in text.lines() {
+            match fence {
+                Some(end) if line == end => fence = None,
+                None if line.ends_with("```sh") => fence = line.strip_suffix("sh"),
+                None => assert!(!line.contains("<script"), "{name} has a script: {line}"),
+                Some(_) => {}
+            }
+        }
+    }
+    texts.push(("terminal".into(), terminal_summary(suite, Look::default())));
     for (name, text) in texts {
-        assert!(name == "terminal" || !text.contains("<script>alert"), "{name} has a script");
         let wild = text.chars().find(|&c| (c.is_control() && c != '\n') || c == '\u{202e}');
         assert_eq!(wild, None, "{name}");
+    }
+}
+
+#[test]
+fn markdown_tables_keep_their_cells() {
+    cells_are_kept(&file(&suite(), markdown::FILE));
+}
+
+#[test]
+fn no_format_for_people_carries_hostile_characters() {
+    is_harmless(&suite());
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(32))]
+    #[test]
+    fn hostile_text_does_no_harm_wherever_it_stands(text in hostile()) {
+        let suite = hostile_suite(&text);
+        is_harmless(&suite);
+        cells_are_kept(&file(&suite, markdown::FILE));
+        let page = file(&suite, html::FILE);
+        let tags = |text: &str, tag: &str| text.matches(tag).count();
+        prop_assert_eq!(tags(&page, "<td"), tags(&page, "</td>"));
+        prop_assert_eq!(tags(&page, "<svg "), 1);
+        prop_assert_eq!(tags(&page, "</svg>"), 1);
+        let json = file(&suite, json::FILE);
+        prop_assert_eq!(read_json(json.as_bytes()).unwrap(), suite);
     }
 }
 
@@ -271,6 +308,18 @@ fn the_terminal_shows_the_table_and_what_is_wrong() {
     let coloured = terminal_summary(&suite(), Look { colour: true, width: Some(120) });
     assert!(coloured.contains("\u{1b}["));
     assert!(coloured.lines().take(20).count() > 5);
+}
+
+#[test]
+fn what_others_recorded_is_judged_again_and_not_run_again() {
+    let mut header = scenario("theirs", "Theirs", None, 1);
+    header.run.testbed = "foreign".into();
+    let verdict = Verdict { status: Status::Inconclusive, checks: vec![], tally: sample_tally() };
+    let scenarios = vec![ran(header, verdict)];
+    let suite = SuiteReport { command: String::new(), previous: None, scenarios };
+    let text = file(&suite, markdown::FILE);
+    contains(&text, &["cargo run --release -- check histories/theirs.ndjson\n```"]);
+    assert!(!text.contains("-- run theirs"));
 }
 
 #[test]

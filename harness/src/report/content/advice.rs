@@ -40,7 +40,7 @@ pub(super) fn write(suite: &SuiteReport, document: &mut Document) {
     );
     let mut commands = vec![suite.command.clone()];
     for scenario in by_scenario(suite) {
-        commands.extend(scenario.runs.first().map(|run| run_again(&run.header.run)));
+        commands.extend(scenario.runs.first().map(|run| run_again(run)));
     }
     commands.retain(|command| !command.is_empty());
     commands.dedup();
@@ -188,7 +188,7 @@ fn regularly(suite: &SuiteReport) -> Option<Text> {
     let fewest = windows_by_kind(suite).into_values().map(|windows| windows.len()).min()?;
     (fewest < 30).then(|| {
         Text::prose("**Run the scenarios regularly**: a kind of fault was tried only ")
-            .and(words::counted(fewest as u64, "time", "times"))
+            .and(if fewest == 1 { "once".to_owned() } else { format!("{fewest} times") })
             .prose_too(". In CI, with other seeds, the bound under \"How Sure\" comes down.")
     })
 }
@@ -202,13 +202,13 @@ fn next_steps(suite: &SuiteReport) -> Vec<Text> {
                 Text::prose("Look into the anomaly of ")
                     .then(title)
                     .and(": ")
-                    .code_too(run_again(&run.header.run)),
+                    .code_too(run_again(run)),
             ),
             ScenarioEntry::Ran(run) if run.verdict.status == Status::Inconclusive => steps.push(
                 Text::prose("Find out why the evidence of ")
                     .then(title)
                     .and(" does not suffice, and run it again: ")
-                    .code_too(run_again(&run.header.run)),
+                    .code_too(run_again(run)),
             ),
             ScenarioEntry::NotRun { command, .. } => {
                 steps.push(Text::prose("Run ").then(title).and(": ").code_too(command));

@@ -77,8 +77,8 @@ fn how_sure(suite: &SuiteReport, document: &mut Document) {
     document.heading(3, "How Sure", "how-sure");
     document.paragraph(
         "A fault window is **clean** when the fault was seen to bite and its run passed. With n \
-         clean windows and no other, an anomaly in a window of that kind is with 95 % confidence no \
-         more likely than 1 − 0.05^(1/n); one clean window says next to nothing.",
+         clean windows and no anomaly in any other, an anomaly in a window of that kind is with \
+         95 % confidence no more likely than 1 − 0.05^(1/n); one clean window says next to nothing.",
     );
     let rows = kinds.into_iter().map(|(kind, windows)| {
         let passed = |run: &ScenarioReport| run.verdict.status == Status::Pass;

@@ -16,7 +16,6 @@ use std::collections::BTreeSet;
 use super::document::{Document, Text};
 use super::escape::shell_word;
 use super::{ScenarioEntry, ScenarioReport, SuiteReport, words};
-use crate::history::event::RunInfo;
 use crate::verdict::{Finding, Status, Tally, WindowTally};
 
 pub(super) use summary::{figures, sentence, table};
@@ -99,14 +98,24 @@ pub(super) fn pictures(suite: &SuiteReport) -> Vec<(String, &ScenarioReport)> {
     pictures
 }
 
-/// The command that runs a scenario again as it ran.
-pub(super) fn run_again(info: &RunInfo) -> String {
+/// The command that runs a scenario again as it ran, or, where others wrote the history and there
+/// is nothing to run, judges it again.
+pub(super) fn run_again(run: &ScenarioReport) -> String {
+    let info = &run.header.run;
+    if info.testbed == "foreign" {
+        return judge_again(run);
+    }
     format!(
         "cargo run --release -- run {} --testbed {} --seed {}",
         shell_word(&info.scenario),
         shell_word(&info.testbed),
         info.seed
     )
+}
+
+/// The command that judges the recorded history of a run, in the report's folder.
+fn judge_again(run: &ScenarioReport) -> String {
+    format!("cargo run --release -- check {}", shell_word(&run.history_file))
 }
 
 /// Where and when a finding is: group, partition, offsets, instant; empty where it says nothing.
@@ -130,6 +139,14 @@ pub(super) fn place(finding: &Finding) -> String {
     parts.extend(finding.at_us.map(|at| format!("at {}", words::instant(at))));
     parts.extend(finding.fault.map(|fault| format!("fault {fault}")));
     parts.join(", ")
+}
+
+/// A finding in a sentence, with its place where it says one.
+pub(super) fn described(finding: &Finding) -> String {
+    match place(finding).as_str() {
+        "" => finding.message.clone(),
+        place => format!("{} ({place})", finding.message),
+    }
 }
 
 /// Surplus copies of records over log and raw zones.

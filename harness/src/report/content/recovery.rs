@@ -25,35 +25,46 @@ pub(super) fn write(suite: &SuiteReport, document: &mut Document) {
 }
 
 fn steps(windows: &[(&ScenarioReport, &WindowTally)]) -> Vec<Text> {
-    let spread = |of: fn(&WindowTally) -> Option<u64>| {
-        words::spread(windows.iter().filter_map(|(_, window)| of(window)).collect())
+    // A sentence around some measurements; what was never measured is said to be missing below.
+    let step = |before: &str, of: fn(&WindowTally) -> Option<u64>, after: &str| {
+        let values: Vec<u64> = windows.iter().filter_map(|(_, window)| of(window)).collect();
+        (!values.is_empty())
+            .then(|| Text::data(format!("{before}{}{after}", words::spread(values))))
     };
     let in_flight: u64 = windows.iter().map(|(_, window)| window.in_flight).sum();
-    let mut steps = vec![
-        Text::data(format!(
-            "The fault's effect was seen {} after the act began; {} in flight in {}.",
-            spread(|window| window.seen_us?.checked_sub(window.injecting_us?)),
-            words::counted(in_flight, "operation was", "operations were"),
-            words::counted(windows.len() as u64, "window", "windows"),
-        )),
-        Text::data(format!(
-            "Producers kept what was not acknowledged; the longest time without an acknowledgement \
-             was {}.",
-            spread(|window| window.unavailability_us)
-        )),
-        Text::data(format!(
-            "The target was seen to be back {} after the act began.",
-            spread(|window| window.healed_us?.checked_sub(window.injecting_us?))
-        )),
-        Text::data(format!(
-            "The first acknowledgement came {} after that.",
-            spread(|window| Some(window.first_ack_after_us?.saturating_sub(window.healed_us?)))
-        )),
-        Text::data(format!(
-            "The consumers committed a record newer than the fault {} after the target was back.",
-            spread(recovery_us)
-        )),
+    let after = format!(
+        " after the act began; {} in flight in {}.",
+        words::counted(in_flight, "operation was", "operations were"),
+        words::counted(windows.len() as u64, "window", "windows"),
+    );
+    let measured = [
+        step(
+            "The fault's effect was seen ",
+            |window| window.seen_us?.checked_sub(window.injecting_us?),
+            &after,
+        ),
+        step(
+            "The longest time without an acknowledgement was ",
+            |window| window.unavailability_us,
+            ".",
+        ),
+        step(
+            "The target was seen to be back ",
+            |window| window.healed_us?.checked_sub(window.injecting_us?),
+            " after the act began.",
+        ),
+        step(
+            "The first acknowledgement came ",
+            |window| Some(window.first_ack_after_us?.saturating_sub(window.healed_us?)),
+            " after that.",
+        ),
+        step(
+            "The consumers committed a record newer than the fault ",
+            recovery_us,
+            " after the target was back.",
+        ),
     ];
+    let mut steps: Vec<Text> = measured.into_iter().flatten().collect();
     steps.extend(missing(windows));
     steps.push(result(windows));
     steps
@@ -62,7 +73,12 @@ fn steps(windows: &[(&ScenarioReport, &WindowTally)]) -> Vec<Text> {
 fn missing(windows: &[(&ScenarioReport, &WindowTally)]) -> Option<Text> {
     let unseen = windows.iter().filter(|(_, window)| window.seen_us.is_none()).count() as u64;
     let stuck = windows.iter().filter(|(_, window)| recovery_us(window).is_none()).count() as u64;
+    let away = windows.iter().filter(|(_, window)| window.healed_us.is_none()).count() as u64;
     let mut sentences = Vec::new();
+    if away > 0 {
+        let windows = words::counted(away, "window", "windows");
+        sentences.push(format!("In {windows} the target was not seen to be back."));
+    }
     if unseen > 0 {
         let windows = words::counted(unseen, "window", "windows");
         sentences.push(format!("In {windows} the fault was not seen to bite."));

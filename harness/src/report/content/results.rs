@@ -3,7 +3,7 @@
 
 use super::super::document::{Document, Text};
 use super::super::{ScenarioReport, What, words};
-use super::{absence, duplicates, labelled, place, run_again};
+use super::{absence, described, duplicates, judge_again, labelled, run_again};
 use crate::verdict::{CheckResult, Finding, Status, Tally, WindowTally};
 
 /// Findings of one check that are printed; the JSON report holds all.
@@ -33,17 +33,13 @@ pub(super) fn write(run: &ScenarioReport, picture: &str, document: &mut Document
     }
     notes(run, document);
     document.paragraph(
-        Text::prose("History: ")
-            .then(Text::link(&run.history_file, &run.history_file))
-            .prose_too(". Run again, and judge the recorded history offline:"),
-    );
-    document.shell(vec![
-        run_again(&run.header.run),
-        format!(
-            "cargo run --release -- check {}",
-            super::super::escape::shell_word(&run.history_file)
+        Text::prose("History: ").then(Text::link(&run.history_file, &run.history_file)).prose_too(
+            ". Run again, or judge the recorded history offline, in the folder of this report:",
         ),
-    ]);
+    );
+    let mut commands = vec![run_again(run), judge_again(run)];
+    commands.dedup();
+    document.shell(commands);
 }
 
 fn in_words(run: &ScenarioReport) -> String {
@@ -225,11 +221,7 @@ fn findings(check: &CheckResult, document: &mut Document) {
 }
 
 fn finding(finding: &Finding) -> Text {
-    let mut text = Text::code(&finding.anomaly).and(": ").and(&finding.message);
-    let place = place(finding);
-    if !place.is_empty() {
-        text = text.and(format!(" ({place})"));
-    }
+    let mut text = Text::code(&finding.anomaly).and(": ").and(described(finding));
     for fact in finding.evidence.iter().take(FACTS_MAX) {
         text = text.and(" · ").and(fact);
     }

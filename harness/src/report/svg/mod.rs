@@ -6,24 +6,22 @@
 //! tooltips, and the bytes must not change with a library's version. Lines differ in dashes as well
 //! as in colour; the colours stay apart for all common kinds of colour blindness.
 
+mod looks;
 mod marks;
 mod scale;
 
 use std::fmt::Write as _;
 
+use self::looks::{Line, decade_label, extent, lines, shortened, status_class};
 use self::marks::Mark;
 use self::scale::{Scale, count_ticks, decades, time_ticks};
 use super::escape::html;
-use super::timeline::{Series, SeriesKind, Timeline};
 use super::{ReportError, ReportFile, ScenarioReport, SuiteReport, content, words};
-use crate::verdict::Status;
 
 const STYLE: &str = include_str!("style.css");
 const WIDTH: f64 = 960.0;
 const LEFT: f64 = 78.0;
 const RIGHT: f64 = 936.0;
-/// Lines that are drawn; more could not be told apart.
-const SERIES_MAX: usize = 8;
 /// Parts whose silence gets a lane of its own.
 const LANES_MAX: usize = 4;
 /// Width of a character of the small text, on the wide side.
@@ -62,13 +60,6 @@ struct Picture<'a> {
     marks: Vec<(Mark, f64)>,
     /// How far down the picture is drawn.
     bottom: f64,
-}
-
-/// A series with its looks.
-struct Line<'a> {
-    series: &'a Series,
-    class: &'static str,
-    label: String,
 }
 
 impl<'a> Picture<'a> {
@@ -371,101 +362,6 @@ impl<'a> Picture<'a> {
             height = self.bottom,
         )
     }
-}
-
-/// What stretch of time is drawn: from the first to the last thing that happened, with a margin.
-fn extent(run: &ScenarioReport) -> (u64, u64) {
-    let timeline = &run.observed.timeline;
-    let mut first = u64::MAX;
-    let mut last = 0;
-    let mut include = |from: u64, to: u64| {
-        first = first.min(from);
-        last = last.max(to);
-    };
-    let bucket = |index: usize| index as u64 * timeline.bucket_us;
-    for series in &timeline.series {
-        let rises = series.totals.partition_point(|&total| total == 0);
-        let end = series.totals.last().copied().unwrap_or(0);
-        let full = series.totals.iter().position(|&total| total == end).unwrap_or(rises);
-        include(bucket(rises), bucket(full + 1));
-    }
-    for mark in marks::of(&run.verdict.tally.windows) {
-        include(mark.at_us, mark.at_us);
-    }
-    if first > last {
-        return (0, run.verdict.tally.length_us.max(1_000_000));
-    }
-    let margin = (last - first) / 30 + 1;
-    (first.saturating_sub(margin), last.saturating_add(margin))
-}
-
-/// The series that are drawn, with looks and labels. A group's name is told where there are several.
-fn lines(timeline: &Timeline) -> Vec<Line<'_>> {
-    let mut groups: Vec<&str> =
-        timeline.series.iter().filter_map(|series| series.group.as_deref()).collect();
-    groups.sort_unstable();
-    groups.dedup();
-    let acknowledged = timeline.series.iter().any(|series| series.kind == SeriesKind::Acknowledged);
-    let shown = timeline.series.iter().filter(|series| {
-        // The log's timestamps add nothing where receipts tell when records came to it.
-        series.kind != SeriesKind::Logged || !acknowledged
-    });
-    let line = |series: &'_ Series| -> (&'static str, String) {
-        let group = series.group.as_deref().unwrap_or("");
-        let first = groups.first().is_none_or(|first| *first == group);
-        let (class, word) = looks(series.kind, first);
-        let total = words::count(series.totals.last().copied().unwrap_or(0));
-        let of = match groups.len() > 1 && !group.is_empty() {
-            true => format!(" by {}", shortened(group, 32)),
-            false => String::new(),
-        };
-        (class, format!("{word}{of}: {total}"))
-    };
-    shown
-        .take(SERIES_MAX)
-        .map(|series| {
-            let (class, label) = line(series);
-            Line { series, class, label }
-        })
-        .collect()
-}
-
-fn looks(kind: SeriesKind, first_group: bool) -> (&'static str, &'static str) {
-    match kind {
-        SeriesKind::Acknowledged => ("sl-k0", "acknowledged"),
-        SeriesKind::Stored if first_group => ("sl-k1", "stored, copies included"),
-        SeriesKind::Stored => ("sl-k6", "stored, copies included"),
-        SeriesKind::Committed if first_group => ("sl-k2", "committed"),
-        SeriesKind::Committed => ("sl-k7", "committed"),
-        SeriesKind::Read => ("sl-k3", "read, copies included"),
-        SeriesKind::Logged => ("sl-k4", "logged"),
-        SeriesKind::Unresolved => ("sl-k5", "failed or unknown"),
-    }
-}
-
-fn status_class(status: Status) -> &'static str {
-    match status {
-        Status::Pass => "sl-pass",
-        Status::Fail => "sl-fail",
-        Status::Inconclusive => "sl-doubt",
-        Status::NotApplicable => "sl-none",
-    }
-}
-
-fn decade_label(decade: u32) -> &'static str {
-    const LABELS: [&str; 10] =
-        ["1 µs", "10 µs", "100 µs", "1 ms", "10 ms", "100 ms", "1 s", "10 s", "100 s", "1,000 s"];
-    LABELS.get(decade as usize).copied().unwrap_or("")
-}
-
-/// At most so many characters, the last one an ellipsis where some are left out.
-fn shortened(text: &str, chars_max: usize) -> String {
-    let text = super::escape::visible(text);
-    if text.chars().count() <= chars_max {
-        return text;
-    }
-    let start: String = text.chars().take(chars_max - 1).collect();
-    format!("{start}…")
 }
 
 #[cfg(test)]

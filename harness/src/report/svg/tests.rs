@@ -1,7 +1,7 @@
 #![allow(clippy::unwrap_used)]
 
 use super::super::sample::suite;
-use super::super::timeline::Timeline;
+use super::super::timeline::{Series, SeriesKind, Timeline};
 use super::*;
 
 /// Names of the tags in the order in which they open and close; panics where they do not nest.
