@@ -6,10 +6,12 @@
 use std::ffi::OsString;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::command;
+use crate::testbed::embedded;
 
 /// Exit code of a usage or environment error.
 pub const EXIT_ERROR: u8 = 2;
@@ -44,7 +46,14 @@ enum Command {
     },
     /// The brokers of the embedded testbed; a testbed starts this.
     #[command(hide = true)]
-    BrokerHost(crate::testbed::embedded::HostArguments),
+    BrokerHost {
+        /// Brokers to run.
+        #[arg(long)]
+        brokers: u32,
+        /// How long a new group waits for more members.
+        #[arg(long)]
+        initial_rebalance_delay_ms: u64,
+    },
 }
 
 /// Which testbed to run on.
@@ -91,6 +100,7 @@ pub struct RunArguments {
     /// Stop after the first verdict that is not a pass.
     #[arg(long)]
     pub fail_fast: bool,
+    /// Where things are read and written.
     #[command(flatten)]
     pub folders: Folders,
 }
@@ -154,6 +164,7 @@ pub struct ReportArguments {
     /// Which testbed's runs.
     #[arg(long, value_enum, default_value = "embedded", env = "STREAMLAKE_TESTBED")]
     pub testbed: TestbedName,
+    /// Where things are read and written.
     #[command(flatten)]
     pub folders: Folders,
 }
@@ -164,6 +175,7 @@ pub struct ListArguments {
     /// List the kinds of faults instead.
     #[arg(long)]
     pub faults: bool,
+    /// Where things are read and written.
     #[command(flatten)]
     pub folders: Folders,
 }
@@ -183,7 +195,10 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
             let program = OsString::from("streamlake");
             return streamlake::cli::main_with_args(std::iter::once(program).chain(arguments));
         }
-        Command::BrokerHost(arguments) => return crate::testbed::embedded::host(&arguments),
+        Command::BrokerHost { brokers, initial_rebalance_delay_ms } => {
+            let initial_rebalance_delay = Duration::from_millis(initial_rebalance_delay_ms);
+            return embedded::host::main(&embedded::host::Options { brokers, initial_rebalance_delay });
+        }
         Command::Run(arguments) => command::run::main(&arguments),
         Command::Prove(arguments) => command::prove::main(&arguments),
         Command::Check(arguments) => command::check::main(&arguments),

@@ -10,7 +10,7 @@ use crate::report::{Observer, ScenarioReport};
 
 /// Why a history could not be judged.
 #[derive(Debug, thiserror::Error)]
-pub enum JudgementError {
+pub(crate) enum JudgementError {
     /// The file could not be opened.
     #[error("{path}: {source}")]
     Open {
@@ -34,7 +34,7 @@ pub enum JudgementError {
 impl JudgementError {
     /// The history was cut short: what it would have shown is not known, so it is inconclusive.
     #[must_use]
-    pub fn is_truncated(&self) -> bool {
+    pub(crate) fn is_truncated(&self) -> bool {
         matches!(self, Self::History { source, .. } if source.is_truncated())
     }
 }
@@ -43,7 +43,7 @@ impl JudgementError {
 ///
 /// # Errors
 /// When it cannot be opened or understood.
-pub fn judge(path: &Path) -> Result<ScenarioReport, JudgementError> {
+pub(crate) fn judge(path: &Path) -> Result<ScenarioReport, JudgementError> {
     let open = |source| JudgementError::Open { path: path.to_owned(), source };
     let history = |source| JudgementError::History { path: path.to_owned(), source };
     let file = File::open(path).map_err(open)?;

@@ -30,7 +30,7 @@ pub const NAMES: [&str; 2] = ["embedded", "docker"];
 #[must_use]
 pub fn abilities(name: TestbedName) -> Abilities {
     match name {
-        TestbedName::Embedded => embedded::EmbeddedTestbed::abilities(),
+        TestbedName::Embedded => embedded::abilities(),
         TestbedName::Docker => docker::DockerTestbed::abilities(),
     }
 }
@@ -44,7 +44,11 @@ pub async fn start(
     topology: &Topology,
 ) -> Result<Arc<dyn Testbed>, TestbedError> {
     Ok(match name {
-        TestbedName::Embedded => Arc::new(embedded::EmbeddedTestbed::start(topology).await?),
+        TestbedName::Embedded => {
+            let command = embedded::host_command(&embedded::host_options(topology))
+                .map_err(|error| TestbedError::request("find this program's own path", error))?;
+            Arc::new(embedded::Embedded::start(topology, &command).await?)
+        }
         TestbedName::Docker => {
             let images = docker::ImageSet::from_environment()?;
             Arc::new(docker::DockerTestbed::start(topology, &images).await?)
