@@ -164,10 +164,7 @@ fn properties(plan: &BrokerPlan<'_>, topology: &Topology) -> BTreeMap<String, St
 }
 
 /// Environment of a broker's container.
-pub(super) fn environment(
-    plan: &BrokerPlan<'_>,
-    topology: &Topology,
-) -> BTreeMap<String, String> {
+pub(super) fn environment(plan: &BrokerPlan<'_>, topology: &Topology) -> BTreeMap<String, String> {
     let mut environment: BTreeMap<String, String> = properties(plan, topology)
         .into_iter()
         .map(|(name, value)| (variable(&name), value))
@@ -405,7 +402,10 @@ mod tests {
 
     #[test]
     fn properties_become_the_variables_that_the_image_turns_back() {
-        assert_eq!(variable("group.initial.rebalance.delay.ms"), "KAFKA_GROUP_INITIAL_REBALANCE_DELAY_MS");
+        assert_eq!(
+            variable("group.initial.rebalance.delay.ms"),
+            "KAFKA_GROUP_INITIAL_REBALANCE_DELAY_MS"
+        );
         assert_eq!(variable("a_b.c-d"), "KAFKA_A__B_C___D");
     }
 

@@ -112,12 +112,13 @@ impl Entrances {
         }
         if let (Part::Store, Some(gateway)) = (part, &self.gateway) {
             seen.insert("store_fault".to_owned(), gateway.fault().to_string());
-            seen.insert("store_fault_hits".to_owned(), gateway.hits().hit.to_string());
+            seen.insert("requests_hit".to_owned(), gateway.hits().hit.to_string());
         }
     }
 
     async fn close(&self) {
-        let proxies = self.clients.values().chain(self.observers.values()).chain(&self.store_server);
+        let proxies =
+            self.clients.values().chain(self.observers.values()).chain(&self.store_server);
         join_all(proxies.map(|proxy| proxy.close())).await;
         if let Some(gateway) = &self.gateway {
             gateway.close().await;

@@ -165,9 +165,7 @@ type Startup = BTreeMap<String, Duration>;
 impl Starting<'_> {
     /// Starts all containers at once. None is given up half-way when another fails: a request that
     /// is on its way to the engine would still be carried out, after the clean-up.
-    async fn launch(
-        &self,
-    ) -> (Result<BTreeMap<Part, Container>, TestbedError>, Vec<Handle>) {
+    async fn launch(&self) -> (Result<BTreeMap<Part, Container>, TestbedError>, Vec<Handle>) {
         let started = self.specifications().into_iter().map(|spec| self.launch_one(spec));
         let (mut containers, mut handles) = (BTreeMap::new(), Vec::new());
         let mut failure = None;
@@ -196,9 +194,8 @@ impl Starting<'_> {
     fn specifications(&self) -> Vec<Specification> {
         let hosts: Vec<String> =
             brokers(self.topology).map(|part| self.run.container(&part)).collect();
-        let mut specifications: Vec<Specification> = (1..=self.topology.brokers)
-            .map(|number| self.broker(number, &hosts))
-            .collect();
+        let mut specifications: Vec<Specification> =
+            (1..=self.topology.brokers).map(|number| self.broker(number, &hosts)).collect();
         if let Some(server) = &self.entrances.store_server {
             let arguments = store::arguments(server.local_addr());
             let doors = vec![Door { port: store::PORT, proxy: Arc::clone(server) }];
