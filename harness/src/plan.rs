@@ -216,8 +216,7 @@ fn promises(
         operations: workload.operations,
         topics: topology.topics.iter().map(|t| (t.name.clone(), t.partitions)).collect(),
         partitioner: Some(property("partitioner").unwrap_or("murmur2_random").to_owned()),
-        // A broker that does not deduplicate makes the producer's own promise worthless.
-        idempotent: idempotent && abilities.evidence.contains(&Evidence::Idempotence),
+        idempotent,
         key_order: idempotent,
         groups: groups
             .iter()
