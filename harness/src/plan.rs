@@ -9,7 +9,7 @@ use std::time::Duration;
 use toml::Spanned;
 
 use crate::fault::{self, Fault, Wrong};
-use crate::history::event::{About, Evidence, GroupPromise, PlannedFault, Promises};
+use crate::history::event::{About, GroupPromise, PlannedFault, Promises};
 use crate::scenario::{FaultEntry, Group, ScenarioError, ScenarioFile};
 use crate::testbed::{Abilities, Capability, TopicSpec, Topology};
 use crate::workload::WorkloadPlan;

@@ -1,0 +1,195 @@
+//! The harness as its users meet it: arguments in, exit code and messages out. The runs are real ones,
+//! on the embedded testbed, with small loads.
+
+#![allow(clippy::unwrap_used)]
+
+use std::io::{BufRead as _, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+const SMALL: &str = r#"
+title = "Small"
+criterion = "c"
+story = "s"
+expected = "e"
+testbeds = ["embedded"]
+[workload]
+records = 100
+rate_per_s = 100
+[[group]]
+name = "g"
+"#;
+
+/// A folder with scenario files, in which the harness is run.
+struct Place {
+    folder: tempfile::TempDir,
+}
+
+impl Place {
+    fn with(scenarios: &[(&str, &str)]) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::create_dir(folder.path().join("scenarios")).unwrap();
+        for (name, text) in scenarios {
+            std::fs::write(folder.path().join("scenarios").join(name), text).unwrap();
+        }
+        Self { folder }
+    }
+
+    fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_streamlake-harness"));
+        command.args(arguments).current_dir(self.folder.path()).stdin(Stdio::null());
+        command
+    }
+
+    fn run(&self, arguments: &[&str]) -> Output {
+        self.command(arguments).output().unwrap()
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+}
+
+fn code(output: &Output) -> i32 {
+    output.status.code().unwrap_or_else(|| panic!("{output:?}"))
+}
+
+/// Everything that was printed, on one line: messages are wrapped to the terminal's width.
+fn said(output: &Output) -> String {
+    let text = [&output.stdout[..], &output.stderr[..]].concat();
+    String::from_utf8(text).unwrap().split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+#[test]
+fn a_mistake_in_a_scenario_exits_2_and_is_shown_with_file_and_line() {
+    let fault = "[[fault]]\nkind = \"broker-restart\"\nat = \"3s\"\n";
+    let cases = [
+        ("unknown.toml", format!("{SMALL}\npartition = 3\n"), 14, "unknown field `partition`"),
+        ("rate.toml", SMALL.replace("rate_per_s = 100", "rate_per_s = -5"), 9, "a rate of -5"),
+        ("late.toml", format!("{SMALL}\n{fault}"), 16, "the load is over after 1s"),
+        ("kind.toml", format!("{SMALL}\n{}", fault.replace("broker-restart", "x")), 15, "no fault `x`"),
+        ("target.toml", format!("{SMALL}\n{fault}target = \"brokr\"\n").replace("3s", "10% of invoked"), 17, "no target"),
+    ];
+    for (name, text, line, message) in cases {
+        let place = Place::with(&[(name, &text)]);
+        let output = place.run(&["run"]);
+        assert_eq!(code(&output), 2, "{name}: {}", said(&output));
+        let said = said(&output);
+        assert!(said.contains(&format!("scenarios/{name}:{line}")), "{name}: {said}");
+        assert!(said.contains(message), "{name}: {said}");
+    }
+}
+
+#[test]
+fn a_usage_error_exits_2() {
+    let place = Place::with(&[]);
+    assert_eq!(code(&place.run(&["run", "--testbed", "moon"])), 2);
+    assert_eq!(code(&place.run(&["run", "no-such-scenario"])), 2);
+    assert_eq!(code(&place.run(&["check", "no-such-file"])), 2);
+}
+
+#[test]
+fn a_clean_run_passes_and_its_history_is_judged_the_same_offline() {
+    let place = Place::with(&[("small.toml", SMALL)]);
+    let output = place.run(&["run"]);
+    assert_eq!(code(&output), 0, "{}", said(&output));
+    for file in ["kafka-delivery-report.md", "kafka-delivery-report.json", "junit.xml"] {
+        assert!(place.path("reports/embedded").join(file).is_file(), "{file}");
+    }
+    let history = "runs/embedded/small-1/history.jsonl";
+    let once = place.run(&["check", "--json", history]);
+    assert_eq!(code(&once), 0, "{}", said(&once));
+    assert_eq!(once.stdout, place.run(&["check", "--json", history]).stdout);
+
+    let text = std::fs::read_to_string(place.path(history)).unwrap();
+    let lines: Vec<_> = text.lines().collect();
+    let cut = lines[..lines.len() / 2].join("\n");
+    std::fs::write(place.path("cut.jsonl"), format!("{cut}\n")).unwrap();
+    let output = place.run(&["check", "cut.jsonl"]);
+    assert_eq!(code(&output), 3, "a history that was cut short: {}", said(&output));
+
+    std::fs::write(place.path("spoilt.jsonl"), text.replacen("\"op\":7", "\"op\":8", 1)).unwrap();
+    let output = place.run(&["check", "spoilt.jsonl"]);
+    assert_eq!(code(&output), 2, "a history that was changed: {}", said(&output));
+}
+
+#[test]
+fn a_fault_that_is_aimed_at_nothing_exits_3() {
+    let fault = "[[fault]]\nkind = \"consumer-kill\"\ntarget = \"consumer-9\"\nat = \"30% of invoked\"\n";
+    let place = Place::with(&[("nothing.toml", &format!("{SMALL}\n{fault}"))]);
+    let output = place.run(&["run"]);
+    assert_eq!(code(&output), 3, "{}", said(&output));
+    assert!(said(&output).contains("there is no consumer-9 to act on"), "{}", said(&output));
+}
+
+/// A load that goes on for long enough to be interrupted.
+fn long() -> String {
+    SMALL.replace("records = 100", "records = 6000")
+}
+
+/// Starts a run and waits until the load has begun, which the history shows.
+fn start_and_wait_for_load(place: &Place) -> Child {
+    let mut child =
+        place.command(&["run"]).stderr(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
+    let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
+    assert!(
+        lines.by_ref().map_while(Result::ok).any(|line| line.contains(": load")),
+        "the run ended before its load began"
+    );
+    // The pipe must not fill up.
+    std::thread::spawn(move || lines.for_each(drop));
+    child
+}
+
+/// Processes whose owner is this harness.
+fn owned_by(pid: u32) -> Vec<u32> {
+    let entries = std::fs::read_dir("/proc").unwrap().flatten();
+    let pids = entries.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
+    pids.filter(|process| {
+        let environment = std::fs::read(format!("/proc/{process}/environ")).unwrap_or_default();
+        let mark = format!("STREAMLAKE_HARNESS_OWNER={pid}:");
+        environment.split(|&byte| byte == 0).any(|entry| entry.starts_with(mark.as_bytes()))
+    })
+    .collect()
+}
+
+fn until(what: &str, condition: impl Fn() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while !condition() {
+        assert!(Instant::now() < deadline, "{what}");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}
+
+fn signal(pid: u32, name: &str) {
+    let pid = nix::unistd::Pid::from_raw(pid.cast_signed());
+    let signal = if name == "INT" { nix::sys::signal::SIGINT } else { nix::sys::signal::SIGKILL };
+    nix::sys::signal::kill(pid, signal).unwrap();
+}
+
+#[test]
+fn an_interrupted_run_takes_down_what_it_started() {
+    let place = Place::with(&[("long.toml", &long())]);
+    let mut child = start_and_wait_for_load(&place);
+    assert!(!owned_by(child.id()).is_empty(), "nothing to take down");
+    signal(child.id(), "INT");
+    assert_eq!(child.wait().unwrap().code(), Some(130));
+    assert_eq!(owned_by(child.id()), Vec::<u32>::new());
+    assert!(!Path::new("/proc").join(child.id().to_string()).exists());
+}
+
+#[test]
+fn what_a_killed_harness_left_behind_is_swept_by_the_next_run() {
+    let place = Place::with(&[("long.toml", &long()), ("small.toml", SMALL)]);
+    let mut child = start_and_wait_for_load(&place);
+    let left = owned_by(child.id());
+    signal(child.id(), "KILL");
+    child.wait().unwrap();
+    let consumers_stay = owned_by(child.id());
+    assert!(!consumers_stay.is_empty(), "nothing was left behind of {left:?}: nothing is shown");
+    let output = place.run(&["run", "small"]);
+    assert_eq!(code(&output), 0, "{}", said(&output));
+    assert!(said(&output).contains("swept up"), "{}", said(&output));
+    until("the sweep left something", || owned_by(child.id()).is_empty());
+}
