@@ -5,5 +5,6 @@
 
 pub mod checker;
 pub mod history;
+pub mod sweep;
 pub mod testbed;
 pub mod verdict;

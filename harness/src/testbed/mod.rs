@@ -6,7 +6,9 @@
 //!
 //! A new testbed is one file (or folder) here and one row in [`all`].
 
+pub mod embedded;
 pub mod gateway;
+pub mod probe;
 pub mod proxy;
 
 use std::collections::{BTreeMap, BTreeSet};

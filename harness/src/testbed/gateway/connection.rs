@@ -62,13 +62,7 @@ impl Listener for Resettable {
         // Fails only on a socket that is gone already.
         let _ = stream.set_nodelay(true);
         let peer = Peer::default();
-        (
-            Stream {
-                stream,
-                peer: peer.clone(),
-            },
-            peer,
-        )
+        (Stream { stream, peer: peer.clone() }, peer)
     }
 
     fn local_addr(&self) -> io::Result<Peer> {

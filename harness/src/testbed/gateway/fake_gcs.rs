@@ -28,9 +28,7 @@ impl FakeGcs {
     /// When no HTTP client can be made.
     pub fn new(base_url: impl Into<String>) -> Result<Self, StoreError> {
         // Clients of the gateway have their own deadlines; when they leave, their request ends.
-        Ok(Self {
-            api: JsonApi::within(base_url, None)?,
-        })
+        Ok(Self { api: JsonApi::within(base_url, None)? })
     }
 
     /// Refuses the deletion of a generation that is not there any more. Two requests, so another
@@ -61,28 +59,16 @@ impl Backend for FakeGcs {
     async fn put(&self, put: Put) -> Result<ObjectMeta, StoreError> {
         let generation = put.if_generation.map(|asked| asked.to_string());
         let mut query = vec![("uploadType", "media"), ("name", put.name.as_str())];
-        query.extend(
-            generation
-                .as_deref()
-                .map(|asked| ("ifGenerationMatch", asked)),
-        );
+        query.extend(generation.as_deref().map(|asked| ("ifGenerationMatch", asked)));
         // As a header it would say how the upload itself is packed.
         let packed = put.attributes.get("content-encoding");
         query.extend(packed.map(|packed| ("contentEncoding", packed.as_str())));
         let path = format!("/upload/storage/v1/b/{}/o", encode(&put.bucket));
         let mut request = self.api.client.post(self.api.url(&path, &query));
-        for (name, value) in put
-            .attributes
-            .iter()
-            .filter(|(name, _)| *name != "content-encoding")
-        {
+        for (name, value) in put.attributes.iter().filter(|(name, _)| *name != "content-encoding") {
             request = request.header(name, value);
         }
-        let answer = request
-            .body(put.content)
-            .send()
-            .await
-            .map_err(unreachable)?;
+        let answer = request.body(put.content).send().await.map_err(unreachable)?;
         let item: Item = parsed(checked(answer, StoreError::NoBucket).await?).await?;
         Ok(item.into())
     }
@@ -93,16 +79,10 @@ impl Backend for FakeGcs {
         name: &str,
         generation: Option<u64>,
     ) -> Result<Object, StoreError> {
-        let answer = self
-            .api
-            .download("/download/storage", bucket, name, generation)
-            .await?;
+        let answer = self.api.download("/download/storage", bucket, name, generation).await?;
         let headers = answer.headers().clone();
         let content = answer.bytes().await.map_err(unreachable)?;
-        Ok(Object {
-            meta: meta_of(name, &headers, content.len() as u64),
-            content,
-        })
+        Ok(Object { meta: meta_of(name, &headers, content.len() as u64), content })
     }
 
     async fn head(
@@ -124,23 +104,13 @@ impl Backend for FakeGcs {
             self.check_generation(bucket, name, generation).await?;
         }
         let path = format!("/storage/v1/b/{}/o/{}", encode(bucket), encode(name));
-        let answer = self
-            .api
-            .client
-            .delete(self.api.url(&path, &[]))
-            .send()
-            .await;
-        checked(answer.map_err(unreachable)?, StoreError::NoObject)
-            .await
-            .map(drop)
+        let answer = self.api.client.delete(self.api.url(&path, &[])).send().await;
+        checked(answer.map_err(unreachable)?, StoreError::NoObject).await.map(drop)
     }
 
     async fn list(&self, bucket: &str, query: &ListQuery) -> Result<ListPage, StoreError> {
         let limit = query.limit.min(1000).to_string();
-        let mut asked = vec![
-            ("prefix", query.prefix.as_str()),
-            ("maxResults", limit.as_str()),
-        ];
+        let mut asked = vec![("prefix", query.prefix.as_str()), ("maxResults", limit.as_str())];
         if let Some(delimiter) = &query.delimiter {
             asked.push(("delimiter", delimiter));
         }
@@ -164,16 +134,8 @@ impl Backend for FakeGcs {
         let path = head.uri.path_and_query().map_or("/", |path| path.as_str());
         let mut headers = head.headers.clone();
         headers.remove("host");
-        let request = self
-            .api
-            .client
-            .request(head.method.clone(), self.api.url(path, &[]));
-        let answer = request
-            .headers(headers)
-            .body(body)
-            .send()
-            .await
-            .map_err(unreachable)?;
+        let request = self.api.client.request(head.method.clone(), self.api.url(path, &[]));
+        let answer = request.headers(headers).body(body).send().await.map_err(unreachable)?;
         let (status, mut headers) = (answer.status(), answer.headers().clone());
         headers.remove("transfer-encoding");
         let mut passed = Response::new(Body::from(answer.bytes().await.map_err(unreachable)?));
@@ -189,16 +151,11 @@ fn meta_of(name: &str, headers: &HeaderMap, bytes: u64) -> ObjectMeta {
     let attributes: BTreeMap<String, String> = super::object::attributes(headers);
     ObjectMeta {
         name: name.to_owned(),
-        generation: header("x-goog-generation")
-            .and_then(|text| text.parse().ok())
-            .unwrap_or(0),
+        generation: header("x-goog-generation").and_then(|text| text.parse().ok()).unwrap_or(0),
         created: modified.map_or(DateTime::UNIX_EPOCH, |date| date.with_timezone(&Utc)),
         bytes,
         checksum: None,
-        etag: header("etag")
-            .unwrap_or_default()
-            .trim_matches('"')
-            .to_owned(),
+        etag: header("etag").unwrap_or_default().trim_matches('"').to_owned(),
         attributes,
     }
 }

@@ -75,10 +75,13 @@ impl Journal {
         }
     }
 
+    /// Writes so far, those without room included.
+    pub(super) fn writes(&self) -> u64 {
+        let view = self.view.lock().unwrap_or_else(PoisonError::into_inner);
+        view.entries.len() as u64 + view.dropped
+    }
+
     pub(super) fn view(&self) -> JournalView {
-        self.view
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
+        self.view.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }

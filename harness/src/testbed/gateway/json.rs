@@ -20,14 +20,9 @@ const PREFIX: &str = "/storage/v1/b";
 
 /// Is this path one of the JSON API, and no bucket of the XML API?
 pub(super) fn is_json_api(path: &str) -> bool {
-    [
-        "/storage/v1/",
-        "/upload/storage/v1/",
-        "/download/storage/v1/",
-        "/_internal/",
-    ]
-    .iter()
-    .any(|prefix| path.starts_with(prefix))
+    ["/storage/v1/", "/upload/storage/v1/", "/download/storage/v1/", "/_internal/"]
+        .iter()
+        .any(|prefix| path.starts_with(prefix))
 }
 
 /// Lets the store answer, and writes down what may have changed it.
@@ -65,12 +60,7 @@ pub(super) async fn answer(
 ) -> Result<Response<Body>, StoreError> {
     let query = head.uri.query().unwrap_or_default().as_bytes();
     let query: BTreeMap<String, String> = url::form_urlencoded::parse(query).into_owned().collect();
-    let rest = head
-        .uri
-        .path()
-        .strip_prefix(PREFIX)
-        .unwrap_or_default()
-        .trim_matches('/');
+    let rest = head.uri.path().strip_prefix(PREFIX).unwrap_or_default().trim_matches('/');
     let parts: Vec<&str> = rest.splitn(3, '/').collect();
     match (&head.method, parts.as_slice()) {
         (&Method::POST, [""]) => {
@@ -86,18 +76,13 @@ pub(super) async fn answer(
         (&Method::GET, [bucket, "o"]) => list(store, &xml::decode(bucket)?, &query).await,
         (&Method::GET, [bucket, "o", name]) => {
             let (bucket, name) = (xml::decode(bucket)?, xml::decode(name)?);
-            let generation = query
-                .get("generation")
-                .map(|text| xml::generation(text))
-                .transpose()?;
+            let generation =
+                query.get("generation").map(|text| xml::generation(text)).transpose()?;
             if query.get("alt").is_some_and(|alt| alt == "media") {
                 let object = store.get(&bucket, &name, generation).await?;
                 return Ok(Response::new(Body::from(object.content)));
             }
-            Ok(document(&described(
-                &bucket,
-                &store.head(&bucket, &name, generation).await?,
-            )))
+            Ok(document(&described(&bucket, &store.head(&bucket, &name, generation).await?)))
         }
         _ => Ok(xml::not_here()),
     }
@@ -108,26 +93,16 @@ async fn list(
     bucket: &str,
     query: &BTreeMap<String, String>,
 ) -> Result<Response<Body>, StoreError> {
-    let limit = query
-        .get("maxResults")
-        .and_then(|text| text.parse().ok())
-        .unwrap_or(PAGE_MAX);
+    let limit = query.get("maxResults").and_then(|text| text.parse().ok()).unwrap_or(PAGE_MAX);
     let page = ListQuery {
         prefix: query.get("prefix").cloned().unwrap_or_default(),
-        delimiter: query
-            .get("delimiter")
-            .filter(|text| !text.is_empty())
-            .cloned(),
+        delimiter: query.get("delimiter").filter(|text| !text.is_empty()).cloned(),
         start_after: None,
         token: query.get("pageToken").cloned(),
         limit: limit.min(PAGE_MAX),
     };
     let page = store.list(bucket, &page).await?;
-    let items: Vec<Value> = page
-        .objects
-        .iter()
-        .map(|meta| described(bucket, meta))
-        .collect();
+    let items: Vec<Value> = page.objects.iter().map(|meta| described(bucket, meta)).collect();
     let mut answer =
         json!({ "kind": "storage#objects", "items": items, "prefixes": page.prefixes });
     if let Some(next) = page.next {
@@ -161,9 +136,8 @@ fn described(bucket: &str, meta: &ObjectMeta) -> Value {
 fn document(value: &Value) -> Response<Body> {
     let mut answer = Response::new(Body::from(value.to_string()));
     *answer.status_mut() = StatusCode::OK;
-    answer.headers_mut().insert(
-        CONTENT_TYPE,
-        HeaderValue::from_static("application/json; charset=UTF-8"),
-    );
+    answer
+        .headers_mut()
+        .insert(CONTENT_TYPE, HeaderValue::from_static("application/json; charset=UTF-8"));
     answer
 }

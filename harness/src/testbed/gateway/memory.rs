@@ -59,10 +59,7 @@ impl Memory {
         generation: Option<u64>,
     ) -> Result<Object, StoreError> {
         let mut inner = self.lock();
-        let object = inner
-            .bucket(bucket)?
-            .get(name)
-            .ok_or(StoreError::NoObject)?;
+        let object = inner.bucket(bucket)?.get(name).ok_or(StoreError::NoObject)?;
         if generation.is_some_and(|asked| asked != object.meta.generation) {
             return Err(StoreError::NoObject);
         }
@@ -89,10 +86,7 @@ impl Backend for Memory {
     async fn put(&self, put: Put) -> Result<ObjectMeta, StoreError> {
         let digest = hex(&Sha256::digest(&put.content));
         let mut inner = self.lock();
-        let there = inner
-            .bucket(&put.bucket)?
-            .get(&put.name)
-            .map(|object| object.meta.generation);
+        let there = inner.bucket(&put.bucket)?.get(&put.name).map(|object| object.meta.generation);
         if !holds(put.if_generation, there) {
             return Err(StoreError::Precondition);
         }
@@ -106,10 +100,7 @@ impl Backend for Memory {
             etag: digest,
             attributes: put.attributes,
         };
-        let object = Object {
-            meta: meta.clone(),
-            content: put.content,
-        };
+        let object = Object { meta: meta.clone(), content: put.content };
         inner.bucket(&put.bucket)?.insert(put.name, object);
         Ok(meta)
     }
@@ -129,8 +120,7 @@ impl Backend for Memory {
         name: &str,
         generation: Option<u64>,
     ) -> Result<ObjectMeta, StoreError> {
-        self.find(bucket, name, generation)
-            .map(|object| object.meta)
+        self.find(bucket, name, generation).map(|object| object.meta)
     }
 
     async fn delete(
@@ -179,10 +169,7 @@ fn page(objects: &Bucket, query: &ListQuery) -> ListPage {
         let Some(rest) = name.strip_prefix(&query.prefix) else {
             break;
         };
-        let cut = query
-            .delimiter
-            .as_deref()
-            .and_then(|by| Some(rest.find(by)? + by.len()));
+        let cut = query.delimiter.as_deref().and_then(|by| Some(rest.find(by)? + by.len()));
         let prefix = cut.map(|cut| &name[..query.prefix.len() + cut]);
         let seen = prefix.is_some_and(|prefix| {
             done_prefix == Some(prefix) || page.prefixes.last().is_some_and(|last| last == prefix)
@@ -207,11 +194,9 @@ fn page(objects: &Bucket, query: &ListQuery) -> ListPage {
 
 pub(super) fn hex(bytes: &[u8]) -> String {
     use std::fmt::Write;
-    bytes
-        .iter()
-        .fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
-            // Writing to a string does not fail.
-            let _ = write!(text, "{byte:02x}");
-            text
-        })
+    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
+        // Writing to a string does not fail.
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
 }

@@ -136,24 +136,10 @@ impl Gateway {
         let observers = Resettable::bind().await?;
         let (client_address, observer_address) = (clients.address(), observers.address());
         let servers = vec![
-            serve(
-                clients,
-                for_clients(Arc::clone(&shared)),
-                closing.subscribe(),
-            ),
-            serve(
-                observers,
-                for_observers(Arc::clone(&shared)),
-                closing.subscribe(),
-            ),
+            serve(clients, for_clients(Arc::clone(&shared)), closing.subscribe()),
+            serve(observers, for_observers(Arc::clone(&shared)), closing.subscribe()),
         ];
-        Ok(Self {
-            shared,
-            client_address,
-            observer_address,
-            closing,
-            servers: Mutex::new(servers),
-        })
+        Ok(Self { shared, client_address, observer_address, closing, servers: Mutex::new(servers) })
     }
 
     /// Base address for clients, where faults are injected.
@@ -214,6 +200,12 @@ impl Gateway {
         self.shared.journal.view()
     }
 
+    /// How many writes reached the store.
+    #[must_use]
+    pub fn writes(&self) -> u64 {
+        self.shared.journal.writes()
+    }
+
     /// The store behind the gateway.
     #[must_use]
     pub fn backend(&self) -> &Arc<dyn Backend> {
@@ -225,10 +217,7 @@ impl Gateway {
         self.set_fault(StoreFault::None);
         self.closing.send_replace(true);
         for mut server in self.servers.lock().await.drain(..) {
-            if tokio::time::timeout(CLOSE_WITHIN, &mut server)
-                .await
-                .is_err()
-            {
+            if tokio::time::timeout(CLOSE_WITHIN, &mut server).await.is_err() {
                 server.abort();
             }
         }
@@ -331,11 +320,7 @@ async fn answer_client(
 async fn pass_on(shared: &Shared, peer: &Peer, request: Request) -> Response<Body> {
     let (head, body) = request.into_parts();
     let Ok(body) = axum::body::to_bytes(body, BODY_BYTES_MAX).await else {
-        return xml::error(
-            StatusCode::PAYLOAD_TOO_LARGE,
-            "EntityTooLarge",
-            "body too large",
-        );
+        return xml::error(StatusCode::PAYLOAD_TOO_LARGE, "EntityTooLarge", "body too large");
     };
     let answered = if json::is_json_api(head.uri.path()) {
         json::pass(shared, &head, body).await

@@ -57,22 +57,15 @@ impl Uploads {
 
     /// Keeps a part, or replaces it, and returns its entity tag.
     fn part(&self, asked: &Asked<'_>, id: &str, content: Bytes) -> Result<String, StoreError> {
-        let number = asked
-            .query
-            .get("partNumber")
-            .and_then(|text| text.parse::<u32>().ok());
+        let number = asked.query.get("partNumber").and_then(|text| text.parse::<u32>().ok());
         let Some(number) = number.filter(|number| (1..=10_000).contains(number)) else {
-            return Err(StoreError::Invalid(
-                "partNumber is not in 1..=10000".to_owned(),
-            ));
+            return Err(StoreError::Invalid("partNumber is not in 1..=10000".to_owned()));
         };
         let mut open = self.lock();
         let upload = find(&mut open, asked, id)?;
         let others = upload.parts.iter().filter(|(n, _)| **n != number);
         if others.map(|(_, part)| part.len()).sum::<usize>() + content.len() > BODY_BYTES_MAX {
-            return Err(StoreError::Invalid(format!(
-                "more than {BODY_BYTES_MAX} bytes in all"
-            )));
+            return Err(StoreError::Invalid(format!("more than {BODY_BYTES_MAX} bytes in all")));
         }
         let tag = format!("\"{id}-{number}-{}\"", content.len());
         upload.parts.insert(number, content);
@@ -99,10 +92,7 @@ pub(super) async fn answer(
     match (asked.method, id) {
         (&Method::POST, None) => {
             // A missing bucket shows itself now, not at the end.
-            let probe = super::backend::ListQuery {
-                limit: 1,
-                ..Default::default()
-            };
+            let probe = super::backend::ListQuery { limit: 1, ..Default::default() };
             shared.backend.list(&asked.bucket, &probe).await?;
             let mut xml = String::from("<InitiateMultipartUploadResult>");
             xml::element(&mut xml, "Bucket", &asked.bucket);
@@ -172,9 +162,7 @@ fn join(parts: &BTreeMap<u32, Bytes>, numbers: &[u32]) -> Result<Bytes, StoreErr
     let mut content = BytesMut::new();
     for (place, number) in numbers.iter().enumerate() {
         let Some(part) = parts.get(number) else {
-            return Err(StoreError::Invalid(format!(
-                "part {number} was not uploaded"
-            )));
+            return Err(StoreError::Invalid(format!("part {number} was not uploaded")));
         };
         let last = place + 1 == numbers.len();
         if part.len() < PART_BYTES_MIN && !last {

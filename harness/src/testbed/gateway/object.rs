@@ -118,10 +118,7 @@ async fn copy(shared: &Shared, asked: &Asked<'_>) -> Result<Response<Body>, Stor
     let Some((bucket, name)) = source.trim_start_matches('/').split_once('/') else {
         return Err(StoreError::Invalid(format!("{source:?} names no object")));
     };
-    let from = shared
-        .backend
-        .get(&xml::decode(bucket)?, &xml::decode(name)?, None)
-        .await?;
+    let from = shared.backend.get(&xml::decode(bucket)?, &xml::decode(name)?, None).await?;
     let put = Put {
         bucket: asked.bucket.clone(),
         name: asked.name.clone(),
@@ -141,10 +138,7 @@ async fn copy(shared: &Shared, asked: &Asked<'_>) -> Result<Response<Body>, Stor
 async fn delete(shared: &Shared, asked: &Asked<'_>) -> Result<Response<Body>, StoreError> {
     let if_generation = asked.if_generation()?;
     let begun = Utc::now();
-    let deleted = shared
-        .backend
-        .delete(&asked.bucket, &asked.name, if_generation)
-        .await;
+    let deleted = shared.backend.delete(&asked.bucket, &asked.name, if_generation).await;
     shared.journal.write(Entry {
         asked: begun,
         answered: Utc::now(),
@@ -163,11 +157,7 @@ async fn delete(shared: &Shared, asked: &Asked<'_>) -> Result<Response<Body>, St
 }
 
 async fn read(shared: &Shared, asked: &Asked<'_>) -> Result<Response<Body>, StoreError> {
-    let generation = asked
-        .query
-        .get("generation")
-        .map(|text| xml::generation(text))
-        .transpose()?;
+    let generation = asked.query.get("generation").map(|text| xml::generation(text)).transpose()?;
     let (bucket, name) = (&asked.bucket, &asked.name);
     let (meta, content) = if *asked.method == Method::HEAD {
         (shared.backend.head(bucket, name, generation).await?, None)
@@ -176,16 +166,9 @@ async fn read(shared: &Shared, asked: &Asked<'_>) -> Result<Response<Body>, Stor
         (object.meta, Some(object.content))
     };
     if let Some(status) = unmet(asked, &meta) {
-        return Ok(xml::error(
-            status,
-            "PreconditionFailed",
-            "a condition of the request failed",
-        ));
+        return Ok(xml::error(status, "PreconditionFailed", "a condition of the request failed"));
     }
-    let range = match asked
-        .header("range")
-        .map(|text| parse_range(text, meta.bytes))
-    {
+    let range = match asked.header("range").map(|text| parse_range(text, meta.bytes)) {
         None | Some(Asking::All) => None,
         Some(Asking::Part(range)) => Some(range),
         Some(Asking::Nothing) => {
@@ -207,9 +190,7 @@ fn found(
     content: Option<Bytes>,
     range: Option<Range<u64>>,
 ) -> Result<Response<Body>, StoreError> {
-    let length = range
-        .as_ref()
-        .map_or(meta.bytes, |range| range.end - range.start);
+    let length = range.as_ref().map_or(meta.bytes, |range| range.end - range.start);
     let cut = |content: Bytes| match &range {
         // The bounds were held against the size of this very content.
         Some(range) => content.slice(range.start as usize..range.end as usize),
@@ -223,10 +204,7 @@ fn found(
         }
     }
     identify(headers, meta)?;
-    headers.insert(
-        LAST_MODIFIED,
-        value(&meta.created.format(HTTP_DATE).to_string())?,
-    );
+    headers.insert(LAST_MODIFIED, value(&meta.created.format(HTTP_DATE).to_string())?);
     headers.insert(ACCEPT_RANGES, HeaderValue::from_static("bytes"));
     headers.insert(CONTENT_LENGTH, HeaderValue::from(length));
     if let Some(range) = range {
@@ -271,10 +249,7 @@ enum Asking {
 
 /// `bytes=1-5`, `bytes=1-`, `bytes=-5`. What is malformed is ignored, as the HTTP standard has it.
 fn parse_range(text: &str, size: u64) -> Asking {
-    let Some((first, last)) = text
-        .trim()
-        .strip_prefix("bytes=")
-        .and_then(|r| r.split_once('-'))
+    let Some((first, last)) = text.trim().strip_prefix("bytes=").and_then(|r| r.split_once('-'))
     else {
         return Asking::All;
     };
@@ -284,11 +259,7 @@ fn parse_range(text: &str, size: u64) -> Asking {
         (Err(_), Ok(last)) if first.is_empty() => size.saturating_sub(last)..size,
         _ => return Asking::All,
     };
-    if range.start < range.end {
-        Asking::Part(range)
-    } else {
-        Asking::Nothing
-    }
+    if range.start < range.end { Asking::Part(range) } else { Asking::Nothing }
 }
 
 #[cfg(test)]

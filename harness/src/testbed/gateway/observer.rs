@@ -59,10 +59,7 @@ impl JsonApi {
             None => builder,
         };
         let base_url = base_url.into().trim_end_matches('/').to_owned();
-        Ok(Self {
-            base_url,
-            client: builder.build().map_err(unreachable)?,
-        })
+        Ok(Self { base_url, client: builder.build().map_err(unreachable)? })
     }
 
     pub(super) fn base_url(&self) -> &str {
@@ -82,13 +79,7 @@ impl JsonApi {
     pub async fn create_bucket(&self, bucket: &str) -> Result<(), StoreError> {
         let url = self.url("/storage/v1/b", &[("project", "harness")]);
         let body = serde_json::json!({ "name": bucket });
-        let answer = self
-            .client
-            .post(url)
-            .json(&body)
-            .send()
-            .await
-            .map_err(unreachable)?;
+        let answer = self.client.post(url).json(&body).send().await.map_err(unreachable)?;
         match checked(answer, StoreError::NoBucket).await {
             Err(StoreError::Status(409, _)) => Ok(()),
             other => other.map(drop),
@@ -133,15 +124,8 @@ impl JsonApi {
         let mut query = vec![("alt", "media")];
         query.extend(generation.as_deref().map(|asked| ("generation", asked)));
         // Otherwise the emulator unpacks what was stored packed.
-        let request = self
-            .client
-            .get(self.url(&path, &query))
-            .header("accept-encoding", "gzip");
-        checked(
-            request.send().await.map_err(unreachable)?,
-            StoreError::NoObject,
-        )
-        .await
+        let request = self.client.get(self.url(&path, &query)).header("accept-encoding", "gzip");
+        checked(request.send().await.map_err(unreachable)?, StoreError::NoObject).await
     }
 }
 
@@ -180,18 +164,12 @@ impl ObserverStore for JsonApi {
 #[async_trait]
 impl ObserverStore for Arc<dyn Backend> {
     async fn list(&self, bucket: &str, prefix: &str) -> Result<Vec<ObjectMeta>, StoreError> {
-        let query = ListQuery {
-            prefix: prefix.to_owned(),
-            limit: usize::MAX,
-            ..Default::default()
-        };
+        let query =
+            ListQuery { prefix: prefix.to_owned(), limit: usize::MAX, ..Default::default() };
         let mut page = Backend::list(self.as_ref(), bucket, &query).await?;
         let mut objects = std::mem::take(&mut page.objects);
         while let Some(token) = page.next.take() {
-            let query = ListQuery {
-                token: Some(token),
-                ..query.clone()
-            };
+            let query = ListQuery { token: Some(token), ..query.clone() };
             page = Backend::list(self.as_ref(), bucket, &query).await?;
             objects.append(&mut page.objects);
         }
@@ -228,10 +206,7 @@ pub(super) async fn checked(answer: Response, missing: StoreError) -> Result<Res
         200..=299 => Ok(answer),
         404 => Err(missing),
         412 => Err(StoreError::Precondition),
-        status => Err(StoreError::Status(
-            status,
-            answer.text().await.unwrap_or_default(),
-        )),
+        status => Err(StoreError::Status(status, answer.text().await.unwrap_or_default())),
     }
 }
 
@@ -288,9 +263,7 @@ impl From<Item> for ObjectMeta {
             ("content-language", item.content_language),
             ("cache-control", item.cache_control),
         ];
-        let named = named
-            .into_iter()
-            .filter_map(|(name, value)| Some((name.to_owned(), value?)));
+        let named = named.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?)));
         let own = item.metadata.unwrap_or_default().into_iter();
         let own = own.map(|(name, value)| (format!("x-goog-meta-{name}"), value));
         Self {

@@ -35,16 +35,13 @@ impl Asked<'_> {
 
     /// `x-goog-if-generation-match`.
     pub(super) fn if_generation(&self) -> Result<Option<u64>, StoreError> {
-        self.header("x-goog-if-generation-match")
-            .map(generation)
-            .transpose()
+        self.header("x-goog-if-generation-match").map(generation).transpose()
     }
 }
 
 /// A generation as clients write it.
 pub(super) fn generation(text: &str) -> Result<u64, StoreError> {
-    text.parse()
-        .map_err(|_| StoreError::Invalid(format!("{text:?} is no generation")))
+    text.parse().map_err(|_| StoreError::Invalid(format!("{text:?} is no generation")))
 }
 
 pub(super) async fn answer(
@@ -95,10 +92,7 @@ async fn bucket(shared: &Shared, asked: &Asked<'_>) -> Result<Response<Body>, St
         Method::GET | Method::HEAD => {
             let query = list_query(&asked.query)?;
             let page = shared.backend.list(&asked.bucket, &query).await?;
-            Ok(document(
-                StatusCode::OK,
-                listing(&asked.bucket, &query, &page),
-            ))
+            Ok(document(StatusCode::OK, listing(&asked.bucket, &query, &page)))
         }
         _ => Ok(not_here()),
     }
@@ -112,10 +106,7 @@ fn list_query(query: &BTreeMap<String, String>) -> Result<ListQuery, StoreError>
     };
     Ok(ListQuery {
         prefix: query.get("prefix").cloned().unwrap_or_default(),
-        delimiter: query
-            .get("delimiter")
-            .filter(|text| !text.is_empty())
-            .cloned(),
+        delimiter: query.get("delimiter").filter(|text| !text.is_empty()).cloned(),
         start_after: query.get("start-after").cloned(),
         token: query.get("continuation-token").cloned(),
         limit,
@@ -129,16 +120,8 @@ fn listing(bucket: &str, query: &ListQuery, page: &ListPage) -> String {
     if let Some(delimiter) = &query.delimiter {
         element(&mut xml, "Delimiter", delimiter);
     }
-    element(
-        &mut xml,
-        "KeyCount",
-        &(page.objects.len() + page.prefixes.len()).to_string(),
-    );
-    element(
-        &mut xml,
-        "IsTruncated",
-        if page.next.is_some() { "true" } else { "false" },
-    );
+    element(&mut xml, "KeyCount", &(page.objects.len() + page.prefixes.len()).to_string());
+    element(&mut xml, "IsTruncated", if page.next.is_some() { "true" } else { "false" });
     if let Some(next) = &page.next {
         element(&mut xml, "NextContinuationToken", next);
     }
@@ -183,9 +166,8 @@ pub(super) fn element(xml: &mut String, name: &str, text: &str) {
 
 /// An answer that is an XML document.
 pub(super) fn document(status: StatusCode, xml: String) -> Response<Body> {
-    let mut answer = Response::new(Body::from(format!(
-        "<?xml version='1.0' encoding='UTF-8'?>{xml}"
-    )));
+    let mut answer =
+        Response::new(Body::from(format!("<?xml version='1.0' encoding='UTF-8'?>{xml}")));
     *answer.status_mut() = status;
     answer.headers_mut().insert(
         CONTENT_TYPE,
@@ -230,9 +212,5 @@ pub(super) fn store_error(failed: &StoreError) -> Response<Body> {
 
 /// The gateway does not speak this part of the API.
 pub(super) fn not_here() -> Response<Body> {
-    error(
-        StatusCode::NOT_IMPLEMENTED,
-        "NotImplemented",
-        "the gateway does not do this",
-    )
+    error(StatusCode::NOT_IMPLEMENTED, "NotImplemented", "the gateway does not do this")
 }

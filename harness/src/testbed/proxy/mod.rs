@@ -157,12 +157,7 @@ impl Proxy {
     pub async fn bind(name: impl Into<String>, upstream: SocketAddr) -> io::Result<Self> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
         let local = listener.local_addr()?;
-        let state = State {
-            link: Link::Pass,
-            upstream,
-            resets: 0,
-            closed: false,
-        };
+        let state = State { link: Link::Pass, upstream, resets: 0, closed: false };
         let shared = Arc::new(Shared {
             name: name.into(),
             state: watch::Sender::new(state),
@@ -170,11 +165,7 @@ impl Proxy {
             open: AtomicU64::new(0),
         });
         let accepting = tokio::spawn(accept(Arc::clone(&shared), listener));
-        Ok(Self {
-            shared,
-            local,
-            accepting: Mutex::new(Some(accepting)),
-        })
+        Ok(Self { shared, local, accepting: Mutex::new(Some(accepting)) })
     }
 
     /// Where clients connect; stable for the proxy's lifetime.
@@ -207,14 +198,8 @@ impl Proxy {
         let mut until_now = Counters::default();
         // The figures are taken inside the change, so that none of them is counted twice.
         self.shared.state.send_modify(|state| {
-            until_now = self
-                .shared
-                .tally
-                .collect(|figure| figure.swap(0, Ordering::Relaxed));
-            count(
-                &self.shared.tally.open_at_change,
-                self.shared.open.load(Ordering::Relaxed),
-            );
+            until_now = self.shared.tally.collect(|figure| figure.swap(0, Ordering::Relaxed));
+            count(&self.shared.tally.open_at_change, self.shared.open.load(Ordering::Relaxed));
             state.link = link;
             if matches!(link, Link::Refuse | Link::ResetOnce) {
                 state.resets += 1;
@@ -227,17 +212,13 @@ impl Proxy {
     /// Passes new connections on to another address, for a part that came back on another port.
     /// Open connections stay where they are.
     pub fn set_upstream(&self, upstream: SocketAddr) {
-        self.shared
-            .state
-            .send_modify(|state| state.upstream = upstream);
+        self.shared.state.send_modify(|state| state.upstream = upstream);
     }
 
     /// What the link did since it was last changed.
     #[must_use]
     pub fn counters(&self) -> Counters {
-        self.shared
-            .tally
-            .collect(|figure| figure.load(Ordering::Relaxed))
+        self.shared.tally.collect(|figure| figure.load(Ordering::Relaxed))
     }
 
     /// Connections open right now.

@@ -40,10 +40,8 @@ pub(super) async fn both_ways(
         let (from_client, to_client) = client.split();
         let (from_part, to_part) = part.split();
         let requests = Direction::new(&shared.tally.bytes_to_part, None);
-        let answers = Direction::new(
-            &shared.tally.bytes_to_clients,
-            Some(&shared.tally.bytes_swallowed),
-        );
+        let answers =
+            Direction::new(&shared.tally.bytes_to_clients, Some(&shared.tally.bytes_swallowed));
         tokio::try_join!(
             requests.run(from_client, to_part, state.clone(), &shared.tally.stalled),
             answers.run(from_part, to_client, state, &shared.tally.stalled),
@@ -172,17 +170,10 @@ impl<'a> Direction<'a> {
     }
 
     fn queue(&mut self, bytes: Bytes, link: Link) {
-        let delay = if let Link::Delay(by) = link {
-            by
-        } else {
-            Duration::ZERO
-        };
+        let delay = if let Link::Delay(by) = link { by } else { Duration::ZERO };
         // Never before what was read earlier, also when the delay became shorter.
         let due = Instant::now() + delay;
-        let due = self
-            .queue
-            .back()
-            .map_or(due, |(earlier, _)| due.max(*earlier));
+        let due = self.queue.back().map_or(due, |(earlier, _)| due.max(*earlier));
         self.queued_bytes += bytes.len();
         self.queue.push_back((due, bytes));
     }

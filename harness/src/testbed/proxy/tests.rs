@@ -41,18 +41,12 @@ async fn ask(client: &mut TcpStream, what: &[u8]) -> io::Result<Vec<u8>> {
 }
 
 async fn ends_by_reset(client: &mut TcpStream) {
-    let ended = tokio::time::timeout(SOON, client.read(&mut [0; 16]))
-        .await
-        .unwrap();
+    let ended = tokio::time::timeout(SOON, client.read(&mut [0; 16])).await.unwrap();
     assert_eq!(ended.unwrap_err().kind(), io::ErrorKind::ConnectionReset);
 }
 
 async fn stays_silent(client: &mut TcpStream) {
-    assert!(
-        tokio::time::timeout(A_WHILE, client.read(&mut [0; 16]))
-            .await
-            .is_err()
-    );
+    assert!(tokio::time::timeout(A_WHILE, client.read(&mut [0; 16])).await.is_err());
 }
 
 /// Waits for a figure that another task counts.
@@ -81,10 +75,7 @@ async fn passes_much_in_both_directions_and_keeps_half_closed_connections() {
     assert!(received == sent, "bytes were changed or lost");
     until(|| proxy.open() == 0).await;
     let counters = proxy.counters();
-    assert_eq!(
-        (counters.bytes_to_part, counters.bytes_to_clients),
-        (20_000_000, 20_000_000)
-    );
+    assert_eq!((counters.bytes_to_part, counters.bytes_to_clients), (20_000_000, 20_000_000));
     assert_eq!((counters.open_at_change, counters.reset), (1, 0));
 }
 
@@ -97,10 +88,7 @@ async fn a_refusing_link_resets_open_connections_and_new_ones_at_once() {
     ends_by_reset(&mut second).await;
     until(|| proxy.counters().reset == 1 && proxy.counters().refused == 1).await;
     let during = proxy.set_link(Link::Pass);
-    assert_eq!(
-        (during.open_at_change, during.refused, during.connected),
-        (1, 1, 0)
-    );
+    assert_eq!((during.open_at_change, during.refused, during.connected), (1, 1, 0));
     let mut third = TcpStream::connect(proxy.local_addr()).await.unwrap();
     assert_eq!(ask(&mut third, b"again").await.unwrap(), b"again");
 }
@@ -129,22 +117,13 @@ async fn a_black_hole_stalls_without_closing_and_loses_nothing() {
     second.write_all(b"so too").await.unwrap();
     stays_silent(&mut second).await;
     let during = proxy.set_link(Link::Pass);
-    assert_eq!(
-        (during.stalled, during.held, during.open_at_change),
-        (1, 1, 1)
-    );
+    assert_eq!((during.stalled, during.held, during.open_at_change), (1, 1, 1));
     assert_eq!((during.bytes_to_part, during.bytes_to_clients), (0, 0));
     let mut answer = [0; 13];
-    tokio::time::timeout(SOON, client.read_exact(&mut answer))
-        .await
-        .unwrap()
-        .unwrap();
+    tokio::time::timeout(SOON, client.read_exact(&mut answer)).await.unwrap().unwrap();
     assert_eq!(&answer, b"into the hole");
     let mut answer = [0; 6];
-    tokio::time::timeout(SOON, second.read_exact(&mut answer))
-        .await
-        .unwrap()
-        .unwrap();
+    tokio::time::timeout(SOON, second.read_exact(&mut answer)).await.unwrap().unwrap();
     assert_eq!(&answer, b"so too");
 }
 
@@ -174,16 +153,8 @@ async fn a_delay_is_added_to_each_direction_and_does_not_throttle() {
     let (wrote, read) = tokio::join!(writer.write_all(&much), reader.read_exact(&mut answer));
     wrote.unwrap();
     read.unwrap();
-    assert!(
-        start.elapsed() >= Duration::from_millis(120),
-        "{:?}",
-        start.elapsed()
-    );
-    assert!(
-        start.elapsed() < Duration::from_secs(3),
-        "throttled: {:?}",
-        start.elapsed()
-    );
+    assert!(start.elapsed() >= Duration::from_millis(120), "{:?}", start.elapsed());
+    assert!(start.elapsed() < Duration::from_secs(3), "throttled: {:?}", start.elapsed());
 }
 
 #[tokio::test]

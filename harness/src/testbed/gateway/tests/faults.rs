@@ -6,20 +6,10 @@ use super::*;
 async fn an_injected_status_is_retried_and_reported_when_it_stays() {
     let bed = bed().await;
     bed.gateway.set_fault(StoreFault::Status(503));
-    let error = bed
-        .client
-        .put_opts(&Path::from("x"), payload("x"), create())
-        .await
-        .unwrap_err();
+    let error = bed.client.put_opts(&Path::from("x"), payload("x"), create()).await.unwrap_err();
     assert!(error.to_string().contains("503"), "{error}");
     let hits = bed.gateway.set_fault(StoreFault::None);
-    assert_eq!(
-        hits,
-        Hits {
-            requests: 4,
-            hit: 4
-        }
-    );
+    assert_eq!(hits, Hits { requests: 4, hit: 4 });
     assert!(bed.gateway.journal().entries.is_empty());
 
     bed.gateway.set_fault(StoreFault::Status(429));
@@ -40,21 +30,12 @@ async fn a_reset_after_the_write_leaves_the_object_and_no_answer() {
     let path = Path::from("written");
     bed.gateway.set_fault(StoreFault::ResetAfter);
     let impatient = client(&bed.gateway, 0);
-    let error = impatient
-        .put_opts(&path, payload("once"), create())
-        .await
-        .unwrap_err();
+    let error = impatient.put_opts(&path, payload("once"), create()).await.unwrap_err();
     assert!(!matches!(error, Error::AlreadyExists { .. }), "{error:?}");
     // Reads are answered: only writes lose their answer.
     let read = bed.client.get(&path).await.unwrap().bytes().await.unwrap();
     assert_eq!(&read[..], b"once");
-    assert_eq!(
-        bed.gateway.hits(),
-        Hits {
-            requests: 2,
-            hit: 1
-        }
-    );
+    assert_eq!(bed.gateway.hits(), Hits { requests: 2, hit: 1 });
     let entry = &bed.gateway.journal().entries[0];
     assert_eq!((entry.status, entry.object.as_str()), (200, "written"));
 }
@@ -63,10 +44,7 @@ async fn a_reset_after_the_write_leaves_the_object_and_no_answer() {
 async fn a_reset_before_the_write_leaves_nothing() {
     let bed = bed().await;
     bed.gateway.set_fault(StoreFault::ResetBefore);
-    bed.client
-        .put_opts(&Path::from("lost"), payload("x"), create())
-        .await
-        .unwrap_err();
+    bed.client.put_opts(&Path::from("lost"), payload("x"), create()).await.unwrap_err();
     assert!(bed.gateway.hits().hit >= 1);
     bed.gateway.set_fault(StoreFault::None);
     assert!(names(&bed).await.is_empty());
@@ -80,15 +58,8 @@ async fn a_hang_ends_in_the_clients_timeout_or_with_the_fault() {
     let start = Instant::now();
     let path = Path::from("slow");
     let impatient = client(&bed.gateway, 0);
-    impatient
-        .put_opts(&path, payload("x"), create())
-        .await
-        .unwrap_err();
-    assert!(
-        start.elapsed() >= Duration::from_secs(2),
-        "{:?}",
-        start.elapsed()
-    );
+    impatient.put_opts(&path, payload("x"), create()).await.unwrap_err();
+    assert!(start.elapsed() >= Duration::from_secs(2), "{:?}", start.elapsed());
 
     let hanging = async { bed.client.get(&path).await.unwrap_err() };
     let healed = async {
@@ -106,37 +77,21 @@ async fn a_hang_ends_in_the_clients_timeout_or_with_the_fault() {
 #[tokio::test]
 async fn a_delay_is_waited_for() {
     let bed = bed().await;
-    bed.gateway
-        .set_fault(StoreFault::Delay(Duration::from_millis(120)));
+    bed.gateway.set_fault(StoreFault::Delay(Duration::from_millis(120)));
     let start = Instant::now();
-    bed.client
-        .put(&Path::from("slow"), payload("x"))
-        .await
-        .unwrap();
+    bed.client.put(&Path::from("slow"), payload("x")).await.unwrap();
     assert!(start.elapsed() >= Duration::from_millis(120));
-    assert_eq!(
-        bed.gateway.hits(),
-        Hits {
-            requests: 1,
-            hit: 1
-        }
-    );
+    assert_eq!(bed.gateway.hits(), Hits { requests: 1, hit: 1 });
 }
 
 #[tokio::test]
 async fn a_store_that_is_away_is_a_broken_connection_and_an_unknown_outcome() {
-    let gateway = Gateway::start(Arc::new(FakeGcs::new("http://127.0.0.1:1").unwrap()))
-        .await
-        .unwrap();
+    let gateway =
+        Gateway::start(Arc::new(FakeGcs::new("http://127.0.0.1:1").unwrap())).await.unwrap();
     let client = client(&gateway, 0);
-    client
-        .put_opts(&Path::from("x"), payload("x"), create())
-        .await
-        .unwrap_err();
+    client.put_opts(&Path::from("x"), payload("x"), create()).await.unwrap_err();
     assert_eq!(gateway.journal().entries[0].status, 0);
     gateway.close().await;
-    let refused = tokio::net::TcpStream::connect(gateway.client_address)
-        .await
-        .unwrap_err();
+    let refused = tokio::net::TcpStream::connect(gateway.client_address).await.unwrap_err();
     assert_eq!(refused.kind(), io::ErrorKind::ConnectionRefused);
 }
