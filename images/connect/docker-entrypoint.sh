@@ -32,6 +32,13 @@ short ADVERTISED_HOST_NAME REST_ADVERTISED_HOST_NAME "$(hostname -i | cut -d ' '
 short ADVERTISED_PORT REST_ADVERTISED_PORT 8083
 short PLUGIN_PATH PLUGIN_PATH /kafka/connect
 
+# Kafka's own sample file has 1 for these, and the official image starts from it.
+export CONNECT_CONFIG_STORAGE_REPLICATION_FACTOR=${CONNECT_CONFIG_STORAGE_REPLICATION_FACTOR:-1}
+export CONNECT_OFFSET_STORAGE_REPLICATION_FACTOR=${CONNECT_OFFSET_STORAGE_REPLICATION_FACTOR:-1}
+export CONNECT_STATUS_STORAGE_REPLICATION_FACTOR=${CONNECT_STATUS_STORAGE_REPLICATION_FACTOR:-1}
+# Every plugin here has a manifest; looking for those that have none takes seconds.
+export CONNECT_PLUGIN_DISCOVERY=${CONNECT_PLUGIN_DISCOVERY:-service_load}
+
 properties=/tmp/connect-distributed.properties
 while IFS='=' read -r -d '' name value; do
   [[ $name == CONNECT_* ]] || continue

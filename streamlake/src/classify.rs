@@ -1,0 +1,196 @@
+//! What is done about each failure, in one place.
+//!
+//! | failure | decision |
+//! |---|---|
+//! | store: no connection, reset, time-out, 408, 429, any 5xx, local I/O error | retry |
+//! | store: 401, 403, 404 while running (a token expired, a bucket is being moved) | retry |
+//! | store: 401, 403, 404 at start-up | stop |
+//! | store: 400 and other 4xx, an operation it does not have, an impossible path | stop |
+//! | store: the object exists, precondition failed | not a failure: see [`crate::raw_zone::writer`] |
+//! | Kafka: everything that the client retries, transport, coordinator, time-outs | retry |
+//! | Kafka: authentication, authorization, unknown topic while running | retry |
+//! | Kafka: fatal client error, unsupported version, fenced static member | stop |
+//! | dead letter: larger than its topic takes, refused as invalid by the broker | stop |
+//! | payload: not UTF-8, not JSON, field missing or of a wrong type, bad `event_time`, no value | dead letter |
+//!
+//! A failure of a service never makes a dead letter, and a payload never makes a retry. What is
+//! stopped on has not been committed past: the next start meets it again.
+
+use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
+use std::error::Error as StdError;
+
+/// What to do about a failure.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Decision {
+    /// Try again, with back-off, without limit; commit nothing meanwhile.
+    Retry,
+    /// Put the record into the dead-letter topic, then go on.
+    DeadLetter,
+    /// Stop the process with a message.
+    Stop,
+}
+
+/// When the failure happened: at start-up a refusal is a wrong setting, later it is weather.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Phase {
+    /// Before the first record.
+    StartUp,
+    /// While records flow.
+    Running,
+}
+
+/// A failure of the object store.
+pub fn store(err: &object_store::Error, phase: Phase) -> Decision {
+    use object_store::Error as E;
+    let refusal = match phase {
+        Phase::StartUp => Decision::Stop,
+        Phase::Running => Decision::Retry,
+    };
+    match err {
+        E::PermissionDenied { .. } | E::Unauthenticated { .. } | E::NotFound { .. } => refusal,
+        E::Generic { .. } => match http_status(err) {
+            Some(401 | 403 | 404) => refusal,
+            Some(408 | 429 | 500..=599) | None => Decision::Retry,
+            Some(_) => Decision::Stop,
+        },
+        E::JoinError { .. } | E::Precondition { .. } | E::AlreadyExists { .. } => Decision::Retry,
+        _ => Decision::Stop,
+    }
+}
+
+/// The HTTP status in a store's error. The crate keeps the type to itself, so its text is read.
+fn http_status(err: &object_store::Error) -> Option<u16> {
+    let mut cause: Option<&dyn StdError> = Some(err);
+    while let Some(err) = cause {
+        let text = err.to_string();
+        if let Some((_, rest)) = text.split_once("non-2xx status code: ") {
+            return rest.get(..3)?.parse().ok();
+        }
+        cause = err.source();
+    }
+    None
+}
+
+/// A failure that a poll, a commit or a subscription reports.
+pub fn consumer(err: &KafkaError) -> Decision {
+    if matches!(err, KafkaError::MessageConsumptionFatal(_)) {
+        return Decision::Stop;
+    }
+    match err.rdkafka_error_code() {
+        Some(Code::Fatal | Code::UnsupportedVersion | Code::FencedInstanceId) => Decision::Stop,
+        Some(Code::UnsupportedSASLMechanism | Code::InvalidGroupId) => Decision::Stop,
+        _ => Decision::Retry,
+    }
+}
+
+/// A failure to write a dead letter.
+pub fn dead_letter(err: &KafkaError) -> Decision {
+    match err.rdkafka_error_code() {
+        Some(Code::MessageSizeTooLarge | Code::InvalidMessageSize) => Decision::Stop,
+        Some(Code::InvalidRecord | Code::InvalidMessage | Code::InvalidTopic) => Decision::Stop,
+        Some(Code::UnsupportedVersion) => Decision::Stop,
+        // `Fatal` too: the idempotent producer is spent, and a new one takes its place.
+        _ => Decision::Retry,
+    }
+}
+
+/// A payload that its schema does not accept.
+pub fn payload(_invalid: &crate::record::Invalid) -> Decision {
+    Decision::DeadLetter
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn generic(text: &str) -> object_store::Error {
+        object_store::Error::Generic {
+            store: "GCS",
+            source: text.to_owned().into(),
+        }
+    }
+
+    #[test]
+    fn the_stores_table() {
+        use Decision::{Retry, Stop};
+        let status =
+            |code: &str| generic(&format!("Server returned non-2xx status code: {code} X: "));
+        let rows = [
+            (status("503"), Retry, Retry),
+            (status("500"), Retry, Retry),
+            (status("429"), Retry, Retry),
+            (status("408"), Retry, Retry),
+            (status("400"), Stop, Stop),
+            (status("413"), Stop, Stop),
+            (generic("connection reset"), Retry, Retry),
+            (generic("operation timed out"), Retry, Retry),
+            (
+                object_store::Error::NotFound {
+                    path: "p".into(),
+                    source: "x".into(),
+                },
+                Stop,
+                Retry,
+            ),
+            (
+                object_store::Error::PermissionDenied {
+                    path: "p".into(),
+                    source: "x".into(),
+                },
+                Stop,
+                Retry,
+            ),
+            (
+                object_store::Error::Unauthenticated {
+                    path: "p".into(),
+                    source: "x".into(),
+                },
+                Stop,
+                Retry,
+            ),
+        ];
+        for (err, at_start, running) in rows {
+            assert_eq!(store(&err, Phase::StartUp), at_start, "{err}");
+            assert_eq!(store(&err, Phase::Running), running, "{err}");
+        }
+    }
+
+    #[test]
+    fn kafkas_table() {
+        use Decision::{Retry, Stop};
+        for (code, decision) in [
+            (Code::BrokerTransportFailure, Retry),
+            (Code::AllBrokersDown, Retry),
+            (Code::OperationTimedOut, Retry),
+            (Code::CoordinatorNotAvailable, Retry),
+            (Code::RebalanceInProgress, Retry),
+            (Code::IllegalGeneration, Retry),
+            (Code::UnknownTopicOrPartition, Retry),
+            (Code::TopicAuthorizationFailed, Retry),
+            (Code::Fatal, Stop),
+            (Code::FencedInstanceId, Stop),
+            (Code::UnsupportedVersion, Stop),
+        ] {
+            assert_eq!(
+                consumer(&KafkaError::MessageConsumption(code)),
+                decision,
+                "{code:?}"
+            );
+        }
+        for (code, decision) in [
+            (Code::MessageTimedOut, Retry),
+            (Code::QueueFull, Retry),
+            (Code::NotEnoughReplicas, Retry),
+            (Code::TopicAuthorizationFailed, Retry),
+            (Code::Fatal, Retry),
+            (Code::MessageSizeTooLarge, Stop),
+            (Code::InvalidRecord, Stop),
+        ] {
+            assert_eq!(
+                dead_letter(&KafkaError::MessageProduction(code)),
+                decision,
+                "{code:?}"
+            );
+        }
+    }
+}

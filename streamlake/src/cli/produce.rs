@@ -1,0 +1,241 @@
+//! `streamlake produce`: lines in, receipts out.
+
+use super::options::Kafka;
+use crate::config::{ProducerSettings, check_dataset, default_dead_letter_topic, default_topic};
+use crate::error::{Error, Result};
+use crate::observe::events::Events;
+use crate::producer::{Event, Outcome, Producer, Receipt};
+use crate::record::Schema;
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use serde::Deserialize;
+use serde_json::{Value, json};
+use std::io::{BufRead, BufReader, Write};
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+use tokio::sync::mpsc;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum Input {
+    /// Each line is a payload, sent as it is.
+    Lines,
+    /// Each line is `{"value": "text"}` or `{"value_base64": "…"}`, optionally with `"key"` or
+    /// `"key_base64"`: for payloads that are not one line of text.
+    Envelope,
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    /// The dataset.
+    #[arg(long, env = "STREAMLAKE_DATASET")]
+    dataset: String,
+    /// The topic to write to [default: streamlake.<dataset>.raw]
+    #[arg(long)]
+    topic: Option<String>,
+    /// The dead-letter topic [default: streamlake.<dataset>.dlq]
+    #[arg(long)]
+    dead_letter_topic: Option<String>,
+    #[command(flatten)]
+    kafka: Kafka,
+    /// What a payload must be to be accepted; `any` sends without looking.
+    #[arg(long, value_enum, default_value = "order")]
+    schema: Schema,
+    /// What a line is.
+    #[arg(long, value_enum, default_value = "lines")]
+    input: Input,
+    /// Records on their way at a time.
+    #[arg(long, default_value_t = 50_000)]
+    in_flight_max: usize,
+    /// Append events to this file, one JSON object a line.
+    #[arg(long, value_name = "FILE")]
+    events: Option<PathBuf>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Envelope {
+    value: Option<String>,
+    value_base64: Option<String>,
+    key: Option<String>,
+    key_base64: Option<String>,
+}
+
+pub(super) async fn run(args: Args) -> Result<ExitCode> {
+    check_dataset(&args.dataset)?;
+    let topic = args
+        .topic
+        .clone()
+        .unwrap_or_else(|| default_topic(&args.dataset));
+    let settings = ProducerSettings {
+        topic: topic.clone(),
+        dead_letter_topic: args
+            .dead_letter_topic
+            .clone()
+            .unwrap_or_else(|| default_dead_letter_topic(&args.dataset)),
+        dataset: args.dataset,
+        schema: args.schema,
+        kafka: args.kafka.settings(),
+        in_flight_max: args.in_flight_max.clamp(1, 1 << 24),
+    };
+    let events = Events::open(args.events.as_deref())?;
+    let dead_letter_topic: Arc<str> = settings.dead_letter_topic.as_str().into();
+    let producer = Producer::new(settings)?;
+    events.emit("configured", json!({
+        "topic": topic, "dead_letter_topic": *dead_letter_topic, "producer": producer.effective(),
+        "planted_bugs": crate::planted::names(),
+        "version": env!("CARGO_PKG_VERSION"), "librdkafka": rdkafka::util::get_rdkafka_version().1,
+    }));
+    let (receipts, written) = write_receipts(topic.into(), dead_letter_topic)?;
+    let mut lines = read_lines()?;
+    let mut number = 0u64;
+    while let Some(line) = lines.recv().await {
+        number += 1;
+        let line = line.map_err(Error::io(format!(
+            "reading line {number} of standard input"
+        )))?;
+        let event = match args.input {
+            Input::Lines => Ok(Event {
+                value: line,
+                key: None,
+            }),
+            Input::Envelope => open_envelope(&line),
+        };
+        let (receipts, at) = (receipts.clone(), number);
+        match event {
+            Ok(event) => {
+                producer
+                    .submit(event, move |receipt| drop(receipts.send((at, receipt))))
+                    .await;
+            }
+            Err(why) => {
+                let outcome = Outcome::Failed(format!("line {at} is no envelope: {why}"));
+                let ingestion_id = uuid::Uuid::new_v4();
+                let _ = receipts.send((
+                    at,
+                    Receipt {
+                        ingestion_id,
+                        key: None,
+                        outcome,
+                    },
+                ));
+            }
+        }
+    }
+    producer.settle().await;
+    drop(receipts);
+    let clean = tokio::task::spawn_blocking(move || written.join()).await;
+    match clean {
+        Ok(Ok(Ok(clean))) => Ok(ExitCode::from(u8::from(!clean))),
+        Ok(Ok(Err(err))) => Err(Error::io("writing receipts")(err)),
+        _ => Ok(ExitCode::FAILURE),
+    }
+}
+
+/// Lines of standard input, read by a thread: a pipe that blocks must not hold anything up.
+fn read_lines() -> Result<mpsc::Receiver<std::io::Result<Vec<u8>>>> {
+    let (sender, receiver) = mpsc::channel(4_096);
+    let thread = std::thread::Builder::new().name("streamlake-stdin".into());
+    let read = move || {
+        let mut input = BufReader::with_capacity(1 << 16, std::io::stdin());
+        loop {
+            let mut line = Vec::new();
+            let read = input.read_until(b'\n', &mut line);
+            if line.last() == Some(&b'\n') {
+                line.pop();
+            }
+            let item = match read {
+                Ok(0) => return,
+                Ok(_) => Ok(line),
+                Err(err) => Err(err),
+            };
+            let failed = item.is_err();
+            if sender.blocking_send(item).is_err() || failed {
+                return;
+            }
+        }
+    };
+    thread
+        .spawn(read)
+        .map_err(Error::io("starting the input thread"))?;
+    Ok(receiver)
+}
+
+fn open_envelope(line: &[u8]) -> Result<Event, String> {
+    let envelope: Envelope = serde_json::from_slice(line).map_err(|err| err.to_string())?;
+    let decode = |text: String| STANDARD.decode(text).map_err(|err| err.to_string());
+    let value = match (envelope.value, envelope.value_base64) {
+        (Some(text), None) => text.into_bytes(),
+        (None, Some(text)) => decode(text)?,
+        _ => return Err("it needs either value or value_base64".into()),
+    };
+    let key = match (envelope.key, envelope.key_base64) {
+        (Some(text), None) => Some(text.into_bytes()),
+        (None, Some(text)) => Some(decode(text)?),
+        (None, None) => None,
+        _ => return Err("it takes either key or key_base64".into()),
+    };
+    Ok(Event { value, key })
+}
+
+type Receipts = mpsc::UnboundedSender<(u64, Receipt)>;
+type Writer = std::thread::JoinHandle<std::io::Result<bool>>;
+
+/// Writes receipts as they come, flushing whenever none is waiting. The thread ends with the last
+/// sender and says whether every outcome was acknowledged or rejected.
+fn write_receipts(topic: Arc<str>, dead_letter_topic: Arc<str>) -> Result<(Receipts, Writer)> {
+    let (sender, mut receiver) = mpsc::unbounded_channel::<(u64, Receipt)>();
+    let thread = std::thread::Builder::new().name("streamlake-stdout".into());
+    let write = move || {
+        let mut output = std::io::BufWriter::with_capacity(1 << 16, std::io::stdout());
+        let mut clean = true;
+        while let Some((line, receipt)) = receiver.blocking_recv() {
+            clean &= matches!(
+                receipt.outcome,
+                Outcome::Acknowledged { .. } | Outcome::Rejected { .. }
+            );
+            let json = receipt_json(line, &receipt, &topic, &dead_letter_topic);
+            writeln!(output, "{json}")?;
+            if receiver.is_empty() {
+                output.flush()?;
+            }
+        }
+        output.flush()?;
+        Ok(clean)
+    };
+    let handle = thread
+        .spawn(write)
+        .map_err(Error::io("starting the output thread"))?;
+    Ok((sender, handle))
+}
+
+fn receipt_json(line: u64, receipt: &Receipt, topic: &str, dead_letter_topic: &str) -> Value {
+    let mut json = json!({"line": line, "ingestion_id": receipt.ingestion_id});
+    let outcome = match &receipt.outcome {
+        Outcome::Acknowledged { partition, offset } => json!({
+            "outcome": "acknowledged", "topic": topic, "partition": partition, "offset": offset}),
+        Outcome::Rejected {
+            reason,
+            dead_letter,
+        } => json!({
+            "outcome": "rejected", "reason": reason, "dead_letter": {"topic": dead_letter_topic,
+            "partition": dead_letter.partition, "offset": dead_letter.offset}}),
+        Outcome::Failed(error) => json!({"outcome": "failed", "error": error}),
+        Outcome::Unknown(error) => json!({"outcome": "unknown", "error": error}),
+    };
+    if let (Some(object), Value::Object(outcome)) = (json.as_object_mut(), outcome) {
+        object.extend(outcome);
+        match receipt
+            .key
+            .as_deref()
+            .map(|key| (key, std::str::from_utf8(key)))
+        {
+            Some((_, Ok(text))) => drop(object.insert("key".into(), text.into())),
+            Some((key, Err(_))) => {
+                drop(object.insert("key_base64".into(), STANDARD.encode(key).into()))
+            }
+            None => {}
+        }
+    }
+    json
+}

@@ -1,0 +1,217 @@
+//! Settings as the rest of the crate sees them: complete, checked, without defaults left to guess.
+//!
+//! Precedence: flag, then environment, then configuration file, then default (see [`crate::cli`]).
+
+use crate::error::{Error, Result};
+use crate::raw_zone::name::is_dataset_name;
+use crate::record::Schema;
+use std::collections::BTreeMap;
+use std::time::Duration;
+use url::Url;
+
+/// Where Kafka is and what librdkafka is told beyond our own settings.
+#[derive(Clone, PartialEq, Eq)]
+pub struct KafkaSettings {
+    /// `host:port,…`
+    pub bootstrap_servers: String,
+    /// librdkafka properties, passed through. They may hold secrets: [`fmt::Debug`] shows names only.
+    pub properties: BTreeMap<String, String>,
+}
+
+impl std::fmt::Debug for KafkaSettings {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("KafkaSettings")
+            .field("bootstrap_servers", &self.bootstrap_servers)
+            .field("properties", &self.properties.keys().collect::<Vec<_>>())
+            .finish()
+    }
+}
+
+/// When a batch is closed and stored: whichever comes first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct BatchLimits {
+    /// At this many records.
+    pub records: u64,
+    /// At this many bytes of lines.
+    pub bytes: usize,
+    /// At this age of its first record.
+    pub age: Duration,
+}
+
+/// The settings of one consumer: one dataset, one topic, one group.
+#[derive(Debug, Clone)]
+pub struct ConsumerSettings {
+    /// The dataset.
+    pub dataset: String,
+    /// The topic to read.
+    pub topic: String,
+    /// The consumer group.
+    pub group: String,
+    /// The dead-letter topic.
+    pub dead_letter_topic: String,
+    /// What a payload must be to be stored.
+    pub schema: Schema,
+    /// Kafka.
+    pub kafka: KafkaSettings,
+    /// When batches are closed.
+    pub batch: BatchLimits,
+    /// How many parts are uploaded at a time.
+    pub uploads_in_flight: usize,
+    /// How many bytes may wait in memory, open, sealed and in flight, before fetching stops.
+    pub memory_bytes: usize,
+    /// From the signal to the end of the process.
+    pub shutdown_deadline: Duration,
+    /// How long a revoked partition may finish what is in flight before it is given up.
+    pub revoke_deadline: Duration,
+    /// A partition with work to do and no progress for this long is unhealthy.
+    pub stall_after: Duration,
+}
+
+/// Where the raw zone is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RawZoneSettings {
+    /// `gs://bucket[/prefix]` or `file:///dir`.
+    pub url: Url,
+    /// The longest that one request to the store may take.
+    pub request_timeout: Duration,
+}
+
+/// The settings of a producer.
+#[derive(Debug, Clone)]
+pub struct ProducerSettings {
+    /// The dataset.
+    pub dataset: String,
+    /// The topic to write to.
+    pub topic: String,
+    /// The dead-letter topic.
+    pub dead_letter_topic: String,
+    /// What a payload must be to be accepted.
+    pub schema: Schema,
+    /// Kafka.
+    pub kafka: KafkaSettings,
+    /// How many records may be on their way at a time.
+    pub in_flight_max: usize,
+}
+
+/// The topic that a dataset is read from unless another is named.
+pub fn default_topic(dataset: &str) -> String {
+    format!("streamlake.{dataset}.raw")
+}
+
+/// The dead-letter topic of a dataset.
+pub fn default_dead_letter_topic(dataset: &str) -> String {
+    format!("streamlake.{dataset}.dlq")
+}
+
+/// The group that consumes a dataset unless another is named.
+pub fn default_group(dataset: &str) -> String {
+    format!("streamlake-consumer-{dataset}")
+}
+
+/// Checks a dataset's name: it becomes part of a topic, a group and object names.
+pub fn check_dataset(name: &str) -> Result<()> {
+    if is_dataset_name(name) {
+        return Ok(());
+    }
+    Err(Error::Config(format!(
+        "the dataset's name {name:?} must be 1 to 100 letters, digits, '-' or '_'"
+    )))
+}
+
+/// Reads the raw zone's address.
+pub fn raw_zone_url(text: &str) -> Result<Url> {
+    let url = Url::parse(text).map_err(|err| {
+        Error::Config(format!(
+            "the raw zone {text:?} is no address ({err}); say gs://bucket/prefix or file:///dir"
+        ))
+    })?;
+    match (url.scheme(), url.host_str()) {
+        ("gs", Some(_)) | ("file", None | Some("")) => Ok(url),
+        ("file", Some(host)) => Err(Error::Config(format!(
+            "file://{host}/… names a host; a local directory has three slashes: file:///{host}/…"
+        ))),
+        (scheme, _) => Err(Error::Config(format!(
+            "a raw zone lies at gs://bucket[/prefix] or file:///dir, not at {scheme}:"
+        ))),
+    }
+}
+
+/// Reads a duration: `250ms`, `10s`, `5m`, `1h`.
+pub fn duration(text: &str) -> Result<Duration, String> {
+    let split = text
+        .find(|c: char| !c.is_ascii_digit())
+        .unwrap_or(text.len());
+    let (number, unit) = text.split_at(split);
+    let number: u64 = number
+        .parse()
+        .map_err(|_| format!("{text:?} is no duration; say 250ms, 10s or 5m"))?;
+    match unit {
+        "ms" => Ok(Duration::from_millis(number)),
+        "s" => Ok(Duration::from_secs(number)),
+        "m" => Ok(Duration::from_secs(number.saturating_mul(60))),
+        "h" => Ok(Duration::from_secs(number.saturating_mul(3_600))),
+        _ => Err(format!("{text:?} needs a unit: ms, s, m or h")),
+    }
+}
+
+/// Reads a librdkafka property, `key=value`.
+pub fn property(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((key, value)) if !key.is_empty() => Ok((key.to_owned(), value.to_owned())),
+        _ => Err(format!("{text:?} is no property; say key=value")),
+    }
+}
+
+impl ConsumerSettings {
+    /// Refuses what cannot work.
+    pub fn check(&self) -> Result<()> {
+        check_dataset(&self.dataset)?;
+        let fail = |text: &str| Err(Error::Config(text.to_owned()));
+        if self.batch.records == 0 || self.batch.bytes == 0 || self.batch.age.is_zero() {
+            return fail("a batch needs at least one record, one byte and some age");
+        }
+        if self.uploads_in_flight == 0 {
+            return fail("uploads-in-flight must be at least 1");
+        }
+        if self.memory_bytes < 2 * self.batch.bytes {
+            return fail("memory-bytes must hold at least two batches of batch-bytes");
+        }
+        if self.topic == self.dead_letter_topic {
+            return fail("the topic and the dead-letter topic are the same");
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn durations() {
+        assert_eq!(duration("500ms"), Ok(Duration::from_millis(500)));
+        assert_eq!(duration("2m"), Ok(Duration::from_secs(120)));
+        assert!(duration("5").is_err());
+        assert!(duration("-5s").is_err());
+        assert!(duration("99999999999999999999s").is_err());
+    }
+
+    #[test]
+    fn addresses() {
+        assert!(raw_zone_url("gs://bucket/prefix").is_ok());
+        assert!(raw_zone_url("file:///tmp/x").is_ok());
+        for bad in ["file://tmp/x", "s3://bucket", "bucket", "gs://"] {
+            assert!(raw_zone_url(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn secrets_are_not_shown() {
+        let settings = KafkaSettings {
+            bootstrap_servers: "h:1".into(),
+            properties: [("sasl.password".to_owned(), "hunter2".to_owned())].into(),
+        };
+        assert!(!format!("{settings:?}").contains("hunter2"));
+    }
+}

@@ -1,0 +1,158 @@
+//! What librdkafka calls back with, put into a queue for the polling thread.
+//!
+//! Callbacks run inside `poll`, on the polling thread. Nothing blocks here and nothing is decided
+//! here: a revocation is only noted, and the partitions are given up later, when what is in flight
+//! has been stored and committed (librdkafka waits for that call).
+
+use super::wake::Wake;
+use rdkafka::ClientContext;
+use rdkafka::config::RDKafkaLogLevel;
+use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext, RebalanceProtocol};
+use rdkafka::error::{KafkaError, KafkaResult};
+use rdkafka::statistics::Statistics;
+use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
+use rdkafka::types::RDKafkaRespErr;
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// Something that the client said.
+#[derive(Debug)]
+pub(super) enum ClientEvent {
+    Assigned(Vec<i32>),
+    Revoked {
+        partitions: TopicPartitionList,
+        lost: bool,
+    },
+    Committed {
+        outcome: KafkaResult<()>,
+        offsets: Vec<(i32, i64)>,
+    },
+    HighWatermarks(Vec<(i32, i64)>),
+    Error(KafkaError, String),
+}
+
+pub(super) struct Context {
+    queue: Mutex<VecDeque<ClientEvent>>,
+    waiting: AtomicBool,
+    /// Set before the consumer is dropped: nobody will answer a revocation any more.
+    closing: AtomicBool,
+    wake: Arc<Wake>,
+}
+
+impl Context {
+    pub(super) fn new(wake: Arc<Wake>) -> Self {
+        Context {
+            queue: Mutex::default(),
+            waiting: AtomicBool::new(false),
+            closing: AtomicBool::new(false),
+            wake,
+        }
+    }
+
+    pub(super) fn close(&self) {
+        self.closing.store(true, Ordering::SeqCst);
+    }
+
+    /// Whether the queue holds anything; cheap enough to ask before each record.
+    pub(super) fn has_events(&self) -> bool {
+        self.waiting.load(Ordering::Acquire)
+    }
+
+    pub(super) fn next_event(&self) -> Option<ClientEvent> {
+        let mut queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
+        let event = queue.pop_front();
+        self.waiting.store(!queue.is_empty(), Ordering::Release);
+        event
+    }
+
+    fn push(&self, event: ClientEvent) {
+        let mut queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
+        queue.push_back(event);
+        self.waiting.store(true, Ordering::Release);
+        drop(queue);
+        self.wake.notify();
+    }
+}
+
+/// Gives partitions up, in the way of the protocol in use.
+pub(super) fn unassign(consumer: &BaseConsumer<Context>, partitions: &TopicPartitionList) {
+    let done = match consumer.rebalance_protocol() {
+        RebalanceProtocol::Cooperative => consumer.incremental_unassign(partitions),
+        _ => consumer.unassign(),
+    };
+    if let Err(err) = done {
+        tracing::warn!(error = %err, "partitions could not be given up");
+    }
+}
+
+impl ClientContext for Context {
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
+        crate::kafka::log(level, facility, message);
+    }
+
+    fn error(&self, error: KafkaError, reason: &str) {
+        self.push(ClientEvent::Error(error, reason.to_owned()));
+    }
+
+    fn stats(&self, statistics: Statistics) {
+        let mut found = Vec::new();
+        for topic in statistics.topics.values() {
+            let known = topic
+                .partitions
+                .values()
+                .filter(|p| p.partition >= 0 && p.hi_offset >= 0);
+            found.extend(known.map(|partition| (partition.partition, partition.hi_offset)));
+        }
+        self.push(ClientEvent::HighWatermarks(found));
+    }
+}
+
+impl ConsumerContext for Context {
+    fn rebalance(
+        &self,
+        consumer: &BaseConsumer<Self>,
+        kind: RDKafkaRespErr,
+        partitions: &mut TopicPartitionList,
+    ) {
+        if kind == RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS {
+            let done = match consumer.rebalance_protocol() {
+                RebalanceProtocol::Cooperative => consumer.incremental_assign(partitions),
+                _ => consumer.assign(partitions),
+            };
+            if let Err(err) = done {
+                tracing::warn!(error = %err, "partitions could not be taken on");
+            }
+            let numbers = partitions
+                .elements()
+                .iter()
+                .map(|element| element.partition())
+                .collect();
+            self.push(ClientEvent::Assigned(numbers));
+        } else if self.closing.load(Ordering::SeqCst) {
+            unassign(consumer, partitions);
+        } else {
+            let lost = consumer.assignment_lost();
+            self.push(ClientEvent::Revoked {
+                partitions: partitions.clone(),
+                lost,
+            });
+        }
+    }
+
+    fn commit_callback(&self, outcome: KafkaResult<()>, offsets: &TopicPartitionList) {
+        let mut outcome = outcome;
+        let mut committed = Vec::new();
+        for element in offsets.elements() {
+            match (element.error(), element.offset()) {
+                (Ok(()), Offset::Offset(offset)) => committed.push((element.partition(), offset)),
+                (Err(err), _) if outcome.is_ok() => outcome = Err(err),
+                _ => {}
+            }
+        }
+        self.push(ClientEvent::Committed {
+            outcome,
+            offsets: committed,
+        });
+    }
+}

@@ -1,0 +1,60 @@
+//! The way out: stop fetching, store what was read, commit it, leave the group.
+
+use super::context::Context;
+use super::poll_loop::PollLoop;
+use rdkafka::consumer::BaseConsumer;
+use serde_json::json;
+use std::time::{Duration, Instant};
+
+/// The part of the deadline kept for metadata and for leaving the group.
+fn reserve(deadline: Duration) -> Duration {
+    (deadline / 4).min(Duration::from_secs(3))
+}
+
+impl PollLoop {
+    /// Drains within the deadline; says whether everything that was read is stored and committed.
+    /// After a failure that is hopeless only what is durable already is committed.
+    pub(super) fn drain(&mut self, consumer: &BaseConsumer<Context>, store_the_rest: bool) -> bool {
+        let started = Instant::now();
+        let total = self.settings.shutdown_deadline;
+        let until = started + total.saturating_sub(reserve(total));
+        self.stopping = true;
+        tracing::info!(held_bytes = self.held_bytes, "stopping");
+        self.events.emit("stopping", json!({
+            "held_bytes": self.held_bytes, "uploads": self.uploads, "deadline_ms": total.as_millis() as u64,
+        }));
+        self.set_paused(consumer, true);
+        if store_the_rest {
+            self.seal_all();
+        }
+        loop {
+            let now = Instant::now();
+            if let Err(err) = self.serve(consumer, now) {
+                tracing::error!(error = %err, "while draining");
+                return false;
+            }
+            self.poll_and_discard(consumer);
+            let open = self
+                .assigned_partitions()
+                .map(|(_, state)| state.frontier.open_units())
+                .sum::<usize>();
+            let uncommitted = self
+                .assigned_partitions()
+                .any(|(_, state)| state.to_commit().is_some());
+            let has_rest = open > 0 && store_the_rest;
+            if !has_rest && !uncommitted && self.revocation.is_none() {
+                return open == 0;
+            }
+            if now >= until {
+                tracing::warn!(
+                    open_units = open,
+                    uncommitted,
+                    "the deadline is near; what is not committed will be read again"
+                );
+                return false;
+            }
+            self.wake
+                .wait(Duration::from_millis(20).min(until.saturating_duration_since(now)));
+        }
+    }
+}

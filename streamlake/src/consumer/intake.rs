@@ -1,0 +1,227 @@
+//! From a record to a line in a part or to a dead letter, and from open parts to sealed ones.
+
+use super::poll_loop::PollLoop;
+use super::work::Unit;
+use crate::classify::{self, Decision};
+use crate::dead_letter::{DeadLetter, Source};
+use crate::native;
+use crate::raw_zone::buffer::PartBuffer;
+use crate::raw_zone::name::Folder;
+use crate::raw_zone::part::{RecordRef, write_record};
+use crate::record::{self, Invalid};
+use chrono::NaiveDate;
+use rdkafka::Message;
+use rdkafka::message::BorrowedMessage;
+use std::time::Instant;
+
+/// Room in a line for everything but key, headers and value.
+const LINE_OVERHEAD: usize = 256;
+
+/// The headers of a record and the two that matter here.
+struct HeaderView<'m> {
+    all: Vec<(&'m [u8], Option<&'m [u8]>)>,
+    ingestion_id: Option<&'m str>,
+    ingested_at: Option<&'m [u8]>,
+    bytes: usize,
+}
+
+impl<'m> HeaderView<'m> {
+    fn of(message: &'m BorrowedMessage<'_>) -> Self {
+        let mut view = HeaderView {
+            all: Vec::with_capacity(8),
+            ingestion_id: None,
+            ingested_at: None,
+            bytes: 0,
+        };
+        native::for_each_header(message, |name, value| {
+            if view.ingestion_id.is_none() && name == record::HEADER_INGESTION_ID.as_bytes() {
+                view.ingestion_id = value.and_then(|value| std::str::from_utf8(value).ok());
+            } else if view.ingested_at.is_none() && name == record::HEADER_INGESTED_AT.as_bytes() {
+                view.ingested_at = value;
+            }
+            view.bytes += name.len() + value.map_or(4, <[u8]>::len) + 8;
+            view.all.push((name, value));
+        });
+        view
+    }
+}
+
+impl PollLoop {
+    /// Takes one record in: into the part of its day, or on its way to the dead-letter topic.
+    pub(super) fn take(&mut self, message: &BorrowedMessage<'_>, now: Instant) {
+        let (number, offset) = (message.partition(), message.offset());
+        match self.partition(number) {
+            None => return,
+            Some(state) if state.revoking => return,
+            Some(state) if state.frontier.position().is_some_and(|next| offset < next) => {
+                self.rewound(number, offset, now);
+            }
+            Some(_) => {}
+        }
+        let headers = HeaderView::of(message);
+        let schema = self.settings.schema;
+        match record::validate(schema, message.payload()) {
+            Ok(valid) => self.store(message, &headers, valid.json.is_some(), now),
+            Err(why) if classify::payload(&why) == Decision::DeadLetter => {
+                self.bury(message, &headers, &why);
+            }
+            Err(_) => {}
+        }
+    }
+
+    fn store(
+        &mut self,
+        message: &BorrowedMessage<'_>,
+        headers: &HeaderView<'_>,
+        value_is_json: bool,
+        now: Instant,
+    ) {
+        let (number, offset) = (message.partition(), message.offset());
+        let timestamp_ms = message.timestamp().to_millis();
+        let date = record::ingestion_date(headers.ingested_at, timestamp_ms);
+        let record = RecordRef {
+            topic: &self.settings.topic,
+            partition: number,
+            offset,
+            timestamp_ms,
+            ingestion_id: headers.ingestion_id,
+            key: message.key(),
+            value: message.payload(),
+            value_is_json,
+        };
+        let length = |bytes: Option<&[u8]>| bytes.map_or(0, <[u8]>::len);
+        let estimate = LINE_OVERHEAD + headers.bytes + length(record.key) + length(record.value);
+        let limits = self.settings.batch;
+        let Some(state) = self.partitions[number as usize].as_deref_mut() else {
+            return;
+        };
+        let begins_part = state.open_part(date).is_none();
+        if begins_part {
+            state.open.push((date, PartBuffer::new(offset, now)));
+        }
+        if state.committed.is_none() {
+            // Nothing is to be committed before something was handled.
+            state.committed = Some(offset);
+        }
+        state.frontier.take(offset, begins_part);
+        let Some(part) = state.open_part(date) else {
+            return;
+        };
+        let grown = part.add(offset, estimate, |out| {
+            write_record(out, &record, headers.all.iter().copied());
+        });
+        let full = part.span().records >= limits.records || part.bytes() >= limits.bytes;
+        self.held_bytes += grown;
+        if full {
+            self.seal(number, Some(date));
+        }
+    }
+
+    fn bury(&mut self, message: &BorrowedMessage<'_>, headers: &HeaderView<'_>, why: &Invalid) {
+        let (number, offset) = (message.partition(), message.offset());
+        let topic = self.settings.topic.as_str();
+        tracing::warn!(
+            topic,
+            partition = number,
+            offset,
+            ingestion_id = headers.ingestion_id,
+            error = why.detail,
+            "a record for the dead-letter topic"
+        );
+        let timestamp_ms = message.timestamp().to_millis();
+        let source = Source {
+            topic,
+            partition: number,
+            offset,
+            timestamp_ms,
+        };
+        let owned = headers
+            .all
+            .iter()
+            .map(|(n, v)| (n.to_vec(), v.map(<[u8]>::to_vec)))
+            .collect();
+        let letter = DeadLetter::of_record(source, message.key(), message.payload(), owned, why);
+        let bytes = letter.bytes();
+        let Some(state) = self.partition(number) else {
+            return;
+        };
+        state.committed.get_or_insert(offset);
+        state.frontier.take(offset, true);
+        let unit = Unit {
+            partition: number,
+            epoch: state.epoch,
+            first_offset: offset,
+            bytes,
+        };
+        self.held_bytes += bytes;
+        self.work.dead_letter(unit, letter);
+    }
+
+    /// The log went back below what was read: it was truncated, or the group was reset to an earlier
+    /// offset by the client. What is in flight no longer says anything about the new records.
+    fn rewound(&mut self, number: i32, offset: i64, now: Instant) {
+        tracing::warn!(
+            topic = self.settings.topic,
+            partition = number,
+            offset,
+            "the partition went back; its uncommitted work starts again from here"
+        );
+        self.assign_one(number, now);
+    }
+
+    /// Seals the open parts of a partition: one day's, or all.
+    pub(super) fn seal(&mut self, number: i32, only: Option<NaiveDate>) {
+        let (dataset, topic) = (self.settings.dataset.clone(), self.settings.topic.clone());
+        let Some(state) = self.partition(number) else {
+            return;
+        };
+        let epoch = state.epoch;
+        let (sealed, kept) = state
+            .open
+            .drain(..)
+            .partition::<Vec<_>, _>(|(date, _)| only.is_none_or(|day| day == *date));
+        state.open = kept;
+        for (date, buffer) in sealed {
+            let folder = Folder {
+                dataset: dataset.clone(),
+                date,
+            };
+            let part = buffer.seal(folder, &topic, number);
+            let first_offset = part.span.first_offset;
+            let unit = Unit {
+                partition: number,
+                epoch,
+                first_offset,
+                bytes: part.bytes,
+            };
+            self.ready.push_back((unit, part));
+        }
+    }
+
+    /// Seals everything that is open.
+    pub(super) fn seal_all(&mut self) {
+        let numbers: Vec<i32> = self
+            .assigned_partitions()
+            .map(|(number, _)| number)
+            .collect();
+        for number in numbers {
+            self.seal(number, None);
+        }
+    }
+
+    /// Seals what is old enough.
+    pub(super) fn seal_aged(&mut self, now: Instant) {
+        let age = self.settings.batch.age;
+        let mut aged: Vec<(i32, NaiveDate)> = Vec::new();
+        for (number, state) in self.assigned_partitions() {
+            let old = state
+                .open
+                .iter()
+                .filter(|(_, part)| now.duration_since(part.opened_at) >= age);
+            aged.extend(old.map(|(date, _)| (number, *date)));
+        }
+        for (number, date) in aged {
+            self.seal(number, Some(date));
+        }
+    }
+}

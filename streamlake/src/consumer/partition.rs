@@ -1,0 +1,58 @@
+//! One assigned partition: its frontier and the parts that are being filled for it.
+
+use super::frontier::Frontier;
+use crate::raw_zone::buffer::PartBuffer;
+use chrono::NaiveDate;
+use std::time::Instant;
+
+/// A partition from its assignment to its revocation. A new assignment makes a new one, with a new
+/// epoch: whatever finishes late for an old epoch is ignored.
+#[derive(Debug)]
+pub(super) struct Partition {
+    /// Which assignment this is; unique in the life of the process.
+    pub(super) epoch: u64,
+    pub(super) frontier: Frontier,
+    /// The parts being filled, one a day. Nearly always there is one.
+    pub(super) open: Vec<(NaiveDate, PartBuffer)>,
+    /// Set when the partition is to be given up: no more records are taken.
+    pub(super) revoking: bool,
+    /// The last offset that the broker confirmed.
+    pub(super) committed: Option<i64>,
+    /// The high watermark, as the client last saw it.
+    pub(super) high_watermark: Option<i64>,
+    /// When the frontier last moved, or the partition was assigned.
+    pub(super) moved_at: Instant,
+}
+
+impl Partition {
+    pub(super) fn new(epoch: u64, now: Instant) -> Self {
+        Partition {
+            epoch,
+            frontier: Frontier::default(),
+            open: Vec::new(),
+            revoking: false,
+            committed: None,
+            high_watermark: None,
+            moved_at: now,
+        }
+    }
+
+    /// The open part of a day, if there is one.
+    pub(super) fn open_part(&mut self, date: NaiveDate) -> Option<&mut PartBuffer> {
+        self.open
+            .iter_mut()
+            .find(|(day, _)| *day == date)
+            .map(|(_, buffer)| buffer)
+    }
+
+    /// When the oldest open part was begun.
+    pub(super) fn oldest(&self) -> Option<Instant> {
+        self.open.iter().map(|(_, buffer)| buffer.opened_at).min()
+    }
+
+    /// The offset that may be committed and is not yet.
+    pub(super) fn to_commit(&self) -> Option<i64> {
+        let durable = self.frontier.durable()?;
+        (self.committed.is_none_or(|committed| committed < durable)).then_some(durable)
+    }
+}

@@ -1,0 +1,394 @@
+//! The polling thread: it alone owns the state of all partitions, so nothing here is locked.
+//!
+//! One turn of the loop: what the client said, what work has ended, what may be committed, what is
+//! old enough to be stored, then as many records as there are. It sleeps only when there is nothing
+//! to do, and everything that makes work wakes it.
+
+use super::commit::Committer;
+use super::context::{ClientEvent, Context};
+use super::partition::Partition;
+use super::rebalance::Revocation;
+use super::wake::Wake;
+use super::work::{Completion, Unit, Work};
+use crate::classify::{self, Decision};
+use crate::config::ConsumerSettings;
+use crate::error::{Error, Result};
+use crate::native;
+use crate::observe::events::Events;
+use crate::planted::{self, Bug};
+use crate::raw_zone::buffer::SealedPart;
+use rdkafka::consumer::{BaseConsumer, Consumer};
+use serde_json::json;
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::mpsc::Receiver;
+use std::time::{Duration, Instant};
+use tokio_util::sync::CancellationToken;
+
+/// The longest sleep: a bound on what a wake-up that the client library misses can cost.
+const SLEEP_MAX: Duration = Duration::from_millis(100);
+/// Records taken in one turn before the rest of the loop has its say.
+const RECORDS_PER_TURN: usize = 1_000;
+/// How long a full memory may just wait before the partitions are paused.
+const FULL_FOR: Duration = Duration::from_secs(1);
+
+pub(super) struct PollLoop {
+    pub(super) settings: Arc<ConsumerSettings>,
+    pub(super) consumer: Arc<BaseConsumer<Context>>,
+    pub(super) wake: Arc<Wake>,
+    pub(super) work: Work,
+    pub(super) events: Arc<Events>,
+    pub(super) completions: Receiver<Completion>,
+    pub(super) stop: CancellationToken,
+    /// The assigned partitions by their number.
+    pub(super) partitions: Vec<Option<Box<Partition>>>,
+    pub(super) epochs: u64,
+    /// Sealed and not yet in flight.
+    pub(super) ready: VecDeque<(Unit, SealedPart)>,
+    pub(super) uploads: usize,
+    /// Bytes open, ready and in flight.
+    pub(super) held_bytes: usize,
+    pub(super) committer: Committer,
+    pub(super) revocation: Option<Revocation>,
+    pub(super) paused: bool,
+    pub(super) full_since: Option<Instant>,
+    pub(super) stopping: bool,
+    pub(super) last_error: Option<(String, Instant)>,
+}
+
+impl PollLoop {
+    /// Runs until told to stop or until something is hopeless, then drains.
+    pub(super) fn run(mut self) -> (Result<()>, bool) {
+        let consumer = Arc::clone(&self.consumer);
+        let topic = self.settings.topic.clone();
+        let subscribed = consumer.subscribe(&[&topic]);
+        let outcome = match subscribed.map_err(Error::kafka(format!("subscribing to {topic}"))) {
+            Ok(()) => loop {
+                if self.stop.is_cancelled() {
+                    break Ok(());
+                }
+                if let Err(err) = self.turn(&consumer) {
+                    break Err(err);
+                }
+            },
+            Err(err) => Err(err),
+        };
+        let drained = self.drain(&consumer, outcome.is_ok());
+        (outcome, drained)
+    }
+
+    fn turn(&mut self, consumer: &BaseConsumer<Context>) -> Result<()> {
+        let now = Instant::now();
+        self.serve(consumer, now)?;
+        self.seal_aged(now);
+        if self.hold_back(consumer, now) {
+            self.wake.wait(SLEEP_MAX);
+            return Ok(());
+        }
+        let taken = self.take_records(consumer, now)?;
+        self.start_uploads();
+        if taken == 0 && !consumer.context().has_events() {
+            self.wake.wait(self.sleep_for(now));
+        }
+        Ok(())
+    }
+
+    /// Everything but taking records: what the client said, completions, revocation, commits.
+    pub(super) fn serve(&mut self, consumer: &BaseConsumer<Context>, now: Instant) -> Result<()> {
+        while let Some(event) = consumer.context().next_event() {
+            self.client_event(consumer, event, now)?;
+        }
+        self.collect()?;
+        self.start_uploads();
+        self.advance_revocation(consumer, now);
+        self.commit(consumer, now);
+        Ok(())
+    }
+
+    fn client_event(
+        &mut self,
+        consumer: &BaseConsumer<Context>,
+        event: ClientEvent,
+        now: Instant,
+    ) -> Result<()> {
+        match event {
+            ClientEvent::Assigned(partitions) => self.assigned(consumer, &partitions, now),
+            ClientEvent::Revoked { partitions, lost } => {
+                self.revoked(consumer, partitions, lost, now)
+            }
+            ClientEvent::Committed { outcome, offsets } => self.committed(&outcome, &offsets, now),
+            ClientEvent::HighWatermarks(found) => {
+                for (partition, high) in found {
+                    if let Some(state) = self.partition(partition) {
+                        state.high_watermark = Some(high);
+                    }
+                }
+            }
+            ClientEvent::Error(err, reason) => self.complain(&format!("{err}: {reason}"), now),
+        }
+        Ok(())
+    }
+
+    /// Takes records until there are none, the memory is full, or others must have their say.
+    fn take_records(&mut self, consumer: &BaseConsumer<Context>, now: Instant) -> Result<usize> {
+        let mut taken = 0;
+        while taken < RECORDS_PER_TURN && self.held_bytes < self.settings.memory_bytes {
+            match consumer.poll(Duration::ZERO) {
+                // A record after an assignment must meet the state that the assignment makes.
+                Some(Ok(message)) => {
+                    if consumer.context().has_events() {
+                        self.serve(consumer, now)?;
+                    }
+                    self.take(&message, now);
+                    taken += 1;
+                }
+                Some(Err(err)) => {
+                    if classify::consumer(&err) == Decision::Stop {
+                        return Err(Error::kafka("reading records")(err));
+                    }
+                    self.complain(&err.to_string(), now);
+                }
+                None => break,
+            }
+        }
+        Ok(taken)
+    }
+
+    pub(super) fn partition(&mut self, number: i32) -> Option<&mut Partition> {
+        self.partitions
+            .get_mut(usize::try_from(number).ok()?)?
+            .as_deref_mut()
+    }
+
+    pub(super) fn assigned_partitions(&self) -> impl Iterator<Item = (i32, &Partition)> {
+        let numbered = self.partitions.iter().enumerate();
+        numbered.filter_map(|(number, state)| Some((number as i32, state.as_deref()?)))
+    }
+
+    /// Takes in the work that has ended.
+    fn collect(&mut self) -> Result<()> {
+        while let Ok(completion) = self.completions.try_recv() {
+            match completion {
+                Completion::Stored {
+                    unit,
+                    part,
+                    written,
+                } => {
+                    self.uploads -= 1;
+                    let stale = !self.finish(unit);
+                    tracing::info!(
+                        topic = part.topic,
+                        partition = part.partition,
+                        offset = part.span.first_offset,
+                        last_offset = part.span.last_offset,
+                        records = part.span.records,
+                        write_path = written.path,
+                        stale,
+                        "stored"
+                    );
+                    self.events.emit("uploaded", json!({
+                        "topic": part.topic, "partition": part.partition, "epoch": unit.epoch,
+                        "first_offset": part.span.first_offset, "last_offset": part.span.last_offset,
+                        "records": part.span.records, "bytes": part.bytes, "path": written.path,
+                        "attempts": written.attempts, "collisions": written.collisions,
+                        "took_ms": written.took.as_millis() as u64, "stale": stale,
+                    }));
+                }
+                Completion::DeadLettered { unit, position } => {
+                    let stale = !self.finish(unit);
+                    let topic = self.settings.dead_letter_topic.as_str();
+                    self.events.emit("dead_lettered", json!({
+                        "topic": self.settings.topic, "partition": unit.partition,
+                        "offset": unit.first_offset, "stale": stale, "dead_letter":
+                        {"topic": topic, "partition": position.partition, "offset": position.offset},
+                    }));
+                }
+                Completion::Hopeless(err) => return Err(err),
+            }
+        }
+        Ok(())
+    }
+
+    /// Marks a unit durable, unless its assignment is over. Says whether it still counted.
+    fn finish(&mut self, unit: Unit) -> bool {
+        self.held_bytes -= unit.bytes;
+        match self.partition(unit.partition) {
+            Some(state) if state.epoch == unit.epoch => {
+                let before = state.frontier.durable();
+                state.frontier.finish(unit.first_offset);
+                if state.frontier.durable() != before {
+                    state.moved_at = Instant::now();
+                }
+                true
+            }
+            _ => false,
+        }
+    }
+
+    pub(super) fn start_uploads(&mut self) {
+        while self.uploads < self.settings.uploads_in_flight {
+            let Some((unit, part)) = self.ready.pop_front() else {
+                return;
+            };
+            self.uploads += 1;
+            self.work.store(unit, part);
+        }
+    }
+
+    /// Commits every frontier that has moved, if no other commit is on its way.
+    pub(super) fn commit(&mut self, consumer: &BaseConsumer<Context>, now: Instant) {
+        if !self.committer.may_send(now) {
+            return;
+        }
+        let early = planted::is(Bug::CommitBeforeWrite);
+        let mut sent = Vec::new();
+        for (number, state) in self.assigned_partitions() {
+            let next = if early {
+                state.frontier.position()
+            } else {
+                state.frontier.durable()
+            };
+            if let Some(offset) =
+                next.filter(|next| state.committed.is_none_or(|done| done < *next))
+            {
+                sent.push((number, state.epoch, offset));
+            }
+        }
+        if sent.is_empty() || consumer.assignment_lost() {
+            return;
+        }
+        // The next offset to read, not the last one handled.
+        let offsets: Vec<_> = sent
+            .iter()
+            .map(|(number, _, offset)| (*number, *offset))
+            .collect();
+        match native::commit(consumer, &self.settings.topic, &offsets) {
+            Ok(()) => self.committer.sent(now, sent),
+            Err(err) => {
+                self.committer.failed(now);
+                self.complain(&format!("committing: {err}"), now);
+            }
+        }
+    }
+
+    fn committed(
+        &mut self,
+        outcome: &Result<(), rdkafka::error::KafkaError>,
+        offsets: &[(i32, i64)],
+        now: Instant,
+    ) {
+        for (partition, epoch, offset) in self.committer.answered(now, outcome) {
+            if !offsets.contains(&(partition, offset)) {
+                continue;
+            }
+            let topic = self.settings.topic.clone();
+            tracing::debug!(topic, partition, offset, "committed");
+            let fields =
+                json!({"topic": topic, "partition": partition, "offset": offset, "epoch": epoch});
+            self.events.emit("committed", fields);
+            if let Some(state) = self
+                .partition(partition)
+                .filter(|state| state.epoch == epoch)
+            {
+                state.committed = Some(offset);
+            }
+        }
+        if let Err(err) = outcome {
+            self.complain(&format!("committing: {err}"), now);
+        }
+    }
+
+    /// Keeps the memory within its bound. A short wait for the uploads costs nothing; when it lasts,
+    /// the partitions are paused, so that polling can go on and the group keeps this member. Says
+    /// whether to take no records in this turn.
+    fn hold_back(&mut self, consumer: &BaseConsumer<Context>, now: Instant) -> bool {
+        let full = self.held_bytes >= self.settings.memory_bytes;
+        if self.paused {
+            if self.held_bytes <= self.settings.memory_bytes / 4 * 3 {
+                self.set_paused(consumer, false);
+                self.full_since = None;
+                return false;
+            }
+            // Nothing comes from paused partitions; this poll is for the group's sake.
+            self.poll_and_discard(consumer);
+            return true;
+        }
+        if !full {
+            self.full_since = None;
+            return false;
+        }
+        self.seal_all();
+        self.start_uploads();
+        let since = *self.full_since.get_or_insert(now);
+        if now.duration_since(since) >= FULL_FOR {
+            self.set_paused(consumer, true);
+        }
+        true
+    }
+
+    /// Polls while nothing is wanted. A record that comes all the same is not lost: fetching goes on
+    /// from before it, by the seek.
+    pub(super) fn poll_and_discard(&mut self, consumer: &BaseConsumer<Context>) {
+        while let Some(Ok(message)) = consumer.poll(Duration::ZERO) {
+            use rdkafka::Message;
+            if self.stopping {
+                continue;
+            }
+            // It was on its way when the partitions were paused: over the bound, but not by much.
+            tracing::debug!(
+                partition = message.partition(),
+                offset = message.offset(),
+                "after the pause"
+            );
+            self.take(&message, Instant::now());
+        }
+    }
+
+    pub(super) fn set_paused(&mut self, consumer: &BaseConsumer<Context>, pause: bool) {
+        self.paused = pause;
+        let Ok(assignment) = consumer.assignment() else {
+            return;
+        };
+        let done = if pause {
+            consumer.pause(&assignment)
+        } else {
+            consumer.resume(&assignment)
+        };
+        if let Err(err) = done {
+            tracing::warn!(error = %err, pause, "pausing or resuming failed");
+        }
+        let name = if pause { "paused" } else { "resumed" };
+        tracing::info!(held_bytes = self.held_bytes, "{name}");
+        self.events.emit(
+            name,
+            json!({"held_bytes": self.held_bytes, "partitions": assignment.count()}),
+        );
+    }
+
+    /// A complaint of the client, once in five seconds if it is always the same.
+    pub(super) fn complain(&mut self, text: &str, now: Instant) {
+        let repeated = self.last_error.as_ref().is_some_and(|(last, at)| {
+            last == text && now.duration_since(*at) < Duration::from_secs(5)
+        });
+        if !repeated {
+            tracing::warn!(topic = self.settings.topic, error = text, "Kafka; going on");
+            self.last_error = Some((text.to_owned(), now));
+        }
+    }
+
+    /// Until the next thing that time alone brings about.
+    fn sleep_for(&self, now: Instant) -> Duration {
+        let oldest = self
+            .assigned_partitions()
+            .filter_map(|(_, state)| state.oldest())
+            .min();
+        let seal_at = oldest.map(|opened| opened + self.settings.batch.age);
+        let next = [seal_at, self.committer.not_before()]
+            .into_iter()
+            .flatten()
+            .min();
+        next.map_or(SLEEP_MAX, |at| {
+            at.saturating_duration_since(now).min(SLEEP_MAX)
+        })
+    }
+}

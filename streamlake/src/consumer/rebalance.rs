@@ -1,0 +1,166 @@
+//! Taking partitions on and giving them up.
+
+use super::context::{Context, unassign};
+use super::partition::Partition;
+use super::poll_loop::PollLoop;
+use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::topic_partition_list::TopicPartitionList;
+use serde_json::json;
+use std::time::Instant;
+
+/// Commits that may fail during a revocation before the partitions are given up uncommitted: some
+/// brokers refuse every commit while a group rebalances.
+const FAILED_COMMITS_MAX: u32 = 3;
+
+/// Partitions on their way out.
+#[derive(Debug)]
+pub(super) struct Revocation {
+    list: TopicPartitionList,
+    numbers: Vec<i32>,
+    deadline: Instant,
+    failures_before: u32,
+}
+
+impl PollLoop {
+    pub(super) fn assigned(
+        &mut self,
+        consumer: &BaseConsumer<Context>,
+        numbers: &[i32],
+        now: Instant,
+    ) {
+        for number in numbers {
+            self.assign_one(*number, now);
+        }
+        tracing::info!(topic = self.settings.topic, partitions = ?numbers, "assigned");
+        let fields =
+            json!({"topic": self.settings.topic, "partitions": numbers, "epoch": self.epochs});
+        self.events.emit("assigned", fields);
+        let mut list = TopicPartitionList::new();
+        for number in numbers {
+            list.add_partition(&self.settings.topic, *number);
+        }
+        // The client remembers a pause beyond an assignment: say what holds now, either way.
+        let held = self.paused || self.stopping;
+        let done = if held {
+            consumer.pause(&list)
+        } else {
+            consumer.resume(&list)
+        };
+        if let Err(err) = done {
+            tracing::warn!(error = %err, "pausing or resuming new partitions failed");
+        }
+    }
+
+    /// Begins a new assignment of one partition; what is left of an old one is dropped.
+    pub(super) fn assign_one(&mut self, number: i32, now: Instant) {
+        self.forget(number);
+        self.epochs += 1;
+        let Ok(index) = usize::try_from(number) else {
+            return;
+        };
+        if self.partitions.len() <= index {
+            self.partitions.resize_with(index + 1, || None);
+        }
+        self.partitions[index] = Some(Box::new(Partition::new(self.epochs, now)));
+    }
+
+    /// The group takes partitions away. What was read of them is sealed and stored first, unless the
+    /// membership is lost already: then another member may own them, and nothing may be committed.
+    pub(super) fn revoked(
+        &mut self,
+        consumer: &BaseConsumer<Context>,
+        list: TopicPartitionList,
+        lost: bool,
+        now: Instant,
+    ) {
+        let numbers: Vec<i32> = list
+            .elements()
+            .iter()
+            .map(|element| element.partition())
+            .collect();
+        tracing::info!(topic = self.settings.topic, partitions = ?numbers, lost, "revoked");
+        let topic = self.settings.topic.clone();
+        self.events.emit(
+            "revoked",
+            json!({"topic": topic, "partitions": numbers, "lost": lost}),
+        );
+        // The client has stopped fetching these by itself; pausing them here would outlive the
+        // assignment. A revocation that was still being settled has no time left.
+        self.give_up(consumer, false);
+        for number in &numbers {
+            if let Some(state) = self.partition(*number) {
+                state.revoking = true;
+            }
+            self.seal(*number, None);
+        }
+        let deadline = if lost {
+            now
+        } else {
+            now + self.settings.revoke_deadline
+        };
+        let failures_before = self.committer.failures;
+        self.revocation = Some(Revocation {
+            list,
+            numbers,
+            deadline,
+            failures_before,
+        });
+        self.advance_revocation(consumer, now);
+    }
+
+    /// Gives the partitions up once they are stored and committed, or when the time is over.
+    pub(super) fn advance_revocation(&mut self, consumer: &BaseConsumer<Context>, now: Instant) {
+        let Some(revocation) = &self.revocation else {
+            return;
+        };
+        let late = now >= revocation.deadline || consumer.assignment_lost();
+        let refused = self.committer.failures >= revocation.failures_before + FAILED_COMMITS_MAX;
+        let states = revocation
+            .numbers
+            .iter()
+            .filter_map(|n| self.partitions.get(*n as usize)?.as_deref());
+        let settled = states.clone().all(|state| {
+            state.frontier.open_units() == 0 && (refused || state.to_commit().is_none())
+        });
+        if !late && !settled {
+            return;
+        }
+        self.give_up(consumer, settled);
+    }
+
+    /// Lets go of what is being revoked.
+    fn give_up(&mut self, consumer: &BaseConsumer<Context>, settled: bool) {
+        let Some(revocation) = self.revocation.take() else {
+            return;
+        };
+        for number in &revocation.numbers {
+            self.forget(*number);
+        }
+        unassign(consumer, &revocation.list);
+        self.events.emit(
+            "given_up",
+            json!({"topic": self.settings.topic, "partitions": revocation.numbers, "settled": settled}),
+        );
+    }
+
+    /// Ends an assignment: what is not in flight is dropped, what is in flight will count no more.
+    fn forget(&mut self, number: i32) {
+        let Some(slot) = usize::try_from(number)
+            .ok()
+            .and_then(|index| self.partitions.get_mut(index))
+        else {
+            return;
+        };
+        let Some(state) = slot.take() else {
+            return;
+        };
+        let open: usize = state.open.iter().map(|(_, part)| part.bytes()).sum();
+        let mut dropped = open;
+        self.ready.retain(|(unit, _)| {
+            let keep = unit.partition != number || unit.epoch != state.epoch;
+            dropped += if keep { 0 } else { unit.bytes };
+            keep
+        });
+        self.held_bytes -= dropped;
+    }
+}

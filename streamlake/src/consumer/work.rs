@@ -1,0 +1,107 @@
+//! The work that leaves the polling thread: storing parts and writing dead letters. It runs on the
+//! async runtime and comes back as completions, in any order.
+
+use super::wake::Wake;
+use crate::dead_letter::{DeadLetter, DeadLetterWriter, Position};
+use crate::error::Error;
+use crate::observe::events::Events;
+use crate::raw_zone::buffer::SealedPart;
+use crate::raw_zone::writer::{PartWriter, Written};
+use serde_json::json;
+use std::sync::Arc;
+use std::sync::mpsc;
+use tokio::runtime::Handle;
+
+/// Which unit of which assignment a piece of work belongs to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Unit {
+    pub(super) partition: i32,
+    pub(super) epoch: u64,
+    pub(super) first_offset: i64,
+    /// How much memory it holds.
+    pub(super) bytes: usize,
+}
+
+/// A piece of work that ended.
+#[derive(Debug)]
+pub(super) enum Completion {
+    Stored {
+        unit: Unit,
+        part: SealedPart,
+        written: Written,
+    },
+    DeadLettered {
+        unit: Unit,
+        position: Position,
+    },
+    /// It can never end well; the process must stop.
+    Hopeless(Error),
+}
+
+/// Hands work to the runtime.
+pub(super) struct Work {
+    pub(super) runtime: Handle,
+    pub(super) writer: Arc<PartWriter>,
+    pub(super) dead_letters: Arc<DeadLetterWriter>,
+    pub(super) events: Arc<Events>,
+    pub(super) wake: Arc<Wake>,
+    pub(super) done: mpsc::Sender<Completion>,
+}
+
+impl Work {
+    /// Stores a part.
+    pub(super) fn store(&self, unit: Unit, part: SealedPart) {
+        let (writer, events) = (Arc::clone(&self.writer), Arc::clone(&self.events));
+        self.spawn(async move {
+            let outcome = writer.write(&part, |retry| {
+                tracing::warn!(topic = part.topic, partition = part.partition,
+                    offset = part.span.first_offset, write_path = retry.doing,
+                    attempts = retry.attempts, error = %retry.error,
+                    "the part is not stored yet; trying again in {:?}", retry.delay);
+                events.emit("retrying", json!({
+                    "what": "part", "topic": part.topic, "partition": part.partition,
+                    "first_offset": part.span.first_offset, "last_offset": part.span.last_offset,
+                    "path": retry.doing, "attempts": retry.attempts,
+                    "delay_ms": retry.delay.as_millis() as u64, "error": retry.error.to_string(),
+                }));
+            });
+            match outcome.await {
+                Ok(written) => Completion::Stored {
+                    unit,
+                    part,
+                    written,
+                },
+                Err(err) => Completion::Hopeless(err),
+            }
+        });
+    }
+
+    /// Writes a dead letter.
+    pub(super) fn dead_letter(&self, unit: Unit, letter: DeadLetter) {
+        let (writer, events) = (Arc::clone(&self.dead_letters), Arc::clone(&self.events));
+        self.spawn(async move {
+            let on_retry = |error: &str, delay: std::time::Duration| {
+                tracing::warn!(partition = unit.partition, offset = unit.first_offset, error,
+                    "the dead letter is not written yet; trying again in {delay:?}");
+                events.emit("retrying", json!({
+                    "what": "dead_letter", "partition": unit.partition, "first_offset": unit.first_offset,
+                    "delay_ms": delay.as_millis() as u64, "error": error,
+                }));
+            };
+            match writer.write(&letter, on_retry).await {
+                Ok(position) => Completion::DeadLettered { unit, position },
+                Err(err) => Completion::Hopeless(err),
+            }
+        });
+    }
+
+    fn spawn(&self, work: impl Future<Output = Completion> + Send + 'static) {
+        let (done, wake) = (self.done.clone(), Arc::clone(&self.wake));
+        self.runtime.spawn(async move {
+            let completion = work.await;
+            // The receiver is gone only when the process is on its way out.
+            let _ = done.send(completion);
+            wake.notify();
+        });
+    }
+}

@@ -1,0 +1,263 @@
+//! The dead-letter topic: what a record looks like there, and writing one until it is acknowledged.
+//!
+//! The value is the original payload byte for byte, the key the original key (or none), the headers
+//! the original ones in their order, followed by the reason, its detail, the time, and where the
+//! record came from. Only a payload makes a dead letter; a service that is away never does.
+
+use crate::classify::{self, Decision};
+use crate::config::KafkaSettings;
+use crate::error::{Error, Result};
+use crate::kafka::{self, Role};
+use crate::producer::delivery::{Delivery, RawProducer, RawRecord};
+use crate::raw_zone::part::Header;
+use crate::raw_zone::store::{backoff, next_delay};
+use crate::record::{Invalid, now_rfc3339};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+/// Header: why the consumer refused the record, one line.
+pub const HEADER_ERROR: &str = "consumer_error";
+/// Header: the chain of causes.
+pub const HEADER_ERROR_TRACE: &str = "consumer_error_trace";
+/// Header: when, RFC 3339.
+pub const HEADER_FAILED_AT: &str = "consumer_failed_at";
+/// Header: the topic that the record was read from.
+pub const HEADER_SOURCE_TOPIC: &str = "source_topic";
+/// Header: its partition there.
+pub const HEADER_SOURCE_PARTITION: &str = "source_partition";
+/// Header: its offset there.
+pub const HEADER_SOURCE_OFFSET: &str = "source_offset";
+/// Header: its Kafka timestamp there, in milliseconds.
+pub const HEADER_SOURCE_TIMESTAMP: &str = "source_timestamp_ms";
+/// Header: why the producer refused the event. Such a record was never in the raw topic.
+pub const HEADER_PRODUCER_ERROR: &str = "producer_error";
+/// Header: the producer's chain of causes.
+pub const HEADER_PRODUCER_ERROR_TRACE: &str = "producer_error_trace";
+/// Header: when the producer refused it, RFC 3339.
+pub const HEADER_PRODUCER_FAILED_AT: &str = "producer_failed_at";
+
+/// The headers that StreamLake adds to a dead letter, after the original ones.
+pub const OWN_HEADERS: &[&str] = &[
+    HEADER_ERROR,
+    HEADER_ERROR_TRACE,
+    HEADER_FAILED_AT,
+    HEADER_SOURCE_TOPIC,
+    HEADER_SOURCE_PARTITION,
+    HEADER_SOURCE_OFFSET,
+    HEADER_SOURCE_TIMESTAMP,
+    HEADER_PRODUCER_ERROR,
+    HEADER_PRODUCER_ERROR_TRACE,
+    HEADER_PRODUCER_FAILED_AT,
+];
+
+/// The longest reason and the longest detail: a dead letter must not outgrow its topic because of
+/// what is said about it.
+const REASON_BYTES_MAX: usize = 1 << 10;
+const DETAIL_BYTES_MAX: usize = 4 << 10;
+
+/// A record on its way to the dead-letter topic.
+#[derive(Debug, Clone)]
+pub struct DeadLetter {
+    /// The original key.
+    pub key: Option<Vec<u8>>,
+    /// The original payload.
+    pub value: Option<Vec<u8>>,
+    /// The original headers with ours behind them.
+    pub headers: Vec<Header>,
+}
+
+/// Where a record was read.
+#[derive(Debug, Clone, Copy)]
+pub struct Source<'a> {
+    /// The topic.
+    pub topic: &'a str,
+    /// The partition.
+    pub partition: i32,
+    /// The offset.
+    pub offset: i64,
+    /// The Kafka timestamp in milliseconds.
+    pub timestamp_ms: Option<i64>,
+}
+
+impl DeadLetter {
+    /// The dead letter of a record that the consumer refuses.
+    pub fn of_record(
+        source: Source<'_>,
+        key: Option<&[u8]>,
+        value: Option<&[u8]>,
+        mut headers: Vec<Header>,
+        why: &Invalid,
+    ) -> DeadLetter {
+        let mut add = |name: &str, text: &str| headers.push(text_header(name, text));
+        add(HEADER_ERROR, cut(&why.reason, REASON_BYTES_MAX));
+        add(HEADER_ERROR_TRACE, cut(&why.detail, DETAIL_BYTES_MAX));
+        add(HEADER_FAILED_AT, &now_rfc3339());
+        add(HEADER_SOURCE_TOPIC, source.topic);
+        add(HEADER_SOURCE_PARTITION, &source.partition.to_string());
+        add(HEADER_SOURCE_OFFSET, &source.offset.to_string());
+        if let Some(ms) = source.timestamp_ms {
+            add(HEADER_SOURCE_TIMESTAMP, &ms.to_string());
+        }
+        DeadLetter {
+            key: key.map(<[u8]>::to_vec),
+            value: value.map(<[u8]>::to_vec),
+            headers,
+        }
+    }
+
+    /// The dead letter of an event that the producer refuses.
+    pub fn of_event(
+        value: Vec<u8>,
+        key: Option<Vec<u8>>,
+        mut headers: Vec<Header>,
+        why: &Invalid,
+    ) -> DeadLetter {
+        let mut add = |name: &str, text: &str| headers.push(text_header(name, text));
+        add(HEADER_PRODUCER_ERROR, cut(&why.reason, REASON_BYTES_MAX));
+        add(
+            HEADER_PRODUCER_ERROR_TRACE,
+            cut(&why.detail, DETAIL_BYTES_MAX),
+        );
+        add(HEADER_PRODUCER_FAILED_AT, &now_rfc3339());
+        DeadLetter {
+            key,
+            value: Some(value),
+            headers,
+        }
+    }
+
+    /// About how much memory it takes.
+    pub fn bytes(&self) -> usize {
+        let headers: usize = self
+            .headers
+            .iter()
+            .map(|(n, v)| n.len() + v.as_ref().map_or(0, Vec::len) + 48)
+            .sum();
+        self.key.as_ref().map_or(0, Vec::len)
+            + self.value.as_ref().map_or(0, Vec::len)
+            + headers
+            + 512
+    }
+}
+
+pub(crate) fn text_header(name: &str, text: &str) -> Header {
+    (name.as_bytes().to_vec(), Some(text.as_bytes().to_vec()))
+}
+
+fn cut(text: &str, bytes_max: usize) -> &str {
+    let mut end = text.len().min(bytes_max);
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    &text[..end]
+}
+
+/// Where a dead letter lies.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Position {
+    /// The partition of the dead-letter topic.
+    pub partition: i32,
+    /// The offset there.
+    pub offset: i64,
+}
+
+/// Writes dead letters.
+pub struct DeadLetterWriter {
+    topic: String,
+    settings: KafkaSettings,
+    producer: Mutex<Arc<RawProducer>>,
+}
+
+impl DeadLetterWriter {
+    /// A writer to `topic`. No connection is waited for.
+    pub fn new(settings: &KafkaSettings, topic: &str) -> Result<DeadLetterWriter> {
+        let producer = Mutex::new(Arc::new(connect(settings)?));
+        Ok(DeadLetterWriter {
+            topic: topic.to_owned(),
+            settings: settings.clone(),
+            producer,
+        })
+    }
+
+    /// The topic that is written to.
+    pub fn topic(&self) -> &str {
+        &self.topic
+    }
+
+    /// The properties in effect.
+    pub fn effective(&self) -> std::collections::BTreeMap<String, String> {
+        match kafka::producer_config(&self.settings, Role::DeadLetters) {
+            Ok(config) => kafka::effective(&config, Role::DeadLetters),
+            Err(_) => Default::default(),
+        }
+    }
+
+    /// Writes a dead letter and returns when it is acknowledged, however long Kafka is away.
+    ///
+    /// An attempt whose outcome is unknown is repeated, so a dead letter may be there twice; it is
+    /// never missing. `Err` only for what no repetition mends.
+    pub async fn write(
+        &self,
+        letter: &DeadLetter,
+        on_retry: impl Fn(&str, Duration),
+    ) -> Result<Position> {
+        let mut delays = backoff();
+        loop {
+            let error = match self.attempt(letter).await {
+                Delivery::Acknowledged { partition, offset } => {
+                    return Ok(Position { partition, offset });
+                }
+                Delivery::Failed(error) | Delivery::Unknown(error) => error,
+            };
+            if classify::dead_letter(&error) == Decision::Stop {
+                return Err(Error::Stuck(format!(
+                    "the dead-letter topic {} does not take the record: {error}. It was not committed past. \
+                     Give that topic a larger max.message.bytes than the topic it serves, then start again",
+                    self.topic
+                )));
+            }
+            let delay = next_delay(&mut delays);
+            on_retry(&error.to_string(), delay);
+            tokio::time::sleep(delay).await;
+        }
+    }
+
+    /// Writes a dead letter once, with the client's own retries.
+    pub(crate) async fn attempt(&self, letter: &DeadLetter) -> Delivery {
+        let producer = self.producer();
+        let record = RawRecord {
+            topic: &self.topic,
+            partition: None,
+            key: letter.key.as_deref(),
+            value: letter.value.as_deref(),
+            headers: &letter.headers,
+        };
+        let delivery = producer.deliver(&record).await;
+        if producer.is_spent() {
+            self.renew(&producer);
+        }
+        delivery
+    }
+
+    fn producer(&self) -> Arc<RawProducer> {
+        Arc::clone(&self.producer.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// An idempotent producer that met a fatal error refuses everything from then on.
+    fn renew(&self, spent: &Arc<RawProducer>) {
+        let mut current = self.producer.lock().unwrap_or_else(PoisonError::into_inner);
+        if Arc::ptr_eq(&current, spent)
+            && let Ok(fresh) = connect(&self.settings)
+        {
+            tracing::warn!(
+                topic = self.topic,
+                "the dead-letter producer was replaced after a fatal error"
+            );
+            *current = Arc::new(fresh);
+        }
+    }
+}
+
+fn connect(settings: &KafkaSettings) -> Result<RawProducer> {
+    RawProducer::new(&kafka::producer_config(settings, Role::DeadLetters)?)
+}

@@ -1,0 +1,97 @@
+//! The three things that librdkafka does and the `rdkafka` crate does not pass on. The only unsafe
+//! code of the crate.
+
+#![allow(unsafe_code)]
+
+use rdkafka::bindings as rdsys;
+use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
+use rdkafka::error::{KafkaError, KafkaResult};
+use rdkafka::message::BorrowedMessage;
+use std::ffi::{CStr, CString};
+use std::ptr;
+
+/// How far a record got whose delivery failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Persistence {
+    /// Certainly not in the log.
+    Not,
+    /// It may be in the log.
+    Possibly,
+}
+
+/// What librdkafka knows about a record in a delivery report. It remembers earlier attempts: a
+/// record that was possibly written once stays so whatever the last answer was.
+pub(crate) fn persistence(message: &BorrowedMessage<'_>) -> Persistence {
+    // SAFETY: the pointer is valid for the life of the message.
+    let status = unsafe { rdsys::rd_kafka_message_status(message.ptr()) };
+    match status {
+        rdsys::rd_kafka_msg_status_t::RD_KAFKA_MSG_STATUS_NOT_PERSISTED => Persistence::Not,
+        _ => Persistence::Possibly,
+    }
+}
+
+/// The headers of a record, in order, duplicates included, names as bytes.
+///
+/// `rdkafka`'s own accessor panics on a name that is not UTF-8, and a record that kills its
+/// consumer whenever it is read must not exist.
+pub(crate) fn for_each_header<'m>(
+    message: &'m BorrowedMessage<'_>,
+    mut visit: impl FnMut(&'m [u8], Option<&'m [u8]>),
+) {
+    let mut headers = ptr::null_mut();
+    // SAFETY: the message is valid, and its headers live as long as it does.
+    let err = unsafe { rdsys::rd_kafka_message_headers(message.ptr(), &mut headers) };
+    if err != rdsys::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR || headers.is_null() {
+        return;
+    }
+    for index in 0.. {
+        let (mut name, mut value, mut size) = (ptr::null(), ptr::null(), 0);
+        // SAFETY: `headers` is valid; an index past the end is answered with an error.
+        let err = unsafe {
+            rdsys::rd_kafka_header_get_all(headers, index, &mut name, &mut value, &mut size)
+        };
+        if err != rdsys::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR {
+            return;
+        }
+        // SAFETY: the name is NUL-terminated, the value has `size` bytes; both belong to the message.
+        let (name, value) = unsafe {
+            let value =
+                (!value.is_null()).then(|| std::slice::from_raw_parts(value.cast::<u8>(), size));
+            (CStr::from_ptr(name).to_bytes(), value)
+        };
+        visit(name, value);
+    }
+}
+
+/// Asks the broker to commit these offsets (partition, next offset to read) and returns at once; the
+/// answer comes as a call of the context's `commit_callback` from a later poll.
+///
+/// `rdkafka`'s own asynchronous commit never tells how it ended: librdkafka answers into a queue only
+/// if it was given one, and `Consumer::commit` gives none.
+pub(crate) fn commit<C: ConsumerContext>(
+    consumer: &BaseConsumer<C>,
+    topic: &str,
+    offsets: &[(i32, i64)],
+) -> KafkaResult<()> {
+    let topic = CString::new(topic)?;
+    let client = consumer.client().native_ptr();
+    // SAFETY: the client outlives the call; list and queue handle are made and destroyed here, and
+    // librdkafka copies what it keeps of them.
+    let outcome = unsafe {
+        let list = rdsys::rd_kafka_topic_partition_list_new(offsets.len() as i32);
+        for (partition, offset) in offsets {
+            let element =
+                rdsys::rd_kafka_topic_partition_list_add(list, topic.as_ptr(), *partition);
+            (*element).offset = *offset;
+        }
+        let queue = rdsys::rd_kafka_queue_get_consumer(client);
+        let outcome = rdsys::rd_kafka_commit_queue(client, list, queue, None, ptr::null_mut());
+        rdsys::rd_kafka_queue_destroy(queue);
+        rdsys::rd_kafka_topic_partition_list_destroy(list);
+        outcome
+    };
+    match outcome {
+        rdsys::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR => Ok(()),
+        err => Err(KafkaError::ConsumerCommit(err.into())),
+    }
+}

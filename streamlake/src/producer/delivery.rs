@@ -1,0 +1,173 @@
+//! A librdkafka producer whose every record ends in one of three ways, and says so exactly once.
+
+use crate::error::{Error, Result};
+use crate::kafka;
+use crate::native::{self, Persistence};
+use crate::raw_zone::part::Header;
+use rdkafka::ClientConfig;
+use rdkafka::ClientContext;
+use rdkafka::config::RDKafkaLogLevel;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
+use rdkafka::message::{Header as KafkaHeader, Message, OwnedHeaders};
+use rdkafka::producer::{
+    BaseRecord, DeliveryResult, Producer, ProducerContext, PurgeConfig, ThreadedProducer,
+};
+use std::borrow::Cow;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+use tokio::sync::Notify;
+
+/// How one record ended.
+#[derive(Debug, Clone)]
+pub enum Delivery {
+    /// It is in the log.
+    Acknowledged {
+        /// The partition that it is in.
+        partition: i32,
+        /// Its offset.
+        offset: i64,
+    },
+    /// It is certainly not in the log.
+    Failed(KafkaError),
+    /// It may be in the log or not.
+    Unknown(KafkaError),
+}
+
+/// What is called with the outcome, on the producer's polling thread: it must not block.
+pub(crate) type Done = Box<dyn FnOnce(Delivery) + Send + Sync>;
+
+/// A record to be sent.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct RawRecord<'a> {
+    pub(crate) topic: &'a str,
+    pub(crate) partition: Option<i32>,
+    pub(crate) key: Option<&'a [u8]>,
+    pub(crate) value: Option<&'a [u8]>,
+    pub(crate) headers: &'a [Header],
+}
+
+struct Reports {
+    spent: AtomicBool,
+    /// Told at each delivery, for those who wait for room in the queue.
+    room: Notify,
+}
+
+impl ClientContext for Reports {
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
+        kafka::log(level, facility, message);
+    }
+
+    fn error(&self, error: KafkaError, reason: &str) {
+        if error.rdkafka_error_code() == Some(Code::Fatal) {
+            self.spent.store(true, Ordering::SeqCst);
+        }
+        tracing::warn!(error = %error, reason, "the producer reports");
+    }
+}
+
+impl ProducerContext for Reports {
+    type DeliveryOpaque = Box<Done>;
+
+    fn delivery(&self, result: &DeliveryResult<'_>, done: Self::DeliveryOpaque) {
+        let delivery = match result {
+            Ok(message) => Delivery::Acknowledged {
+                partition: message.partition(),
+                offset: message.offset(),
+            },
+            Err((error, message)) => match native::persistence(message) {
+                Persistence::Not => Delivery::Failed(error.clone()),
+                Persistence::Possibly => Delivery::Unknown(error.clone()),
+            },
+        };
+        done(delivery);
+        self.room.notify_waiters();
+    }
+}
+
+/// A producer.
+pub(crate) struct RawProducer {
+    inner: ThreadedProducer<Reports>,
+    reports: Arc<Reports>,
+}
+
+impl RawProducer {
+    pub(crate) fn new(config: &ClientConfig) -> Result<RawProducer> {
+        let context = Reports {
+            spent: AtomicBool::new(false),
+            room: Notify::new(),
+        };
+        let inner: ThreadedProducer<Reports> = config
+            .create_with_context(context)
+            .map_err(Error::kafka("creating a producer"))?;
+        let reports = Arc::clone(inner.context());
+        Ok(RawProducer { inner, reports })
+    }
+
+    /// Whether a fatal error has ended this producer's life.
+    pub(crate) fn is_spent(&self) -> bool {
+        self.reports.spent.load(Ordering::SeqCst)
+    }
+
+    /// Puts a record into the queue, waiting for room. `done` is called exactly once.
+    pub(crate) async fn send(&self, record: &RawRecord<'_>, done: Done) {
+        let mut done = Box::new(done);
+        loop {
+            let room = self.reports.room.notified();
+            let mut next = BaseRecord::with_opaque_to(record.topic, done);
+            next.key = record.key;
+            next.payload = record.value;
+            next.partition = record.partition;
+            next.headers = Some(owned_headers(record.headers));
+            match self.inner.send(next) {
+                Ok(()) => return,
+                Err((KafkaError::MessageProduction(Code::QueueFull), back)) => {
+                    done = back.delivery_opaque;
+                    // A delivery between the refusal and this line was told already: look again soon.
+                    let _ = tokio::time::timeout(Duration::from_millis(100), room).await;
+                }
+                Err((error, back)) => {
+                    // Never enqueued, so certainly not written.
+                    (back.delivery_opaque)(Delivery::Failed(error));
+                    return;
+                }
+            }
+        }
+    }
+
+    /// Sends one record and waits for its outcome.
+    pub(crate) async fn deliver(&self, record: &RawRecord<'_>) -> Delivery {
+        let (outcome, waiting) = tokio::sync::oneshot::channel();
+        let done: Done = Box::new(move |delivery| {
+            if let Err(Delivery::Failed(err) | Delivery::Unknown(err)) = outcome.send(delivery) {
+                tracing::warn!(error = %err, "nobody waited for a record that was not delivered");
+            }
+        });
+        self.send(record, done).await;
+        waiting
+            .await
+            .unwrap_or(Delivery::Unknown(KafkaError::Canceled))
+    }
+
+    /// Waits until every record has its outcome. What is left at the deadline is purged, which gives
+    /// it an outcome too: failed if it never left, else unknown.
+    pub(crate) fn flush(&self, deadline: Duration) {
+        if self.inner.flush(deadline).is_err() {
+            self.inner.purge(PurgeConfig::default().queue().inflight());
+            let _ = self.inner.flush(Duration::from_secs(1));
+        }
+    }
+}
+
+/// librdkafka's headers. Names are text there; the rare one that is not UTF-8 is repaired.
+fn owned_headers(headers: &[Header]) -> OwnedHeaders {
+    let mut owned = OwnedHeaders::new_with_capacity(headers.len());
+    for (name, value) in headers {
+        let key: Cow<'_, str> = String::from_utf8_lossy(name);
+        owned = owned.insert(KafkaHeader {
+            key: &key,
+            value: value.as_deref(),
+        });
+    }
+    owned
+}

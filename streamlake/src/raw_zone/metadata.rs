@@ -1,0 +1,312 @@
+//! `_metadata.json`: the list of a folder's parts, and the one object that is ever replaced.
+//!
+//! The parts are the truth; this document can be rebuilt from them at any time. It is written
+//! lazily, because a store takes about one write a second to one name, and is complete after a
+//! drained shutdown. Writers never overwrite each other: on Google Cloud Storage by compare-and-swap
+//! on the object's generation, on a local directory by a lock on the folder (the file system store
+//! has no conditional update) and an atomic rename.
+
+use super::buffer::SealedPart;
+use super::name::{Folder, part_name};
+use super::part;
+use super::store::{Zone, backoff, log_retry, next_delay};
+use crate::classify::{self, Decision, Phase};
+use crate::error::{Error, Result};
+use object_store::path::Path;
+use object_store::{ObjectStoreExt, PutMode, PutPayload, UpdateVersion};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// The document's `format`.
+pub const FORMAT: &str = "streamlake.raw-zone.metadata";
+/// The document's `version`.
+pub const VERSION: u32 = 1;
+
+/// The document.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Metadata {
+    /// [`FORMAT`].
+    pub format: String,
+    /// [`VERSION`].
+    pub version: u32,
+    /// The dataset.
+    pub dataset: String,
+    /// The UTC day, `YYYY-MM-DD`.
+    pub ingestion_date: String,
+    /// When the document was last written, RFC 3339.
+    pub updated_at: String,
+    /// One entry a part, by number.
+    pub parts: Vec<PartEntry>,
+}
+
+/// One part.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PartEntry {
+    /// The object's name within the folder.
+    pub name: String,
+    /// The topic of its records.
+    pub topic: String,
+    /// The partition of its records.
+    pub partition: i32,
+    /// The lowest offset in it.
+    pub first_offset: i64,
+    /// The highest offset in it. Offsets in between may be elsewhere: in another day's folder, in
+    /// the dead-letter topic, or nowhere (transaction markers, compaction).
+    pub last_offset: i64,
+    /// How many records.
+    pub records: u64,
+    /// The object's length.
+    pub bytes: u64,
+    /// CRC-32 (ISO-HDLC) of the object, eight hexadecimal digits.
+    pub crc32: String,
+}
+
+impl PartEntry {
+    /// The entry of a part that was just written.
+    pub fn of(part: &SealedPart, number: u64) -> PartEntry {
+        PartEntry {
+            name: part_name(number),
+            topic: part.topic.clone(),
+            partition: part.partition,
+            first_offset: part.span.first_offset,
+            last_offset: part.span.last_offset,
+            records: part.span.records,
+            bytes: part.bytes as u64,
+            crc32: format!("{:08x}", part.crc32),
+        }
+    }
+
+    /// The entry of a part as its bytes show it; `None` for an empty part or one of several topics
+    /// or partitions, which StreamLake never writes.
+    pub fn read(number: u64, bytes: &[u8]) -> Result<Option<PartEntry>, part::PartError> {
+        let mut entry: Option<PartEntry> = None;
+        for record in part::records(bytes) {
+            let record = record?;
+            let entry = entry.get_or_insert_with(|| PartEntry {
+                name: part_name(number),
+                topic: record.topic.clone(),
+                partition: record.partition,
+                first_offset: record.offset,
+                last_offset: record.offset,
+                records: 0,
+                bytes: bytes.len() as u64,
+                crc32: format!("{:08x}", crc32fast::hash(bytes)),
+            });
+            if entry.topic != record.topic || entry.partition != record.partition {
+                return Ok(None);
+            }
+            entry.first_offset = entry.first_offset.min(record.offset);
+            entry.last_offset = entry.last_offset.max(record.offset);
+            entry.records += 1;
+        }
+        Ok(entry)
+    }
+}
+
+impl Metadata {
+    /// A document without parts.
+    pub fn empty(folder: &Folder) -> Metadata {
+        Metadata {
+            format: FORMAT.into(),
+            version: VERSION,
+            dataset: folder.dataset.clone(),
+            ingestion_date: folder.date.format("%Y-%m-%d").to_string(),
+            updated_at: String::new(),
+            parts: Vec::new(),
+        }
+    }
+
+    /// Adds entries; one that is there already (by name) stays. Says whether anything changed.
+    pub fn merge(&mut self, entries: &[PartEntry]) -> bool {
+        let before = self.parts.len();
+        let mut by_name: BTreeMap<(usize, String), PartEntry> = BTreeMap::new();
+        for entry in self.parts.drain(..).chain(entries.iter().cloned()) {
+            // Longer names have larger numbers: part-10000 comes after part-9999.
+            by_name
+                .entry((entry.name.len(), entry.name.clone()))
+                .or_insert(entry);
+        }
+        self.parts = by_name.into_values().collect();
+        self.parts.len() != before
+    }
+
+    /// Whether a part is listed.
+    pub fn lists(&self, number: u64) -> bool {
+        let name = part_name(number);
+        let key = (name.len(), name.as_str());
+        self.parts
+            .binary_search_by(|entry| (entry.name.len(), entry.name.as_str()).cmp(&key))
+            .is_ok()
+    }
+}
+
+/// Reads a folder's document. One that cannot be understood counts as absent: it is rebuilt.
+pub async fn read(zone: &Zone, folder: &Folder) -> object_store::Result<Option<Metadata>> {
+    Ok(load(zone, folder).await?.map(|(metadata, _)| metadata))
+}
+
+async fn load(
+    zone: &Zone,
+    folder: &Folder,
+) -> object_store::Result<Option<(Metadata, UpdateVersion)>> {
+    let path = Path::from(folder.metadata_path());
+    let found = match zone.store.get(&path).await {
+        Ok(found) => found,
+        Err(object_store::Error::NotFound { .. }) => return Ok(None),
+        Err(err) => return Err(err),
+    };
+    let version = UpdateVersion {
+        e_tag: found.meta.e_tag.clone(),
+        version: found.meta.version.clone(),
+    };
+    let bytes = found.bytes().await?;
+    let metadata = serde_json::from_slice(&bytes).unwrap_or_else(|err| {
+        let path = folder.metadata_path();
+        tracing::warn!(path, error = %err, "the metadata is unreadable and will be rebuilt");
+        Metadata::empty(folder)
+    });
+    Ok(Some((metadata, version)))
+}
+
+/// Adds entries to a folder's document, however many others do the same. Retries until the store
+/// answers.
+pub async fn add(zone: &Zone, folder: &Folder, entries: &[PartEntry]) -> Result<()> {
+    let mut delays = backoff();
+    loop {
+        match zone.bounded(try_add(zone, folder, entries)).await {
+            Ok(()) => return Ok(()),
+            Err(err) if classify::store(&err, Phase::Running) == Decision::Retry => {
+                tracing::debug!(path = folder.metadata_path(), error = %err, "metadata: once more");
+                tokio::time::sleep(next_delay(&mut delays)).await;
+            }
+            Err(err) => {
+                return Err(Error::store(format!("writing {}", folder.metadata_path()))(
+                    err,
+                ));
+            }
+        }
+    }
+}
+
+async fn try_add(zone: &Zone, folder: &Folder, entries: &[PartEntry]) -> object_store::Result<()> {
+    let _lock = match &zone.local_root {
+        Some(root) => Some(lock_folder(root.join(folder.path())).await?),
+        None => None,
+    };
+    let (mut metadata, mode) = match load(zone, folder).await? {
+        None => (Metadata::empty(folder), PutMode::Create),
+        Some((metadata, version)) => (metadata, PutMode::Update(version)),
+    };
+    if !metadata.merge(entries) && !metadata.updated_at.is_empty() {
+        return Ok(());
+    }
+    metadata.updated_at = crate::record::now_rfc3339();
+    // The lock stands in for the condition where the store knows none.
+    let mode = if zone.local_root.is_some() {
+        PutMode::Overwrite
+    } else {
+        mode
+    };
+    let json = serde_json::to_vec(&metadata).map_err(|err| object_store::Error::Generic {
+        store: "StreamLake",
+        source: err.into(),
+    })?;
+    let path = Path::from(folder.metadata_path());
+    zone.store
+        .put_opts(&path, PutPayload::from(json), mode.into())
+        .await
+        .map(|_| ())
+}
+
+/// An advisory lock on a directory; let go when the file is closed.
+async fn lock_folder(directory: std::path::PathBuf) -> object_store::Result<std::fs::File> {
+    let locked = tokio::task::spawn_blocking(move || {
+        std::fs::create_dir_all(&directory)?;
+        let file = std::fs::File::open(&directory)?;
+        file.lock()?;
+        Ok::<_, std::io::Error>(file)
+    });
+    let generic = |source| object_store::Error::Generic {
+        store: "StreamLake",
+        source,
+    };
+    match locked.await {
+        Ok(Ok(file)) => Ok(file),
+        Ok(Err(err)) => Err(generic(err.into())),
+        Err(err) => Err(generic(err.into())),
+    }
+}
+
+/// Brings a folder's document up to its parts: what a crash left unlisted is read and listed.
+/// Returns how many entries were missing.
+pub async fn rebuild(zone: &Zone, folder: &Folder) -> Result<usize> {
+    let listed = zone
+        .persist("reading metadata", log_retry, || read(zone, folder))
+        .await?;
+    let listed = listed.unwrap_or_else(|| Metadata::empty(folder));
+    let numbers = zone
+        .persist("listing parts", log_retry, || zone.part_numbers(folder))
+        .await?;
+    let mut missing = Vec::new();
+    for number in numbers.into_iter().filter(|number| !listed.lists(*number)) {
+        let path = folder.part_path(number);
+        let bytes = zone
+            .persist("reading a part", log_retry, || zone.read(&path))
+            .await?;
+        match PartEntry::read(number, &bytes) {
+            Ok(Some(entry)) => missing.push(entry),
+            Ok(None) => tracing::warn!(path, "not a part of ours; it is not listed"),
+            Err(err) => tracing::warn!(path, error = %err, "a damaged part; it is not listed"),
+        }
+    }
+    if !missing.is_empty() {
+        tracing::info!(
+            path = folder.metadata_path(),
+            parts = missing.len(),
+            "metadata completed"
+        );
+        add(zone, folder, &missing).await?;
+    }
+    Ok(missing.len())
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    fn entry(number: u64) -> PartEntry {
+        PartEntry {
+            name: part_name(number),
+            topic: "t".into(),
+            partition: 0,
+            first_offset: 0,
+            last_offset: 1,
+            records: 2,
+            bytes: 3,
+            crc32: "00000000".into(),
+        }
+    }
+
+    #[test]
+    fn entries_are_sorted_by_number_and_listed_once() {
+        let folder = Folder {
+            dataset: "d".into(),
+            date: Default::default(),
+        };
+        let mut metadata = Metadata::empty(&folder);
+        assert!(metadata.merge(&[entry(10_000), entry(2)]));
+        assert!(metadata.merge(&[entry(9_999), entry(2)]));
+        assert!(!metadata.merge(&[entry(9_999)]));
+        let names: Vec<_> = metadata
+            .parts
+            .iter()
+            .map(|part| part.name.as_str())
+            .collect();
+        assert_eq!(
+            names,
+            ["part-0002.json", "part-9999.json", "part-10000.json"]
+        );
+        assert!(metadata.lists(10_000) && metadata.lists(2) && !metadata.lists(3));
+    }
+}

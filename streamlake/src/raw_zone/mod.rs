@@ -1,0 +1,9 @@
+//! The raw zone: immutable part files of NDJSON, a folder a day, in an object store.
+
+pub mod buffer;
+pub mod metadata;
+pub mod name;
+pub mod part;
+pub mod probe;
+pub mod store;
+pub mod writer;

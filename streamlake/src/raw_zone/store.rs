@@ -1,0 +1,212 @@
+//! The object store behind a raw zone: Google Cloud Storage or a local directory.
+
+use crate::classify::{self, Decision, Phase};
+use crate::config::RawZoneSettings;
+use crate::error::{Error, Result};
+use backon::{BackoffBuilder, ExponentialBuilder};
+use futures::TryStreamExt;
+use object_store::gcp::{GoogleCloudStorageBuilder, GoogleConfigKey};
+use object_store::local::LocalFileSystem;
+use object_store::path::Path;
+use object_store::prefix::PrefixStore;
+use object_store::{ClientConfigKey, ObjectStore, ObjectStoreExt, RetryConfig};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+use url::Url;
+
+use super::name::{Folder, ObjectName, dataset_path};
+
+/// An open raw zone: the store, seen from the zone's root.
+#[derive(Debug, Clone)]
+pub struct Zone {
+    /// The store; paths are relative to the zone's root.
+    pub store: Arc<dyn ObjectStore>,
+    /// The root's directory when the zone is local.
+    pub local_root: Option<PathBuf>,
+    url: String,
+    request_timeout: Duration,
+}
+
+impl Zone {
+    /// Opens a raw zone. No request is made yet.
+    pub fn open(settings: &RawZoneSettings) -> Result<Zone> {
+        let (store, local_root) = match settings.url.scheme() {
+            "gs" => (google(settings)?, None),
+            _ => {
+                let (store, root) = local(&settings.url)?;
+                (store, Some(root))
+            }
+        };
+        let url = settings.url.as_str().trim_end_matches('/').to_owned();
+        Ok(Zone {
+            store,
+            local_root,
+            url,
+            request_timeout: settings.request_timeout,
+        })
+    }
+
+    /// The address of an object, for people.
+    pub fn address(&self, path: &str) -> String {
+        format!("{}/{path}", self.url)
+    }
+
+    /// Whether objects can carry attributes here.
+    pub fn has_attributes(&self) -> bool {
+        self.local_root.is_none()
+    }
+
+    /// The longest that one request may take. The store's client has the same limit; this one holds
+    /// for whatever the client does not count (a name that does not resolve, a disk that hangs).
+    pub async fn bounded<T>(
+        &self,
+        request: impl Future<Output = object_store::Result<T>>,
+    ) -> object_store::Result<T> {
+        match tokio::time::timeout(self.request_timeout + Duration::from_secs(1), request).await {
+            Ok(result) => result,
+            Err(_) => Err(object_store::Error::Generic {
+                store: "StreamLake",
+                source: format!("no answer within {:?}", self.request_timeout).into(),
+            }),
+        }
+    }
+
+    /// Repeats a request that changes nothing until it is answered. Only what the table of
+    /// [`classify`] calls hopeless comes back as an error.
+    pub async fn persist<T, F>(
+        &self,
+        doing: &str,
+        on_retry: impl Fn(&Retry<'_>),
+        mut request: impl FnMut() -> F,
+    ) -> Result<T>
+    where
+        F: Future<Output = object_store::Result<T>>,
+    {
+        let mut delays = backoff();
+        let mut attempts = 0;
+        loop {
+            attempts += 1;
+            match self.bounded(request()).await {
+                Ok(value) => return Ok(value),
+                Err(err) if classify::store(&err, Phase::Running) == Decision::Retry => {
+                    let delay = next_delay(&mut delays);
+                    on_retry(&Retry {
+                        doing,
+                        attempts,
+                        delay,
+                        error: &err,
+                    });
+                    tokio::time::sleep(delay).await;
+                }
+                Err(err) => return Err(Error::store(doing)(err)),
+            }
+        }
+    }
+
+    /// The numbers of all parts in a folder, unsorted.
+    pub async fn part_numbers(&self, folder: &Folder) -> object_store::Result<Vec<u64>> {
+        let prefix = Path::from(folder.path());
+        let objects = self.store.list(Some(&prefix));
+        let numbers = objects.try_filter_map(|object| async move {
+            Ok(match ObjectName::parse(object.location.as_ref()) {
+                Some(ObjectName::Part(_, number)) => Some(number),
+                _ => None,
+            })
+        });
+        numbers.try_collect().await
+    }
+
+    /// All folders of a dataset, oldest first.
+    pub async fn folders(&self, dataset: &str) -> object_store::Result<Vec<Folder>> {
+        let prefix = Path::from(dataset_path(dataset));
+        let listing = self.store.list_with_delimiter(Some(&prefix)).await?;
+        let folders = listing
+            .common_prefixes
+            .iter()
+            .filter_map(|path| Folder::parse(path.as_ref()));
+        let mut folders: Vec<_> = folders.collect();
+        folders.sort();
+        Ok(folders)
+    }
+
+    /// An object's bytes.
+    pub async fn read(&self, path: &str) -> object_store::Result<bytes::Bytes> {
+        self.bounded(async { self.store.get(&Path::from(path)).await?.bytes().await })
+            .await
+    }
+}
+
+/// A failed attempt that will be repeated.
+#[derive(Debug)]
+pub struct Retry<'a> {
+    /// What was tried.
+    pub doing: &'a str,
+    /// How many attempts were made so far.
+    pub attempts: u32,
+    /// When the next one follows.
+    pub delay: Duration,
+    /// What went wrong.
+    pub error: &'a object_store::Error,
+}
+
+/// Logs a retry; for requests that nobody watches more closely.
+pub fn log_retry(retry: &Retry<'_>) {
+    tracing::warn!(error = %retry.error, "{}: trying again in {:?}", retry.doing, retry.delay);
+}
+
+/// Delays between attempts: from 100 ms to 2 s, with as much again of jitter, without end. A process
+/// makes few requests at a time, so a short maximum does not press a store that is down, and it is
+/// noticed soon when the store is back.
+pub fn backoff() -> backon::ExponentialBackoff {
+    ExponentialBuilder::default()
+        .with_min_delay(Duration::from_millis(100))
+        .with_max_delay(Duration::from_secs(2))
+        .with_jitter()
+        .without_max_times()
+        .build()
+}
+
+/// The next delay of [`backoff`].
+pub fn next_delay(delays: &mut backon::ExponentialBackoff) -> Duration {
+    delays.next().unwrap_or(Duration::from_secs(2))
+}
+
+/// `GOOGLE_BASE_URL` and `GOOGLE_BEARER_TOKEN` reach the builder through `from_env`. Options are set
+/// one by one: replacing `ClientOptions` as a whole would lose the permission to speak HTTP to an
+/// emulator, and `skip_signature` alone would still ask the metadata server for a token on writes.
+fn google(settings: &RawZoneSettings) -> Result<Arc<dyn ObjectStore>> {
+    let bucket = settings.url.host_str().unwrap_or_default();
+    let timeout = format!("{}ms", settings.request_timeout.as_millis());
+    let option = |key| GoogleConfigKey::Client(key);
+    let store = GoogleCloudStorageBuilder::from_env()
+        .with_bucket_name(bucket)
+        .with_config(option(ClientConfigKey::Timeout), timeout)
+        .with_config(option(ClientConfigKey::ConnectTimeout), "5 seconds")
+        // Retries are ours: only who sees every attempt can tell "somebody has this name" from
+        // "our own first attempt has it", and only then is no part written twice.
+        .with_retry(RetryConfig {
+            max_retries: 0,
+            ..RetryConfig::default()
+        })
+        .build()
+        .map_err(Error::store(format!("opening gs://{bucket}")))?;
+    let prefix = settings.url.path().trim_matches('/');
+    Ok(match prefix {
+        "" => Arc::new(store),
+        prefix => Arc::new(PrefixStore::new(store, prefix)),
+    })
+}
+
+/// Files and their directories are synced before a write is reported: a part that a commit relies on
+/// must outlive a power cut.
+fn local(url: &Url) -> Result<(Arc<dyn ObjectStore>, PathBuf)> {
+    let root = url
+        .to_file_path()
+        .map_err(|()| Error::Config(format!("{url} is no path of this machine")))?;
+    std::fs::create_dir_all(&root).map_err(Error::io(format!("creating {}", root.display())))?;
+    let store = LocalFileSystem::new_with_prefix(&root)
+        .map_err(Error::store(format!("opening {}", root.display())))?
+        .with_fsync(true);
+    Ok((Arc::new(store), root))
+}

@@ -1,0 +1,278 @@
+//! Writing parts: create-if-absent, numbers shared with other writers, retries without end.
+//!
+//! The rule that keeps a part from being written twice and from replacing another: a number is held
+//! on to until the store has answered for certain. After a time-out or a 503 the object may or may
+//! not be there; the same bytes are sent to the same name again, and "exists already" is then
+//! settled by reading the object back. Equal bytes are this very part, whoever's request brought
+//! them; other bytes are another writer's, and ours can never land there any more.
+
+use super::buffer::SealedPart;
+use super::metadata::{self, PartEntry};
+use super::name::{Folder, part_name};
+use super::store::{Retry, Zone, backoff, next_delay};
+use crate::classify::{self, Decision, Phase};
+use crate::error::{Error, Result};
+use object_store::path::Path;
+use object_store::{Attribute, Attributes, ObjectStoreExt, PutMode, PutOptions, PutPayload};
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+use tokio::sync::Notify;
+
+/// A part that is durable.
+#[derive(Debug, Clone)]
+pub struct Written {
+    /// Its path below the zone's root.
+    pub path: String,
+    /// How many requests it took.
+    pub attempts: u32,
+    /// How many names were taken by others.
+    pub collisions: u32,
+    /// From the first request to the answer.
+    pub took: Duration,
+}
+
+/// Writes the parts of one process and keeps their metadata.
+#[derive(Debug)]
+pub struct PartWriter {
+    zone: Zone,
+    /// The next number of each folder in use; `None` until the folder was listed.
+    numbers: Mutex<BTreeMap<Folder, Arc<tokio::sync::Mutex<Option<u64>>>>>,
+    unlisted: Mutex<BTreeMap<Folder, Vec<PartEntry>>>,
+    more: Notify,
+}
+
+impl PartWriter {
+    /// A writer into `zone`.
+    pub fn new(zone: Zone) -> Self {
+        PartWriter {
+            zone,
+            numbers: Mutex::default(),
+            unlisted: Mutex::default(),
+            more: Notify::new(),
+        }
+    }
+
+    /// The zone that is written to.
+    pub fn zone(&self) -> &Zone {
+        &self.zone
+    }
+
+    /// Writes one part and returns when it is durable, however long the store is away.
+    pub async fn write(&self, part: &SealedPart, on_retry: impl Fn(&Retry<'_>)) -> Result<Written> {
+        let started = Instant::now();
+        let payload: PutPayload = part.chunks.iter().cloned().collect();
+        let mut number = self.take_number(&part.folder, &on_retry).await?;
+        let (mut attempts, mut collisions) = (0, 0);
+        let mut delays = backoff();
+        loop {
+            attempts += 1;
+            let path = part.folder.part_path(number);
+            let outcome = self.create(&path, part, &payload).await;
+            match outcome {
+                Ok(true) => {
+                    self.list(&part.folder, PartEntry::of(part, number));
+                    return Ok(Written {
+                        path,
+                        attempts,
+                        collisions,
+                        took: started.elapsed(),
+                    });
+                }
+                Ok(false) => {
+                    collisions += 1;
+                    number = self
+                        .skip(&part.folder, number, collisions, &on_retry)
+                        .await?;
+                }
+                Err(error) => {
+                    if classify::store(&error, Phase::Running) != Decision::Retry {
+                        let doing = format!("writing {}", self.zone.address(&path));
+                        return Err(Error::store(doing)(error));
+                    }
+                    let delay = next_delay(&mut delays);
+                    on_retry(&Retry {
+                        doing: &path,
+                        attempts,
+                        delay,
+                        error: &error,
+                    });
+                    tokio::time::sleep(delay).await;
+                }
+            }
+        }
+    }
+
+    /// One attempt: `true` when the part is there, `false` when another object is.
+    async fn create(
+        &self,
+        path: &str,
+        part: &SealedPart,
+        payload: &PutPayload,
+    ) -> object_store::Result<bool> {
+        let location = Path::from(path);
+        let options = PutOptions {
+            mode: PutMode::Create,
+            attributes: self.attributes(part),
+            ..PutOptions::default()
+        };
+        let put = self
+            .zone
+            .store
+            .put_opts(&location, payload.clone(), options);
+        match self.zone.bounded(put).await {
+            Ok(_) => Ok(true),
+            Err(object_store::Error::AlreadyExists { .. }) => {
+                let found = self.zone.bounded(self.zone.store.head(&location)).await?;
+                if found.size != part.bytes as u64 {
+                    return Ok(false);
+                }
+                Ok(same(&self.zone.read(path).await?, &part.chunks))
+            }
+            Err(err) => Err(err),
+        }
+    }
+
+    fn attributes(&self, part: &SealedPart) -> Attributes {
+        if !self.zone.has_attributes() {
+            return Attributes::new();
+        }
+        let own = |name: &'static str| Attribute::Metadata(name.into());
+        Attributes::from_iter([
+            (Attribute::ContentType, "application/x-ndjson".to_owned()),
+            (own("crc32"), format!("{:08x}", part.crc32)),
+            (own("records"), part.span.records.to_string()),
+            (own("partition"), part.partition.to_string()),
+            (own("first-offset"), part.span.first_offset.to_string()),
+            (own("last-offset"), part.span.last_offset.to_string()),
+        ])
+    }
+
+    /// The next number of a folder, from a listing the first time.
+    async fn take_number(&self, folder: &Folder, on_retry: impl Fn(&Retry<'_>)) -> Result<u64> {
+        let counter = self.counter(folder);
+        let mut next = counter.lock().await;
+        let number = match *next {
+            Some(number) => number,
+            None => self.highest_number(folder, on_retry).await? + 1,
+        };
+        *next = Some(number + 1);
+        Ok(number)
+    }
+
+    /// Another number after `taken` turned out to be another writer's. The first time, a look at
+    /// the folder and a small leap; the more often, the longer the leap: writers that go on from
+    /// different places meet rarely, so a part is fought over a bounded number of times.
+    async fn skip(
+        &self,
+        folder: &Folder,
+        taken: u64,
+        collisions: u32,
+        on_retry: impl Fn(&Retry<'_>),
+    ) -> Result<u64> {
+        let highest = self.highest_number(folder, on_retry).await?.max(taken);
+        let counter = self.counter(folder);
+        let mut next = counter.lock().await;
+        let leap = 1 + random_below(8 << (2 * collisions.min(8)));
+        let number = (highest + leap).max(next.unwrap_or(0));
+        *next = Some(number + 1);
+        tracing::debug!(
+            taken = part_name(taken),
+            chosen = part_name(number),
+            "a number was taken"
+        );
+        Ok(number)
+    }
+
+    async fn highest_number(&self, folder: &Folder, on_retry: impl Fn(&Retry<'_>)) -> Result<u64> {
+        let doing = format!("listing {}", folder.path());
+        let list = || self.zone.part_numbers(folder);
+        let numbers = self.zone.persist(&doing, on_retry, list).await?;
+        Ok(numbers.into_iter().max().unwrap_or(0))
+    }
+
+    fn counter(&self, folder: &Folder) -> Arc<tokio::sync::Mutex<Option<u64>>> {
+        let mut numbers = self.numbers.lock().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(numbers.entry(folder.clone()).or_default())
+    }
+
+    fn list(&self, folder: &Folder, entry: PartEntry) {
+        let mut unlisted = self.unlisted.lock().unwrap_or_else(PoisonError::into_inner);
+        unlisted.entry(folder.clone()).or_default().push(entry);
+        self.more.notify_one();
+    }
+
+    /// Keeps the metadata up with the parts until it is dropped. The pause between two writes grows
+    /// with their cost, so that a folder of very many parts does not spend its time on its list.
+    pub async fn keep_metadata(&self, pause_min: Duration) {
+        loop {
+            self.more.notified().await;
+            let started = Instant::now();
+            if let Err(err) = self.flush_metadata().await {
+                // The parts are the truth; their list can wait and be rebuilt.
+                tracing::warn!(error = %err, "the metadata could not be written");
+                self.more.notify_one();
+            }
+            tokio::time::sleep(pause_min.max(10 * started.elapsed())).await;
+        }
+    }
+
+    /// Lists every part that this process has written and not yet listed.
+    pub async fn flush_metadata(&self) -> Result<()> {
+        let folders: Vec<Folder> = {
+            let unlisted = self.unlisted.lock().unwrap_or_else(PoisonError::into_inner);
+            unlisted.keys().cloned().collect()
+        };
+        for folder in folders {
+            let entries = {
+                let unlisted = self.unlisted.lock().unwrap_or_else(PoisonError::into_inner);
+                unlisted.get(&folder).cloned().unwrap_or_default()
+            };
+            metadata::add(&self.zone, &folder, &entries).await?;
+            let mut unlisted = self.unlisted.lock().unwrap_or_else(PoisonError::into_inner);
+            if let Some(waiting) = unlisted.get_mut(&folder) {
+                // Cancelled before this line, the same entries are added once more: harmless.
+                waiting.drain(..entries.len().min(waiting.len()));
+                if waiting.is_empty() {
+                    unlisted.remove(&folder);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Completes the metadata of every folder that this process has written to, with what others
+    /// left unlisted too.
+    pub async fn complete_metadata(&self) -> Result<()> {
+        self.flush_metadata().await?;
+        let folders: Vec<Folder> = {
+            let numbers = self.numbers.lock().unwrap_or_else(PoisonError::into_inner);
+            numbers.keys().cloned().collect()
+        };
+        for folder in folders {
+            metadata::rebuild(&self.zone, &folder).await?;
+        }
+        Ok(())
+    }
+}
+
+fn same(object: &[u8], chunks: &[bytes::Bytes]) -> bool {
+    let mut rest = object;
+    for chunk in chunks {
+        match rest.strip_prefix(chunk.as_ref()) {
+            Some(after) => rest = after,
+            None => return false,
+        }
+    }
+    rest.is_empty()
+}
+
+/// A number below `bound`, different in each process: what the standard hasher's keys are for.
+fn random_below(bound: u64) -> u64 {
+    use std::hash::{BuildHasher, Hasher};
+    std::hash::RandomState::new().build_hasher().finish() % bound.max(1)
+}
+
+#[cfg(test)]
+#[path = "writer_tests.rs"]
+mod tests;

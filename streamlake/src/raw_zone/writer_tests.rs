@@ -1,0 +1,111 @@
+//! Tests of the part writer on a local directory.
+
+#![allow(clippy::unwrap_used)]
+use super::*;
+use crate::config::{RawZoneSettings, raw_zone_url};
+use crate::raw_zone::buffer::PartBuffer;
+
+fn zone(dir: &std::path::Path) -> Zone {
+    let url = raw_zone_url(&format!("file://{}", dir.display())).unwrap();
+    Zone::open(&RawZoneSettings {
+        url,
+        request_timeout: Duration::from_secs(5),
+    })
+    .unwrap()
+}
+
+fn folder() -> Folder {
+    Folder {
+        dataset: "orders".into(),
+        date: "2026-01-21".parse().unwrap(),
+    }
+}
+
+fn part(partition: i32, offset: i64) -> SealedPart {
+    let mut buffer = PartBuffer::new(offset, Instant::now());
+    let record = crate::raw_zone::part::RecordRef {
+        topic: "t",
+        partition,
+        offset,
+        timestamp_ms: None,
+        ingestion_id: None,
+        key: None,
+        value: Some(b"{}"),
+        value_is_json: true,
+    };
+    buffer.add(offset, 100, |out| {
+        crate::raw_zone::part::write_record(out, &record, std::iter::empty());
+    });
+    buffer.seal(folder(), "t", partition)
+}
+
+#[tokio::test]
+async fn an_object_that_is_our_own_is_taken_as_written() {
+    let dir = tempfile::tempdir().unwrap();
+    let part = part(0, 5);
+    let first = PartWriter::new(zone(dir.path()));
+    let written = first.write(&part, |_| {}).await.unwrap();
+    assert_eq!(written.path, folder().part_path(1));
+    // A writer that believes number 1 to be free, as after an answer that was lost.
+    let second = PartWriter::new(zone(dir.path()));
+    *second.counter(&folder()).lock().await = Some(1);
+    let again = second.write(&part, |_| {}).await.unwrap();
+    assert_eq!((again.path, again.collisions), (written.path, 0));
+}
+
+#[tokio::test]
+async fn writers_that_start_alike_never_replace_and_never_fight_long() {
+    let dir = tempfile::tempdir().unwrap();
+    let writers: Vec<_> = (0..4)
+        .map(|_| Arc::new(PartWriter::new(zone(dir.path()))))
+        .collect();
+    let mut tasks = tokio::task::JoinSet::new();
+    for (index, writer) in writers.iter().cloned().enumerate() {
+        tasks.spawn(async move {
+            let mut worst = 0;
+            for offset in 0..100 {
+                let written = writer
+                    .write(&part(index as i32, offset), |_| {})
+                    .await
+                    .unwrap();
+                worst = worst.max(written.collisions);
+            }
+            worst
+        });
+    }
+    let worst = tasks.join_all().await.into_iter().max().unwrap();
+    assert!(worst <= 8, "a part was fought over {worst} times");
+    for writer in &writers {
+        writer.complete_metadata().await.unwrap();
+    }
+    let zone = zone(dir.path());
+    let metadata = metadata::read(&zone, &folder()).await.unwrap().unwrap();
+    assert_eq!(metadata.parts.len(), 400);
+    let mut seen = std::collections::BTreeSet::new();
+    for entry in &metadata.parts {
+        let path = format!("{}/{}", folder().path(), entry.name);
+        let bytes = zone.read(&path).await.unwrap();
+        let number = crate::raw_zone::name::parse_part_name(&entry.name).unwrap();
+        assert_eq!(
+            PartEntry::read(number, &bytes).unwrap().as_ref(),
+            Some(entry)
+        );
+        assert!(seen.insert((entry.partition, entry.first_offset)));
+    }
+}
+
+#[tokio::test]
+async fn metadata_that_is_missing_is_rebuilt_from_the_parts() {
+    let dir = tempfile::tempdir().unwrap();
+    let writer = PartWriter::new(zone(dir.path()));
+    for offset in 0..3 {
+        writer.write(&part(0, offset), |_| {}).await.unwrap();
+    }
+    let zone = zone(dir.path());
+    assert_eq!(metadata::read(&zone, &folder()).await.unwrap(), None);
+    assert_eq!(metadata::rebuild(&zone, &folder()).await.unwrap(), 3);
+    assert_eq!(metadata::rebuild(&zone, &folder()).await.unwrap(), 0);
+    writer.flush_metadata().await.unwrap();
+    let metadata = metadata::read(&zone, &folder()).await.unwrap().unwrap();
+    assert_eq!(metadata.parts.len(), 3);
+}

@@ -1,0 +1,271 @@
+//! The order event: what makes it valid, which headers travel with it, on which day it counts.
+//!
+//! Payloads are never changed here: validation looks at bytes and says yes or why not.
+
+use chrono::{DateTime, NaiveDate, Utc};
+use serde::Deserialize;
+use serde::de::{self, Deserializer, Visitor};
+use std::borrow::Cow;
+use std::fmt;
+
+/// Header: the dataset that the record belongs to.
+pub const HEADER_DATASET: &str = "dataset";
+/// Header: the version of the payload's schema, [`SCHEMA_VERSION`].
+pub const HEADER_SCHEMA_VERSION: &str = "schema_version";
+/// Header: a UUID given at the ingestion boundary, the same through every retry and replay.
+pub const HEADER_INGESTION_ID: &str = "ingestion_id";
+/// Header: the service that produced the record, [`PRODUCER_SERVICE`].
+pub const HEADER_PRODUCER_SERVICE: &str = "producer_service";
+/// Header: when the record passed the ingestion boundary, RFC 3339.
+pub const HEADER_INGESTED_AT: &str = "ingested_at";
+/// The schema version that this producer writes.
+pub const SCHEMA_VERSION: &str = "v1";
+/// The name under which this producer writes.
+pub const PRODUCER_SERVICE: &str = "ingestion-api";
+
+/// What a payload must be to be stored. Anything else goes to the dead-letter topic.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "kebab-case")]
+pub enum Schema {
+    /// An order event: `order_id`, `customer_id`, `amount`, `event_time`.
+    #[default]
+    Order,
+    /// Any valid JSON document.
+    Json,
+    /// Any bytes, tombstones too.
+    Any,
+}
+
+/// Why a payload is not valid. `reason` is one line; `detail` is for whoever has to mend it.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{reason}")]
+pub struct Invalid {
+    /// One line, stable enough to group by.
+    pub reason: String,
+    /// The chain of causes.
+    pub detail: String,
+}
+
+/// A payload that passed.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Valid<'a> {
+    /// The order id, where the schema has one: the record's key.
+    pub key: Option<Cow<'a, str>>,
+    /// The payload as text, when it is a JSON document.
+    pub json: Option<&'a str>,
+}
+
+#[derive(Deserialize)]
+struct OrderEvent<'a> {
+    #[serde(borrow)]
+    order_id: Cow<'a, str>,
+    #[serde(borrow)]
+    customer_id: Cow<'a, str>,
+    #[serde(rename = "amount")]
+    _amount: Number,
+    #[serde(borrow)]
+    event_time: Cow<'a, str>,
+}
+
+/// A JSON number of any size; which number it is does not matter here.
+struct Number;
+
+impl<'de> Deserialize<'de> for Number {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Any;
+        impl Visitor<'_> for Any {
+            type Value = Number;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a number")
+            }
+            fn visit_u64<E: de::Error>(self, _: u64) -> Result<Number, E> {
+                Ok(Number)
+            }
+            fn visit_i64<E: de::Error>(self, _: i64) -> Result<Number, E> {
+                Ok(Number)
+            }
+            fn visit_f64<E: de::Error>(self, _: f64) -> Result<Number, E> {
+                Ok(Number)
+            }
+        }
+        deserializer.deserialize_any(Any)
+    }
+}
+
+/// Says whether `payload` may be stored under `schema`.
+pub fn validate(schema: Schema, payload: Option<&[u8]>) -> Result<Valid<'_>, Invalid> {
+    let nothing = Valid {
+        key: None,
+        json: None,
+    };
+    let Some(bytes) = payload else {
+        return match schema {
+            Schema::Any => Ok(nothing),
+            _ => Err(invalid(
+                "the record has no value",
+                "a tombstone is no event",
+            )),
+        };
+    };
+    let text = match std::str::from_utf8(bytes) {
+        Ok(text) => text,
+        Err(_) if schema == Schema::Any => return Ok(nothing),
+        Err(err) => return Err(invalid("the payload is not UTF-8", err)),
+    };
+    match schema {
+        Schema::Order => order(text),
+        Schema::Json => match is_json(text) {
+            Ok(()) => Ok(Valid {
+                key: None,
+                json: Some(text),
+            }),
+            Err(err) => Err(invalid("the payload is not JSON", err)),
+        },
+        Schema::Any => Ok(Valid {
+            key: None,
+            json: is_json(text).ok().map(|()| text),
+        }),
+    }
+}
+
+fn is_json(text: &str) -> serde_json::Result<()> {
+    serde_json::from_str::<de::IgnoredAny>(text).map(|_| ())
+}
+
+fn order(text: &str) -> Result<Valid<'_>, Invalid> {
+    let event: OrderEvent<'_> = serde_json::from_str(text).map_err(|err| match err.classify() {
+        serde_json::error::Category::Data => invalid(data_reason(&err), err),
+        _ => invalid("the payload is not JSON", err),
+    })?;
+    for (name, value) in [
+        ("order_id", &event.order_id),
+        ("customer_id", &event.customer_id),
+    ] {
+        if value.is_empty() {
+            return Err(invalid(
+                format!("{name} is empty"),
+                "a mandatory field has no content",
+            ));
+        }
+    }
+    if let Err(err) = DateTime::parse_from_rfc3339(&event.event_time) {
+        return Err(invalid("event_time is not RFC 3339", err));
+    }
+    Ok(Valid {
+        key: Some(event.order_id),
+        json: Some(text),
+    })
+}
+
+/// serde's sentence without the position, so that equal mistakes have equal reasons.
+fn data_reason(err: &serde_json::Error) -> String {
+    let text = err.to_string();
+    match text.rfind(" at line ") {
+        Some(end) => text[..end].to_owned(),
+        None => text,
+    }
+}
+
+fn invalid(reason: impl Into<String>, detail: impl fmt::Display) -> Invalid {
+    let reason = reason.into();
+    let detail = format!("{reason}: {detail}");
+    Invalid { reason, detail }
+}
+
+/// The UTC day on which a record counts: that of its header `ingested_at`, else that of its Kafka
+/// timestamp, else 1970-01-01. It depends on the record alone, so that a replay writes into the
+/// folder that the first run wrote into.
+pub fn ingestion_date(ingested_at: Option<&[u8]>, timestamp_ms: Option<i64>) -> NaiveDate {
+    let from_header = ingested_at
+        .and_then(|value| std::str::from_utf8(value).ok())
+        .and_then(|text| DateTime::parse_from_rfc3339(text).ok())
+        .map(|time| time.with_timezone(&Utc));
+    let from_kafka = || timestamp_ms.and_then(DateTime::from_timestamp_millis);
+    from_header
+        .or_else(from_kafka)
+        .map(|time| time.date_naive())
+        .filter(|date| (0..=9999).contains(&chrono::Datelike::year(date)))
+        .unwrap_or_default()
+}
+
+/// Now, as the header `ingested_at` has it.
+pub fn now_rfc3339() -> String {
+    Utc::now().to_rfc3339_opts(chrono::SecondsFormat::Millis, true)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    const GOOD: &str = r#"{"order_id":"ORD-1","customer_id":"C","amount":1.5,"event_time":"2026-01-21T10:00:00Z"}"#;
+
+    #[test]
+    fn a_good_order_gives_its_key() {
+        let valid = validate(Schema::Order, Some(GOOD.as_bytes())).unwrap();
+        assert_eq!(valid.key.as_deref(), Some("ORD-1"));
+        assert_eq!(valid.json, Some(GOOD));
+    }
+
+    #[test]
+    fn each_mistake_is_named() {
+        let cases = [
+            (GOOD.replace("order_id", "id"), "missing field `order_id`"),
+            (
+                GOOD.replace("1.5", "\"1.5\""),
+                "invalid type: string \"1.5\", expected a number",
+            ),
+            (
+                GOOD.replace("2026-01-21T10", "2026-13-21T10"),
+                "event_time is not RFC 3339",
+            ),
+            (GOOD.replace("ORD-1", ""), "order_id is empty"),
+            (
+                GOOD.replace("\"ORD-1\"", "7"),
+                "invalid type: integer `7`, expected a string",
+            ),
+            (format!("\u{feff}{GOOD}"), "the payload is not JSON"),
+            (GOOD[..20].to_owned(), "the payload is not JSON"),
+            (String::new(), "the payload is not JSON"),
+            (
+                GOOD.replace("}", ",\"order_id\":\"2\"}"),
+                "duplicate field `order_id`",
+            ),
+        ];
+        for (payload, reason) in cases {
+            let found = validate(Schema::Order, Some(payload.as_bytes())).unwrap_err();
+            assert_eq!(found.reason, reason, "{payload}");
+        }
+        assert_eq!(
+            validate(Schema::Order, Some(b"\xff")).unwrap_err().reason,
+            "the payload is not UTF-8"
+        );
+        assert_eq!(
+            validate(Schema::Order, None).unwrap_err().reason,
+            "the record has no value"
+        );
+    }
+
+    #[test]
+    fn unknown_fields_of_any_shape_are_welcome() {
+        let deep = "[".repeat(50_000) + &"]".repeat(50_000);
+        for extra in ["1e999", "\"\\ud800\"", "{\"a\":1,\"a\":2}", deep.as_str()] {
+            let payload = GOOD.replace('}', &format!(",\"extra\":{extra}}}"));
+            let valid = validate(Schema::Order, Some(payload.as_bytes()));
+            assert!(valid.is_ok(), "{extra:.20} {valid:?}");
+        }
+    }
+
+    #[test]
+    fn the_day_comes_from_the_header_then_from_kafka() {
+        let day = |text: &str| text.parse::<NaiveDate>().unwrap();
+        let header = Some(b"2026-01-21T23:30:00-02:00".as_slice());
+        assert_eq!(ingestion_date(header, Some(0)), day("2026-01-22"));
+        assert_eq!(
+            ingestion_date(Some(b"soon"), Some(86_400_000)),
+            day("1970-01-02")
+        );
+        assert_eq!(ingestion_date(None, None), day("1970-01-01"));
+        assert_eq!(ingestion_date(None, Some(i64::MAX)), day("1970-01-01"));
+    }
+}
