@@ -6,6 +6,7 @@
 //!
 //! A new testbed is one file (or folder) here and one row in [`all`].
 
+pub mod docker;
 pub mod embedded;
 pub mod gateway;
 pub mod probe;

@@ -260,7 +260,10 @@ impl Engine {
     }
 
     /// Networks that carry `label`: id and labels.
-    pub(super) async fn networks(&self, label: &str) -> Result<Vec<(String, Labels)>, TestbedError> {
+    pub(super) async fn networks(
+        &self,
+        label: &str,
+    ) -> Result<Vec<(String, Labels)>, TestbedError> {
         let filters = HashMap::from([("label", vec![label])]);
         let options = ListNetworksOptionsBuilder::new().filters(&filters).build();
         let found = self
@@ -276,8 +279,9 @@ impl Engine {
     pub(super) async fn remove_container(&self, id: &str) -> Result<(), TestbedError> {
         let options = RemoveContainerOptionsBuilder::new().force(true).v(true).build();
         match self.docker.remove_container(id, Some(options)).await {
-            Ok(())
-            | Err(EngineError::DockerResponseServerError { status_code: 404 | 409, .. }) => Ok(()),
+            Ok(()) | Err(EngineError::DockerResponseServerError { status_code: 404 | 409, .. }) => {
+                Ok(())
+            }
             Err(error) => Err(TestbedError::request(format!("remove container {id}"), error)),
         }
     }
@@ -320,6 +324,8 @@ fn split_timestamp(line: &str) -> Option<(DateTime<Utc>, String)> {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
+
     use super::*;
 
     #[test]

@@ -10,6 +10,7 @@
 //! owners that have died left behind.
 
 mod change_data_capture;
+mod cluster;
 mod container;
 mod engine;
 mod images;
@@ -33,13 +34,13 @@ pub use self::images::{ImageChoice, ImageSet, References};
 pub use self::postgres::{DatabaseConnection, Rows};
 
 use self::change_data_capture as cdc;
+use self::cluster::Cluster;
 use self::container::{Container, Handle};
 use self::engine::Engine;
-use self::kafka::Cluster;
 use self::run::Run;
 use self::start::url;
-use super::gateway::Gateway;
-use super::probe::kafka_api_versions;
+use super::gateway::{Gateway, client_environment};
+use super::probe::{kafka_api_versions, store_listing};
 use super::proxy::Proxy;
 use super::{
     Abilities, Act, Capability, Observation, Part, StoreAccess, Testbed, TestbedError, Topology,
@@ -74,6 +75,7 @@ struct Entrances {
     gateway: Option<Gateway>,
     /// Between the gateway and the store's container.
     store_server: Option<Arc<Proxy>>,
+    buckets: Vec<String>,
     http: reqwest::Client,
 }
 
@@ -85,7 +87,13 @@ impl Entrances {
     /// Asks a part something in its own protocol, on the way that clients take.
     async fn probe(&self, part: &Part, within: Duration) -> Result<String, String> {
         let clients = self.clients.get(part).ok_or_else(|| format!("there is no {part}"))?;
-        self.ask(part, clients, within).await
+        match self.buckets.first() {
+            // As clients list it; the gateway is on the way.
+            Some(bucket) if *part == Part::Store => {
+                store_listing(&url(clients), bucket, within).await
+            }
+            _ => self.ask(part, clients, within).await,
+        }
     }
 
     /// The same past all links and faults.
@@ -103,20 +111,40 @@ impl Entrances {
         }
     }
 
-    /// What the way to a part lets through, as it was last set and as it was met.
-    fn observe(&self, part: &Part, seen: &mut Observation) {
+    /// What the way to a part lets through, as it was last set and as it was met since.
+    fn observe(&self, part: &Part) -> Observation {
+        let mut seen = Vec::new();
         if let Some(proxy) = self.clients.get(part) {
-            seen.insert("link".to_owned(), proxy.link().to_string());
-            seen.insert("link_open".to_owned(), proxy.open().to_string());
+            let met = proxy.counters();
+            seen.extend([
+                ("link", proxy.link().to_string()),
+                ("link_open", proxy.open().to_string()),
+                ("link_open_at_change", met.open_at_change.to_string()),
+                ("link_connected", met.connected.to_string()),
+                ("link_refused", met.refused.to_string()),
+                ("link_refused_by_part", met.refused_by_part.to_string()),
+                ("link_held", met.held.to_string()),
+                ("link_stalled", met.stalled.to_string()),
+                ("link_reset", met.reset.to_string()),
+                ("link_bytes_to_part", met.bytes_to_part.to_string()),
+                ("link_bytes_to_clients", met.bytes_to_clients.to_string()),
+                ("link_bytes_swallowed", met.bytes_swallowed.to_string()),
+            ]);
         }
         if let (Part::Store, Some(gateway)) = (part, &self.gateway) {
-            seen.insert("store_fault".to_owned(), gateway.fault().to_string());
-            seen.insert("store_fault_hits".to_owned(), gateway.hits().hit.to_string());
+            let hits = gateway.hits();
+            seen.extend([
+                ("fault", gateway.fault().to_string()),
+                ("requests_since_change", hits.requests.to_string()),
+                ("requests_hit", hits.hit.to_string()),
+            ]);
         }
+        seen.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
     }
 
     async fn close(&self) {
-        let proxies = self.clients.values().chain(self.observers.values()).chain(&self.store_server);
+        let proxies =
+            self.clients.values().chain(self.observers.values()).chain(&self.store_server);
         join_all(proxies.map(|proxy| proxy.close())).await;
         if let Some(gateway) = &self.gateway {
             gateway.close().await;
@@ -188,6 +216,15 @@ impl DockerTestbed {
     /// [`TestbedError::Environment`] without an engine; a refusal of the engine.
     pub async fn sweep() -> Result<Vec<String>, TestbedError> {
         run::sweep(&Engine::connect().await?).await
+    }
+
+    /// Removes containers and networks of this very process: for a start that was given up half-way
+    /// (its future dropped), where no testbed is left to stop.
+    ///
+    /// # Errors
+    /// [`TestbedError::Environment`] without an engine; what could not be removed.
+    pub async fn remove_own() -> Result<(), TestbedError> {
+        run::remove_own(&Engine::connect().await?).await
     }
 
     /// Whether a container engine answers; if not, the error says what to do.
@@ -281,7 +318,7 @@ impl Testbed for DockerTestbed {
     fn store(&self) -> Option<StoreAccess> {
         let client_url = url(self.entrances.clients.get(&Part::Store)?);
         let observer_url = self.entrances.gateway.as_ref()?.observer_url();
-        let client_environment = super::gateway::client_environment(&client_url);
+        let client_environment = client_environment(&client_url);
         Some(StoreAccess { client_url, observer_url, client_environment })
     }
 
@@ -310,7 +347,7 @@ impl Testbed for DockerTestbed {
 
     async fn observe(&self, part: &Part) -> Result<Observation, TestbedError> {
         let mut seen = self.container(part)?.observe(&self.engine).await?;
-        self.entrances.observe(part, &mut seen);
+        seen.extend(self.entrances.observe(part));
         Ok(seen)
     }
 

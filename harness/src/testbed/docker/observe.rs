@@ -45,8 +45,9 @@ pub(super) fn freezer(pid: i64) -> Option<String> {
     let text = std::fs::read_to_string(file).ok()?;
     match version {
         CgroupVersion::One => Some(text.trim().to_owned()),
-        CgroupVersion::Two => frozen_event(&text)
-            .map(|frozen| if frozen { "FROZEN" } else { "THAWED" }.to_owned()),
+        CgroupVersion::Two => {
+            frozen_event(&text).map(|frozen| if frozen { "FROZEN" } else { "THAWED" }.to_owned())
+        }
     }
 }
 
@@ -80,6 +81,8 @@ fn frozen_event(events: &str) -> Option<bool> {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
+
     use bollard::models::{ContainerState, ContainerStateStatusEnum};
 
     use super::*;

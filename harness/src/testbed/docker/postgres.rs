@@ -170,12 +170,17 @@ fn error_text(body: &Bytes) -> String {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
+
     use super::*;
 
     #[test]
     fn the_first_message_names_role_and_database() {
         let first = startup();
-        assert_eq!(usize::try_from(i32::from_be_bytes(first[..4].try_into().unwrap())), Ok(first.len()));
+        assert_eq!(
+            usize::try_from(i32::from_be_bytes(first[..4].try_into().unwrap())),
+            Ok(first.len())
+        );
         assert_eq!(&first[4..8], [0, 3, 0, 0]);
         assert!(first.ends_with(b"streamlake-harness\0\0"));
     }

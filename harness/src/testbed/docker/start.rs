@@ -12,10 +12,11 @@ use futures::future::{BoxFuture, FutureExt, join_all, try_join_all};
 use tokio::time::Instant;
 
 use super::change_data_capture as cdc;
+use super::cluster::Cluster;
 use super::container::{Container, Door, Handle, NOWHERE, Specification};
 use super::engine::Engine;
 use super::images::{ImageKind, ImageSet, ResolvedImage};
-use super::kafka::{self, BrokerPlan, Cluster};
+use super::kafka::{self, BrokerPlan};
 use super::run::Run;
 use super::{DockerTestbed, Entrances, store};
 use crate::testbed::gateway::Gateway;
@@ -104,6 +105,7 @@ impl Entrances {
             observers: BTreeMap::new(),
             gateway: None,
             store_server: None,
+            buckets: topology.buckets.clone(),
             http,
         };
         let mut both: Vec<Part> = brokers(topology).collect();
@@ -126,7 +128,9 @@ impl Entrances {
     /// proxy: the store's own port changes on every restart, the gateway's upstream does not.
     async fn bind_store(&mut self) -> Result<(), TestbedError> {
         let server = proxy("store".to_owned(), NOWHERE).await?;
-        let gateway = Gateway::start(Arc::new(FakeGcs::new(url(&server))))
+        let backend = FakeGcs::new(url(&server))
+            .map_err(|error| TestbedError::request("make the store's gateway", error))?;
+        let gateway = Gateway::start(Arc::new(backend))
             .await
             .map_err(|error| TestbedError::request("start the store's gateway", error))?;
         let clients = proxy("clients of store".to_owned(), address_of(&gateway.client_url())?);
@@ -163,9 +167,7 @@ type Startup = BTreeMap<String, Duration>;
 impl Starting<'_> {
     /// Starts all containers at once. None is given up half-way when another fails: a request that
     /// is on its way to the engine would still be carried out, after the clean-up.
-    async fn launch(
-        &self,
-    ) -> (Result<BTreeMap<Part, Container>, TestbedError>, Vec<Handle>) {
+    async fn launch(&self) -> (Result<BTreeMap<Part, Container>, TestbedError>, Vec<Handle>) {
         let started = self.specifications().into_iter().map(|spec| self.launch_one(spec));
         let (mut containers, mut handles) = (BTreeMap::new(), Vec::new());
         let mut failure = None;
@@ -194,9 +196,8 @@ impl Starting<'_> {
     fn specifications(&self) -> Vec<Specification> {
         let hosts: Vec<String> =
             brokers(self.topology).map(|part| self.run.container(&part)).collect();
-        let mut specifications: Vec<Specification> = (1..=self.topology.brokers)
-            .map(|number| self.broker(number, &hosts))
-            .collect();
+        let mut specifications: Vec<Specification> =
+            (1..=self.topology.brokers).map(|number| self.broker(number, &hosts)).collect();
         if let Some(server) = &self.entrances.store_server {
             let arguments = store::arguments(server.local_addr());
             let doors = vec![Door { port: store::PORT, proxy: Arc::clone(server) }];

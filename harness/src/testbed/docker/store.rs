@@ -58,8 +58,7 @@ pub(super) async fn create_bucket(
     url: &str,
     bucket: &str,
 ) -> Result<(), TestbedError> {
-    let refused =
-        |reason: String| TestbedError::request(format!("create bucket {bucket}"), reason);
+    let refused = |reason: String| TestbedError::request(format!("create bucket {bucket}"), reason);
     let answer = http
         .post(format!("{url}/storage/v1/b?project={PROJECT}"))
         .timeout(CREATE_WITHIN)
@@ -88,6 +87,8 @@ pub(super) fn describe(error: &reqwest::Error) -> String {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
+
     use super::*;
 
     #[test]
