@@ -121,9 +121,18 @@ impl Container {
         Ok(())
     }
 
+    /// The engine may give the ports of a container that ended to another one, of another run even:
+    /// nobody must be led there.
+    fn forget_ports(&self) {
+        for door in &self.doors {
+            door.proxy.set_upstream(NOWHERE);
+        }
+    }
+
     pub(super) async fn stop(&self, engine: &Engine, grace: Duration) -> Result<(), TestbedError> {
         self.require(engine, "stop", &[Status::RUNNING, Status::PAUSED]).await?;
         engine.stop(&self.id, grace).await?;
+        self.forget_ports();
         let state = engine.inspect(&self.id).await?.state;
         let killed = state.and_then(|state| state.exit_code) == Some(KILLED);
         self.set_stopped_by(if killed { "SIGKILL after its grace" } else { "SIGTERM" });
@@ -133,6 +142,7 @@ impl Container {
     pub(super) async fn kill(&self, engine: &Engine) -> Result<(), TestbedError> {
         self.require(engine, "kill", &[Status::RUNNING, Status::PAUSED]).await?;
         engine.kill(&self.id).await?;
+        self.forget_ports();
         self.set_stopped_by("SIGKILL");
         Ok(())
     }
