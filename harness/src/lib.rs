@@ -1,10 +1,29 @@
 //! Breaks an ingestion pipeline on purpose and proves, from evidence, what it delivered.
 //!
 //! Data flows one way: scenario file → plan → testbed → workload and nemesis → history → checkers →
-//! verdict → reports.
+//! verdict → reports. [`runner`] is the one place that joins the stages; everything before the history
+//! acts, everything after it is pure.
 
 pub mod checker;
+pub mod cli;
+mod command;
+pub mod fault;
 pub mod history;
-pub mod sweep;
+mod judgement;
+mod nemesis;
+mod observer;
+pub mod plan;
+mod progress;
+pub mod report;
+mod runner;
+pub mod scenario;
+mod supervisor;
+mod sweep;
+mod system;
 pub mod testbed;
 pub mod verdict;
+pub mod workload;
+
+/// Commit that this binary was built from, with `-dirty` where the tree had changes; empty outside a
+/// checkout.
+pub const COMMIT: &str = env!("STREAMLAKE_COMMIT");

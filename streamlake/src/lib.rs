@@ -15,16 +15,20 @@
 //!
 //! `DESIGN.md` beside this crate holds the decisions and their reasons.
 
+pub mod audit;
 pub mod classify;
 pub mod cli;
 pub mod config;
 pub mod consumer;
 pub mod dead_letter;
 pub mod error;
+pub mod inspect;
 pub mod kafka;
 mod native;
 pub mod observe;
 pub mod planted;
 pub mod producer;
+pub mod ranges;
 pub mod raw_zone;
 pub mod record;
+pub mod replay;

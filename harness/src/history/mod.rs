@@ -1,4 +1,17 @@
 //! The record of a run: what every part of it was seen to do.
 
 mod bytes;
+mod error;
 pub mod event;
+pub mod index;
+mod reader;
+mod recorder;
+pub mod sample;
+#[cfg(test)]
+mod tests;
+mod writer;
+
+pub use error::HistoryError;
+pub use reader::{HistoryReader, LINE_BYTES_MAX};
+pub use recorder::{Recorder, Sink};
+pub use writer::HistoryWriter;

@@ -4,7 +4,8 @@
 //! them, and tells what can be seen of them from outside. It does not know scenarios, faults or
 //! histories, and it never touches the consumer or producer processes.
 //!
-//! A new testbed is one file (or folder) here and one row in [`all`].
+//! A new testbed is one file (or folder) here and one row in [`NAMES`] with its arm in the functions
+//! below it.
 
 pub mod docker;
 pub mod embedded;
@@ -14,11 +15,57 @@ pub mod proxy;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
 
+use crate::cli::TestbedName;
 use crate::history::event::Evidence;
+
+/// Names of all testbeds, as in scenario files.
+pub const NAMES: [&str; 2] = ["embedded", "docker"];
+
+/// What a testbed can do and vouch for.
+#[must_use]
+pub fn abilities(name: TestbedName) -> Abilities {
+    match name {
+        TestbedName::Embedded => embedded::abilities(),
+        TestbedName::Docker => docker::DockerTestbed::abilities(),
+    }
+}
+
+/// Starts a testbed and waits until each part serves.
+///
+/// # Errors
+/// When the environment lacks something or a part does not come up; nothing is left behind then.
+pub async fn start(
+    name: TestbedName,
+    topology: &Topology,
+) -> Result<Arc<dyn Testbed>, TestbedError> {
+    Ok(match name {
+        TestbedName::Embedded => {
+            let command = embedded::host_command(&embedded::host_options(topology))
+                .map_err(|error| TestbedError::request("find this program's own path", error))?;
+            Arc::new(embedded::Embedded::start(topology, &command).await?)
+        }
+        TestbedName::Docker => {
+            let images = docker::ImageSet::from_environment()?;
+            Arc::new(docker::DockerTestbed::start(topology, &images).await?)
+        }
+    })
+}
+
+/// Takes down what harnesses that died have left behind. Returns how much that was.
+pub async fn sweep(name: TestbedName) -> usize {
+    let processes = crate::sweep::processes().len();
+    let containers = match name {
+        TestbedName::Embedded => 0,
+        // Without an engine there is nothing to sweep; the start will say what is missing.
+        TestbedName::Docker => docker::DockerTestbed::sweep().await.map_or(0, |swept| swept.len()),
+    };
+    processes + containers
+}
 
 /// What a scenario needs around the system under test.
 #[derive(Debug, Clone, PartialEq)]
@@ -220,6 +267,9 @@ pub trait Testbed: Send + Sync {
 
     /// The object store, if the topology has one.
     fn store(&self) -> Option<StoreAccess>;
+
+    /// The harness's own look at the object store, past the injected faults.
+    fn observer_store(&self) -> Option<Arc<dyn gateway::observer::ObserverStore>>;
 
     /// Carries out an act and returns once it is done: a killed part has ended, a started part has
     /// been told to start. Whether the part serves again is for [`Testbed::probe`] to say.

@@ -1,14 +1,13 @@
 //! `streamlake consume`.
 
-use super::options::Kafka;
+use super::options::{Dataset, Group, Kafka};
 use super::signals;
-use crate::config::{
-    BatchLimits, ConsumerSettings, RawZoneSettings, check_dataset, default_dead_letter_topic,
-    default_group, default_topic, duration, raw_zone_url,
-};
+use crate::config::{BatchLimits, ConsumerSettings, RawZoneSettings, duration, raw_zone_url};
 use crate::consumer;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::observe::events::Events;
+use crate::observe::health::Board;
+use crate::observe::http;
 use crate::raw_zone::metadata;
 use crate::raw_zone::probe;
 use crate::raw_zone::store::{self, Zone};
@@ -19,21 +18,15 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
-    /// The dataset.
-    #[arg(long, env = "STREAMLAKE_DATASET")]
-    dataset: String,
-    /// The topic to read [default: streamlake.<dataset>.raw]
-    #[arg(long)]
-    topic: Option<String>,
-    /// The consumer group [default: streamlake-consumer-<dataset>]
-    #[arg(long)]
-    group: Option<String>,
-    /// The dead-letter topic [default: streamlake.<dataset>.dlq]
-    #[arg(long)]
-    dead_letter_topic: Option<String>,
+    #[command(flatten)]
+    dataset: Dataset,
+    #[command(flatten)]
+    group: Group,
     /// Where the raw zone is: gs://bucket[/prefix] or file:///dir
     #[arg(long, env = "STREAMLAKE_RAW_ZONE")]
     raw_zone: String,
@@ -79,15 +72,11 @@ pub(super) struct Args {
 
 impl Args {
     fn settings(&self) -> Result<(ConsumerSettings, RawZoneSettings)> {
-        check_dataset(&self.dataset)?;
-        let or = |given: &Option<String>, default: fn(&str) -> String| {
-            given.clone().unwrap_or_else(|| default(&self.dataset))
-        };
         let consumer = ConsumerSettings {
-            dataset: self.dataset.clone(),
-            topic: or(&self.topic, default_topic),
-            group: or(&self.group, default_group),
-            dead_letter_topic: or(&self.dead_letter_topic, default_dead_letter_topic),
+            dataset: self.dataset.dataset.clone(),
+            topic: self.dataset.topic(),
+            group: self.group.name(&self.dataset.dataset),
+            dead_letter_topic: self.dataset.dead_letter_topic(),
             schema: self.schema,
             kafka: self.kafka.settings(),
             batch: BatchLimits {
@@ -113,30 +102,72 @@ impl Args {
     }
 }
 
-pub(super) async fn run(args: Args) -> Result<ExitCode> {
-    let (settings, zone) = args.settings()?;
+/// Runs one consumer a pipeline until a signal, or until one of them cannot go on: then all stop.
+pub(super) async fn run(pipelines: Vec<Args>) -> Result<ExitCode> {
+    let mut resolved = Vec::new();
+    for args in &pipelines {
+        resolved.push(args.settings()?);
+    }
     let stop = signals::stop_token()?;
-    let events = Arc::new(Events::open(args.events.as_deref())?);
+    let board = Arc::new(Board::default());
+    let file = pipelines.iter().find_map(|args| args.events.as_deref());
+    let events = Arc::new(Events::open(file)?);
+    if let Some(address) = pipelines.iter().find_map(|args| args.http) {
+        let bound = http::serve(address, Arc::clone(&board)).await?;
+        events.emit("listening", json!({"http": bound.to_string()}));
+    }
+    let mut running = JoinSet::new();
+    for (settings, zone) in resolved {
+        let (events, board, stop) = (Arc::clone(&events), Arc::clone(&board), stop.clone());
+        running.spawn(async move {
+            let outcome = run_one(settings, zone, events, board, stop.clone()).await;
+            stop.cancel();
+            outcome
+        });
+    }
+    let mut first_error = None;
+    while let Some(ended) = running.join_next().await {
+        let outcome =
+            ended.unwrap_or_else(|err| Err(Error::Stuck(format!("a consumer broke off: {err}"))));
+        if let Err(err) = outcome {
+            first_error.get_or_insert(err);
+        }
+    }
+    first_error.map_or(Ok(ExitCode::SUCCESS), Err)
+}
+
+async fn run_one(
+    settings: ConsumerSettings,
+    zone: RawZoneSettings,
+    events: Arc<Events>,
+    board: Arc<Board>,
+    stop: CancellationToken,
+) -> Result<()> {
+    let dataset = settings.dataset.clone();
     let zone = Zone::open(&zone)?;
     let probing = probe::create_if_absent(&zone, |error| {
-        tracing::warn!(error, "the object store is not there yet; trying again");
+        tracing::warn!(
+            dataset,
+            error,
+            "the object store is not there yet; trying again"
+        );
         events.emit("retrying", json!({"what": "probe", "error": error}));
     });
     tokio::select! {
         outcome = probing => outcome?,
-        () = stop.cancelled() => return Ok(ExitCode::SUCCESS),
+        () = stop.cancelled() => return Ok(()),
     }
-    complete_latest(&zone, &settings.dataset);
+    complete_latest(&zone, &dataset);
     let writer = Arc::new(PartWriter::new(zone));
-    let outcome = consumer::run(settings, writer, Arc::clone(&events), stop).await;
+    let outcome = consumer::run(settings, writer, Arc::clone(&events), board, stop).await;
     let fields = match &outcome {
-        Ok(end) => json!({"drained": end.drained, "metadata_complete": end.metadata_complete,
-            "left_group": end.left_group}),
-        Err(err) => json!({"drained": false, "error": err.to_string()}),
+        Ok(end) => json!({"dataset": dataset, "drained": end.drained,
+            "metadata_complete": end.metadata_complete, "left_group": end.left_group}),
+        Err(err) => json!({"dataset": dataset, "drained": false, "error": err.to_string()}),
     };
     tracing::info!(%fields, "stopped");
     events.emit("stopped", fields);
-    outcome.map(|_| ExitCode::SUCCESS)
+    outcome.map(|_| ())
 }
 
 /// Lists what a crash left unlisted in the two latest folders, beside the work.

@@ -1,14 +1,18 @@
 //! The command line. Exit codes: 0 done, 1 something failed (its text says what), 2 usage, 3 refused
-//! in the present state.
+//! in the present state, 4 an audit found something.
 
+mod audit;
+mod config_file;
 mod consume;
+mod dlq;
 mod logging;
 mod options;
 mod produce;
+mod replay;
 mod signals;
 
 use crate::error::Error;
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 use std::ffi::OsString;
 use std::io::Write;
 use std::process::ExitCode;
@@ -19,6 +23,9 @@ use std::process::ExitCode;
 struct Cli {
     #[command(flatten)]
     logging: logging::Logging,
+    /// Settings from this TOML file; flags and environment come first.
+    #[arg(long, global = true, env = "STREAMLAKE_CONFIG", value_name = "FILE")]
+    config: Option<std::path::PathBuf>,
     #[command(subcommand)]
     command: Command,
 }
@@ -28,20 +35,27 @@ enum Command {
     /// Read events from standard input and send them; a receipt a line goes to standard output.
     Produce(produce::Args),
     /// Carry a topic into the raw zone until told to stop.
-    Consume(consume::Args),
+    Consume(Box<consume::Args>),
+    /// Look into the dead-letter topic, and send dead letters again.
+    #[command(subcommand_required = true)]
+    Dlq(dlq::Args),
+    /// Set a group's offsets back, so that the restarted consumer writes a range again.
+    Replay(replay::Args),
+    /// Compare raw zone, dead letters, watermarks and commits, and name every gap and duplicate.
+    Audit(audit::Args),
 }
 
 /// Runs the program with these arguments (the first is the program's name), on a runtime of its own.
 pub fn main_with_args(args: impl IntoIterator<Item = OsString>) -> ExitCode {
-    let cli = match Cli::try_parse_from(args) {
-        Ok(cli) => cli,
+    let (logging, commands) = match parse(args.into_iter().collect()) {
+        Ok(parsed) => parsed,
         Err(err) => {
             // Help and version are no errors; clap knows which stream each goes to.
             let _ = err.print();
             return ExitCode::from(if err.use_stderr() { 2 } else { 0 });
         }
     };
-    cli.logging.install();
+    logging.install();
     let runtime = match tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
@@ -54,17 +68,55 @@ pub fn main_with_args(args: impl IntoIterator<Item = OsString>) -> ExitCode {
             });
         }
     };
-    let outcome = runtime.block_on(async {
-        match cli.command {
-            Command::Produce(args) => produce::run(args).await,
-            Command::Consume(args) => consume::run(args).await,
-        }
-    });
+    let outcome = runtime.block_on(run(commands));
     // Work that is still waiting for a service that is away must not keep the process.
     runtime.shutdown_background();
     match outcome {
         Ok(code) => code,
         Err(err) => report(&err),
+    }
+}
+
+/// The command lines that the arguments and the configuration file stand for. Several only for
+/// several pipelines.
+fn parse(args: Vec<OsString>) -> Result<(logging::Logging, Vec<Command>), clap::Error> {
+    let mut usage = Cli::command();
+    let lines = config_file::expand(args, &usage)
+        .map_err(|text| usage.error(clap::error::ErrorKind::InvalidValue, text))?;
+    let mut commands = Vec::new();
+    let mut logging = None;
+    for line in lines {
+        let cli = Cli::try_parse_from(line)?;
+        logging.get_or_insert(cli.logging);
+        commands.push(cli.command);
+    }
+    match logging {
+        Some(logging) => Ok((logging, commands)),
+        None => Err(usage.error(clap::error::ErrorKind::MissingSubcommand, "nothing to do")),
+    }
+}
+
+async fn run(commands: Vec<Command>) -> Result<ExitCode, Error> {
+    let mut pipelines = Vec::new();
+    for command in commands {
+        match command {
+            Command::Produce(args) => return produce::run(args).await,
+            Command::Consume(args) => pipelines.push(*args),
+            Command::Dlq(args) => return dlq::run(args).await,
+            Command::Replay(args) => return replay::run(args).await,
+            Command::Audit(args) => return audit::run(args).await,
+        }
+    }
+    consume::run(pipelines).await
+}
+
+/// Runs work that blocks.
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, Error> + Send + 'static,
+) -> Result<T, Error> {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(outcome) => outcome,
+        Err(err) => Err(Error::Stuck(format!("the work broke off: {err}"))),
     }
 }
 

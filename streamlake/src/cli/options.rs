@@ -1,7 +1,17 @@
 //! Options that several commands share.
 
-use crate::config::{KafkaSettings, property};
+use crate::config::{
+    KafkaSettings, default_dead_letter_topic, default_group, default_topic, property,
+};
+use crate::error::{Error, Result};
 use clap::Args;
+use serde::Serialize;
+use std::collections::BTreeMap;
+use std::io::Write;
+
+/// Variables with this prefix are librdkafka properties: `STREAMLAKE_KAFKA_SASL_PASSWORD` is
+/// `sasl.password`.
+const PROPERTY_PREFIX: &str = "STREAMLAKE_KAFKA_";
 
 /// Where Kafka is.
 #[derive(Debug, Clone, Args)]
@@ -10,19 +20,88 @@ pub(super) struct Kafka {
     #[arg(long, env = "KAFKA_BOOTSTRAP_SERVERS")]
     bootstrap_servers: Option<String>,
     /// A librdkafka property, passed through; may be given often. `dlq.` before a name sets it for
-    /// the dead-letter producer alone.
+    /// the dead-letter producer alone. Also from the environment: STREAMLAKE_KAFKA_SASL_PASSWORD is
+    /// sasl.password.
     #[arg(short = 'X', value_name = "KEY=VALUE", value_parser = property)]
     properties: Vec<(String, String)>,
+    /// A property from the configuration file.
+    #[arg(long, hide = true, value_parser = property)]
+    file_property: Vec<(String, String)>,
 }
 
 impl Kafka {
+    /// File, then environment, then flags: the last one wins.
     pub(super) fn settings(&self) -> KafkaSettings {
+        let mut properties: BTreeMap<String, String> = self.file_property.iter().cloned().collect();
+        for (name, value) in std::env::vars_os() {
+            if let (Some(name), Some(value)) = (name.to_str(), value.to_str())
+                && let Some(property) = name.strip_prefix(PROPERTY_PREFIX)
+            {
+                properties.insert(
+                    property.to_ascii_lowercase().replace('_', "."),
+                    value.to_owned(),
+                );
+            }
+        }
+        properties.extend(self.properties.iter().cloned());
+        let bootstrap_servers = self
+            .bootstrap_servers
+            .clone()
+            .unwrap_or_else(|| "127.0.0.1:9092".to_owned());
         KafkaSettings {
-            bootstrap_servers: self
-                .bootstrap_servers
-                .clone()
-                .unwrap_or_else(|| "127.0.0.1:9092".to_owned()),
-            properties: self.properties.iter().cloned().collect(),
+            bootstrap_servers,
+            properties,
         }
     }
+}
+
+/// A dataset and the names that follow from it.
+#[derive(Debug, Clone, Args)]
+pub(super) struct Dataset {
+    /// The dataset.
+    #[arg(long, env = "STREAMLAKE_DATASET")]
+    pub(super) dataset: String,
+    /// Its topic [default: streamlake.<dataset>.raw]
+    #[arg(long)]
+    topic: Option<String>,
+    /// Its dead-letter topic [default: streamlake.<dataset>.dlq]
+    #[arg(long)]
+    dead_letter_topic: Option<String>,
+}
+
+impl Dataset {
+    pub(super) fn topic(&self) -> String {
+        self.topic
+            .clone()
+            .unwrap_or_else(|| default_topic(&self.dataset))
+    }
+
+    pub(super) fn dead_letter_topic(&self) -> String {
+        self.dead_letter_topic
+            .clone()
+            .unwrap_or_else(|| default_dead_letter_topic(&self.dataset))
+    }
+}
+
+/// A consumer group.
+#[derive(Debug, Clone, Args)]
+pub(super) struct Group {
+    /// The consumer group [default: streamlake-consumer-<dataset>]
+    #[arg(long)]
+    group: Option<String>,
+}
+
+impl Group {
+    pub(super) fn name(&self, dataset: &str) -> String {
+        self.group.clone().unwrap_or_else(|| default_group(dataset))
+    }
+}
+
+/// Writes one JSON document and a line break to standard output.
+pub(super) fn print_json(value: &impl Serialize) -> Result<()> {
+    let writing = || Error::io("writing to standard output");
+    let text = serde_json::to_string(value)
+        .map_err(std::io::Error::from)
+        .map_err(writing())?;
+    writeln!(std::io::stdout(), "{text}").map_err(writing())
 }

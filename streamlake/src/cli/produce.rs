@@ -1,7 +1,7 @@
 //! `streamlake produce`: lines in, receipts out.
 
-use super::options::Kafka;
-use crate::config::{ProducerSettings, check_dataset, default_dead_letter_topic, default_topic};
+use super::options::{Dataset, Kafka};
+use crate::config::ProducerSettings;
 use crate::error::{Error, Result};
 use crate::observe::events::Events;
 use crate::producer::{Event, Outcome, Producer, Receipt};
@@ -27,15 +27,8 @@ enum Input {
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
-    /// The dataset.
-    #[arg(long, env = "STREAMLAKE_DATASET")]
-    dataset: String,
-    /// The topic to write to [default: streamlake.<dataset>.raw]
-    #[arg(long)]
-    topic: Option<String>,
-    /// The dead-letter topic [default: streamlake.<dataset>.dlq]
-    #[arg(long)]
-    dead_letter_topic: Option<String>,
+    #[command(flatten)]
+    dataset: Dataset,
     #[command(flatten)]
     kafka: Kafka,
     /// What a payload must be to be accepted; `any` sends without looking.
@@ -62,18 +55,11 @@ struct Envelope {
 }
 
 pub(super) async fn run(args: Args) -> Result<ExitCode> {
-    check_dataset(&args.dataset)?;
-    let topic = args
-        .topic
-        .clone()
-        .unwrap_or_else(|| default_topic(&args.dataset));
+    let topic = args.dataset.topic();
     let settings = ProducerSettings {
         topic: topic.clone(),
-        dead_letter_topic: args
-            .dead_letter_topic
-            .clone()
-            .unwrap_or_else(|| default_dead_letter_topic(&args.dataset)),
-        dataset: args.dataset,
+        dead_letter_topic: args.dataset.dead_letter_topic(),
+        dataset: args.dataset.dataset,
         schema: args.schema,
         kafka: args.kafka.settings(),
         in_flight_max: args.in_flight_max.clamp(1, 1 << 24),

@@ -54,7 +54,7 @@ impl PollLoop {
             None => return,
             Some(state) if state.revoking => return,
             Some(state) if state.frontier.position().is_some_and(|next| offset < next) => {
-                self.rewound(number, offset, now);
+                self.rewound(number, offset);
             }
             Some(_) => {}
         }
@@ -159,14 +159,14 @@ impl PollLoop {
 
     /// The log went back below what was read: it was truncated, or the group was reset to an earlier
     /// offset by the client. What is in flight no longer says anything about the new records.
-    fn rewound(&mut self, number: i32, offset: i64, now: Instant) {
+    fn rewound(&mut self, number: i32, offset: i64) {
         tracing::warn!(
             topic = self.settings.topic,
             partition = number,
             offset,
             "the partition went back; its uncommitted work starts again from here"
         );
-        self.assign_one(number, now);
+        self.assign_one(number);
     }
 
     /// Seals the open parts of a partition: one day's, or all.

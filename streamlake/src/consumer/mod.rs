@@ -20,6 +20,7 @@ use crate::dead_letter::DeadLetterWriter;
 use crate::error::{Error, Result};
 use crate::kafka::{self, Role};
 use crate::observe::events::Events;
+use crate::observe::health::Board;
 use crate::raw_zone::writer::PartWriter;
 use context::Context;
 use poll_loop::PollLoop;
@@ -47,15 +48,18 @@ pub async fn run(
     settings: ConsumerSettings,
     writer: Arc<PartWriter>,
     events: Arc<Events>,
+    board: Arc<Board>,
     stop: CancellationToken,
 ) -> Result<Stopped> {
     settings.check()?;
     let deadline = settings.shutdown_deadline;
     let wake = Arc::new(Wake::default());
+    let topic = settings.topic.clone();
     let state = build(
         settings,
         Arc::clone(&writer),
         Arc::clone(&events),
+        Arc::clone(&board),
         &wake,
         stop.clone(),
     )?;
@@ -87,6 +91,7 @@ pub async fn run(
         () = stop_signal => None,
     };
     metadata.abort();
+    board.forget(&topic);
     let Some((outcome, drained)) = ended else {
         return Ok(Stopped {
             drained: false,
@@ -118,6 +123,7 @@ fn build(
     settings: ConsumerSettings,
     writer: Arc<PartWriter>,
     events: Arc<Events>,
+    board: Arc<Board>,
     wake: &Arc<Wake>,
     stop: CancellationToken,
 ) -> Result<PollLoop> {
@@ -168,5 +174,7 @@ fn build(
         full_since: None,
         stopping: false,
         last_error: None,
+        board,
+        reported_at: None,
     })
 }

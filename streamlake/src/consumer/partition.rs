@@ -20,12 +20,10 @@ pub(super) struct Partition {
     pub(super) committed: Option<i64>,
     /// The high watermark, as the client last saw it.
     pub(super) high_watermark: Option<i64>,
-    /// When the frontier last moved, or the partition was assigned.
-    pub(super) moved_at: Instant,
 }
 
 impl Partition {
-    pub(super) fn new(epoch: u64, now: Instant) -> Self {
+    pub(super) fn new(epoch: u64) -> Self {
         Partition {
             epoch,
             frontier: Frontier::default(),
@@ -33,7 +31,6 @@ impl Partition {
             revoking: false,
             committed: None,
             high_watermark: None,
-            moved_at: now,
         }
     }
 

@@ -15,6 +15,8 @@ use crate::config::ConsumerSettings;
 use crate::error::{Error, Result};
 use crate::native;
 use crate::observe::events::Events;
+use crate::observe::health::{Board, Progress};
+use crate::observe::metrics;
 use crate::planted::{self, Bug};
 use crate::raw_zone::buffer::SealedPart;
 use rdkafka::consumer::{BaseConsumer, Consumer};
@@ -29,6 +31,8 @@ use tokio_util::sync::CancellationToken;
 const SLEEP_MAX: Duration = Duration::from_millis(100);
 /// Records taken in one turn before the rest of the loop has its say.
 const RECORDS_PER_TURN: usize = 1_000;
+/// How often metrics and health are told.
+const REPORT_EVERY: Duration = Duration::from_secs(1);
 /// How long a full memory may just wait before the partitions are paused.
 const FULL_FOR: Duration = Duration::from_secs(1);
 
@@ -54,6 +58,8 @@ pub(super) struct PollLoop {
     pub(super) full_since: Option<Instant>,
     pub(super) stopping: bool,
     pub(super) last_error: Option<(String, Instant)>,
+    pub(super) board: Arc<Board>,
+    pub(super) reported_at: Option<Instant>,
 }
 
 impl PollLoop {
@@ -102,7 +108,36 @@ impl PollLoop {
         self.start_uploads();
         self.advance_revocation(consumer, now);
         self.commit(consumer, now);
+        self.report(now);
         Ok(())
+    }
+
+    /// Tells metrics and health where things stand, once a second.
+    fn report(&mut self, now: Instant) {
+        if self
+            .reported_at
+            .is_some_and(|at| now.duration_since(at) < REPORT_EVERY)
+        {
+            return;
+        }
+        self.reported_at = Some(now);
+        let topic = &self.settings.topic;
+        let progress = |state: &Partition| Progress {
+            position: state.frontier.position(),
+            durable: state.frontier.durable(),
+            committed: state.committed,
+            high_watermark: state.high_watermark,
+        };
+        let found: Vec<_> = self
+            .assigned_partitions()
+            .map(|(number, state)| (number, progress(state)))
+            .collect();
+        for (number, progress) in &found {
+            metrics::partition(topic, *number, progress);
+        }
+        metrics::held(topic, self.held_bytes, self.uploads, self.paused);
+        self.board
+            .report(topic, self.settings.stall_after, now, &found);
     }
 
     fn client_event(
@@ -112,7 +147,7 @@ impl PollLoop {
         now: Instant,
     ) -> Result<()> {
         match event {
-            ClientEvent::Assigned(partitions) => self.assigned(consumer, &partitions, now),
+            ClientEvent::Assigned(partitions) => self.assigned(consumer, &partitions),
             ClientEvent::Revoked { partitions, lost } => {
                 self.revoked(consumer, partitions, lost, now)
             }
@@ -176,6 +211,8 @@ impl PollLoop {
                 } => {
                     self.uploads -= 1;
                     let stale = !self.finish(unit);
+                    let (records, collisions) = (part.span.records, written.collisions);
+                    metrics::stored(&part.topic, records, part.bytes, collisions, written.took);
                     tracing::info!(
                         topic = part.topic,
                         partition = part.partition,
@@ -196,6 +233,7 @@ impl PollLoop {
                 }
                 Completion::DeadLettered { unit, position } => {
                     let stale = !self.finish(unit);
+                    metrics::dead_lettered(&self.settings.topic);
                     let topic = self.settings.dead_letter_topic.as_str();
                     self.events.emit("dead_lettered", json!({
                         "topic": self.settings.topic, "partition": unit.partition,
@@ -214,11 +252,7 @@ impl PollLoop {
         self.held_bytes -= unit.bytes;
         match self.partition(unit.partition) {
             Some(state) if state.epoch == unit.epoch => {
-                let before = state.frontier.durable();
                 state.frontier.finish(unit.first_offset);
-                if state.frontier.durable() != before {
-                    state.moved_at = Instant::now();
-                }
                 true
             }
             _ => false,
@@ -293,6 +327,7 @@ impl PollLoop {
                 state.committed = Some(offset);
             }
         }
+        metrics::committed(&self.settings.topic, outcome.is_ok());
         if let Err(err) = outcome {
             self.complain(&format!("committing: {err}"), now);
         }

@@ -3,6 +3,7 @@
 use super::context::{Context, unassign};
 use super::partition::Partition;
 use super::poll_loop::PollLoop;
+use crate::observe::metrics;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::topic_partition_list::TopicPartitionList;
 use serde_json::json;
@@ -22,15 +23,11 @@ pub(super) struct Revocation {
 }
 
 impl PollLoop {
-    pub(super) fn assigned(
-        &mut self,
-        consumer: &BaseConsumer<Context>,
-        numbers: &[i32],
-        now: Instant,
-    ) {
+    pub(super) fn assigned(&mut self, consumer: &BaseConsumer<Context>, numbers: &[i32]) {
         for number in numbers {
-            self.assign_one(*number, now);
+            self.assign_one(*number);
         }
+        metrics::rebalanced(&self.settings.topic, "assigned");
         tracing::info!(topic = self.settings.topic, partitions = ?numbers, "assigned");
         let fields =
             json!({"topic": self.settings.topic, "partitions": numbers, "epoch": self.epochs});
@@ -52,7 +49,7 @@ impl PollLoop {
     }
 
     /// Begins a new assignment of one partition; what is left of an old one is dropped.
-    pub(super) fn assign_one(&mut self, number: i32, now: Instant) {
+    pub(super) fn assign_one(&mut self, number: i32) {
         self.forget(number);
         self.epochs += 1;
         let Ok(index) = usize::try_from(number) else {
@@ -61,7 +58,7 @@ impl PollLoop {
         if self.partitions.len() <= index {
             self.partitions.resize_with(index + 1, || None);
         }
-        self.partitions[index] = Some(Box::new(Partition::new(self.epochs, now)));
+        self.partitions[index] = Some(Box::new(Partition::new(self.epochs)));
     }
 
     /// The group takes partitions away. What was read of them is sealed and stored first, unless the
@@ -80,6 +77,7 @@ impl PollLoop {
             .collect();
         tracing::info!(topic = self.settings.topic, partitions = ?numbers, lost, "revoked");
         let topic = self.settings.topic.clone();
+        metrics::rebalanced(&topic, if lost { "lost" } else { "revoked" });
         self.events.emit(
             "revoked",
             json!({"topic": topic, "partitions": numbers, "lost": lost}),

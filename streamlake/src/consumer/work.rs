@@ -5,6 +5,7 @@ use super::wake::Wake;
 use crate::dead_letter::{DeadLetter, DeadLetterWriter, Position};
 use crate::error::Error;
 use crate::observe::events::Events;
+use crate::observe::metrics;
 use crate::raw_zone::buffer::SealedPart;
 use crate::raw_zone::writer::{PartWriter, Written};
 use serde_json::json;
@@ -54,6 +55,7 @@ impl Work {
         let (writer, events) = (Arc::clone(&self.writer), Arc::clone(&self.events));
         self.spawn(async move {
             let outcome = writer.write(&part, |retry| {
+                metrics::retried("part");
                 tracing::warn!(topic = part.topic, partition = part.partition,
                     offset = part.span.first_offset, write_path = retry.doing,
                     attempts = retry.attempts, error = %retry.error,
@@ -81,6 +83,7 @@ impl Work {
         let (writer, events) = (Arc::clone(&self.dead_letters), Arc::clone(&self.events));
         self.spawn(async move {
             let on_retry = |error: &str, delay: std::time::Duration| {
+                metrics::retried("dead_letter");
                 tracing::warn!(partition = unit.partition, offset = unit.first_offset, error,
                     "the dead letter is not written yet; trying again in {delay:?}");
                 events.emit("retrying", json!({

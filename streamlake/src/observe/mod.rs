@@ -2,3 +2,6 @@
 //! for operation.
 
 pub mod events;
+pub mod health;
+pub mod http;
+pub mod metrics;

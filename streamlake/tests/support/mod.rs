@@ -69,6 +69,22 @@ impl Bed {
         (status.code().unwrap(), receipts)
     }
 
+    /// Runs a command to its end; returns the exit code and standard output.
+    pub fn run(&self, args: &[&str]) -> (i32, Vec<u8>) {
+        let output = self.command(args).stdin(Stdio::null()).output().unwrap();
+        (output.status.code().unwrap(), output.stdout)
+    }
+
+    /// Runs a command that answers with one JSON document.
+    pub fn run_json(&self, args: &[&str]) -> (i32, Value) {
+        let (code, output) = self.run(args);
+        (code, serde_json::from_slice(&output).unwrap_or(Value::Null))
+    }
+
+    pub fn zone(&self) -> String {
+        format!("file://{}", self.path("zone").display())
+    }
+
     /// Starts `consume` into this bed's directory.
     pub fn consume(&self, more: &[&str]) -> Consumer {
         self.consume_with(more, &[])
@@ -113,6 +129,16 @@ impl Bed {
             }
         }
         found
+    }
+}
+
+impl Bed {
+    /// Starts the program with these arguments and nothing else.
+    pub fn start(&self, args: &[&str], events: PathBuf) -> Consumer {
+        Consumer {
+            child: Some(self.command(args).spawn().unwrap()),
+            events,
+        }
     }
 }
 

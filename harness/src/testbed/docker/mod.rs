@@ -39,6 +39,7 @@ use self::container::{Container, Handle};
 use self::engine::Engine;
 use self::run::Run;
 use self::start::url;
+use super::gateway::observer::{JsonApi, ObserverStore};
 use super::gateway::{Gateway, client_environment};
 use super::probe::{kafka_api_versions, store_listing};
 use super::proxy::Proxy;
@@ -320,6 +321,12 @@ impl Testbed for DockerTestbed {
         let observer_url = self.entrances.gateway.as_ref()?.observer_url();
         let client_environment = client_environment(&client_url);
         Some(StoreAccess { client_url, observer_url, client_environment })
+    }
+
+    fn observer_store(&self) -> Option<Arc<dyn ObserverStore>> {
+        let server = self.entrances.store_server.as_ref()?;
+        // A client that cannot be made cannot look: the runner says that the store was not read.
+        JsonApi::new(url(server)).ok().map(|api| Arc::new(api) as Arc<dyn ObserverStore>)
     }
 
     async fn act(&self, part: &Part, act: Act) -> Result<(), TestbedError> {

@@ -37,6 +37,7 @@ pub use self::vouch::abilities;
 use super::gateway::Gateway;
 use super::gateway::backend::Backend;
 use super::gateway::memory::Memory;
+use super::gateway::observer::ObserverStore;
 use super::proxy::{Link, Proxy};
 use super::{Act, Observation, Part, StoreAccess, Testbed, TestbedError, Topology, probe};
 use crate::sweep::Stat;
@@ -265,6 +266,11 @@ impl Testbed for Embedded {
 
     fn store(&self) -> Option<StoreAccess> {
         self.store.as_ref().map(|store| store.gateway.access())
+    }
+
+    fn observer_store(&self) -> Option<Arc<dyn ObserverStore>> {
+        let store = self.store.as_ref()?;
+        Some(Arc::new(store.gateway.backend().clone()))
     }
 
     async fn act(&self, part: &Part, act: Act) -> Result<(), TestbedError> {

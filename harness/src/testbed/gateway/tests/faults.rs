@@ -40,6 +40,23 @@ async fn a_reset_after_the_write_leaves_the_object_and_no_answer() {
     assert_eq!((entry.status, entry.object.as_str()), (200, "written"));
 }
 
+/// The client repeats an overwrite by itself and a creation never: that is left to its caller, who
+/// then meets the object of the first try.
+#[tokio::test]
+async fn after_a_reset_a_creation_is_left_to_the_caller_and_an_overwrite_is_repeated() {
+    let bed = bed().await;
+    bed.gateway.set_fault(StoreFault::ResetAfter);
+    let path = Path::from("created");
+    bed.client.put_opts(&path, payload("once"), create()).await.unwrap_err();
+    assert_eq!(bed.gateway.writes(), 1);
+    let replaced = Path::from("replaced");
+    bed.client.put(&replaced, payload("again and again")).await.unwrap_err();
+    assert_eq!(bed.gateway.writes(), 1 + 4);
+    bed.gateway.set_fault(StoreFault::None);
+    let own = bed.client.put_opts(&path, payload("once"), create()).await.unwrap_err();
+    assert!(matches!(own, Error::AlreadyExists { .. }), "{own:?}");
+}
+
 #[tokio::test]
 async fn a_reset_before_the_write_leaves_nothing() {
     let bed = bed().await;

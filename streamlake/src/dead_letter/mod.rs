@@ -4,6 +4,8 @@
 //! the original ones in their order, followed by the reason, its detail, the time, and where the
 //! record came from. Only a payload makes a dead letter; a service that is away never does.
 
+pub mod read;
+
 use crate::classify::{self, Decision};
 use crate::config::KafkaSettings;
 use crate::error::{Error, Result};

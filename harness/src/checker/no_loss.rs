@@ -1,0 +1,94 @@
+//! No loss: what a group claimed by committing past it is stored, read or dead-lettered; and what
+//! was acknowledged is somewhere at the end.
+//!
+//! A record above the committed offset is not lost but late: that is the matter of `recovery`.
+
+use super::case::{Case, count, quoted, spelled};
+use super::evidence::{Observed, commits_seen, logs_read, missing, observed_groups};
+use crate::history::event::Evidence;
+use crate::history::index::{GroupLane, Index, RangeSet};
+
+pub(super) fn judge(index: &Index, case: &mut Case<'_>) -> String {
+    if !logs_read(index, case) || !commits_seen(index, case) {
+        return "log or commits cannot be seen".to_owned();
+    }
+    let groups = observed_groups(index, case);
+    if index.promised_lanes().all(|(_, lane)| lane.logged().is_empty()) {
+        case.doubt("the log holds no record");
+    }
+    let (mut claimed, mut lost) = (0, 0);
+    for group in &groups {
+        for (number, lane) in index.promised_lanes().filter(|(_, lane)| lane.complete()) {
+            let empty = GroupLane::default();
+            let known = group.lanes.get(&number).unwrap_or(&empty);
+            claimed += super::evidence::claimed(index, number, known).len();
+            let gone = missing(index, number, known);
+            lost += gone.len();
+            if !gone.is_empty() {
+                report(index, case, group, number, &gone);
+            }
+            let unlogged = lane.acknowledged().from(lane.low()).minus(&lane.logged());
+            let nowhere = unlogged.minus(&known.done());
+            if !nowhere.is_empty() && index.vouches(Evidence::Receipts) {
+                lost += nowhere.len();
+                let text = format!(
+                    "{} never came into the log and so never to group {}: {}",
+                    count(nowhere.len(), "acknowledged record"),
+                    quoted(&group.promise.group),
+                    spelled(&nowhere)
+                );
+                let name = Some(group.promise.group.as_str());
+                case.find_at("lost-in-the-log", name, number, &nowhere, text);
+            }
+        }
+    }
+    case.figure("claimed_records", claimed);
+    case.figure("lost_records", lost);
+    if claimed == 0 && !groups.is_empty() {
+        case.doubt("no group committed past any record");
+    }
+    format!("{claimed} records claimed by commits, {lost} lost")
+}
+
+fn report(index: &Index, case: &mut Case<'_>, group: &Observed<'_>, lane: usize, gone: &RangeSet) {
+    let name = &group.promise.group;
+    let elsewhere = |other: &(usize, _, &std::collections::BTreeMap<usize, GroupLane>)| {
+        other.0 != group.number
+            && other.2.get(&lane).is_some_and(|known| gone.minus(&known.done()).is_empty())
+    };
+    let others: Vec<_> = index.promised_groups().filter(elsewhere).collect();
+    let vanished = index.vanished_parts(group.number);
+    let known = group.lanes.get(&lane);
+    let read = known.is_some_and(|known| gone.minus(known.read_set()).is_empty());
+    let (anomaly, place) = if !vanished.is_empty() {
+        ("stored-and-gone", "a part that was seen during the run is gone".to_owned())
+    } else if let Some((_, promise, _)) = others.first() {
+        let text = format!("group {} has them", quoted(&promise.group));
+        ("lost-to-one-group", text)
+    } else if read && group.promise.raw_zone.is_some() {
+        ("read-but-not-stored", "a member read them".to_owned())
+    } else {
+        ("lost-after-commit", format!("in the log, committed past, never {}", group.verb))
+    };
+    let text = format!(
+        "{} of {} lost to group {} ({place}): {}",
+        count(gone.len(), "record"),
+        index.lane_name(lane),
+        quoted(name),
+        spelled(gone)
+    );
+    let finding = case.find_at(anomaly, Some(name), lane, gone, text);
+    let first = gone.ranges()[0].0;
+    let past = known.and_then(|k| k.commits.iter().find(|commit| commit.offset > first));
+    if let Some(commit) = past {
+        finding.at_us = Some(commit.at_us);
+        finding.evidence.push(format!(
+            "offset {} was committed by {}, so offset {first} was claimed",
+            commit.offset,
+            super::case::seconds(commit.at_us)
+        ));
+    }
+    finding
+        .evidence
+        .extend(vanished.iter().take(5).map(|part| format!("part {} is gone", quoted(part))));
+}

@@ -1,0 +1,131 @@
+//! Counts and times of a run, for every report.
+
+use std::collections::BTreeMap;
+
+use super::duplicates::{by_cause, log_surplus};
+use super::evidence::missing;
+use super::fault_bit::{in_flight, step};
+use super::recovery::{lag_end, newer_than, recovered_at};
+use crate::history::event::{FaultStage, ObjectRole, PlannedFault};
+use crate::history::index::{Bit, End, GroupLane, Index};
+use crate::verdict::{GroupTally, Tally, WindowTally};
+
+/// Counts a settled index.
+pub(super) fn count(index: &Index) -> Tally {
+    let ended = |end| index.ops.kept.values().filter(|kept| kept.end == end).count() as u64;
+    let gap =
+        index.acks.gaps().max_by_key(|&(from, to)| (to.saturating_sub(from), u64::MAX - from));
+    Tally {
+        invoked: index.ops.count(Bit::Invoked),
+        acknowledged: index.ops.count(Bit::Acknowledged),
+        rejected: ended(Some(End::Rejected)),
+        failed: ended(Some(End::Failed)),
+        unknown: ended(Some(End::Unknown)) + ended(None),
+        logged: index.promised_lanes().map(|(_, lane)| lane.logged().len()).sum(),
+        logged_duplicates: log_surplus(index),
+        dead_letters: index.dead.len() as u64,
+        lost: lost(index),
+        gaps: gaps(index),
+        groups: groups(index),
+        duplicates_by_cause: by_cause(index),
+        windows: index.header.promises.faults.iter().map(|fault| window(index, fault)).collect(),
+        longest_unavailability_us: gap.map(|(from, to)| to.saturating_sub(from)),
+        longest_unavailability_from_us: gap.map(|(from, _)| from),
+        latency_p50_us: index.latencies.quantile(500),
+        latency_p99_us: index.latencies.quantile(990),
+        latency_max_us: index.latencies.max(),
+        length_us: index.end_us,
+    }
+}
+
+/// Acknowledged records that the log does not hold, or that a group committed past and has not.
+fn lost(index: &Index) -> u64 {
+    let mut lost = 0;
+    for (number, lane) in index.sorted_lanes().filter(|(_, lane)| lane.complete()) {
+        let acknowledged = lane.acknowledged().from(lane.low());
+        let mut gone = acknowledged.minus(&lane.logged());
+        if index.header.promises.topics.contains_key(&lane.topic) {
+            for (_, promise, lanes) in index.promised_groups() {
+                if let Some(known) = lanes.get(&number)
+                    && watched(index, promise.raw_zone.as_deref())
+                {
+                    gone = gone.union(&missing(index, number, known).intersect(&acknowledged));
+                }
+            }
+        }
+        lost += gone.len();
+    }
+    lost
+}
+
+fn gaps(index: &Index) -> u64 {
+    let mut gaps = 0;
+    for (_, promise, lanes) in index.promised_groups() {
+        if watched(index, promise.raw_zone.as_deref()) {
+            let known = index.promised_lanes().filter_map(|(n, _)| lanes.get(&n).map(|l| (n, l)));
+            gaps += known.map(|(number, lane)| missing(index, number, lane).len()).sum::<u64>();
+        }
+    }
+    gaps
+}
+
+/// What the group delivered was read to its end.
+fn watched(index: &Index, raw_zone: Option<&str>) -> bool {
+    let read = |name| index.zones.iter().any(|z| z.name == name && !z.reads.is_empty());
+    raw_zone.is_none_or(read)
+}
+
+fn groups(index: &Index) -> BTreeMap<String, GroupTally> {
+    let mut groups = BTreeMap::new();
+    for (number, promise, lanes) in index.promised_groups() {
+        let known =
+            || index.promised_lanes().filter_map(|(n, lane)| lanes.get(&n).map(|l| (lane, l)));
+        let size = |range: (u64, u64)| range.1 - range.0 + 1;
+        let zone = |p: &&crate::history::index::Part| {
+            index.zones[p.zone].groups.contains(&number)
+                && !p.during_run
+                && p.role == ObjectRole::Part
+        };
+        let tally = GroupTally {
+            stored: known().map(|(log, l)| l.delivered.intersect(&log.logged()).len()).sum(),
+            duplicates: known()
+                .flat_map(|(_, l): (_, &GroupLane)| &l.surplus)
+                .map(|s| size(s.range))
+                .sum(),
+            parts: index.parts.iter().filter(zone).count() as u64,
+            lag_end: lag_end(index, lanes),
+        };
+        groups.insert(promise.group.clone(), tally);
+    }
+    groups
+}
+
+fn window(index: &Index, fault: &PlannedFault) -> WindowTally {
+    let at = |stage| step(index, fault.fault, stage);
+    let (injecting_us, healed_us) = (at(FaultStage::Injecting), at(FaultStage::Healed));
+    let begin = injecting_us.unwrap_or(0);
+    let end = healed_us.unwrap_or(index.end_us);
+    let overlapping = index.acks.gaps().filter(|&(from, to)| from <= end && to >= begin);
+    let newer = newer_than(index, begin);
+    let recovered = healed_us.and_then(|healed| {
+        index.groups.iter().filter_map(|lanes| recovered_at(lanes, &newer, healed)).min()
+    });
+    let mut evidence = BTreeMap::new();
+    for step in index.rare.faults.iter().filter(|step| step.fact.fault == fault.fault) {
+        evidence.extend(step.fact.evidence.clone());
+    }
+    WindowTally {
+        fault: fault.fault,
+        kind: fault.kind.clone(),
+        target: fault.target.clone(),
+        injecting_us,
+        seen_us: at(FaultStage::Seen),
+        healed_us,
+        first_ack_after_us: healed_us.and_then(|healed| index.acks.first_from(healed)),
+        recovered_us: recovered,
+        unavailability_us: injecting_us
+            .and_then(|_| overlapping.map(|(from, to)| to.saturating_sub(from)).max()),
+        in_flight: if injecting_us.is_some() { in_flight(index, begin, end) } else { 0 },
+        evidence,
+    }
+}

@@ -1,0 +1,663 @@
+//! Each checker against handwritten histories: one change to an honest run, and what must come of it.
+#![allow(clippy::unwrap_used)]
+
+use crate::history::event::*;
+use crate::history::sample::{self, DEAD_LETTERS, END_US, GROUP, Sample, TOPIC};
+use crate::verdict::{CheckResult, Status, Verdict};
+
+fn check(verdict: &Verdict, name: &str) -> CheckResult {
+    verdict.checks.iter().find(|check| check.check == name).unwrap().clone()
+}
+
+fn found(sample: &Sample, name: &str, anomaly: &str) {
+    let verdict = sample.judge().unwrap();
+    let check = check(&verdict, name);
+    let names: Vec<_> = check.findings.iter().map(|f| f.anomaly.as_str()).collect();
+    assert!(names.contains(&anomaly), "{name} found {names:?}, not {anomaly}: {check:#?}");
+    assert_eq!((check.status, verdict.status), (Status::Fail, Status::Fail));
+}
+
+fn comes(sample: &Sample, name: &str, status: Status) {
+    let check = check(&sample.judge().unwrap(), name);
+    assert_eq!(check.status, status, "{check:#?}");
+    assert!(status == Status::Pass || !check.reasons.is_empty() || !check.findings.is_empty());
+}
+
+fn drop_facts(sample: &mut Sample, unwanted: impl Fn(&Fact) -> bool) {
+    sample.facts.retain(|(_, _, fact)| !unwanted(fact));
+}
+
+fn change(sample: &mut Sample, mut f: impl FnMut(&mut Fact)) {
+    for (_, _, fact) in &mut sample.facts {
+        f(fact);
+    }
+}
+
+#[test]
+fn an_honest_run_passes_every_check_that_applies() {
+    let verdict = Sample::honest().judge().unwrap();
+    for check in &verdict.checks {
+        let expected = match check.check.as_str() {
+            "group-independence" => Status::NotApplicable,
+            _ => Status::Pass,
+        };
+        assert_eq!(check.status, expected, "{check:#?}");
+    }
+    assert_eq!(verdict.status, Status::Pass);
+    let tally = &verdict.tally;
+    assert_eq!((tally.invoked, tally.acknowledged, tally.logged, tally.lost), (60, 60, 60, 0));
+    assert_eq!((tally.groups[GROUP].stored, tally.groups[GROUP].parts), (60, 6));
+    assert!(tally.windows[0].in_flight > 0 && tally.windows[0].recovered_us.is_some());
+}
+
+#[test]
+fn an_empty_history_passes_nothing() {
+    for checks in [Sample::empty(0, 1), Sample::empty(10, 1), Sample::empty(0, 0)] {
+        let verdict = checks.judge().unwrap();
+        assert_eq!(verdict.status, Status::Inconclusive);
+        for check in &verdict.checks {
+            assert_ne!(check.status, Status::Pass, "{check:#?}");
+            assert_ne!(check.status, Status::Fail, "{check:#?}");
+        }
+    }
+}
+
+#[test]
+fn each_source_of_evidence_is_missed_by_those_who_need_it() {
+    type Kind = fn(&Fact) -> bool;
+    let cases: [(Kind, &[&str]); 6] = [
+        (
+            |f| matches!(f, Fact::Logged(_) | Fact::LogBounds(_)),
+            &[
+                "acknowledged-is-durable",
+                "no-loss",
+                "no-gap",
+                "commit-frontier",
+                "fidelity",
+                "history",
+                "partition-determinism",
+            ],
+        ),
+        (|f| matches!(f, Fact::Committed(_)), &["no-loss", "no-gap", "commit-frontier"]),
+        (
+            |f| matches!(f, Fact::Object(_) | Fact::Stored(_) | Fact::StoreRead { .. }),
+            &["no-loss", "no-gap", "commit-frontier", "immutability", "metadata", "fidelity"],
+        ),
+        (|f| matches!(f, Fact::Fault(_)), &["fault-bit"]),
+        (|f| matches!(f, Fact::Configuration { .. }), &["configuration"]),
+        (|f| matches!(f, Fact::Phase { .. }), &["history"]),
+    ];
+    for (kind, names) in cases {
+        let mut sample = Sample::honest();
+        drop_facts(&mut sample, kind);
+        for name in names {
+            comes(&sample, name, Status::Inconclusive);
+        }
+        assert_ne!(sample.judge().unwrap().status, Status::Pass);
+    }
+}
+
+#[test]
+fn acknowledged_and_not_logged_is_found_with_its_operation() {
+    let mut sample = Sample::honest();
+    drop_facts(&mut sample, |f| matches!(f, Fact::Logged(l) if l.op == Some(17)));
+    found(&sample, "acknowledged-is-durable", "acknowledged-but-not-logged");
+    let verdict = sample.judge().unwrap();
+    assert_eq!(check(&verdict, "acknowledged-is-durable").findings[0].ops, [17]);
+    assert_eq!(verdict.tally.lost, 1);
+}
+
+#[test]
+fn what_retention_dropped_is_in_doubt_and_not_lost() {
+    let mut sample = Sample::honest();
+    let below = |l: &Logged| l.offset < 3;
+    drop_facts(&mut sample, |f| matches!(f, Fact::Logged(l) if below(l)));
+    change(&mut sample, |f| {
+        if let Fact::LogBounds(b) = f
+            && b.topic == TOPIC
+        {
+            b.low = 3;
+        }
+    });
+    comes(&sample, "acknowledged-is-durable", Status::Inconclusive);
+    comes(&sample, "no-loss", Status::Pass);
+}
+
+#[test]
+fn another_record_at_the_receipts_offset_is_found() {
+    for field in 0..4 {
+        let mut sample = Sample::honest();
+        change(&mut sample, |f| match f {
+            Fact::Logged(l) if l.op == Some(8) => match field {
+                0 => l.value = Print(1),
+                1 => l.key = None,
+                2 => l.op = Some(59),
+                _ => l.ingestion_id = Some("other".to_owned()),
+            },
+            _ => {}
+        });
+        found(&sample, "acknowledged-is-durable", "logged-differs-from-acknowledged");
+    }
+}
+
+#[test]
+fn a_failure_that_was_written_is_found_and_an_unknown_may_be_either() {
+    let mut sample = Sample::honest();
+    let end = |sample: &mut Sample, op: u64, outcome: Outcome| {
+        change(sample, |f| match f {
+            Fact::Completed(c) if c.op == op => c.outcome = outcome.clone(),
+            _ => {}
+        });
+    };
+    end(&mut sample, 5, Outcome::Unknown { error: "timeout".to_owned() });
+    comes(&sample, "acknowledged-is-durable", Status::Pass);
+    assert_eq!(sample.judge().unwrap().tally.unknown, 1);
+    end(&mut sample, 5, Outcome::Failed { error: "no".to_owned() });
+    found(&sample, "acknowledged-is-durable", "failed-but-logged");
+}
+
+#[test]
+fn two_receipts_for_one_offset_are_found() {
+    let mut sample = Sample::honest();
+    change(&mut sample, |f| {
+        if let Fact::Completed(Completed { op: 14, outcome, .. }) = f
+            && let Outcome::Acknowledged { partition, offset, .. } = outcome
+        {
+            (*partition, *offset) = (crate::checker::murmur2::partition(&sample::key(7).0, 2), 0);
+        }
+    });
+    assert_eq!(sample.judge().unwrap().status, Status::Fail);
+    let check = check(&sample.judge().unwrap(), "acknowledged-is-durable");
+    assert!(!check.findings.is_empty());
+}
+
+#[test]
+fn lost_after_commit_is_found_by_loss_gap_and_frontier() {
+    let mut sample = Sample::honest();
+    drop_facts(&mut sample, |f| matches!(f, Fact::Stored(s) if s.op == Some(23)));
+    found(&sample, "no-loss", "lost-after-commit");
+    found(&sample, "no-gap", "gap");
+    found(&sample, "commit-frontier", "commit-before-durable");
+    found(&sample, "metadata", "metadata-disagrees");
+    assert_eq!(sample.judge().unwrap().tally.gaps, 1);
+}
+
+#[test]
+fn a_part_that_is_gone_is_found() {
+    let mut sample = Sample::honest();
+    let mut gone = false;
+    sample.facts.retain(|(_, process, fact)| match fact {
+        Fact::Object(o) if process == "store-reader" && o.role == ObjectRole::Part => {
+            gone = o.object == 2;
+            !gone
+        }
+        Fact::Stored(s) => s.object != 2,
+        _ => true,
+    });
+    found(&sample, "immutability", "part-vanished");
+    found(&sample, "no-loss", "stored-and-gone");
+}
+
+#[test]
+fn a_commit_before_the_write_is_found_though_nothing_is_lost() {
+    let mut sample = Sample::honest();
+    change(&mut sample, |f| match f {
+        Fact::Committed(c) if c.at_us == 215_000 => c.at_us = 190_000,
+        _ => {}
+    });
+    found(&sample, "commit-frontier", "commit-before-durable");
+    comes(&sample, "no-loss", Status::Pass);
+    let finding = check(&sample.judge().unwrap(), "commit-frontier").findings[0].clone();
+    assert_eq!(finding.at_us, Some(190_000));
+    assert_eq!(finding.partition, Some(0));
+}
+
+#[test]
+fn a_commit_within_the_resolution_of_the_clocks_is_no_violation() {
+    let mut sample = Sample::honest();
+    change(&mut sample, |f| {
+        if let Fact::Committed(c) = f {
+            c.at_us -= 5_999;
+        }
+    });
+    comes(&sample, "commit-frontier", Status::Pass);
+}
+
+#[test]
+fn commits_beyond_the_log_and_backwards_are_found() {
+    let mut sample = Sample::honest();
+    sample.commit(END_US - 1, 0, 1_000);
+    found(&sample, "commit-frontier", "commit-beyond-the-log");
+    let mut sample = Sample::honest();
+    sample.commit(END_US - 1, 0, 3);
+    found(&sample, "commit-frontier", "commit-went-back");
+    found(&sample, "recovery", "left-over");
+    sample.process(END_US - 2, "replay-1", "started");
+    comes(&sample, "commit-frontier", Status::Pass);
+}
+
+#[test]
+fn holes_that_the_reader_declared_are_no_gaps_and_others_are_in_doubt() {
+    let mut sample = Sample::honest();
+    drop_facts(&mut sample, |f| {
+        matches!(f, Fact::Logged(l) if l.op == Some(20))
+            || matches!(f, Fact::Stored(s) if s.op == Some(20))
+            || matches!(f, Fact::Completed(c) if c.op == 20)
+    });
+    comes(&sample, "no-gap", Status::Inconclusive);
+    let hole = {
+        let verdict = Sample::honest();
+        let place = verdict.facts.iter().find_map(|(_, _, f)| match f {
+            Fact::Logged(l) if l.op == Some(20) => Some((l.partition, l.offset)),
+            _ => None,
+        });
+        place.unwrap()
+    };
+    change(&mut sample, |f| match f {
+        Fact::LogBounds(b) if b.topic == TOPIC && b.partition == hole.0 => {
+            b.holes = vec![(hole.1, hole.1)];
+        }
+        _ => {}
+    });
+    comes(&sample, "no-gap", Status::Pass);
+}
+
+#[test]
+fn keys_out_of_order_in_the_log_are_found() {
+    let mut sample = Sample::honest();
+    // 7 and 14 have the same key: the producer sent the later one first.
+    change(&mut sample, |f| {
+        let swap = |op: u64| match op {
+            7 => 14,
+            14 => 7,
+            other => other,
+        };
+        match f {
+            Fact::Logged(l) => {
+                let op = swap(l.op.unwrap());
+                (l.op, l.value, l.headers) = (Some(op), sample::value(op), sample::headers(op));
+            }
+            Fact::Completed(c) => c.op = swap(c.op),
+            Fact::Stored(s) => {
+                let op = swap(s.op.unwrap());
+                (s.op, s.value, s.headers) = (Some(op), sample::value(op), sample::headers(op));
+            }
+            _ => {}
+        }
+    });
+    change(&mut sample, |f| {
+        if let Fact::Logged(l) = f {
+            l.ingestion_id = None;
+        }
+    });
+    sample.facts.sort_by_key(|f| matches!(f.2, Fact::Completed(_)));
+    change(&mut sample, |_| {});
+    for (t_us, _, fact) in &mut sample.facts {
+        if matches!(fact, Fact::Completed(_)) {
+            *t_us = 900_000;
+        }
+    }
+    sample.header.promises.faults.clear();
+    drop_facts(&mut sample, |f| matches!(f, Fact::Fault(_)));
+    found(&sample, "order", "key-order");
+    sample.header.promises.key_order = false;
+    comes(&sample, "order", Status::Pass);
+}
+
+#[test]
+fn a_part_that_goes_back_is_found() {
+    let mut sample = Sample::honest();
+    let places: Vec<usize> = (0..sample.facts.len())
+        .filter(
+            |&n| matches!(&sample.facts[n].2, Fact::Stored(s) if s.object == 1 && s.partition == 0),
+        )
+        .collect();
+    sample.facts.swap(places[0], places[1]);
+    found(&sample, "order", "part-out-of-order");
+}
+
+#[test]
+fn a_wrong_partition_is_found_and_a_new_count_of_partitions_is_not() {
+    let mut sample = Sample::honest();
+    change(&mut sample, |f| match f {
+        Fact::Logged(l) if l.op == Some(30) => {
+            let elsewhere = |op: &u64| {
+                crate::checker::murmur2::partition(&sample::key(*op).0, 2) != l.partition
+            };
+            l.key = (0..7).find(elsewhere).map(sample::key);
+        }
+        _ => {}
+    });
+    found(&sample, "partition-determinism", "wrong-partition");
+    let mut sample = Sample::honest();
+    sample.header.promises.topics.insert(TOPIC.to_owned(), 3);
+    found(&sample, "partition-determinism", "wrong-partition");
+    let properties = [("partitions".to_owned(), "2".to_owned())].into();
+    let of = format!("topic {TOPIC}");
+    sample.tell(END_US, "configuration", Fact::Configuration { of, properties });
+    comes(&sample, "partition-determinism", Status::Inconclusive);
+}
+
+fn again(sample: &mut Sample, created_us: u64, op: u64) {
+    let (partition, offset, wrote) = sample
+        .facts
+        .iter()
+        .find_map(|(_, _, f)| match f {
+            Fact::Logged(l) if l.op == Some(op) => {
+                Some((l.partition, l.offset, op * 10_000 + 3_000))
+            }
+            _ => None,
+        })
+        .unwrap();
+    sample.part(50, created_us, &[(op, partition, offset, wrote)]);
+    change(sample, |f| {
+        if let Fact::StoreRead { parts, .. } = f {
+            *parts = 7;
+        }
+        if let Fact::Object(o) = f
+            && o.role == ObjectRole::Metadata
+        {
+            o.lists.push(ListedPart {
+                name: sample::part_name(50),
+                topic: TOPIC.to_owned(),
+                partition,
+                first: offset,
+                last: offset,
+                records: 1,
+                bytes: 100,
+            });
+        }
+    });
+    sample.facts.sort_by_key(|f| f.0);
+}
+
+#[test]
+fn a_redelivery_near_a_fault_is_explained_and_others_are_found() {
+    // Operation 25 is stored at 310 ms and committed at 315 ms, the fault begins at 300 ms.
+    let mut sample = Sample::honest();
+    again(&mut sample, 350_000, 25);
+    comes(&sample, "duplicates", Status::Pass);
+    let tally = sample.judge().unwrap().tally;
+    assert_eq!(tally.duplicates_by_cause["redelivery after broker-restart"], 1);
+    // Operation 5 was committed at 115 ms, long before it.
+    let mut sample = Sample::honest();
+    again(&mut sample, 350_000, 5);
+    found(&sample, "duplicates", "redelivered-after-commit");
+    // Before the fault nothing disturbed the group.
+    let mut sample = Sample::honest();
+    again(&mut sample, 250_000, 5);
+    found(&sample, "duplicates", "unexplained-duplicate");
+    // An operator asked for it.
+    sample.process(200_000, "replay-1", "started");
+    sample.facts.sort_by_key(|f| f.0);
+    comes(&sample, "duplicates", Status::Pass);
+}
+
+#[test]
+fn a_duplicate_in_the_log_is_found_where_the_configuration_promises_none() {
+    let mut sample = Sample::honest();
+    let high = |sample: &Sample| {
+        sample.facts.iter().find_map(|(_, _, f)| match f {
+            Fact::LogBounds(b) if b.topic == TOPIC && b.partition == 0 => Some(b.high),
+            _ => None,
+        })
+    };
+    let end = high(&sample).unwrap();
+    sample.log(3, 0, end, 700_000);
+    change(&mut sample, |f| match f {
+        Fact::LogBounds(b) if b.topic == TOPIC && b.partition == 0 => b.high += 1,
+        _ => {}
+    });
+    found(&sample, "duplicates", "duplicate-in-log");
+    sample.header.promises.evidence.retain(|e| *e != Evidence::Idempotence);
+    comes(&sample, "duplicates", Status::Pass);
+    assert_eq!(sample.judge().unwrap().tally.logged_duplicates, 1);
+}
+
+#[test]
+fn altered_and_invented_copies_are_found() {
+    for (field, anomaly) in [
+        (0, "stored-differs"),
+        (1, "stored-differs"),
+        (2, "stored-headers-differ"),
+        (3, "stored-headers-differ"),
+        (4, "stored-but-never-logged"),
+    ] {
+        let mut sample = Sample::honest();
+        change(&mut sample, |f| match f {
+            Fact::Stored(s) if s.op == Some(41) => match field {
+                0 => s.value = Print(1),
+                1 => s.key = Some(Blob(b"|<script>\n\x1b[31m".to_vec())),
+                2 => s.headers = Print(1),
+                3 => s.timestamp_ms += 1,
+                _ => s.offset = 777,
+            },
+            _ => {}
+        });
+        found(&sample, "fidelity", anomaly);
+    }
+    let mut sample = Sample::honest();
+    change(&mut sample, |f| match f {
+        Fact::Object(o) if o.object == 3 => o.problem = Some("half a line".to_owned()),
+        _ => {}
+    });
+    found(&sample, "fidelity", "unreadable-part");
+}
+
+#[test]
+fn a_replaced_part_is_found() {
+    let mut sample = Sample::honest();
+    change(&mut sample, |f| match f {
+        Fact::Object(o) if o.object == 3 && !o.during_run => {
+            o.generation = "2".to_owned();
+            o.bytes = 60;
+        }
+        _ => {}
+    });
+    let check = check(&sample.judge().unwrap(), "immutability");
+    assert_eq!(check.status, Status::Fail);
+}
+
+fn poison(sample: &mut Sample, op: u64) -> (u32, u64) {
+    let mut place = (0, 0);
+    change(sample, |f| match f {
+        Fact::Invoked(i) if i.op == op => i.poison = true,
+        Fact::Logged(l) if l.op == Some(op) => place = (l.partition, l.offset),
+        _ => {}
+    });
+    place
+}
+
+fn letter(op: u64, source: Option<(u32, u64)>) -> DeadLetter {
+    DeadLetter {
+        topic: DEAD_LETTERS.to_owned(),
+        partition: 0,
+        offset: 0,
+        created_us: 100_000,
+        source: source.map(|(partition, offset)| (TOPIC.to_owned(), partition, offset)),
+        op: Some(op),
+        key: Some(sample::key(op)),
+        value: sample::value(op),
+        headers: sample::headers(op),
+        missing_headers: Vec::new(),
+        error: Some("schema".to_owned()),
+    }
+}
+
+#[test]
+fn poison_belongs_into_the_dead_letter_topic_and_nothing_else_does() {
+    let mut sample = Sample::honest();
+    let place = poison(&mut sample, 4);
+    found(&sample, "dead-letters", "poison-without-dead-letter");
+    found(&sample, "dead-letters", "poison-stored");
+    drop_facts(&mut sample, |f| matches!(f, Fact::Stored(s) if s.op == Some(4)));
+    let told = |letter: DeadLetter| {
+        let mut with = sample.clone();
+        with.tell(END_US, "log-reader", Fact::DeadLetter(letter));
+        with
+    };
+    let good = told(letter(4, Some(place)));
+    comes(&good, "dead-letters", Status::Pass);
+    comes(&good, "no-loss", Status::Pass);
+    comes(&good, "commit-frontier", Status::Pass);
+    let altered = DeadLetter { value: Print(1), ..letter(4, Some(place)) };
+    found(&told(altered), "dead-letters", "dead-letter-altered");
+    let headers = DeadLetter { headers: Print(1), ..letter(4, Some(place)) };
+    found(&told(headers), "dead-letters", "dead-letter-headers-differ");
+    let bare =
+        DeadLetter { missing_headers: vec!["consumer_error".to_owned()], ..letter(4, Some(place)) };
+    found(&told(bare), "dead-letters", "dead-letter-incomplete");
+    let late = DeadLetter { created_us: 800_000, ..letter(4, Some(place)) };
+    found(&told(late), "commit-frontier", "commit-before-durable");
+    found(&told(letter(6, None)), "dead-letters", "dead-letter-of-good-record");
+    found(&told(letter(4, Some((0, 900)))), "dead-letters", "dead-letter-of-nothing");
+}
+
+#[test]
+fn a_rejected_operation_needs_its_dead_letter() {
+    let mut sample = Sample::honest();
+    sample.header.promises.operations = 61;
+    let (topic, value) = (TOPIC.to_owned(), sample::value(60));
+    let invoked =
+        Invoked { op: 60, topic, key: Some(sample::key(60)), value, bytes: 1, poison: true };
+    sample.tell(900_000, "producer-1", Fact::Invoked(invoked));
+    sample.complete(901_000, 60, Outcome::Rejected { reason: "no amount".to_owned() });
+    found(&sample, "dead-letters", "rejected-without-dead-letter");
+    sample.tell(END_US, "log-reader", Fact::DeadLetter(letter(60, None)));
+    comes(&sample, "dead-letters", Status::Pass);
+}
+
+#[test]
+fn metadata_that_disagrees_or_is_absent_is_found() {
+    let mut sample = Sample::honest();
+    change(&mut sample, |f| match f {
+        Fact::Object(o) if o.role == ObjectRole::Metadata => {
+            o.lists.pop();
+        }
+        _ => {}
+    });
+    found(&sample, "metadata", "metadata-disagrees");
+    drop_facts(&mut sample, |f| matches!(f, Fact::Object(o) if o.role == ObjectRole::Metadata));
+    found(&sample, "metadata", "metadata-missing");
+}
+
+/// The same, told by a second group with a raw zone of its own, without some operations.
+fn second_group(without: &[u64]) -> Sample {
+    let mut sample = Sample::honest();
+    sample.header.promises.groups.push(GroupPromise {
+        group: "second".to_owned(),
+        raw_zone: Some("gs://lake/second".to_owned()),
+        dead_letter_topic: None,
+    });
+    for (t_us, process, fact) in Sample::honest().facts {
+        let fact = match fact {
+            Fact::Object(o) => {
+                Fact::Object(Object { raw_zone: "gs://lake/second".to_owned(), ..o })
+            }
+            Fact::Stored(s) if s.op.is_some_and(|op| without.contains(&op)) => continue,
+            Fact::Stored(s) => Fact::Stored(s),
+            Fact::StoreRead { parts, .. } => {
+                Fact::StoreRead { raw_zone: "gs://lake/second".to_owned(), parts }
+            }
+            Fact::Committed(c) => Fact::Committed(Committed { group: "second".to_owned(), ..c }),
+            _ => continue,
+        };
+        sample.tell(t_us, &format!("{process}-second"), fact);
+    }
+    sample
+}
+
+#[test]
+fn a_loss_to_one_group_only_is_named_as_such() {
+    let whole = second_group(&[]);
+    comes(&whole, "group-independence", Status::Pass);
+    assert_eq!(whole.judge().unwrap().status, Status::Pass, "{:#?}", whole.judge().unwrap());
+    let lacking = second_group(&[11]);
+    found(&lacking, "group-independence", "group-lacks-records");
+    found(&lacking, "no-loss", "lost-to-one-group");
+}
+
+#[test]
+fn recovery_is_judged_on_both_sides_and_at_the_end() {
+    let mut sample = Sample::honest();
+    sample.header.promises.recovery_within_us = 100;
+    found(&sample, "recovery", "producers-did-not-recover");
+    found(&sample, "recovery", "group-did-not-recover");
+    let mut sample = Sample::honest();
+    drop_facts(&mut sample, |f| matches!(f, Fact::Committed(c) if c.at_us > 300_000));
+    found(&sample, "recovery", "left-over");
+    found(&sample, "recovery", "group-did-not-recover");
+    comes(&sample, "no-loss", Status::Pass);
+}
+
+#[test]
+fn configuration_that_differs_is_found() {
+    let mut sample = Sample::honest();
+    change(&mut sample, |f| match f {
+        Fact::Configuration { of, properties } if of == "consumer" => {
+            properties.insert("enable.auto.commit".to_owned(), "true".to_owned());
+        }
+        _ => {}
+    });
+    found(&sample, "configuration", "configuration-differs");
+}
+
+#[test]
+fn a_fault_that_did_not_bite_leaves_the_run_inconclusive() {
+    use FaultStage::{Healed, Injecting, Missed, Seen};
+    for stage in [Injecting, Seen, Healed] {
+        let mut sample = Sample::honest();
+        drop_facts(&mut sample, |f| matches!(f, Fact::Fault(s) if s.step == stage));
+        comes(&sample, "fault-bit", Status::Inconclusive);
+    }
+    let mut sample = Sample::honest();
+    change(&mut sample, |f| {
+        if let Fact::Fault(s) = f {
+            s.evidence.clear();
+        }
+    });
+    comes(&sample, "fault-bit", Status::Inconclusive);
+    let mut sample = Sample::honest();
+    sample.fault(900_000, Missed);
+    comes(&sample, "fault-bit", Status::Inconclusive);
+    let mut sample = Sample::honest();
+    for (t_us, _, fact) in &mut sample.facts {
+        if matches!(fact, Fact::Fault(_)) {
+            *t_us += 650_000;
+        }
+    }
+    comes(&sample, "fault-bit", Status::Inconclusive);
+}
+
+#[test]
+fn a_history_that_contradicts_itself_is_not_judged() {
+    let spoil: [fn(&mut Sample); 5] = [
+        |s| {
+            s.invoke(END_US, 3);
+        },
+        |s| {
+            s.acknowledge(END_US, 3, 0, 3);
+        },
+        |s| {
+            s.acknowledge(END_US, 1_000, 0, 3);
+        },
+        |s| s.facts.reverse(),
+        |s| {
+            s.log(1_000, 0, u64::MAX, 1);
+        },
+    ];
+    for spoil in spoil {
+        let mut sample = Sample::honest();
+        spoil(&mut sample);
+        let verdict = sample.judge().unwrap();
+        assert!(verdict.checks.iter().all(|c| c.status == Status::Inconclusive));
+    }
+}
+
+#[test]
+fn an_error_of_the_harness_is_a_doubt() {
+    let mut sample = Sample::honest();
+    let text = "the commit watch died".to_owned();
+    sample.tell(END_US, "runner", Fact::Note { level: "error".to_owned(), text });
+    comes(&sample, "history", Status::Inconclusive);
+}

@@ -1,0 +1,215 @@
+//! The command line: arguments in, exit code out.
+//!
+//! Exit codes: 0 every verdict is a pass, 1 an anomaly, 2 a usage or environment error, 3 a verdict is
+//! inconclusive, 130 interrupted.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use crate::command;
+use crate::testbed::embedded;
+
+/// Exit code of a usage or environment error.
+pub const EXIT_ERROR: u8 = 2;
+/// Exit code after an interruption.
+pub const EXIT_INTERRUPTED: u8 = 130;
+
+#[derive(Debug, Parser)]
+#[command(name = "streamlake-harness", version, about, max_term_width = 100)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run scenarios and report what was delivered.
+    Run(RunArguments),
+    /// Judge a saved history again, offline.
+    Check(CheckArguments),
+    /// Write the reports anew from the histories of the last run.
+    Report(ReportArguments),
+    /// List the scenarios, or the faults that they can use.
+    List(ListArguments),
+    /// Plant bugs in the pipeline and show that the checkers catch them.
+    Prove(RunArguments),
+    /// The pipeline itself; the system under test is started through this.
+    #[command(hide = true, disable_help_flag = true)]
+    Pipeline {
+        /// Arguments of `streamlake`.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<OsString>,
+    },
+    /// The brokers of the embedded testbed; a testbed starts this.
+    #[command(hide = true)]
+    BrokerHost {
+        /// Brokers to run.
+        #[arg(long)]
+        brokers: u32,
+        /// How long a new group waits for more members.
+        #[arg(long)]
+        initial_rebalance_delay_ms: u64,
+    },
+}
+
+/// Which testbed to run on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum TestbedName {
+    /// librdkafka's mock cluster and an in-memory store: needs nothing, vouches for little.
+    Embedded,
+    /// Real Kafka and the other parts in containers: the evidence that counts.
+    Docker,
+}
+
+impl TestbedName {
+    /// The name in scenario files and reports.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Embedded => "embedded",
+            Self::Docker => "docker",
+        }
+    }
+}
+
+/// Arguments of `run` and `prove`.
+#[derive(Debug, Clone, Args)]
+pub struct RunArguments {
+    /// Scenarios by name, or paths of scenario files; all of the suite if none is named.
+    pub scenarios: Vec<String>,
+    /// Where to run them.
+    #[arg(long, value_enum, default_value = "embedded", env = "STREAMLAKE_TESTBED")]
+    pub testbed: TestbedName,
+    /// Seed of the plans: payloads, keys, random targets.
+    #[arg(long, default_value_t = 1)]
+    pub seed: u64,
+    /// Run each scenario so many times, with rising seeds.
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    pub repeat: u32,
+    /// Run so many scenarios at once, each on a testbed of its own [default: 4 embedded, 1 docker].
+    #[arg(long, value_parser = clap::value_parser!(u16).range(1..=64))]
+    pub jobs: Option<u16>,
+    /// Plant a bug in the pipeline by its name: a run that must not pass.
+    #[cfg(feature = "planted-bugs")]
+    #[arg(long, value_name = "BUG")]
+    pub plant: Option<String>,
+    /// Stop after the first verdict that is not a pass.
+    #[arg(long)]
+    pub fail_fast: bool,
+    /// Where things are read and written.
+    #[command(flatten)]
+    pub folders: Folders,
+}
+
+impl RunArguments {
+    /// How many scenarios run at once. Containers of several testbeds on a small machine starve each
+    /// other, which would be measured as unavailability of Kafka; the embedded testbed is light.
+    #[must_use]
+    pub fn jobs(&self) -> usize {
+        let default = match self.testbed {
+            TestbedName::Embedded => 4,
+            TestbedName::Docker => 1,
+        };
+        self.jobs.map_or(default, usize::from)
+    }
+
+    /// Environment that plants the bug that was asked for: nothing, in a binary without bugs.
+    pub(crate) fn planted(&self) -> Option<(String, String)> {
+        #[cfg(feature = "planted-bugs")]
+        return self.plant.clone().map(|bug| ("STREAMLAKE_PLANTED_BUG".to_owned(), bug));
+        #[cfg(not(feature = "planted-bugs"))]
+        None
+    }
+
+    /// The same arguments for one scenario with one bug.
+    #[cfg(feature = "planted-bugs")]
+    pub(crate) fn planting(&self, scenario: &str, bug: Option<&str>) -> Self {
+        let scenarios = vec![scenario.to_owned()];
+        Self { scenarios, plant: bug.map(str::to_owned), ..self.clone() }
+    }
+}
+
+/// Where things are read and written.
+#[derive(Debug, Clone, Args)]
+pub struct Folders {
+    /// Folder of the scenario files.
+    #[arg(long, value_name = "DIR", default_value = "scenarios")]
+    pub scenarios_dir: PathBuf,
+    /// Folder for histories and logs.
+    #[arg(long, value_name = "DIR", default_value = "runs")]
+    pub runs_dir: PathBuf,
+    /// Folder for reports; each testbed has one of its own in it.
+    #[arg(long, value_name = "DIR", default_value = "reports")]
+    pub reports_dir: PathBuf,
+}
+
+/// Arguments of `check`.
+#[derive(Debug, Args)]
+pub struct CheckArguments {
+    /// History files.
+    #[arg(required = true)]
+    pub histories: Vec<PathBuf>,
+    /// Print the verdicts as JSON.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Arguments of `report`.
+#[derive(Debug, Args)]
+pub struct ReportArguments {
+    /// Which testbed's runs.
+    #[arg(long, value_enum, default_value = "embedded", env = "STREAMLAKE_TESTBED")]
+    pub testbed: TestbedName,
+    /// Where things are read and written.
+    #[command(flatten)]
+    pub folders: Folders,
+}
+
+/// Arguments of `list`.
+#[derive(Debug, Args)]
+pub struct ListArguments {
+    /// List the kinds of faults instead.
+    #[arg(long)]
+    pub faults: bool,
+    /// Where things are read and written.
+    #[command(flatten)]
+    pub folders: Folders,
+}
+
+/// Parses arguments, runs the command, and maps what came of it to an exit code.
+pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let cli = match Cli::try_parse_from(arguments) {
+        Ok(cli) => cli,
+        Err(error) => {
+            // Help and version are no errors; clap prints each to the right stream.
+            let _ = error.print();
+            return ExitCode::from(if error.use_stderr() { EXIT_ERROR } else { 0 });
+        }
+    };
+    let outcome = match cli.command {
+        Command::Pipeline { arguments } => {
+            let program = OsString::from("streamlake");
+            return streamlake::cli::main_with_args(std::iter::once(program).chain(arguments));
+        }
+        Command::BrokerHost { brokers, initial_rebalance_delay_ms } => {
+            let initial_rebalance_delay = Duration::from_millis(initial_rebalance_delay_ms);
+            return embedded::host::main(&embedded::host::Options { brokers, initial_rebalance_delay });
+        }
+        Command::Run(arguments) => command::run::main(&arguments),
+        Command::Prove(arguments) => command::prove::main(&arguments),
+        Command::Check(arguments) => command::check::main(&arguments),
+        Command::Report(arguments) => command::report::main(&arguments),
+        Command::List(arguments) => command::list::main(&arguments),
+    };
+    outcome.map_or_else(
+        |report| {
+            eprintln!("{report:?}");
+            ExitCode::from(EXIT_ERROR)
+        },
+        ExitCode::from,
+    )
+}

@@ -1,0 +1,83 @@
+//! `report`: the reports of the last run, made anew from its histories.
+
+use std::path::Path;
+
+use miette::{IntoDiagnostic as _, WrapErr as _};
+
+use crate::cli::{Folders, ReportArguments, TestbedName};
+use crate::command::show::look;
+use crate::command::suite;
+use crate::judgement::judge;
+use crate::plan::about_of;
+use crate::report::{self, PreviousReport, ScenarioEntry, SuiteReport};
+use crate::verdict::Status;
+
+pub(crate) fn main(arguments: &ReportArguments) -> miette::Result<u8> {
+    let runs = arguments.folders.runs_dir.join(arguments.testbed.name());
+    let mut entries = Vec::new();
+    let mut folders: Vec<_> = match std::fs::read_dir(&runs) {
+        Ok(listing) => listing.filter_map(Result::ok).map(|entry| entry.path()).collect(),
+        // No run yet is not an error: the report says so, scenario by scenario.
+        Err(_) => Vec::new(),
+    };
+    folders.sort();
+    for folder in folders {
+        match judge(&folder.join("history.jsonl")) {
+            Ok(report) => entries.push(ScenarioEntry::Ran(Box::new(report))),
+            Err(error) => eprintln!("left out: {error}"),
+        }
+    }
+    let command = format!("streamlake-harness run --testbed {}", arguments.testbed.name());
+    // Made anew from the same histories, a report says the same; it is not its own predecessor.
+    write(arguments.testbed, &arguments.folders, command, entries, None)
+}
+
+/// The report that a run is about to replace, to compare with.
+pub(crate) fn previous(testbed: TestbedName, folders: &Folders) -> Option<PreviousReport> {
+    let path = folders.reports_dir.join(testbed.name()).join(report::JSON_FILE);
+    let bytes = std::fs::read(&path).ok()?;
+    PreviousReport::from_json(&bytes)
+        .inspect_err(|error| eprintln!("not compared with {}: {error}", path.display()))
+        .ok()
+}
+
+/// Adds the scenarios that have not run, writes all formats, and prints the summary. Returns the exit
+/// code that the verdicts ask for.
+pub(crate) fn write(
+    testbed: TestbedName,
+    folders: &Folders,
+    command: String,
+    mut entries: Vec<ScenarioEntry>,
+    previous: Option<PreviousReport>,
+) -> miette::Result<u8> {
+    let ran = Status::combine(entries.iter().filter_map(ScenarioEntry::status));
+    let order = suite::all(&folders.scenarios_dir)?;
+    for file in &order {
+        if file.scenario.in_suite && !entries.iter().any(|entry| entry.name() == file.name) {
+            entries.push(ScenarioEntry::NotRun {
+                name: file.name.clone(),
+                about: about_of(file),
+                command: format!(
+                    "streamlake-harness run {} --testbed {}",
+                    file.name,
+                    testbed.name()
+                ),
+            });
+        }
+    }
+    entries.sort_by_key(|entry| order.iter().position(|file| file.name == entry.name()));
+    let suite = SuiteReport { command, scenarios: entries, previous };
+    let folder = folders.reports_dir.join(testbed.name());
+    save(&suite, &folder).wrap_err_with(|| format!("writing reports into {}", folder.display()))?;
+    eprintln!("{}", report::terminal_summary(&suite, look(&std::io::stderr())));
+    eprintln!("reports: {}", folder.display());
+    Ok(ran.exit_code())
+}
+
+fn save(suite: &SuiteReport, folder: &Path) -> miette::Result<()> {
+    std::fs::create_dir_all(folder).into_diagnostic()?;
+    for file in report::render(suite).into_diagnostic()? {
+        std::fs::write(folder.join(&file.name), &file.bytes).into_diagnostic()?;
+    }
+    Ok(())
+}

@@ -1,0 +1,124 @@
+//! What the broker faults share: seeing a broker go, seeing it come back.
+
+use std::time::{Duration, Instant};
+
+use crate::fault::{Evidence, FaultError, Stage, merge};
+use crate::testbed::{Act, Observation, Part};
+
+/// A probe that has no answer by then counts as unanswered.
+const PROBE_WITHIN: Duration = Duration::from_millis(500);
+/// Pause between two probes that come back at once.
+const PROBE_EVERY: Duration = Duration::from_millis(50);
+/// A fault whose effect cannot be seen for this long hit nothing.
+const SEEN_WITHIN: Duration = Duration::from_secs(15);
+/// A broker that is not back after this time is not coming back.
+const BACK_WITHIN: Duration = Duration::from_secs(90);
+
+/// A broker and what was seen of it before the fault.
+#[derive(Debug)]
+pub(super) struct Broker {
+    part: Part,
+    before: Observation,
+}
+
+impl Broker {
+    pub(super) fn new(number: u32) -> Self {
+        Self { part: Part::Broker(number), before: Observation::new() }
+    }
+
+    /// Looks at the broker, then acts on it. A broker that does not answer beforehand cannot be
+    /// seen to fall silent, so the fault would prove nothing.
+    pub(super) async fn strike(&mut self, stage: &Stage, act: Act) -> Result<Evidence, FaultError> {
+        self.before = stage
+            .testbed
+            .observe(&self.part)
+            .await
+            .map_err(|_| FaultError::NoTarget(self.part.to_string()))?;
+        await_probe(stage, &self.part, Answer::Comes, SEEN_WITHIN).await?;
+        stage.testbed.act(&self.part, act).await?;
+        Ok(named("before", &self.before))
+    }
+
+    pub(super) async fn act(&self, stage: &Stage, act: Act) -> Result<Evidence, FaultError> {
+        stage.testbed.act(&self.part, act).await?;
+        Ok(Evidence::new())
+    }
+
+    /// Waits until a probe in the broker's own protocol gets no answer.
+    pub(super) async fn fell_silent(&self, stage: &Stage) -> Result<Evidence, FaultError> {
+        let detail = await_probe(stage, &self.part, Answer::StaysAway, SEEN_WITHIN).await?;
+        let during = stage.testbed.observe(&self.part).await?;
+        let probe = Evidence::from([("probe during the fault".to_owned(), detail)]);
+        Ok(merge(named("during", &during), probe))
+    }
+
+    /// Waits until a probe is answered again and says what differs from before the fault.
+    pub(super) async fn answers_again(&self, stage: &Stage) -> Result<Evidence, FaultError> {
+        let detail = await_probe(stage, &self.part, Answer::Comes, BACK_WITHIN).await?;
+        let after = stage.testbed.observe(&self.part).await?;
+        let probe = Evidence::from([("probe after the fault".to_owned(), detail)]);
+        Ok(merge(named("after", &after), probe))
+    }
+
+    /// As [`Broker::answers_again`], and the broker must be seen to have been started anew.
+    pub(super) async fn was_started_anew(&self, stage: &Stage) -> Result<Evidence, FaultError> {
+        let evidence = self.answers_again(stage).await?;
+        for property in ["started_at", "starts"] {
+            let after = evidence.get(&format!("{property} after"));
+            let before = self.before.get(property);
+            if before.is_some() && after.is_some() {
+                if before != after {
+                    return Ok(evidence);
+                }
+                return Err(FaultError::NotSeen {
+                    what: format!("a new start of {}", self.part),
+                    within: BACK_WITHIN,
+                    last: format!("{property} is still {}", after.cloned().unwrap_or_default()),
+                });
+            }
+        }
+        Err(FaultError::NotSeen {
+            what: format!("a new start of {}", self.part),
+            within: BACK_WITHIN,
+            last: "the testbed does not tell when the broker was started".to_owned(),
+        })
+    }
+}
+
+/// Which answer to a probe is awaited.
+#[derive(Clone, Copy, PartialEq)]
+enum Answer {
+    Comes,
+    StaysAway,
+}
+
+async fn await_probe(
+    stage: &Stage,
+    part: &Part,
+    awaited: Answer,
+    within: Duration,
+) -> Result<String, FaultError> {
+    let deadline = Instant::now() + within;
+    loop {
+        let (answer, detail) = match stage.testbed.probe(part, PROBE_WITHIN).await {
+            Ok(detail) => (Answer::Comes, detail),
+            Err(detail) => (Answer::StaysAway, detail),
+        };
+        if answer == awaited {
+            return Ok(detail);
+        }
+        if Instant::now() >= deadline {
+            let what = match awaited {
+                Answer::Comes => format!("an answer of {part}"),
+                Answer::StaysAway => format!("{part} falling silent"),
+            };
+            return Err(FaultError::NotSeen { what, within, last: detail });
+        }
+        tokio::time::sleep(PROBE_EVERY).await;
+    }
+}
+
+/// An observation as evidence, each name followed by when it was made.
+fn named(when: &str, observation: &Observation) -> Evidence {
+    observation.iter().map(|(name, value)| (format!("{name} {when}"), value.clone())).collect()
+}

@@ -1,0 +1,49 @@
+//! A broker is frozen: its sockets stay open and nothing answers. Not a partition.
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+
+use crate::fault::broker::Broker;
+use crate::fault::{Evidence, Fault, FaultError, Kind, NoSettings, Order, Stage, Wrong};
+use crate::testbed::{Act, Capability};
+
+pub(super) static KIND: Kind = Kind {
+    name: "broker-pause",
+    about: "a broker's processes frozen and thawed",
+    default_target: "broker-1",
+    default_lasts: Duration::from_secs(10),
+    needs_load: true,
+    make,
+};
+
+fn make(order: Order) -> Result<Box<dyn Fault>, Wrong> {
+    let NoSettings {} = order.settings()?;
+    Ok(Box::new(BrokerPause(Broker::new(order.numbered_target("broker")?))))
+}
+
+#[derive(Debug)]
+struct BrokerPause(Broker);
+
+#[async_trait]
+impl Fault for BrokerPause {
+    fn needs(&self) -> &'static [Capability] {
+        &[Capability::BrokerPause]
+    }
+
+    async fn inject(&mut self, stage: &Stage) -> Result<Evidence, FaultError> {
+        self.0.strike(stage, Act::Pause).await
+    }
+
+    async fn seen(&mut self, stage: &Stage) -> Result<Evidence, FaultError> {
+        self.0.fell_silent(stage).await
+    }
+
+    async fn heal(&mut self, stage: &Stage) -> Result<Evidence, FaultError> {
+        self.0.act(stage, Act::Unpause).await
+    }
+
+    async fn back(&mut self, stage: &Stage) -> Result<Evidence, FaultError> {
+        self.0.answers_again(stage).await
+    }
+}

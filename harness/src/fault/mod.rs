@@ -1,0 +1,171 @@
+//! The faults: each knows what it needs, how to do it, how to undo it, and how to see from outside
+//! that it was done and undone.
+//!
+//! A fault that cannot be seen to have happened did not happen: [`Fault::seen`] and [`Fault::back`]
+//! wait for a condition that the target itself did not report, under a deadline, and say what they
+//! saw. The nemesis turns an error from any step into a window that proves nothing.
+//!
+//! A new fault is one file here and one row in [`KINDS`].
+
+mod broker;
+mod broker_kill;
+mod broker_pause;
+mod broker_restart;
+mod client_partition;
+mod consumer_kill;
+mod consumer_pause;
+mod consumer_restart;
+mod process;
+mod store_failure;
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+
+use crate::supervisor::{Supervisor, SupervisorError};
+use crate::testbed::{Capability, Testbed, TestbedError};
+
+/// What was seen from outside: name → value.
+pub type Evidence = BTreeMap<String, String>;
+
+/// What faults can lay hands on.
+#[derive(Clone)]
+pub struct Stage {
+    /// The parts around the system under test.
+    pub testbed: Arc<dyn Testbed>,
+    /// The processes of the system under test.
+    pub processes: Arc<Supervisor>,
+}
+
+/// One planned fault, through its window.
+#[async_trait]
+pub trait Fault: fmt::Debug + Send + Sync {
+    /// What the testbed must be able to do.
+    fn needs(&self) -> &'static [Capability];
+
+    /// Does it. Returns once the act is done.
+    async fn inject(&mut self, stage: &Stage) -> Result<Evidence, FaultError>;
+
+    /// Waits until the effect is seen from outside.
+    async fn seen(&mut self, stage: &Stage) -> Result<Evidence, FaultError>;
+
+    /// Undoes it. Returns once the act is done.
+    async fn heal(&mut self, stage: &Stage) -> Result<Evidence, FaultError>;
+
+    /// Waits until the target is seen to be back, and compares it with what it was before.
+    async fn back(&mut self, stage: &Stage) -> Result<Evidence, FaultError>;
+}
+
+/// Why a step of a fault failed. None of these is an anomaly of the system under test.
+#[derive(Debug, thiserror::Error)]
+pub enum FaultError {
+    /// The target does not exist: the fault hit nothing.
+    #[error("there is no {0} to act on")]
+    NoTarget(String),
+    /// The act was done but its effect, or its end, was not seen in time.
+    #[error("{what} was not seen within {within:?}; last seen: {last}")]
+    NotSeen {
+        /// What was waited for.
+        what: String,
+        /// For how long.
+        within: Duration,
+        /// What was there instead.
+        last: String,
+    },
+    /// The testbed refused.
+    #[error(transparent)]
+    Testbed(#[from] TestbedError),
+    /// A process of the system under test could not be acted on.
+    #[error(transparent)]
+    Process(#[from] SupervisorError),
+}
+
+/// What a scenario says of one fault, for [`Kind::make`].
+#[derive(Debug)]
+pub struct Order {
+    /// The target as written, or the kind's own.
+    pub target: String,
+    /// The kind's own settings.
+    pub settings: toml::Table,
+}
+
+/// What is wrong with an [`Order`]: the message and the remedy.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Wrong {
+    /// With its target.
+    Target(String, String),
+    /// With its settings.
+    Settings(String, String),
+}
+
+/// A row of the table of faults.
+#[derive(Debug)]
+pub struct Kind {
+    /// Name in scenario files.
+    pub name: &'static str,
+    /// One line for `list --faults` and for reports.
+    pub about: &'static str,
+    /// Target where a scenario names none.
+    pub default_target: &'static str,
+    /// Time until it is undone where a scenario says nothing.
+    pub default_lasts: Duration,
+    /// Operations must be in flight while it acts, or it proves nothing.
+    pub needs_load: bool,
+    /// Makes one from what a scenario says.
+    pub make: fn(Order) -> Result<Box<dyn Fault>, Wrong>,
+}
+
+/// Every kind of fault.
+pub static KINDS: &[&Kind] = &[
+    &broker_restart::KIND,
+    &broker_kill::KIND,
+    &broker_pause::KIND,
+    &client_partition::KIND,
+    &consumer_kill::KIND,
+    &consumer_restart::KIND,
+    &consumer_pause::KIND,
+    &store_failure::KIND,
+];
+
+/// Finds a kind by its name.
+#[must_use]
+pub fn kind(name: &str) -> Option<&'static Kind> {
+    KINDS.iter().copied().find(|kind| kind.name == name)
+}
+
+impl Order {
+    /// The number in a target like `broker-2`.
+    fn numbered_target(&self, noun: &str) -> Result<u32, Wrong> {
+        let number = self.target.strip_prefix(noun).and_then(|rest| rest.strip_prefix('-'));
+        number.and_then(|digits| digits.parse().ok()).filter(|&number| number > 0).ok_or_else(|| {
+            Wrong::Target(
+                format!("`{}` is no target for this fault", self.target),
+                format!("name one like `{noun}-1`"),
+            )
+        })
+    }
+
+    /// The kind's own settings, parsed; unknown keys are refused.
+    fn settings<T: serde::de::DeserializeOwned>(&self) -> Result<T, Wrong> {
+        self.settings.clone().try_into().map_err(|error: toml::de::Error| {
+            Wrong::Settings(
+                error.message().to_owned(),
+                "see `streamlake-harness list --faults` for what the fault takes".to_owned(),
+            )
+        })
+    }
+}
+
+/// Settings of a fault that has none.
+#[derive(serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+struct NoSettings {}
+
+/// Joins evidence; later entries win.
+fn merge(mut first: Evidence, second: Evidence) -> Evidence {
+    first.extend(second);
+    first
+}

@@ -1,0 +1,249 @@
+//! The groups' committed offsets over time.
+//!
+//! Where the broker keeps its own record of commits (`__consumer_offsets`), every commit is read from
+//! it with the broker's time. Elsewhere the state is sampled: a sample shows that a commit had
+//! happened by then, and may miss those that a later one replaced between two samples.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use rdkafka::consumer::{BaseConsumer, Consumer as _};
+use rdkafka::error::KafkaResult;
+use rdkafka::message::{BorrowedMessage, Message as _, Timestamp};
+use rdkafka::{Offset, TopicPartitionList};
+use tokio_util::sync::CancellationToken;
+
+use crate::history::Recorder;
+use crate::history::event::{Committed, Fact};
+use crate::observer::{Topics, reader};
+use crate::progress::Progress;
+
+/// Process name of these facts in a history.
+const PROCESS: &str = "commit-watch";
+/// Where a broker keeps its own record of commits.
+const COMMITS_TOPIC: &str = "__consumer_offsets";
+const SAMPLE_EVERY: Duration = Duration::from_millis(20);
+const ANSWER_WITHIN: Duration = Duration::from_secs(2);
+/// The broker's own record must show the last commits within this time.
+const CATCH_UP_WITHIN: Duration = Duration::from_secs(10);
+
+/// What to watch, and where.
+#[derive(Clone)]
+pub struct Watch {
+    /// Brokers, past the links that faults cut.
+    pub bootstrap: String,
+    /// Groups under test.
+    pub groups: Vec<String>,
+    /// Topics under test.
+    pub topics: Topics,
+    /// Where facts go.
+    pub recorder: Recorder,
+    /// Where the nemesis looks.
+    pub progress: Arc<Progress>,
+}
+
+/// Watches until `stop` is cancelled, in a thread of its own: the client blocks.
+pub fn start(watch: Watch, exact: bool, stop: CancellationToken) -> JoinHandle<()> {
+    std::thread::spawn(move || {
+        let outcome = if exact { watch.follow(&stop) } else { watch.sample(&stop) };
+        if let Err(error) = outcome {
+            let text = format!("the commits could not be watched: {error}");
+            watch.recorder.record(PROCESS, Fact::Note { level: "error".to_owned(), text });
+        }
+    })
+}
+
+/// Committed offset of each partition of each topic that has one.
+type Offsets = BTreeMap<(String, u32), u64>;
+
+impl Watch {
+    /// Asks each group's coordinator again and again, and a last time after the stop.
+    fn sample(&self, stop: &CancellationToken) -> KafkaResult<()> {
+        let readers = self.readers()?;
+        let mut last: BTreeMap<&str, Offsets> = BTreeMap::new();
+        loop {
+            let final_round = stop.is_cancelled();
+            let began = Instant::now();
+            for (group, reader) in &readers {
+                // No answer while a broker is down: that is what the faults are for.
+                let Ok(offsets) = self.committed(reader) else { continue };
+                let known = last.entry(group).or_default();
+                for (place, offset) in offsets {
+                    if known.insert(place.clone(), offset) != Some(offset) || final_round {
+                        self.record(group, place, offset, self.recorder.now_us(), false);
+                    }
+                }
+            }
+            if final_round {
+                return Ok(());
+            }
+            std::thread::sleep(SAMPLE_EVERY.saturating_sub(began.elapsed()));
+        }
+    }
+
+    /// Reads the broker's own record of commits, until it shows what the coordinators say last.
+    fn follow(&self, stop: &CancellationToken) -> KafkaResult<()> {
+        let log = reader(&self.bootstrap, "streamlake-harness-commit-watch")?;
+        // The broker makes the topic when the first group asks for its coordinator.
+        let mut assigned = false;
+        let mut seen: BTreeMap<String, Offsets> = BTreeMap::new();
+        let mut awaited: Option<(BTreeMap<String, Offsets>, Instant)> = None;
+        loop {
+            assigned = assigned || assign_commits(&log)?;
+            if let Some(Ok(message)) = log.poll(Duration::from_millis(50)) {
+                self.commit_record(&message, &mut seen);
+            }
+            if awaited.is_none() && stop.is_cancelled() {
+                awaited = Some((self.last_words()?, Instant::now() + CATCH_UP_WITHIN));
+            }
+            if let Some((last, deadline)) = &awaited {
+                if last.iter().all(|(group, offsets)| offsets.is_empty() || seen.get(group) == Some(offsets)) {
+                    return Ok(());
+                }
+                if Instant::now() >= *deadline {
+                    let text = format!("the broker's record of commits ends before the groups' last commits: {seen:?}, but {last:?}");
+                    self.recorder.record(PROCESS, Fact::Note { level: "error".to_owned(), text });
+                    return Ok(());
+                }
+            }
+        }
+    }
+
+    fn commit_record(&self, message: &BorrowedMessage<'_>, seen: &mut BTreeMap<String, Offsets>) {
+        let Some((group, topic, partition)) = message.key().and_then(commit_key) else { return };
+        if !self.groups.contains(&group) || !self.topics.contains_key(&topic) {
+            return;
+        }
+        // A record without a value is an expired commit.
+        let Some(offset) = message.payload().and_then(commit_offset) else { return };
+        let at_us = match message.timestamp() {
+            Timestamp::CreateTime(ms) | Timestamp::LogAppendTime(ms) => self.recorder.run_us_of_wall_ms(ms),
+            Timestamp::NotAvailable => self.recorder.now_us(),
+        };
+        let place = (topic, partition);
+        seen.entry(group.clone()).or_default().insert(place.clone(), offset);
+        self.record(&group, place, offset, at_us, true);
+    }
+
+    fn record(&self, group: &str, (topic, partition): (String, u32), offset: u64, at_us: u64, exact: bool) {
+        self.progress.committed(group, &topic, partition, offset);
+        let group = group.to_owned();
+        let committed = Committed { group, topic, partition, offset, at_us, exact };
+        self.recorder.record(PROCESS, Fact::Committed(committed));
+    }
+
+    fn readers(&self) -> KafkaResult<Vec<(&str, BaseConsumer)>> {
+        let groups = self.groups.iter();
+        groups.map(|group| Ok((group.as_str(), reader(&self.bootstrap, group)?))).collect()
+    }
+
+    fn last_words(&self) -> KafkaResult<BTreeMap<String, Offsets>> {
+        let readers = self.readers()?;
+        readers
+            .iter()
+            .map(|(group, reader)| Ok(((*group).to_owned(), self.committed(reader)?)))
+            .collect()
+    }
+
+    fn committed(&self, reader: &BaseConsumer) -> KafkaResult<Offsets> {
+        let mut asked = TopicPartitionList::new();
+        for (topic, partitions) in &self.topics {
+            for partition in 0..*partitions {
+                asked.add_partition(topic, partition.cast_signed());
+            }
+        }
+        let answer = reader.committed_offsets(asked, ANSWER_WITHIN)?;
+        let mut offsets = Offsets::new();
+        for element in answer.elements() {
+            if let Offset::Offset(offset) = element.offset()
+                && let (Ok(partition), Ok(offset)) =
+                    (u32::try_from(element.partition()), u64::try_from(offset))
+            {
+                offsets.insert((element.topic().to_owned(), partition), offset);
+            }
+        }
+        Ok(offsets)
+    }
+}
+
+/// Reads the committed offsets of all groups once: what the recovery waits on.
+pub fn committed_now(watch: &Watch) -> KafkaResult<BTreeMap<String, BTreeMap<(String, u32), u64>>> {
+    watch.last_words()
+}
+
+/// Assigns the whole record of commits to a reader. False while there is none yet.
+fn assign_commits(client: &BaseConsumer) -> KafkaResult<bool> {
+    // No answer while a broker is down is no reason to give up.
+    let Ok(metadata) = client.fetch_metadata(Some(COMMITS_TOPIC), ANSWER_WITHIN) else {
+        return Ok(false);
+    };
+    let Some(topic) = metadata.topics().iter().find(|topic| !topic.partitions().is_empty()) else {
+        return Ok(false);
+    };
+    let mut list = TopicPartitionList::new();
+    for partition in topic.partitions() {
+        list.add_partition_offset(COMMITS_TOPIC, partition.id(), Offset::Beginning)?;
+    }
+    client.assign(&list)?;
+    Ok(true)
+}
+
+/// Group, topic and partition of an offset commit's key; other keys of the topic give none.
+fn commit_key(key: &[u8]) -> Option<(String, String, u32)> {
+    let (version, rest) = key.split_first_chunk::<2>()?;
+    if i16::from_be_bytes(*version) > 1 {
+        return None;
+    }
+    let (group, rest) = string(rest)?;
+    let (topic, rest) = string(rest)?;
+    let partition = i32::from_be_bytes(*rest.first_chunk::<4>()?);
+    Some((group, topic, u32::try_from(partition).ok()?))
+}
+
+/// Offset of an offset commit's value: the first field after the version in every version.
+fn commit_offset(value: &[u8]) -> Option<u64> {
+    let (_, rest) = value.split_first_chunk::<2>()?;
+    u64::try_from(i64::from_be_bytes(*rest.first_chunk::<8>()?)).ok()
+}
+
+fn string(bytes: &[u8]) -> Option<(String, &[u8])> {
+    let (length, rest) = bytes.split_first_chunk::<2>()?;
+    let length = usize::try_from(i16::from_be_bytes(*length)).ok()?;
+    let (text, rest) = rest.split_at_checked(length)?;
+    Some((String::from_utf8(text.to_vec()).ok()?, rest))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn key(version: i16) -> Vec<u8> {
+        let mut key = version.to_be_bytes().to_vec();
+        for text in ["group", "topic"] {
+            key.extend(5i16.to_be_bytes());
+            key.extend(text.as_bytes());
+        }
+        key.extend(7i32.to_be_bytes());
+        key
+    }
+
+    #[test]
+    fn an_offset_commit_is_understood() {
+        let place = ("group".to_owned(), "topic".to_owned(), 7);
+        assert_eq!(commit_key(&key(1)), Some(place));
+        let value = [&3i16.to_be_bytes()[..], &42i64.to_be_bytes()].concat();
+        assert_eq!(commit_offset(&value), Some(42));
+    }
+
+    #[test]
+    fn group_metadata_and_broken_keys_are_no_commits() {
+        assert_eq!(commit_key(&key(2)), None);
+        let whole = key(1);
+        for length in 0..whole.len() {
+            assert_eq!(commit_key(&whole[..length]), None);
+        }
+        assert_eq!(commit_offset(&[0, 3, 0]), None);
+    }
+}

@@ -1,0 +1,39 @@
+//! The observers: what can be seen from outside while a run goes on and after it.
+//!
+//! None of them asks the system under test anything. They read what a broker and a store hold, with
+//! clients of their own that belong to no group under test.
+
+pub mod commits;
+pub mod configuration;
+pub mod log;
+mod part;
+pub mod probes;
+pub mod store;
+
+use std::collections::BTreeMap;
+
+use rdkafka::ClientConfig;
+use rdkafka::consumer::BaseConsumer;
+use rdkafka::error::KafkaResult;
+
+/// A client that reads without taking part in any group's work: it never subscribes and never
+/// commits. `group` is only named in order to ask for that group's committed offsets.
+fn reader(bootstrap: &str, group: &str) -> KafkaResult<BaseConsumer> {
+    ClientConfig::new()
+        .set("bootstrap.servers", bootstrap)
+        .set("group.id", group)
+        .set("client.id", "streamlake-harness")
+        .set("enable.auto.commit", "false")
+        .set("enable.auto.offset.store", "false")
+        .set("enable.partition.eof", "true")
+        // A reader that is sent back to the beginning, or on to the end, would invent or hide records.
+        .set("auto.offset.reset", "error")
+        .set("isolation.level", "read_uncommitted")
+        .set("fetch.wait.max.ms", "20")
+        .set("reconnect.backoff.max.ms", "500")
+        .set("allow.auto.create.topics", "false")
+        .create()
+}
+
+/// Topics under test with their partitions.
+pub type Topics = BTreeMap<String, u32>;

@@ -1,0 +1,176 @@
+//! The raw zone as the store holds it: watched while the run goes on, read to its end afterwards.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::Deserialize;
+use tokio_util::sync::CancellationToken;
+
+use crate::history::Recorder;
+use crate::history::event::{Blob, Fact, ListedPart, Object, ObjectRole, Print, Stored};
+use crate::observer::part::{self, PartRecord};
+use crate::testbed::gateway::backend::{ObjectMeta, StoreError};
+use crate::testbed::gateway::observer::ObserverStore;
+use crate::workload::op_of;
+
+/// Process names of these facts in a history.
+const WATCH: &str = "store-watch";
+const READER: &str = "store-reader";
+const EVERY: Duration = Duration::from_millis(250);
+
+/// Lists the raw zones again and again until `stop` is cancelled, and records each generation of each
+/// object when it is first seen. An object that is replaced between two listings shows as a
+/// generation that its first sight did not have.
+pub async fn watch(
+    store: Arc<dyn ObserverStore>,
+    raw_zones: Vec<String>,
+    recorder: Recorder,
+    stop: CancellationToken,
+) {
+    let mut seen: BTreeMap<String, (u64, u64)> = BTreeMap::new();
+    let mut number = 0;
+    while !stop.is_cancelled() {
+        for raw_zone in &raw_zones {
+            // A store that does not answer is what some faults are for.
+            let Ok(listing) = list(store.as_ref(), raw_zone).await else { continue };
+            for meta in listing {
+                let state = (meta.generation, meta.bytes);
+                if seen.insert(meta.name.clone(), state) != Some(state) {
+                    let mut object = object(number, raw_zone, &meta, &recorder);
+                    object.during_run = true;
+                    recorder.record(WATCH, Fact::Object(object));
+                    number += 1;
+                }
+            }
+        }
+        tokio::select! {
+            () = tokio::time::sleep(EVERY) => {}
+            () = stop.cancelled() => {}
+        }
+    }
+}
+
+/// Reads a raw zone to its end: every object, and every record of every part.
+pub async fn read(
+    store: &dyn ObserverStore,
+    raw_zone: &str,
+    recorder: &Recorder,
+) -> Result<(), StoreError> {
+    // Each raw zone numbers its objects in a process of its own.
+    let process = format!("{READER} {raw_zone}");
+    let (bucket, _) = bucket_and_prefix(raw_zone);
+    let mut parts = 0;
+    for (number, meta) in (0..).zip(list(store, raw_zone).await?) {
+        let content = store.read(bucket, &meta.name, Some(meta.generation)).await?;
+        let mut object = object(number, raw_zone, &meta, recorder);
+        object.content = Some(Print::of(&content));
+        match object.role {
+            ObjectRole::Metadata => match listed(&meta.name, &content) {
+                Ok(lists) => object.lists = lists,
+                Err(problem) => object.problem = Some(problem),
+            },
+            ObjectRole::Part => {
+                parts += 1;
+                object.problem = part::records(&content).find_map(Result::err);
+            }
+            ObjectRole::Other => {}
+        }
+        let role = object.role;
+        recorder.record(&process, Fact::Object(object));
+        if role == ObjectRole::Part {
+            for (line, record) in (1..).zip(part::records(&content)) {
+                if let Ok(record) = record {
+                    recorder.record(&process, Fact::Stored(stored(number, line, record)));
+                }
+            }
+        }
+    }
+    recorder.record(&process, Fact::StoreRead { raw_zone: raw_zone.to_owned(), parts });
+    Ok(())
+}
+
+async fn list(store: &dyn ObserverStore, raw_zone: &str) -> Result<Vec<ObjectMeta>, StoreError> {
+    let (bucket, prefix) = bucket_and_prefix(raw_zone);
+    let mut listing = store.list(bucket, &format!("{prefix}/")).await?;
+    // The pipeline probes the store for create-if-absent with objects that are not data.
+    listing.retain(|meta| !meta.name.contains("/.probe-"));
+    listing.sort_by(|a, b| a.name.cmp(&b.name));
+    Ok(listing)
+}
+
+fn bucket_and_prefix(raw_zone: &str) -> (&str, &str) {
+    raw_zone.trim_start_matches("gs://").split_once('/').unwrap_or((raw_zone, ""))
+}
+
+fn object(number: u32, raw_zone: &str, meta: &ObjectMeta, recorder: &Recorder) -> Object {
+    let file = meta.name.rsplit('/').next().unwrap_or_default();
+    let role = if file == "_metadata.json" {
+        ObjectRole::Metadata
+    } else if file.starts_with("part-") && file.ends_with(".json") {
+        ObjectRole::Part
+    } else {
+        ObjectRole::Other
+    };
+    Object {
+        object: number,
+        raw_zone: raw_zone.to_owned(),
+        name: meta.name.clone(),
+        generation: meta.generation.to_string(),
+        created_us: recorder.run_us_of_wall_us(meta.created.timestamp_micros()),
+        bytes: meta.bytes,
+        content: None,
+        role,
+        during_run: false,
+        problem: None,
+        lists: Vec::new(),
+    }
+}
+
+fn stored(object: u32, line: u32, record: PartRecord) -> Stored {
+    let value = record.value.unwrap_or_default();
+    let headers = record.headers.iter().map(|(name, value)| (name.as_str(), value.as_deref()));
+    Stored {
+        object,
+        line,
+        topic: record.topic,
+        partition: record.partition,
+        offset: record.offset,
+        timestamp_ms: record.timestamp_ms.unwrap_or(0),
+        op: op_of(&value),
+        ingestion_id: record.ingestion_id,
+        key: record.key.map(Blob),
+        value: Print::of(&value),
+        headers: Print::of_headers(headers),
+    }
+}
+
+/// What a metadata document says of the parts beside it.
+fn listed(name: &str, content: &[u8]) -> Result<Vec<ListedPart>, String> {
+    #[derive(Deserialize)]
+    struct Document {
+        parts: Vec<Entry>,
+    }
+    #[derive(Deserialize)]
+    struct Entry {
+        name: String,
+        topic: String,
+        partition: u32,
+        first_offset: u64,
+        last_offset: u64,
+        records: u64,
+        bytes: u64,
+    }
+    let document: Document = serde_json::from_slice(content).map_err(|error| error.to_string())?;
+    let folder = name.rsplit_once('/').map_or("", |(folder, _)| folder);
+    let parts = document.parts.into_iter().map(|entry| ListedPart {
+        name: format!("{folder}/{}", entry.name),
+        topic: entry.topic,
+        partition: entry.partition,
+        first: entry.first_offset,
+        last: entry.last_offset,
+        records: entry.records,
+        bytes: entry.bytes,
+    });
+    Ok(parts.collect())
+}

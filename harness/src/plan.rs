@@ -1,0 +1,513 @@
+//! What a run will do: a scenario, a testbed's abilities and a seed, resolved to every target and
+//! instant. Pure: the same input gives the same plan, and nothing past this point has an optional, a
+//! default, or a string that still means something.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
+use std::time::Duration;
+
+use toml::Spanned;
+
+use crate::fault::{self, Fault, Wrong};
+use crate::history::event::{About, Evidence, GroupPromise, PlannedFault, Promises};
+use crate::scenario::{FaultEntry, Group, ScenarioError, ScenarioFile};
+use crate::testbed::{Abilities, Capability, TopicSpec, Topology};
+use crate::workload::WorkloadPlan;
+
+/// Dataset that every scenario produces into.
+pub const DATASET: &str = "orders";
+/// Bucket of the raw zones.
+pub const BUCKET: &str = "streamlake-raw";
+/// A record in the log: what key, headers and batch add to the value, generously.
+const RECORD_OVERHEAD_BYTES: u64 = 400;
+const RECOVERY_WITHIN: Duration = Duration::from_secs(60);
+const START_WITHIN: Duration = Duration::from_secs(120);
+
+/// A resolved run.
+#[derive(Debug)]
+pub struct Plan {
+    /// The scenario's name.
+    pub scenario: String,
+    /// The scenario in its own words.
+    pub about: About,
+    /// Seed of the run.
+    pub seed: u64,
+    /// What the testbed has to start.
+    pub topology: Topology,
+    /// What is produced, and when.
+    pub workload: WorkloadPlan,
+    /// The topic under test.
+    pub topic: String,
+    /// librdkafka properties of the producer.
+    pub producer_properties: BTreeMap<String, String>,
+    /// Consumer groups.
+    pub groups: Vec<GroupPlan>,
+    /// Fault windows.
+    pub faults: Vec<FaultPlan>,
+    /// Progress and no lag within this time after the last heal.
+    pub recovery_within: Duration,
+    /// What the run will be judged by.
+    pub promises: Promises,
+}
+
+/// One consumer group.
+#[derive(Debug, Clone, PartialEq)]
+pub struct GroupPlan {
+    /// Kafka group id.
+    pub group: String,
+    /// Names of its processes.
+    pub members: Vec<String>,
+    /// Its raw zone, `gs://bucket/prefix`.
+    pub raw_zone: String,
+    /// librdkafka properties.
+    pub properties: BTreeMap<String, String>,
+    /// Records after which a batch is closed.
+    pub batch_records: u64,
+    /// Age at which a batch is closed.
+    pub batch_age: Duration,
+}
+
+/// One fault window.
+#[derive(Debug)]
+pub struct FaultPlan {
+    /// Number in the plan.
+    pub number: u32,
+    /// Its kind's name.
+    pub kind: &'static str,
+    /// What it is aimed at.
+    pub target: String,
+    /// When it begins.
+    pub trigger: Trigger,
+    /// How long until it is undone.
+    pub lasts: Duration,
+    /// The fault itself.
+    pub fault: Box<dyn Fault>,
+}
+
+/// When a fault begins.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Trigger {
+    /// This long after the load began.
+    After(Duration),
+    /// When so many operations have been invoked.
+    Invoked(u64),
+    /// When the first group has committed so many records.
+    Committed(u64),
+}
+
+/// What came of resolving a scenario for a testbed.
+#[derive(Debug)]
+pub enum Resolved {
+    /// It can run.
+    Plan(Box<Plan>),
+    /// The testbed cannot carry it out.
+    NotApplicable {
+        /// The scenario in its own words.
+        about: About,
+        /// Why, in one sentence.
+        reason: String,
+    },
+}
+
+/// Resolves a scenario for one testbed.
+///
+/// # Errors
+/// When a value cannot be meant: a negative rate, a fault after the end, an unknown kind.
+pub fn resolve(
+    file: &ScenarioFile,
+    testbed: &str,
+    abilities: &Abilities,
+    seed: u64,
+) -> Result<Resolved, ScenarioError> {
+    let scenario = &file.scenario;
+    known_testbeds(file)?;
+    let reader = Reader { file };
+    let workload = reader.workload(seed)?;
+    let groups = reader.groups()?;
+    let faults = reader.faults(&workload)?;
+    let topology = reader.topology()?;
+    let recovery_within = match &scenario.recovery.within {
+        Some(text) => reader.duration(text)?,
+        None => RECOVERY_WITHIN,
+    };
+    let about = about(file, &workload, &groups, &faults);
+    if let Some(reason) = not_applicable(file, testbed, abilities, &topology, &workload, &faults) {
+        return Ok(Resolved::NotApplicable { about, reason });
+    }
+    let topic = format!("streamlake.{DATASET}.raw");
+    let promises =
+        promises(file, abilities, &workload, &groups, &faults, recovery_within, &topology);
+    Ok(Resolved::Plan(Box::new(Plan {
+        scenario: file.name.clone(),
+        about,
+        seed,
+        topology,
+        workload,
+        topic,
+        producer_properties: scenario.producer.properties.clone(),
+        groups,
+        faults,
+        recovery_within,
+        promises,
+    })))
+}
+
+fn known_testbeds(file: &ScenarioFile) -> Result<(), ScenarioError> {
+    for name in file.scenario.testbeds.get_ref() {
+        if !crate::testbed::NAMES.contains(&name.get_ref().as_str()) {
+            return Err(file.error_at(
+                name.span(),
+                format!("there is no testbed `{}`", name.get_ref()),
+                format!("known testbeds: {}", crate::testbed::NAMES.join(", ")),
+            ));
+        }
+    }
+    Ok(())
+}
+
+fn not_applicable(
+    file: &ScenarioFile,
+    testbed: &str,
+    abilities: &Abilities,
+    topology: &Topology,
+    workload: &WorkloadPlan,
+    faults: &[FaultPlan],
+) -> Option<String> {
+    let testbeds = file.scenario.testbeds.get_ref();
+    if !testbeds.iter().any(|name| name.get_ref() == testbed) {
+        let meant: Vec<_> = testbeds.iter().map(|name| name.get_ref().as_str()).collect();
+        return Some(format!("the scenario is meant for {} only", meant.join(" and ")));
+    }
+    let mut needs: BTreeSet<Capability> =
+        faults.iter().flat_map(|fault| fault.fault.needs()).copied().collect();
+    if topology.topics.iter().any(|topic| topic.replication > 1) {
+        needs.insert(Capability::Replication);
+    }
+    if let Some(missing) = needs.iter().find(|need| !abilities.capabilities.contains(need)) {
+        return Some(format!("the {testbed} testbed cannot {missing}"));
+    }
+    // One partition may get every record: with few keys that is not far from the truth.
+    let bytes = workload.operations * (workload.payload_bytes + RECORD_OVERHEAD_BYTES);
+    if abilities.partition_records_max.is_some_and(|max| workload.operations > max)
+        || abilities.partition_bytes_max.is_some_and(|max| bytes > max)
+    {
+        return Some(format!(
+            "the {testbed} testbed drops a partition's oldest records beyond {} records or {} \
+             bytes, which would look like a loss",
+            abilities.partition_records_max.unwrap_or(u64::MAX),
+            abilities.partition_bytes_max.unwrap_or(u64::MAX),
+        ));
+    }
+    None
+}
+
+fn promises(
+    file: &ScenarioFile,
+    abilities: &Abilities,
+    workload: &WorkloadPlan,
+    groups: &[GroupPlan],
+    faults: &[FaultPlan],
+    recovery_within: Duration,
+    topology: &Topology,
+) -> Promises {
+    let property = |name: &str| file.scenario.producer.properties.get(name).map(String::as_str);
+    let idempotent = property("enable.idempotence") != Some("false");
+    Promises {
+        operations: workload.operations,
+        topics: topology.topics.iter().map(|t| (t.name.clone(), t.partitions)).collect(),
+        partitioner: Some(property("partitioner").unwrap_or("murmur2_random").to_owned()),
+        // A broker that does not deduplicate makes the producer's own promise worthless.
+        idempotent: idempotent && abilities.evidence.contains(&Evidence::Idempotence),
+        key_order: idempotent,
+        groups: groups
+            .iter()
+            .map(|group| GroupPromise {
+                group: group.group.clone(),
+                raw_zone: Some(group.raw_zone.clone()),
+                dead_letter_topic: Some(format!("streamlake.{DATASET}.dlq")),
+            })
+            .collect(),
+        faults: faults
+            .iter()
+            .map(|fault| PlannedFault {
+                fault: fault.number,
+                kind: fault.kind.to_owned(),
+                target: fault.target.clone(),
+                needs_load: fault::kind(fault.kind).is_some_and(|kind| kind.needs_load),
+            })
+            .collect(),
+        recovery_within_us: u64::try_from(recovery_within.as_micros()).unwrap_or(u64::MAX),
+        evidence: abilities.evidence.iter().copied().collect(),
+    }
+}
+
+fn about(
+    file: &ScenarioFile,
+    workload: &WorkloadPlan,
+    groups: &[GroupPlan],
+    faults: &[FaultPlan],
+) -> About {
+    let mut configuration = BTreeMap::from([
+        ("Records".to_owned(), workload.operations.to_string()),
+        ("Rate".to_owned(), format!("{} records/s", workload.rate_per_s)),
+        ("Keys".to_owned(), workload.keys.to_string()),
+        ("Payload".to_owned(), format!("{} bytes", workload.payload_bytes)),
+    ]);
+    for group in groups {
+        let label = format!("Consumer group `{}`", group.group);
+        configuration.insert(label, format!("{} process(es)", group.members.len()));
+    }
+    for fault in faults {
+        let when = match fault.trigger {
+            Trigger::After(after) => format!("{after:?} into the load"),
+            Trigger::Invoked(count) => format!("at {count} records invoked"),
+            Trigger::Committed(count) => format!("at {count} records committed"),
+        };
+        let text =
+            format!("{} on {}, {when}, undone after {:?}", fault.kind, fault.target, fault.lasts);
+        configuration.insert(format!("Failure injection {}", fault.number + 1), text);
+    }
+    About { configuration, ..about_of(file) }
+}
+
+/// A scenario in its own words, without what only a plan knows.
+#[must_use]
+pub fn about_of(file: &ScenarioFile) -> About {
+    let scenario = &file.scenario;
+    About {
+        title: scenario.title.clone(),
+        id: scenario.id.clone(),
+        criterion: scenario.criterion.clone(),
+        story: scenario.story.clone(),
+        expected: scenario.expected.clone(),
+        configuration: BTreeMap::new(),
+    }
+}
+
+/// Reads values out of a scenario, each mistake with its place.
+struct Reader<'a> {
+    file: &'a ScenarioFile,
+}
+
+impl Reader<'_> {
+    fn workload(&self, seed: u64) -> Result<WorkloadPlan, ScenarioError> {
+        let workload = &self.file.scenario.workload;
+        let rate = workload.rate_per_s.get_ref();
+        if !(rate.is_finite() && *rate > 0.0 && *rate <= 1e6) {
+            return Err(self.file.error_at(
+                workload.rate_per_s.span(),
+                format!("a rate of {rate} records per second cannot be kept"),
+                "give a number above 0, at most 1000000",
+            ));
+        }
+        if workload.shape.get_ref() != "constant-rate" {
+            return Err(self.file.error_at(
+                workload.shape.span(),
+                format!("there is no load shape `{}`", workload.shape.get_ref()),
+                "known load shapes: constant-rate",
+            ));
+        }
+        Ok(WorkloadPlan {
+            seed,
+            operations: self.number(&workload.records, 1..100_000_001)?,
+            rate_per_s: *rate,
+            keys: self.number(&workload.keys, 1..100_000_001)?,
+            payload_bytes: self.number(&workload.payload_bytes, 0..1_048_577)?,
+            poison_every: match &workload.poison_every {
+                Some(every) => Some(self.number(every, 1..100_000_001)?),
+                None => None,
+            },
+            topic: format!("streamlake.{DATASET}.raw"),
+        })
+    }
+
+    fn groups(&self) -> Result<Vec<GroupPlan>, ScenarioError> {
+        let mut names = BTreeSet::new();
+        let mut consumers = 0;
+        let mut groups = Vec::new();
+        for group in &self.file.scenario.groups {
+            if !names.insert(group.name.get_ref()) {
+                return Err(self.file.error_at(
+                    group.name.span(),
+                    format!("the group `{}` stands here twice", group.name.get_ref()),
+                    "give each group a name of its own; `members` sets its processes",
+                ));
+            }
+            groups.push(self.group(group, &mut consumers)?);
+        }
+        Ok(groups)
+    }
+
+    fn group(&self, group: &Group, consumers: &mut u64) -> Result<GroupPlan, ScenarioError> {
+        let first = *consumers + 1;
+        *consumers += self.number(&group.members, 1..65)?;
+        Ok(GroupPlan {
+            group: group.name.get_ref().clone(),
+            members: (first..=*consumers).map(|number| format!("consumer-{number}")).collect(),
+            raw_zone: format!("gs://{BUCKET}/{}", group.name.get_ref()),
+            properties: group.properties.clone(),
+            batch_records: match &group.batch_records {
+                Some(records) => self.number(records, 1..1_000_001)?,
+                None => 10_000,
+            },
+            batch_age: match &group.batch_age {
+                Some(age) => self.duration(age)?,
+                None => Duration::from_millis(500),
+            },
+        })
+    }
+
+    fn faults(&self, workload: &WorkloadPlan) -> Result<Vec<FaultPlan>, ScenarioError> {
+        let entries = self.file.scenario.faults.iter().enumerate();
+        entries
+            .map(|(number, entry)| {
+                let number = u32::try_from(number).unwrap_or(u32::MAX);
+                self.fault(number, entry.get_ref(), workload)
+            })
+            .collect()
+    }
+
+    fn fault(
+        &self,
+        number: u32,
+        entry: &FaultEntry,
+        workload: &WorkloadPlan,
+    ) -> Result<FaultPlan, ScenarioError> {
+        let Some(kind) = fault::kind(entry.kind.get_ref()) else {
+            let known: Vec<_> = fault::KINDS.iter().map(|kind| kind.name).collect();
+            return Err(self.file.error_at(
+                entry.kind.span(),
+                format!("there is no fault `{}`", entry.kind.get_ref()),
+                format!("known faults: {}", known.join(", ")),
+            ));
+        };
+        let lasts = match &entry.lasts {
+            Some(text) => self.duration(text)?,
+            None => kind.default_lasts,
+        };
+        let target = entry.target.as_ref().map_or(kind.default_target, |t| t.get_ref()).to_owned();
+        let settings = entry.settings.as_ref().map(|s| s.get_ref().clone()).unwrap_or_default();
+        let order = fault::Order { target: target.clone(), settings };
+        let fault = (kind.make)(order).map_err(|wrong| {
+            let place = |spanned: Option<Range<usize>>| spanned.unwrap_or(entry.kind.span());
+            match wrong {
+                Wrong::Target(message, remedy) => {
+                    let span = place(entry.target.as_ref().map(Spanned::span));
+                    self.file.error_at(span, message, remedy)
+                }
+                Wrong::Settings(message, remedy) => {
+                    let span = place(entry.settings.as_ref().map(Spanned::span));
+                    self.file.error_at(span, message, remedy)
+                }
+            }
+        })?;
+        let trigger = self.trigger(&entry.at, workload)?;
+        Ok(FaultPlan { number, kind: kind.name, target, trigger, lasts, fault })
+    }
+
+    fn trigger(
+        &self,
+        at: &Spanned<String>,
+        workload: &WorkloadPlan,
+    ) -> Result<Trigger, ScenarioError> {
+        let text = at.get_ref().trim();
+        let Some((percent, of)) = text.split_once('%') else {
+            let after = self.duration(at)?;
+            if after >= workload.length() {
+                return Err(self.file.error_at(
+                    at.span(),
+                    format!("the load is over after {:?}, the fault would begin after that", workload.length()),
+                    "begin earlier, or produce more records",
+                ));
+            }
+            return Ok(Trigger::After(after));
+        };
+        let percent: f64 = percent.trim().parse().ok().filter(|p| (0.0..100.0).contains(p)).ok_or_else(|| {
+            self.file.error_at(
+                at.span(),
+                format!("`{text}` lies outside the load"),
+                "give a percentage from 0 up to, but not including, 100",
+            )
+        })?;
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, clippy::cast_precision_loss)]
+        let count = (workload.operations as f64 * percent / 100.0) as u64;
+        match of.trim() {
+            "of invoked" => Ok(Trigger::Invoked(count)),
+            "of committed" => Ok(Trigger::Committed(count)),
+            _ => Err(self.file.error_at(
+                at.span(),
+                format!("`{text}` does not say of what"),
+                "write `40% of invoked`, `40% of committed`, or a time like `3s`",
+            )),
+        }
+    }
+
+    fn topology(&self) -> Result<Topology, ScenarioError> {
+        let cluster = &self.file.scenario.cluster;
+        let brokers = self.small(&cluster.brokers, 1..10)?;
+        let replication = self.small(&cluster.replication, 1..10)?;
+        if replication > brokers {
+            return Err(self.file.error_at(
+                cluster.replication.span(),
+                format!("{replication} replicas do not fit on {brokers} broker(s)"),
+                "raise `brokers` or lower `replication`",
+            ));
+        }
+        let topic = |name: String, partitions, properties| TopicSpec {
+            name,
+            partitions,
+            replication,
+            properties,
+        };
+        let partitions = self.small(&cluster.partitions, 1..1025)?;
+        Ok(Topology {
+            brokers,
+            broker_properties: cluster.broker_properties.clone(),
+            topics: vec![
+                topic(
+                    format!("streamlake.{DATASET}.raw"),
+                    partitions,
+                    cluster.topic_properties.clone(),
+                ),
+                // The broker's clock, not the writer's: a dead letter is durable when it is appended.
+                topic(
+                    format!("streamlake.{DATASET}.dlq"),
+                    1,
+                    BTreeMap::from([(
+                        "message.timestamp.type".to_owned(),
+                        "LogAppendTime".to_owned(),
+                    )]),
+                ),
+            ],
+            buckets: vec![BUCKET.to_owned()],
+            change_data_capture: false,
+            start_within: START_WITHIN,
+        })
+    }
+
+    fn small(&self, value: &Spanned<i64>, within: Range<i64>) -> Result<u32, ScenarioError> {
+        self.number(value, within).map(|number| u32::try_from(number).unwrap_or(u32::MAX))
+    }
+
+    fn number(&self, value: &Spanned<i64>, within: Range<i64>) -> Result<u64, ScenarioError> {
+        u64::try_from(*value.get_ref()).ok().filter(|_| within.contains(value.get_ref())).ok_or_else(
+            || {
+                self.file.error_at(
+                    value.span(),
+                    format!("{} is out of bounds", value.get_ref()),
+                    format!("give a whole number from {} to {}", within.start, within.end - 1),
+                )
+            },
+        )
+    }
+
+    fn duration(&self, text: &Spanned<String>) -> Result<Duration, ScenarioError> {
+        humantime::parse_duration(text.get_ref()).map_err(|error| {
+            self.file.error_at(
+                text.span(),
+                format!("`{}` is no duration: {error}", text.get_ref()),
+                "write a number with its unit, `500ms`, `3s` or `2m`",
+            )
+        })
+    }
+}

@@ -1,0 +1,354 @@
+//! A scenario as its author wrote it: one TOML file, every key known, every mistake shown with file,
+//! line and remedy.
+//!
+//! Nothing is resolved here beyond what a single key can say wrong about itself; what keys say
+//! together is for [`crate::plan`].
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use miette::{Diagnostic, LabeledSpan, NamedSource, SourceCode};
+use serde::Deserialize;
+use toml::Spanned;
+
+/// A scenario file with the text that its spans point into.
+#[derive(Debug, Clone)]
+pub struct ScenarioFile {
+    /// The file's name without `.toml`.
+    pub name: String,
+    /// Where it was read.
+    pub path: PathBuf,
+    /// Its text.
+    pub text: String,
+    /// What it says.
+    pub scenario: Scenario,
+}
+
+/// What a scenario file says.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Scenario {
+    /// Short heading for reports.
+    pub title: String,
+    /// Identifier in somebody's requirements, `SC-003`.
+    pub id: Option<String>,
+    /// What must hold, in one sentence.
+    pub criterion: String,
+    /// What happens, in one or two sentences.
+    pub story: String,
+    /// What is expected while it happens.
+    pub expected: String,
+    /// Testbeds that it is meant for.
+    pub testbeds: Spanned<Vec<Spanned<String>>>,
+    /// It is part of `run` without names.
+    #[serde(default = "yes")]
+    pub in_suite: bool,
+    /// Kafka.
+    #[serde(default)]
+    pub cluster: Cluster,
+    /// What is produced.
+    pub workload: Workload,
+    /// The producer under test.
+    #[serde(default)]
+    pub producer: Producer,
+    /// Consumer groups under test.
+    #[serde(default, rename = "group")]
+    pub groups: Vec<Group>,
+    /// What is done to it all.
+    #[serde(default, rename = "fault")]
+    pub faults: Vec<Spanned<FaultEntry>>,
+    /// What is promised for afterwards.
+    #[serde(default)]
+    pub recovery: Recovery,
+}
+
+/// Table `[cluster]`.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Cluster {
+    /// Number of brokers.
+    pub brokers: Spanned<i64>,
+    /// Partitions of the topic under test.
+    pub partitions: Spanned<i64>,
+    /// Replication factor of every topic.
+    pub replication: Spanned<i64>,
+    /// Broker properties.
+    pub broker_properties: BTreeMap<String, String>,
+    /// Properties of the topic under test.
+    pub topic_properties: BTreeMap<String, String>,
+}
+
+impl Default for Cluster {
+    fn default() -> Self {
+        Self {
+            brokers: unplaced(1),
+            partitions: unplaced(3),
+            replication: unplaced(1),
+            broker_properties: BTreeMap::new(),
+            topic_properties: BTreeMap::new(),
+        }
+    }
+}
+
+/// Table `[workload]`.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Workload {
+    /// Load shape; see [`crate::workload`].
+    #[serde(default = "constant_rate")]
+    pub shape: Spanned<String>,
+    /// Operations in all.
+    pub records: Spanned<i64>,
+    /// Operations per second.
+    pub rate_per_s: Spanned<f64>,
+    /// Distinct keys.
+    #[serde(default = "fifty")]
+    pub keys: Spanned<i64>,
+    /// Length of a payload; shorter ones are padded.
+    #[serde(default = "two_hundred")]
+    pub payload_bytes: Spanned<i64>,
+    /// Every n-th payload is poison; none by default.
+    #[serde(default)]
+    pub poison_every: Option<Spanned<i64>>,
+}
+
+/// Table `[producer]`.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Producer {
+    /// librdkafka properties over the pipeline's own defaults.
+    pub properties: BTreeMap<String, String>,
+}
+
+/// Table `[[group]]`.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Group {
+    /// Kafka group id.
+    pub name: Spanned<String>,
+    /// Consumer processes.
+    #[serde(default = "one")]
+    pub members: Spanned<i64>,
+    /// librdkafka properties over the pipeline's own defaults.
+    #[serde(default)]
+    pub properties: BTreeMap<String, String>,
+    /// Records after which a batch is closed.
+    pub batch_records: Option<Spanned<i64>>,
+    /// Age at which a batch is closed, `500ms`.
+    pub batch_age: Option<Spanned<String>>,
+}
+
+/// Table `[[fault]]`.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FaultEntry {
+    /// Kind; see [`crate::fault`].
+    pub kind: Spanned<String>,
+    /// What it is aimed at, `broker-1`, `consumer-1`.
+    pub target: Option<Spanned<String>>,
+    /// When: `3s`, `40% of invoked`, `40% of committed`.
+    pub at: Spanned<String>,
+    /// How long until it is undone, `3s`.
+    pub lasts: Option<Spanned<String>>,
+    /// What only this kind of fault knows.
+    pub settings: Option<Spanned<toml::Table>>,
+}
+
+/// Table `[recovery]`.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Recovery {
+    /// Progress, and no lag left, within this time after the last heal.
+    pub within: Option<Spanned<String>>,
+}
+
+fn yes() -> bool {
+    true
+}
+fn one() -> Spanned<i64> {
+    unplaced(1)
+}
+fn fifty() -> Spanned<i64> {
+    unplaced(50)
+}
+fn two_hundred() -> Spanned<i64> {
+    unplaced(200)
+}
+fn constant_rate() -> Spanned<String> {
+    unplaced("constant-rate".to_owned())
+}
+
+/// A default: it stands nowhere in the file, so it cannot be what is wrong.
+fn unplaced<T>(value: T) -> Spanned<T> {
+    Spanned::new(0..0, value)
+}
+
+/// A mistake in a scenario file.
+#[derive(Debug, thiserror::Error)]
+#[error("{path}:{line}: {message}")]
+pub struct ScenarioError {
+    path: String,
+    line: usize,
+    message: String,
+    remedy: Option<String>,
+    span: std::ops::Range<usize>,
+    source_text: NamedSource<String>,
+}
+
+impl Diagnostic for ScenarioError {
+    fn help<'a>(&'a self) -> Option<Box<dyn std::fmt::Display + 'a>> {
+        self.remedy.as_ref().map(|remedy| Box::new(remedy) as Box<dyn std::fmt::Display>)
+    }
+    fn source_code(&self) -> Option<&dyn SourceCode> {
+        Some(&self.source_text)
+    }
+    fn labels(&self) -> Option<Box<dyn Iterator<Item = LabeledSpan> + '_>> {
+        let span = self.span.start..self.span.end.max(self.span.start + 1);
+        Some(Box::new(std::iter::once(LabeledSpan::new_with_span(Some("here".to_owned()), span))))
+    }
+}
+
+impl ScenarioError {
+    /// Line of the mistake, from 1.
+    #[must_use]
+    pub fn line(&self) -> usize {
+        self.line
+    }
+}
+
+impl ScenarioFile {
+    /// Reads and parses a file.
+    ///
+    /// # Errors
+    /// When it cannot be read (as I/O error), is not TOML, or has an unknown, missing or ill-typed
+    /// key.
+    pub fn read(path: &Path) -> miette::Result<Self> {
+        let text = std::fs::read_to_string(path).map_err(|error| {
+            miette::miette!(
+                help = "`streamlake-harness list` names the scenarios that there are",
+                "{}: {error}",
+                path.display()
+            )
+        })?;
+        Ok(Self::parse(path, text)?)
+    }
+
+    /// Parses the text of a file.
+    ///
+    /// # Errors
+    /// See [`ScenarioFile::read`].
+    pub fn parse(path: &Path, text: String) -> Result<Self, ScenarioError> {
+        let name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+        match toml::from_str::<Scenario>(&text) {
+            Ok(scenario) => Ok(Self { name, path: path.to_owned(), text, scenario }),
+            Err(error) => {
+                let span = error.span().unwrap_or(0..0);
+                let message = error.message().to_owned();
+                let remedy = remedy_for(&message);
+                Err(error_at(path, &text, span, message, remedy))
+            }
+        }
+    }
+
+    /// A mistake at a place in this file.
+    #[must_use]
+    pub fn error_at(
+        &self,
+        span: std::ops::Range<usize>,
+        message: impl Into<String>,
+        remedy: impl Into<String>,
+    ) -> ScenarioError {
+        error_at(&self.path, &self.text, span, message.into(), Some(remedy.into()))
+    }
+}
+
+fn error_at(
+    path: &Path,
+    text: &str,
+    span: std::ops::Range<usize>,
+    message: String,
+    remedy: Option<String>,
+) -> ScenarioError {
+    let path = path.display().to_string();
+    let line = text[..span.start.min(text.len())].matches('\n').count() + 1;
+    let source_text = NamedSource::new(&path, text.to_owned()).with_language("TOML");
+    ScenarioError { path, line, message, remedy, span, source_text }
+}
+
+/// Finds the known key that an unknown one was probably meant to be.
+fn remedy_for(message: &str) -> Option<String> {
+    let rest = message.strip_prefix("unknown field `")?;
+    let (unknown, rest) = rest.split_once('`')?;
+    let known = rest.split('`').skip(1).step_by(2);
+    let (distance, nearest) = known.map(|key| (edit_distance(unknown, key), key)).min()?;
+    if distance <= 3 {
+        Some(format!("did you mean `{nearest}`?"))
+    } else {
+        Some("remove the key; a key that is not understood is never ignored".to_owned())
+    }
+}
+
+/// Levenshtein distance, by two rows.
+fn edit_distance(a: &str, b: &str) -> usize {
+    let b: Vec<char> = b.chars().collect();
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, from) in a.chars().enumerate() {
+        let mut diagonal = std::mem::replace(&mut row[0], i + 1);
+        for (j, &to) in b.iter().enumerate() {
+            let replace = diagonal + usize::from(from != to);
+            diagonal = row[j + 1];
+            row[j + 1] = replace.min(diagonal + 1).min(row[j] + 1);
+        }
+    }
+    row[b.len()]
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    const GOOD: &str = r#"
+title = "t"
+criterion = "c"
+story = "s"
+expected = "e"
+testbeds = ["embedded"]
+[workload]
+records = 10
+rate_per_s = 5
+"#;
+
+    fn parse(text: &str) -> Result<ScenarioFile, ScenarioError> {
+        ScenarioFile::parse(Path::new("scenarios/x.toml"), text.to_owned())
+    }
+
+    #[test]
+    fn a_minimal_scenario_parses() {
+        let file = parse(GOOD).unwrap();
+        assert_eq!(file.name, "x");
+        assert_eq!(*file.scenario.workload.keys.get_ref(), 50);
+    }
+
+    #[test]
+    fn an_unknown_key_is_named_with_its_line_and_the_key_that_was_meant() {
+        let error = parse(&GOOD.replace("records = 10", "record = 10")).unwrap_err();
+        assert_eq!(error.line(), 8);
+        let text = error.to_string();
+        assert!(text.starts_with("scenarios/x.toml:8: unknown field `record`"), "{text}");
+        assert_eq!(error.remedy.as_deref(), Some("did you mean `records`?"));
+    }
+
+    #[test]
+    fn a_wrong_type_is_named_with_its_line() {
+        let error = parse(&GOOD.replace("records = 10", "records = \"ten\"")).unwrap_err();
+        assert_eq!(error.line(), 8);
+    }
+
+    #[test]
+    fn edit_distance_is_levenshteins() {
+        assert_eq!(edit_distance("kitten", "sitting"), 3);
+        assert_eq!(edit_distance("", "abc"), 3);
+        assert_eq!(edit_distance("abc", "abc"), 0);
+    }
+}

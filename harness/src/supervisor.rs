@@ -1,0 +1,345 @@
+//! The processes of the system under test: started, signalled and watched as an operating system
+//! sees them.
+//!
+//! Nothing here asks a process how it is. Its state is what `/proc` says; its end is what `wait`
+//! returns. Each process runs in a group of its own, so that a Ctrl-C at the terminal reaches the
+//! harness alone, and carries the harness's owner mark, so that a later run can sweep up after a
+//! harness that was killed.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::path::PathBuf;
+use std::process::Stdio;
+use std::sync::Mutex;
+use std::time::Duration;
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use tokio::process::{Child, ChildStdin, ChildStdout, Command};
+use tokio::sync::watch;
+
+use crate::history::Recorder;
+use crate::history::event::{Fact, ProcessState};
+use crate::sweep;
+
+/// A process that a signal has been sent to must have changed its state within this time.
+const SIGNAL_WITHIN: Duration = Duration::from_secs(5);
+
+/// How a process is started.
+#[derive(Debug, Clone)]
+pub struct Launch {
+    /// Name within the run, `consumer-1`.
+    pub name: String,
+    /// Program.
+    pub program: PathBuf,
+    /// Its arguments.
+    pub arguments: Vec<String>,
+    /// Environment beside the harness's own.
+    pub environment: BTreeMap<String, String>,
+    /// Where its standard error goes, and its standard output unless that is piped; appended.
+    pub log: PathBuf,
+}
+
+/// Why a process could not be acted on.
+#[derive(Debug, thiserror::Error)]
+pub enum SupervisorError {
+    /// No process of this name was ever launched.
+    #[error("no process named {0}")]
+    NoProcess(String),
+    /// It is not running.
+    #[error("{name} is not running: {status}")]
+    NotRunning {
+        /// Which process.
+        name: String,
+        /// How it ended.
+        status: String,
+    },
+    /// It runs already.
+    #[error("{0} is running already")]
+    Running(String),
+    /// It could not be started.
+    #[error("cannot start {name} ({program}): {source}")]
+    Start {
+        /// Which process.
+        name: String,
+        /// Which program.
+        program: String,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+    /// A signal could not be delivered.
+    #[error("cannot send {signal} to {name}: {source}")]
+    Signal {
+        /// Which process.
+        name: String,
+        /// Which signal.
+        signal: &'static str,
+        /// Why.
+        #[source]
+        source: nix::Error,
+    },
+    /// It did not reach the awaited state.
+    #[error("{name} was not {state} within {within:?}")]
+    Deadline {
+        /// Which process.
+        name: String,
+        /// The awaited state.
+        state: &'static str,
+        /// The time it was given.
+        within: Duration,
+    },
+}
+
+/// The processes of one run.
+pub struct Supervisor {
+    recorder: Recorder,
+    processes: Mutex<BTreeMap<String, Process>>,
+}
+
+struct Process {
+    launch: Launch,
+    pid: u32,
+    ended: watch::Receiver<Option<String>>,
+}
+
+impl Supervisor {
+    /// A supervisor without processes.
+    #[must_use]
+    pub fn new(recorder: Recorder) -> Self {
+        Self { recorder, processes: Mutex::default() }
+    }
+
+    /// Starts a process that needs no pipes.
+    ///
+    /// # Errors
+    /// When it runs already or cannot be started.
+    pub fn start(&self, launch: Launch) -> Result<(), SupervisorError> {
+        self.spawn(launch, false).map(drop)
+    }
+
+    /// Starts a process and returns its standard input and output.
+    ///
+    /// # Errors
+    /// When it runs already or cannot be started.
+    pub fn start_piped(
+        &self,
+        launch: Launch,
+    ) -> Result<(ChildStdin, ChildStdout), SupervisorError> {
+        let pipes = self.spawn(launch, true)?;
+        Ok(pipes.expect("a process started with pipes has them"))
+    }
+
+    /// Starts a process anew that was launched before and has ended.
+    ///
+    /// # Errors
+    /// When there was none, it runs, or it cannot be started.
+    pub fn restart(&self, name: &str) -> Result<(), SupervisorError> {
+        let launch = self.with(name, |process| process.launch.clone())?;
+        self.start(launch)
+    }
+
+    fn spawn(
+        &self,
+        launch: Launch,
+        piped: bool,
+    ) -> Result<Option<(ChildStdin, ChildStdout)>, SupervisorError> {
+        if let Ok(None) = self.with(&launch.name, |process| process.ended.borrow().clone()) {
+            return Err(SupervisorError::Running(launch.name));
+        }
+        let mut child = command(&launch, piped)
+            .and_then(|mut command| command.spawn())
+            .map_err(|source| SupervisorError::Start {
+                name: launch.name.clone(),
+                program: launch.program.display().to_string(),
+                source,
+            })?;
+        let pipes = child.stdin.take().zip(child.stdout.take());
+        let pid = child.id().unwrap_or_default();
+        self.note(&launch.name, pid, "started", None);
+        let ended = watch_end(self.recorder.clone(), launch.name.clone(), pid, child);
+        let name = launch.name.clone();
+        self.lock().insert(name, Process { launch, pid, ended });
+        Ok(pipes)
+    }
+
+    /// SIGKILL, and the process seen to have ended. Returns how it ended.
+    ///
+    /// # Errors
+    /// When it is not running or does not end.
+    pub async fn kill(&self, name: &str) -> Result<String, SupervisorError> {
+        self.signal(name, Signal::SIGKILL)?;
+        self.ended(name, SIGNAL_WITHIN).await
+    }
+
+    /// SIGTERM, without waiting.
+    ///
+    /// # Errors
+    /// When it is not running.
+    pub fn terminate(&self, name: &str) -> Result<(), SupervisorError> {
+        self.signal(name, Signal::SIGTERM)
+    }
+
+    /// Waits until the process has ended, and says how.
+    ///
+    /// # Errors
+    /// When it does not end in time.
+    pub async fn ended(&self, name: &str, within: Duration) -> Result<String, SupervisorError> {
+        let mut ended = self.with(name, |process| process.ended.clone())?;
+        let status = tokio::time::timeout(within, ended.wait_for(Option::is_some)).await;
+        match status {
+            Ok(Ok(status)) => Ok(status.clone().unwrap_or_default()),
+            _ => Err(SupervisorError::Deadline { name: name.to_owned(), state: "ended", within }),
+        }
+    }
+
+    /// How the process ended, if it has.
+    ///
+    /// # Errors
+    /// When there is no such process.
+    pub fn status(&self, name: &str) -> Result<Option<String>, SupervisorError> {
+        self.with(name, |process| process.ended.borrow().clone())
+    }
+
+    /// SIGSTOP, and `/proc` seen to say so.
+    ///
+    /// # Errors
+    /// When it is not running or does not stop.
+    pub async fn freeze(&self, name: &str) -> Result<(), SupervisorError> {
+        self.signal(name, Signal::SIGSTOP)?;
+        self.until(name, "frozen", |state| state == 'T').await?;
+        self.note(name, self.with(name, |process| process.pid)?, "stopped", None);
+        Ok(())
+    }
+
+    /// SIGCONT, and `/proc` seen to say so.
+    ///
+    /// # Errors
+    /// When it is not running or does not go on.
+    pub async fn thaw(&self, name: &str) -> Result<(), SupervisorError> {
+        self.signal(name, Signal::SIGCONT)?;
+        self.until(name, "thawed", |state| state != 'T').await?;
+        self.note(name, self.with(name, |process| process.pid)?, "continued", None);
+        Ok(())
+    }
+
+    /// What can be seen of the process from outside: its id, its state, its start.
+    ///
+    /// # Errors
+    /// When there is no such process.
+    pub fn observe(&self, name: &str) -> Result<BTreeMap<String, String>, SupervisorError> {
+        let (pid, status) =
+            self.with(name, |process| (process.pid, process.ended.borrow().clone()))?;
+        let mut seen = BTreeMap::from([("pid".to_owned(), pid.to_string())]);
+        if let Some(status) = status {
+            seen.insert("state".to_owned(), format!("ended: {status}"));
+        } else if let Ok(stat) = sweep::Stat::of(pid) {
+            seen.insert("state".to_owned(), stat.state.to_string());
+            seen.insert("started_ticks".to_owned(), stat.started.to_string());
+        }
+        Ok(seen)
+    }
+
+    /// Names of the processes that are running.
+    #[must_use]
+    pub fn running(&self) -> Vec<String> {
+        let processes = self.lock();
+        let alive = processes.iter().filter(|(_, process)| process.ended.borrow().is_none());
+        alive.map(|(name, _)| name.clone()).collect()
+    }
+
+    /// Kills whatever still runs and sees that it has ended.
+    pub async fn kill_all(&self) {
+        for name in self.running() {
+            if let Err(error) = self.kill(&name).await {
+                tracing::warn!(%error, process = name, "a process could not be taken down");
+            }
+        }
+    }
+
+    fn signal(&self, name: &str, signal: Signal) -> Result<(), SupervisorError> {
+        let (pid, status) =
+            self.with(name, |process| (process.pid, process.ended.borrow().clone()))?;
+        if let Some(status) = status {
+            return Err(SupervisorError::NotRunning { name: name.to_owned(), status });
+        }
+        kill(Pid::from_raw(pid.cast_signed()), signal).map_err(|source| SupervisorError::Signal {
+            name: name.to_owned(),
+            signal: signal.as_str(),
+            source,
+        })
+    }
+
+    async fn until(
+        &self,
+        name: &str,
+        state: &'static str,
+        reached: impl Fn(char) -> bool,
+    ) -> Result<(), SupervisorError> {
+        let pid = self.with(name, |process| process.pid)?;
+        let seen = async {
+            while !sweep::Stat::of(pid).is_ok_and(|stat| reached(stat.state)) {
+                tokio::time::sleep(Duration::from_millis(2)).await;
+            }
+        };
+        tokio::time::timeout(SIGNAL_WITHIN, seen).await.map_err(|_| SupervisorError::Deadline {
+            name: name.to_owned(),
+            state,
+            within: SIGNAL_WITHIN,
+        })
+    }
+
+    fn note(&self, name: &str, pid: u32, state: &str, status: Option<String>) {
+        note(&self.recorder, name, pid, state, status);
+    }
+
+    fn with<T>(&self, name: &str, read: impl Fn(&Process) -> T) -> Result<T, SupervisorError> {
+        let processes = self.lock();
+        processes.get(name).map(read).ok_or_else(|| SupervisorError::NoProcess(name.to_owned()))
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, BTreeMap<String, Process>> {
+        self.processes.lock().expect("no holder of this lock panics")
+    }
+}
+
+fn command(launch: &Launch, piped: bool) -> std::io::Result<Command> {
+    let log = File::options().create(true).append(true).open(&launch.log)?;
+    let output = if piped { Stdio::piped() } else { Stdio::from(log.try_clone()?) };
+    let mut command = Command::new(&launch.program);
+    command
+        .args(&launch.arguments)
+        .envs(&launch.environment)
+        .env(sweep::OWNER_VARIABLE, sweep::owner_label())
+        .stdin(if piped { Stdio::piped() } else { Stdio::null() })
+        .stdout(output)
+        .stderr(Stdio::from(log))
+        .process_group(0)
+        .kill_on_drop(true);
+    Ok(command)
+}
+
+/// Waits for the process in a task of its own, so that its end is recorded when it happens and not
+/// when somebody asks.
+fn watch_end(
+    recorder: Recorder,
+    name: String,
+    pid: u32,
+    mut child: Child,
+) -> watch::Receiver<Option<String>> {
+    let (tell, ended) = watch::channel(None);
+    tokio::spawn(async move {
+        let status = match child.wait().await {
+            Ok(status) => status.to_string(),
+            Err(error) => format!("cannot be told: {error}"),
+        };
+        note(&recorder, &name, pid, "exited", Some(status.clone()));
+        tell.send_replace(Some(status));
+    });
+    ended
+}
+
+fn note(recorder: &Recorder, name: &str, pid: u32, state: &str, status: Option<String>) {
+    let state = ProcessState { name: name.to_owned(), pid, state: state.to_owned(), status };
+    recorder.record("supervisor", Fact::Process(state));
+}

@@ -1,0 +1,95 @@
+//! The system under test: which command makes a producer, which one a consumer.
+//!
+//! The pipeline in this workspace is the default. It is started through the harness's own binary
+//! (see `command::pipeline`), so that `cargo run` needs to build one program only; it is a process
+//! of its own all the same.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use crate::plan::{DATASET, GroupPlan};
+use crate::supervisor::Launch;
+use crate::testbed::Testbed;
+
+/// How to start the pipeline.
+#[derive(Debug, Clone)]
+pub struct System {
+    /// The program.
+    pub program: PathBuf,
+    /// Arguments before those of the pipeline's own command line.
+    pub prefix: Vec<String>,
+    /// Environment of every process.
+    pub environment: BTreeMap<String, String>,
+}
+
+impl System {
+    /// The pipeline in this binary.
+    ///
+    /// # Errors
+    /// When the operating system does not tell where this binary is.
+    pub fn built_in() -> std::io::Result<Self> {
+        Ok(Self {
+            program: std::env::current_exe()?,
+            prefix: vec!["pipeline".to_owned()],
+            environment: BTreeMap::new(),
+        })
+    }
+
+    /// The producer's process.
+    #[must_use]
+    pub fn producer(
+        &self,
+        name: &str,
+        properties: &BTreeMap<String, String>,
+        testbed: &dyn Testbed,
+        run: &Path,
+    ) -> Launch {
+        let mut arguments = self.prefix.clone();
+        arguments.extend(["produce", "--dataset", DATASET].map(str::to_owned));
+        self.launch(name, arguments, properties, testbed, run)
+    }
+
+    /// One member of a consumer group.
+    #[must_use]
+    pub fn consumer(&self, name: &str, group: &GroupPlan, testbed: &dyn Testbed, run: &Path) -> Launch {
+        let mut arguments = self.prefix.clone();
+        arguments.extend(["consume", "--dataset", DATASET].map(str::to_owned));
+        arguments.extend(["--group".to_owned(), group.group.clone()]);
+        arguments.extend(["--raw-zone".to_owned(), group.raw_zone.clone()]);
+        arguments.extend(["--batch-records".to_owned(), group.batch_records.to_string()]);
+        arguments.extend(["--batch-age".to_owned(), format!("{}ms", group.batch_age.as_millis())]);
+        self.launch(name, arguments, &group.properties, testbed, run)
+    }
+
+    fn launch(
+        &self,
+        name: &str,
+        mut arguments: Vec<String>,
+        properties: &BTreeMap<String, String>,
+        testbed: &dyn Testbed,
+        run: &Path,
+    ) -> Launch {
+        arguments.extend(["--bootstrap-servers".to_owned(), testbed.bootstrap_servers()]);
+        for (name, value) in properties {
+            arguments.extend(["-X".to_owned(), format!("{name}={value}")]);
+        }
+        arguments.extend(["--events".to_owned(), events(run, name).display().to_string()]);
+        let mut environment = self.environment.clone();
+        if let Some(store) = testbed.store() {
+            environment.extend(store.client_environment);
+        }
+        Launch {
+            name: name.to_owned(),
+            program: self.program.clone(),
+            arguments,
+            environment,
+            log: run.join(format!("{name}.log")),
+        }
+    }
+}
+
+/// The event stream of a process.
+#[must_use]
+pub fn events(run: &Path, name: &str) -> PathBuf {
+    run.join(format!("{name}.events.jsonl"))
+}

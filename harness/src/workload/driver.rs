@@ -1,0 +1,112 @@
+//! Drives the producer's process: payloads in at their instants, receipts out, both recorded.
+//!
+//! The load is open: an operation is invoked when it is due, whatever became of the ones before it,
+//! until the producer stops reading. An operation is recorded as invoked *before* its payload is
+//! handed over, so that nothing can be in the log without having been invoked.
+
+use std::sync::Arc;
+
+use serde::Deserialize;
+use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
+use tokio::process::{ChildStdin, ChildStdout};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use crate::history::Recorder;
+use crate::history::event::{Blob, Completed, Fact, Invoked, Outcome, Print};
+use crate::progress::Progress;
+use crate::workload::WorkloadPlan;
+
+/// A receipt as the producer prints it: one JSON line an input line.
+#[derive(Debug, Deserialize)]
+struct Receipt {
+    line: u64,
+    outcome: String,
+    ingestion_id: Option<String>,
+    topic: Option<String>,
+    partition: Option<u32>,
+    offset: Option<u64>,
+    reason: Option<String>,
+    error: Option<String>,
+}
+
+/// Feeds the load to a producer's standard input, and closes it after the last operation.
+pub async fn feed(
+    name: &str,
+    plan: &WorkloadPlan,
+    mut input: ChildStdin,
+    recorder: &Recorder,
+    progress: &Arc<Progress>,
+    stop: &CancellationToken,
+) -> std::io::Result<()> {
+    let begin = Instant::now();
+    for operation in plan.operations() {
+        tokio::select! {
+            () = tokio::time::sleep_until(begin + operation.due) => {}
+            () = stop.cancelled() => break,
+        }
+        recorder.record(
+            name,
+            Fact::Invoked(Invoked {
+                op: operation.op,
+                topic: plan.topic.clone(),
+                key: Some(Blob(operation.key.into_bytes())),
+                value: Print::of(&operation.payload),
+                bytes: operation.payload.len() as u64,
+                poison: operation.poison,
+            }),
+        );
+        progress.invoked(operation.op + 1);
+        input.write_all(&operation.payload).await?;
+        input.write_all(b"\n").await?;
+        input.flush().await?;
+    }
+    Ok(())
+}
+
+/// Records receipts until the producer closes its output. Operations are numbered like input lines.
+pub async fn receipts(
+    name: &str,
+    output: ChildStdout,
+    recorder: &Recorder,
+    progress: &Arc<Progress>,
+) -> std::io::Result<()> {
+    let mut lines = BufReader::new(output).lines();
+    while let Some(line) = lines.next_line().await? {
+        match serde_json::from_str::<Receipt>(&line).map_err(|error| error.to_string()).and_then(completed) {
+            Ok(completed) => {
+                if matches!(completed.outcome, Outcome::Acknowledged { .. }) {
+                    progress.acknowledged();
+                }
+                progress.completed();
+                recorder.record(name, Fact::Completed(completed));
+            }
+            Err(error) => recorder.record(
+                name,
+                Fact::Note {
+                    level: "error".to_owned(),
+                    text: format!("a receipt of {name} cannot be understood ({error}): {line:.200}"),
+                },
+            ),
+        }
+    }
+    Ok(())
+}
+
+fn completed(receipt: Receipt) -> Result<Completed, String> {
+    let error = receipt.error.clone().unwrap_or_default();
+    let outcome = match receipt.outcome.as_str() {
+        "acknowledged" => match (receipt.topic, receipt.partition, receipt.offset) {
+            (Some(topic), Some(partition), Some(offset)) => {
+                Outcome::Acknowledged { topic, partition, offset }
+            }
+            _ => return Err("acknowledged without topic, partition and offset".to_owned()),
+        },
+        "rejected" => Outcome::Rejected { reason: receipt.reason.unwrap_or_default() },
+        "failed" => Outcome::Failed { error },
+        "unknown" => Outcome::Unknown { error },
+        other => return Err(format!("unknown outcome `{other}`")),
+    };
+    let op = receipt.line.checked_sub(1).ok_or("lines are numbered from 1")?;
+    Ok(Completed { op, ingestion_id: receipt.ingestion_id, outcome })
+}

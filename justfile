@@ -1,0 +1,34 @@
+# What people and CI call. Nothing clever: each recipe is a command that one could type.
+
+# Lists the recipes.
+default:
+    @just --list
+
+# Tests that need nothing but Rust and a C toolchain; those that need a container engine say so.
+test:
+    cargo test --workspace
+
+# Builds the container images from package registries, where no image registry is reachable.
+images:
+    images/build
+
+# The delivery scenarios on real Kafka and a GCS emulator in containers; reports/docker/ holds the answer.
+test-kafka-delivery *ARGS:
+    cargo run --release -- run --testbed docker {{ARGS}}
+
+# The same scenarios on the embedded testbed: no container, under a minute.
+test-embedded *ARGS:
+    cargo run --release -- run {{ARGS}}
+
+# Plants bugs in the pipeline and shows that the checkers catch them.
+prove *ARGS:
+    cargo run --release --features planted-bugs -- prove {{ARGS}}
+
+# Benchmarks: ratios within one run, not absolute times.
+bench:
+    cargo bench --workspace
+
+# Formats and lints.
+fmt:
+    cargo fmt --all
+    cargo clippy --workspace --all-targets -- -D warnings

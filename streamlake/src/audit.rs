@@ -1,0 +1,352 @@
+//! Audit: raw zone, dead-letter topic, watermarks and committed offsets of a running system, compared.
+//!
+//! It reads every part of the dataset once, one at a time, and keeps offsets as ranges, so its memory
+//! is bounded by the number of holes and not by the number of records.
+
+use crate::config::KafkaSettings;
+use crate::dead_letter::{HEADER_SOURCE_OFFSET, HEADER_SOURCE_PARTITION, HEADER_SOURCE_TOPIC};
+use crate::error::{Error, Result};
+use crate::inspect::{Inspector, owned};
+use crate::ranges::Ranges;
+use crate::raw_zone::metadata::{self, PartEntry};
+use crate::raw_zone::name::{Folder, parse_part_name, part_name};
+use crate::raw_zone::part;
+use crate::raw_zone::store::{Zone, log_retry};
+use rdkafka::Message;
+use serde::Serialize;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// How many ranges of a kind are named; all are counted.
+const NAMED_MAX: usize = 50;
+
+/// What to compare.
+#[derive(Debug, Clone)]
+pub struct Request {
+    /// The dataset.
+    pub dataset: String,
+    /// Its topic.
+    pub topic: String,
+    /// Its dead-letter topic.
+    pub dead_letter_topic: String,
+    /// Its group.
+    pub group: String,
+}
+
+/// The outcome.
+#[derive(Debug, Serialize)]
+pub struct Report {
+    /// The dataset.
+    pub dataset: String,
+    /// The topic.
+    pub topic: String,
+    /// The group.
+    pub group: String,
+    /// Whether nothing is wrong. Duplicates are not wrong: delivery is at least once.
+    pub clean: bool,
+    /// Each partition.
+    pub partitions: Vec<PartitionReport>,
+    /// The part files.
+    pub parts: PartsReport,
+}
+
+/// `[from, to)`, offsets.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Span {
+    /// The first offset.
+    pub from: i64,
+    /// The offset after the last.
+    pub to: i64,
+}
+
+/// One partition.
+#[derive(Debug, Default, Serialize)]
+pub struct PartitionReport {
+    /// The partition.
+    pub partition: i32,
+    /// Its first offset.
+    pub low_watermark: i64,
+    /// The offset after its last.
+    pub high_watermark: i64,
+    /// What the group has committed.
+    pub committed: Option<i64>,
+    /// Different offsets in the raw zone.
+    pub stored: u64,
+    /// Different offsets in the dead-letter topic.
+    pub dead_letters: u64,
+    /// The offset below which everything is durable, as far as the log still tells.
+    pub durable: i64,
+    /// Records in the raw zone beyond the first of their offset.
+    pub duplicates: u64,
+    /// Offsets below the commit whose record is in the log, not stored, not a dead letter: losses.
+    pub lost: u64,
+    /// Where they are.
+    pub lost_at: Vec<Span>,
+    /// Offsets below the commit that are nowhere and of which the log can tell nothing any more.
+    pub unknown: u64,
+    /// Offsets below the commit that hold no record (transaction markers, compaction).
+    pub without_record: u64,
+    /// Records above the commit that wait.
+    pub waiting: i64,
+}
+
+/// The part files.
+#[derive(Debug, Default, Serialize)]
+pub struct PartsReport {
+    /// How many were read.
+    pub count: u64,
+    /// How many bytes.
+    pub bytes: u64,
+    /// Parts that the metadata does not list (normal for a moment while a consumer runs).
+    pub unlisted: Vec<String>,
+    /// Listed parts that are not there.
+    pub missing: Vec<String>,
+    /// Parts that cannot be read or differ from their entry.
+    pub damaged: Vec<String>,
+}
+
+/// What the raw zone holds.
+#[derive(Debug, Default)]
+struct Stored {
+    offsets: BTreeMap<i32, Ranges>,
+    duplicates: BTreeMap<i32, u64>,
+    parts: PartsReport,
+}
+
+/// Compares.
+pub async fn audit(zone: &Zone, settings: &KafkaSettings, request: &Request) -> Result<Report> {
+    // Commits first: what was committed at this instant must be found below.
+    let (kafka, wanted) = (settings.clone(), request.clone());
+    let before = blocking(move || {
+        let inspector = Inspector::connect(&kafka, Some(&wanted.group))?;
+        let partitions = inspector.partitions(&wanted.topic)?;
+        let committed = inspector.committed(&wanted.topic, &partitions)?;
+        Ok((partitions, committed))
+    });
+    let (partitions, committed) = before.await?;
+    let stored = read_zone(zone, request).await?;
+    let (kafka, wanted) = (settings.clone(), request.clone());
+    let compared = blocking(move || {
+        let inspector = Inspector::connect(&kafka, Some(&wanted.group))?;
+        let dead = dead_letters(&inspector, &wanted)?;
+        let mut reports = Vec::new();
+        for partition in partitions {
+            let commit = committed.get(&partition).copied();
+            reports.push(compare(
+                &inspector,
+                &wanted.topic,
+                partition,
+                commit,
+                &stored,
+                &dead,
+            )?);
+        }
+        Ok((reports, stored.parts))
+    });
+    let (partitions, parts) = compared.await?;
+    let lost = partitions.iter().any(|partition| partition.lost > 0);
+    let clean = !lost && parts.missing.is_empty() && parts.damaged.is_empty();
+    let Request {
+        dataset,
+        topic,
+        group,
+        ..
+    } = request.clone();
+    Ok(Report {
+        dataset,
+        topic,
+        group,
+        clean,
+        partitions,
+        parts,
+    })
+}
+
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T> + Send + 'static,
+) -> Result<T> {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(outcome) => outcome,
+        Err(err) => Err(Error::Stuck(format!("the work broke off: {err}"))),
+    }
+}
+
+async fn read_zone(zone: &Zone, request: &Request) -> Result<Stored> {
+    let mut stored = Stored::default();
+    let folders = zone
+        .persist("listing folders", log_retry, || {
+            zone.folders(&request.dataset)
+        })
+        .await?;
+    for folder in &folders {
+        read_folder(zone, folder, &request.topic, &mut stored).await?;
+    }
+    Ok(stored)
+}
+
+async fn read_folder(zone: &Zone, folder: &Folder, topic: &str, stored: &mut Stored) -> Result<()> {
+    let metadata = zone
+        .persist("reading metadata", log_retry, || {
+            metadata::read(zone, folder)
+        })
+        .await?;
+    let entries = metadata.map(|metadata| metadata.parts).unwrap_or_default();
+    let mut listed: BTreeMap<u64, PartEntry> = entries
+        .into_iter()
+        .filter_map(|entry| Some((parse_part_name(&entry.name)?, entry)))
+        .collect();
+    let numbers = zone
+        .persist("listing parts", log_retry, || zone.part_numbers(folder))
+        .await?;
+    for number in numbers.into_iter().collect::<BTreeSet<_>>() {
+        let path = folder.part_path(number);
+        let bytes = zone
+            .persist("reading a part", log_retry, || zone.read(&path))
+            .await?;
+        stored.parts.count += 1;
+        stored.parts.bytes += bytes.len() as u64;
+        match listed.remove(&number) {
+            None => stored.parts.unlisted.push(path.clone()),
+            Some(entry) if entry.crc32 != format!("{:08x}", crc32fast::hash(&bytes)) => {
+                stored
+                    .parts
+                    .damaged
+                    .push(format!("{path}: not the bytes that were listed"));
+            }
+            Some(_) => {}
+        }
+        if let Err(err) = read_offsets(&bytes, topic, stored) {
+            stored.parts.damaged.push(format!("{path}: {err}"));
+        }
+    }
+    let gone = listed
+        .keys()
+        .map(|number| format!("{}/{}", folder.path(), part_name(*number)));
+    stored.parts.missing.extend(gone);
+    Ok(())
+}
+
+fn read_offsets(bytes: &[u8], topic: &str, stored: &mut Stored) -> Result<(), part::PartError> {
+    let mut run: Option<(i32, i64, i64)> = None;
+    let mut flush = |run: Option<(i32, i64, i64)>| {
+        if let Some((partition, from, to)) = run {
+            let known = stored
+                .offsets
+                .entry(partition)
+                .or_default()
+                .insert(from, to);
+            *stored.duplicates.entry(partition).or_default() += known;
+        }
+    };
+    for record in part::records(bytes) {
+        let record = record?;
+        if record.topic != topic {
+            continue;
+        }
+        run = match run {
+            Some((partition, from, to)) if partition == record.partition && to == record.offset => {
+                Some((partition, from, to + 1))
+            }
+            other => {
+                flush(other);
+                Some((record.partition, record.offset, record.offset + 1))
+            }
+        };
+    }
+    flush(run);
+    Ok(())
+}
+
+/// The offsets of this topic that lie in the dead-letter topic, by partition.
+fn dead_letters(inspector: &Inspector, request: &Request) -> Result<BTreeMap<i32, Ranges>> {
+    let mut dead: BTreeMap<i32, Ranges> = BTreeMap::new();
+    for partition in inspector.partitions(&request.dead_letter_topic)? {
+        inspector.read(
+            &request.dead_letter_topic,
+            partition,
+            0,
+            i64::MAX,
+            |message| {
+                let record = owned(message);
+                let last = |name: &str| {
+                    let mut found = record
+                        .headers
+                        .iter()
+                        .rev()
+                        .filter(|(key, _)| key == name.as_bytes());
+                    String::from_utf8(found.next()?.1.clone()?).ok()
+                };
+                let source = (last(HEADER_SOURCE_PARTITION), last(HEADER_SOURCE_OFFSET));
+                if let (Some(topic), (Some(partition), Some(offset))) =
+                    (last(HEADER_SOURCE_TOPIC), source)
+                    && topic == request.topic
+                    && let (Ok(partition), Ok(offset)) = (partition.parse(), offset.parse::<i64>())
+                {
+                    dead.entry(partition)
+                        .or_default()
+                        .insert(offset, offset + 1);
+                }
+                true
+            },
+        )?;
+    }
+    Ok(dead)
+}
+
+fn compare(
+    inspector: &Inspector,
+    topic: &str,
+    partition: i32,
+    committed: Option<i64>,
+    stored: &Stored,
+    dead: &BTreeMap<i32, Ranges>,
+) -> Result<PartitionReport> {
+    let (low, high) = inspector.watermarks(topic, partition)?;
+    let in_zone = stored.offsets.get(&partition).cloned().unwrap_or_default();
+    let in_dead = dead.get(&partition).cloned().unwrap_or_default();
+    let mut handled = in_zone.clone();
+    for (from, to) in in_dead.iter() {
+        handled.insert(from, to);
+    }
+    // Offsets that no record has ever had a chance to be handled at: before the log and before
+    // anything that was stored.
+    let start = handled.iter().next().map_or(low, |(from, _)| from.min(low));
+    let commit = committed.unwrap_or(start);
+    let mut report = PartitionReport {
+        partition,
+        low_watermark: low,
+        high_watermark: high,
+        committed,
+        stored: in_zone.count(),
+        dead_letters: in_dead.count(),
+        duplicates: stored
+            .duplicates
+            .get(&partition)
+            .copied()
+            .unwrap_or_default(),
+        durable: high,
+        waiting: (high - commit).max(0),
+        ..PartitionReport::default()
+    };
+    for (from, to) in handled.gaps(start, high) {
+        let mut lost = Ranges::default();
+        inspector.read(topic, partition, from, to.min(commit), |message| {
+            lost.insert(message.offset(), message.offset() + 1);
+            true
+        })?;
+        let below_commit = (to.min(commit) - from).max(0) as u64;
+        let gone = (to.min(low).min(commit) - from).max(0) as u64;
+        report.lost += lost.count();
+        report.unknown += gone;
+        report.without_record += below_commit - gone - lost.count();
+        for (from, to) in lost.iter() {
+            report.durable = report.durable.min(from);
+            if report.lost_at.len() < NAMED_MAX {
+                report.lost_at.push(Span { from, to });
+            }
+        }
+        if to > commit {
+            report.durable = report.durable.min(from.max(commit));
+        }
+    }
+    Ok(report)
+}

@@ -1,0 +1,228 @@
+//! The configuration file: the same settings as the flags, under the same names.
+//!
+//! ```toml
+//! [kafka]                         # librdkafka properties, for every command
+//! "security.protocol" = "SASL_SSL"
+//!
+//! [consume]                       # flags of `consume`, without the dashes
+//! bootstrap-servers = "broker:9092"
+//! raw-zone = "gs://bucket"
+//!
+//! [[pipeline]]                    # one consumer each, in one process; on top of [consume]
+//! dataset = "orders"
+//! ```
+//!
+//! A flag comes before the environment, the environment before the file, the file before the
+//! default. It works by putting the file's settings before the command line's as flags, unless
+//! flag or variable are given: so there is one place that knows what a setting means, and an unknown
+//! one is refused by name.
+
+use clap::Command;
+use std::ffi::{OsStr, OsString};
+use toml::{Table, Value};
+
+/// The command lines that a command line and its file stand for: one, or one a pipeline.
+pub(super) fn expand(args: Vec<OsString>, cli: &Command) -> Result<Vec<Vec<OsString>>, String> {
+    let Some(path) = value_of(&args, "--config").or_else(|| std::env::var_os("STREAMLAKE_CONFIG"))
+    else {
+        return Ok(vec![args]);
+    };
+    let shown = path.to_string_lossy().into_owned();
+    let text = std::fs::read_to_string(&path).map_err(|err| format!("{shown}: {err}"))?;
+    let file: Table = text.parse().map_err(|err| format!("{shown}: {err}"))?;
+    let at = args.iter().position(|arg| {
+        arg.to_str()
+            .is_some_and(|name| cli.find_subcommand(name).is_some())
+    });
+    let Some(at) = at else {
+        return Ok(vec![args]);
+    };
+    let name = args[at].to_string_lossy().into_owned();
+    let Some(command) = cli.find_subcommand(&name) else {
+        return Ok(vec![args]);
+    };
+    for key in file.keys() {
+        let known = key == "kafka" || key == "pipeline" || cli.find_subcommand(key).is_some();
+        if !known {
+            return Err(format!("{shown}: there is no section [{key}]"));
+        }
+    }
+    let mut common = properties(&file, &shown, command)?;
+    if let Some(section) = file.get(&name) {
+        common.extend(flags(section, &name, &shown, command, &args)?);
+    }
+    let empty = Vec::new();
+    let pipelines = match file.get("pipeline") {
+        Some(Value::Array(found)) if name == "consume" => found,
+        _ => &empty,
+    };
+    let mut lines = Vec::new();
+    let only = value_of(&args, "--dataset");
+    for pipeline in pipelines {
+        let dataset = pipeline.get("dataset").and_then(Value::as_str);
+        if only
+            .as_deref()
+            .is_some_and(|only| dataset.map(OsStr::new) != Some(only))
+        {
+            continue;
+        }
+        let own = flags(pipeline, "pipeline", &shown, command, &args)?;
+        lines.push(joined(&args, at, &[common.as_slice(), &own].concat()));
+    }
+    if lines.is_empty() {
+        lines.push(joined(&args, at, &common));
+    }
+    Ok(lines)
+}
+
+fn joined(args: &[OsString], at: usize, more: &[OsString]) -> Vec<OsString> {
+    [&args[..=at], more, &args[at + 1..]].concat()
+}
+
+fn value_of(args: &[OsString], flag: &str) -> Option<OsString> {
+    let mut rest = args.iter();
+    while let Some(arg) = rest.next() {
+        if arg == flag {
+            return rest.next().cloned();
+        }
+        if let Some(value) = arg
+            .to_str()
+            .and_then(|text| text.strip_prefix(flag)?.strip_prefix('='))
+        {
+            return Some(value.into());
+        }
+    }
+    None
+}
+
+fn properties(file: &Table, shown: &str, command: &Command) -> Result<Vec<OsString>, String> {
+    let takes = command
+        .get_arguments()
+        .any(|arg| arg.get_long() == Some("file-property"));
+    let Some(kafka) = file.get("kafka").filter(|_| takes) else {
+        return Ok(Vec::new());
+    };
+    let table = kafka
+        .as_table()
+        .ok_or_else(|| format!("{shown}: [kafka] is no table"))?;
+    let mut out = Vec::new();
+    for (key, value) in table {
+        let value =
+            scalar(value).ok_or_else(|| format!("{shown}: [kafka] {key} is no plain value"))?;
+        out.push(format!("--file-property={key}={value}").into());
+    }
+    Ok(out)
+}
+
+/// A section's settings as flags, those left out that the command line or the environment gives.
+fn flags(
+    section: &Value,
+    name: &str,
+    shown: &str,
+    command: &Command,
+    args: &[OsString],
+) -> Result<Vec<OsString>, String> {
+    let table = section
+        .as_table()
+        .ok_or_else(|| format!("{shown}: {name} is no table"))?;
+    let mut out = Vec::new();
+    for (key, value) in table {
+        let known = command
+            .get_arguments()
+            .find(|arg| arg.get_long() == Some(key) && !arg.is_hide_set());
+        let arg = known.ok_or_else(|| format!("{shown}: [{name}] has no setting {key:?}"))?;
+        let given = value_of(args, &format!("--{key}")).is_some();
+        let from_environment = arg.get_env().and_then(std::env::var_os).is_some();
+        if given || from_environment {
+            continue;
+        }
+        match value {
+            Value::Boolean(true) => out.push(format!("--{key}").into()),
+            Value::Boolean(false) => {}
+            value => {
+                let value = scalar(value)
+                    .ok_or_else(|| format!("{shown}: [{name}] {key} is no plain value"))?;
+                out.push(format!("--{key}={value}").into());
+            }
+        }
+    }
+    Ok(out)
+}
+
+fn scalar(value: &Value) -> Option<String> {
+    match value {
+        Value::String(text) => Some(text.clone()),
+        Value::Integer(number) => Some(number.to_string()),
+        Value::Float(number) => Some(number.to_string()),
+        Value::Boolean(truth) => Some(truth.to_string()),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use clap::Arg;
+
+    fn cli() -> Command {
+        let consume = Command::new("consume").args([
+            Arg::new("dataset").long("dataset"),
+            Arg::new("batch-age").long("batch-age"),
+            Arg::new("home").long("home").env("HOME"),
+            Arg::new("file-property").long("file-property").hide(true),
+        ]);
+        Command::new("streamlake").subcommand(consume)
+    }
+
+    fn lines(file: &str, args: &[&str]) -> Result<Vec<Vec<String>>, String> {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("c.toml");
+        std::fs::write(&path, file).unwrap();
+        let mut all: Vec<OsString> = vec!["streamlake".into(), "consume".into(), "--config".into()];
+        all.push(path.into());
+        all.extend(args.iter().map(OsString::from));
+        let text = |line: Vec<OsString>| {
+            let at = line.iter().position(|arg| arg == "--config").unwrap();
+            line[2..at]
+                .iter()
+                .map(|arg| arg.to_string_lossy().into_owned())
+                .collect()
+        };
+        Ok(expand(all, &cli())?.into_iter().map(text).collect())
+    }
+
+    #[test]
+    fn flags_and_environment_come_first() {
+        let file = "[consume]\nbatch-age = \"1s\"\nhome = \"x\"\n[kafka]\n\"a.b\" = 1\n";
+        assert_eq!(
+            lines(file, &[]).unwrap(),
+            [["--file-property=a.b=1", "--batch-age=1s"]]
+        );
+        assert_eq!(
+            lines(file, &["--batch-age", "2s"]).unwrap(),
+            [["--file-property=a.b=1"]]
+        );
+    }
+
+    #[test]
+    fn each_pipeline_is_a_command_line() {
+        let file = "[[pipeline]]\ndataset = \"a\"\n[[pipeline]]\ndataset = \"b\"\n";
+        assert_eq!(
+            lines(file, &[]).unwrap(),
+            [["--dataset=a"], ["--dataset=b"]]
+        );
+        let one: [[&str; 0]; 1] = [[]];
+        assert_eq!(lines(file, &["--dataset", "b"]).unwrap(), one);
+    }
+
+    #[test]
+    fn unknown_names_are_refused() {
+        assert!(
+            lines("[consume]\nbatch-aeg = \"1s\"\n", &[])
+                .unwrap_err()
+                .contains("batch-aeg")
+        );
+        assert!(lines("[consumer]\n", &[]).unwrap_err().contains("consumer"));
+    }
+}

@@ -1,0 +1,215 @@
+//! `streamlake dlq list | show | resend`.
+
+use super::options::{Dataset, Kafka, print_json};
+use crate::config::KafkaSettings;
+use crate::dead_letter::{self, read::Filed};
+use crate::error::{Error, Result};
+use crate::kafka::{self, Role};
+use crate::producer::delivery::{Delivery, RawProducer, RawRecord};
+use crate::raw_zone::part::{RecordRef, write_record};
+use serde_json::{Value, json};
+use std::io::Write;
+use std::process::ExitCode;
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum Command {
+    /// One JSON object a dead letter: where it lies, where it came from, why.
+    List {
+        #[command(flatten)]
+        place: Place,
+    },
+    /// One dead letter as a line of the part format, or its payload alone.
+    Show {
+        #[command(flatten)]
+        place: Place,
+        /// Which one.
+        #[arg(value_name = "PARTITION:OFFSET", value_parser = position)]
+        at: (i32, i64),
+        /// Only the payload's bytes, as they are.
+        #[arg(long)]
+        payload: bool,
+    },
+    /// Send dead letters to the topic that they came from, with their original key, payload and
+    /// headers. They stay in the dead-letter topic.
+    Resend {
+        #[command(flatten)]
+        place: Place,
+        /// Which ones.
+        #[arg(value_name = "PARTITION:OFFSET", value_parser = position, required_unless_present = "all")]
+        at: Vec<(i32, i64)>,
+        /// All of them.
+        #[arg(long, conflicts_with = "at")]
+        all: bool,
+        /// Say what would be sent and send nothing.
+        #[arg(long)]
+        dry_run: bool,
+    },
+}
+
+#[derive(Debug, clap::Args)]
+struct Place {
+    #[command(flatten)]
+    dataset: Dataset,
+    #[command(flatten)]
+    kafka: Kafka,
+}
+
+fn position(text: &str) -> Result<(i32, i64), String> {
+    let parsed = text
+        .split_once(':')
+        .and_then(|(p, o)| Some((p.parse().ok()?, o.parse().ok()?)));
+    parsed.ok_or_else(|| format!("{text:?} is no place in a topic; say PARTITION:OFFSET"))
+}
+
+pub(super) async fn run(args: Args) -> Result<ExitCode> {
+    super::blocking(move || match args.command {
+        Command::List { place } => list(&place),
+        Command::Show { place, at, payload } => show(&place, at, payload),
+        Command::Resend {
+            place,
+            at,
+            all,
+            dry_run,
+        } => {
+            let handle = tokio::runtime::Handle::current();
+            handle.block_on(resend(&place, (!all).then_some(at), dry_run))
+        }
+    })
+    .await
+}
+
+fn summary(letter: &Filed) -> Value {
+    let text = |bytes: &Option<Vec<u8>>| {
+        bytes
+            .as_deref()
+            .map(String::from_utf8_lossy)
+            .map(Value::from)
+    };
+    json!({
+        "partition": letter.record.partition, "offset": letter.record.offset,
+        "source": letter.source, "error": letter.error, "failed_at": letter.failed_at,
+        "ingestion_id": letter.record.ingestion_id, "key": text(&letter.record.key),
+        "value_bytes": letter.record.value.as_ref().map(Vec::len),
+    })
+}
+
+fn list(place: &Place) -> Result<ExitCode> {
+    let topic = place.dataset.dead_letter_topic();
+    let mut outcome = Ok(());
+    dead_letter::read::each(&place.kafka.settings(), &topic, None, |letter| {
+        outcome = print_json(&summary(&letter));
+        outcome.is_ok()
+    })?;
+    outcome.map(|()| ExitCode::SUCCESS)
+}
+
+fn one(settings: &KafkaSettings, topic: &str, at: (i32, i64)) -> Result<Filed> {
+    let mut found = None;
+    dead_letter::read::each(settings, topic, Some(at), |letter| {
+        found = Some(letter);
+        false
+    })?;
+    found.ok_or_else(|| {
+        Error::Config(format!(
+            "there is no dead letter at {}:{} of {topic}",
+            at.0, at.1
+        ))
+    })
+}
+
+fn show(place: &Place, at: (i32, i64), payload: bool) -> Result<ExitCode> {
+    let letter = one(
+        &place.kafka.settings(),
+        &place.dataset.dead_letter_topic(),
+        at,
+    )?;
+    let record = &letter.record;
+    let mut out = Vec::new();
+    if payload {
+        out.extend_from_slice(record.value.as_deref().unwrap_or_default());
+    } else {
+        let borrowed = RecordRef {
+            topic: &record.topic,
+            partition: record.partition,
+            offset: record.offset,
+            timestamp_ms: record.timestamp_ms,
+            ingestion_id: record.ingestion_id.as_deref(),
+            key: record.key.as_deref(),
+            value: record.value.as_deref(),
+            value_is_json: false,
+        };
+        let headers = record
+            .headers
+            .iter()
+            .map(|(name, value)| (name.as_slice(), value.as_deref()));
+        write_record(&mut out, &borrowed, headers);
+    }
+    std::io::stdout()
+        .write_all(&out)
+        .map_err(Error::io("writing to standard output"))?;
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn resend(place: &Place, at: Option<Vec<(i32, i64)>>, dry_run: bool) -> Result<ExitCode> {
+    let settings = place.kafka.settings();
+    let topic = place.dataset.dead_letter_topic();
+    let mut letters = Vec::new();
+    match at {
+        Some(places) => {
+            for place in places {
+                letters.push(one(&settings, &topic, place)?);
+            }
+        }
+        None => dead_letter::read::each(&settings, &topic, None, |letter| {
+            letters.push(letter);
+            true
+        })?,
+    }
+    let producer = RawProducer::new(&kafka::producer_config(&settings, Role::Producer)?)?;
+    let mut clean = true;
+    for letter in &letters {
+        let target = letter
+            .source
+            .as_ref()
+            .map_or_else(|| place.dataset.topic(), |s| s.topic.clone());
+        let mut line = summary(letter);
+        line["to"] = target.as_str().into();
+        if dry_run {
+            line["outcome"] = "planned".into();
+            print_json(&line)?;
+            continue;
+        }
+        let original = letter.original_headers();
+        let record = RawRecord {
+            topic: &target,
+            partition: None,
+            key: letter.record.key.as_deref(),
+            value: letter.record.value.as_deref(),
+            headers: &original,
+        };
+        match producer.deliver(&record).await {
+            Delivery::Acknowledged { partition, offset } => {
+                line["outcome"] = "acknowledged".into();
+                line["sent"] = json!({"topic": target, "partition": partition, "offset": offset});
+            }
+            Delivery::Failed(err) => {
+                clean = false;
+                line["outcome"] = "failed".into();
+                line["resend_error"] = err.to_string().into();
+            }
+            Delivery::Unknown(err) => {
+                clean = false;
+                line["outcome"] = "unknown".into();
+                line["resend_error"] = err.to_string().into();
+            }
+        }
+        print_json(&line)?;
+    }
+    Ok(ExitCode::from(u8::from(!clean)))
+}

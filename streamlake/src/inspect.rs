@@ -1,0 +1,281 @@
+//! Looking at Kafka from outside: partitions, watermarks, groups, and records by offset. It never
+//! joins a group. Blocking: call it from a blocking thread.
+
+use crate::config::KafkaSettings;
+use crate::error::{Error, Result};
+use crate::kafka;
+use crate::native;
+use crate::raw_zone::part::{Header, StoredRecord};
+use rdkafka::ClientContext;
+use rdkafka::Message;
+use rdkafka::config::RDKafkaLogLevel;
+use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
+use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
+use rdkafka::message::BorrowedMessage;
+use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+/// How long one question may take.
+const ANSWER_WITHIN: Duration = Duration::from_secs(15);
+/// A group that no group could be called: for looking at topics alone.
+const NO_GROUP: &str = "streamlake-inspector";
+
+/// The quiet context of an inspector.
+pub(crate) struct Quiet;
+
+impl ClientContext for Quiet {
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
+        kafka::log(level, facility, message);
+    }
+    fn error(&self, error: KafkaError, reason: &str) {
+        tracing::warn!(error = %error, reason, "Kafka");
+    }
+}
+
+impl ConsumerContext for Quiet {}
+
+/// A client that looks.
+pub struct Inspector {
+    consumer: BaseConsumer<Quiet>,
+    group: String,
+}
+
+/// A group as its coordinator describes it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GroupState {
+    /// `Empty`, `Stable`, `PreparingRebalance`, …
+    pub state: String,
+    /// Its members' ids.
+    pub members: Vec<String>,
+}
+
+impl Inspector {
+    /// A client; `group` is the group whose offsets are to be read or set.
+    pub fn connect(settings: &KafkaSettings, group: Option<&str>) -> Result<Inspector> {
+        let group = group.unwrap_or(NO_GROUP).to_owned();
+        let config = kafka::inspector_config(settings, Some(&group))?;
+        let consumer = config
+            .create_with_context(Quiet)
+            .map_err(Error::kafka("creating a client"))?;
+        Ok(Inspector { consumer, group })
+    }
+
+    /// The partitions of a topic.
+    pub fn partitions(&self, topic: &str) -> Result<Vec<i32>> {
+        let asking = || Error::kafka(format!("asking for the partitions of {topic}"));
+        let metadata = self
+            .consumer
+            .fetch_metadata(Some(topic), ANSWER_WITHIN)
+            .map_err(asking())?;
+        let found = metadata.topics().iter().find(|found| found.name() == topic);
+        let partitions = found.map(|found| {
+            found
+                .partitions()
+                .iter()
+                .map(|p| p.id())
+                .collect::<Vec<_>>()
+        });
+        match partitions {
+            Some(mut partitions) if !partitions.is_empty() => {
+                partitions.sort_unstable();
+                Ok(partitions)
+            }
+            _ => Err(asking()(KafkaError::MetadataFetch(
+                Code::UnknownTopicOrPartition,
+            ))),
+        }
+    }
+
+    /// The first offset of a partition and the one after its last.
+    pub fn watermarks(&self, topic: &str, partition: i32) -> Result<(i64, i64)> {
+        let asking = Error::kafka(format!("asking for the ends of {topic}/{partition}"));
+        self.consumer
+            .fetch_watermarks(topic, partition, ANSWER_WITHIN)
+            .map_err(asking)
+    }
+
+    /// What the group has committed, for the partitions where it has.
+    pub fn committed(&self, topic: &str, partitions: &[i32]) -> Result<BTreeMap<i32, i64>> {
+        let asking = Error::kafka(format!("asking for the offsets of {}", self.group));
+        let answer = self
+            .consumer
+            .committed_offsets(list(topic, partitions), ANSWER_WITHIN)
+            .map_err(asking)?;
+        Ok(offsets(&answer))
+    }
+
+    /// The first offset at or after a time, or the end where there is none.
+    pub fn at_time(&self, topic: &str, partitions: &[i32], ms: i64) -> Result<BTreeMap<i32, i64>> {
+        let asking = || Error::kafka(format!("asking {topic} for offsets by time"));
+        let mut question = TopicPartitionList::new();
+        for partition in partitions {
+            question
+                .add_partition_offset(topic, *partition, Offset::Offset(ms))
+                .map_err(asking())?;
+        }
+        let answer = self
+            .consumer
+            .offsets_for_times(question, ANSWER_WITHIN)
+            .map_err(asking())?;
+        let mut found = offsets(&answer);
+        for partition in partitions {
+            if !found.contains_key(partition) {
+                found.insert(*partition, self.watermarks(topic, *partition)?.1);
+            }
+        }
+        Ok(found)
+    }
+
+    /// The group as its coordinator sees it; `None` if the broker does not know it.
+    pub fn group(&self) -> Result<Option<GroupState>> {
+        let asking = Error::kafka(format!("asking for the members of {}", self.group));
+        let groups = self
+            .consumer
+            .fetch_group_list(Some(&self.group), ANSWER_WITHIN)
+            .map_err(asking)?;
+        let found = groups
+            .groups()
+            .iter()
+            .find(|group| group.name() == self.group);
+        Ok(found.map(|group| GroupState {
+            state: group.state().to_owned(),
+            members: group
+                .members()
+                .iter()
+                .map(|member| member.id().to_owned())
+                .collect(),
+        }))
+    }
+
+    /// Sets the group's offsets and reads them back. The broker refuses while the group has members.
+    pub fn set_offsets(&self, topic: &str, targets: &BTreeMap<i32, i64>) -> Result<()> {
+        let doing = || Error::kafka(format!("setting the offsets of {}", self.group));
+        let mut wanted = TopicPartitionList::new();
+        for (partition, offset) in targets {
+            wanted
+                .add_partition_offset(topic, *partition, Offset::Offset(*offset))
+                .map_err(doing())?;
+        }
+        self.consumer
+            .commit(&wanted, rdkafka::consumer::CommitMode::Sync)
+            .map_err(|err| match err.rdkafka_error_code() {
+                Some(
+                    Code::UnknownMemberId | Code::RebalanceInProgress | Code::IllegalGeneration,
+                ) => Error::Refused(format!(
+                    "the group {} has active members: {err}",
+                    self.group
+                )),
+                _ => doing()(err),
+            })?;
+        let partitions: Vec<i32> = targets.keys().copied().collect();
+        let found = self.committed(topic, &partitions)?;
+        if &found != targets {
+            return Err(Error::Refused(format!(
+                "the broker holds {found:?} for {} instead of {targets:?}: somebody else commits",
+                self.group
+            )));
+        }
+        Ok(())
+    }
+
+    /// Reads `[from, to)` of a partition, as far as there are records; `visit` says whether to go on.
+    pub fn read(
+        &self,
+        topic: &str,
+        partition: i32,
+        from: i64,
+        to: i64,
+        mut visit: impl FnMut(&BorrowedMessage<'_>) -> bool,
+    ) -> Result<()> {
+        let doing = || Error::kafka(format!("reading {topic}/{partition} from {from}"));
+        let (low, high) = self.watermarks(topic, partition)?;
+        let (from, to) = (from.max(low), to.min(high));
+        if from >= to {
+            return Ok(());
+        }
+        let mut start = TopicPartitionList::new();
+        start
+            .add_partition_offset(topic, partition, Offset::Offset(from))
+            .map_err(doing())?;
+        self.consumer.assign(&start).map_err(doing())?;
+        let mut deadline = Instant::now() + ANSWER_WITHIN;
+        let outcome = loop {
+            match self.consumer.poll(Duration::from_millis(100)) {
+                Some(Ok(message)) => {
+                    deadline = Instant::now() + ANSWER_WITHIN;
+                    if message.offset() >= to || !visit(&message) || message.offset() + 1 == to {
+                        break Ok(());
+                    }
+                }
+                Some(Err(err))
+                    if crate::classify::consumer(&err) == crate::classify::Decision::Stop =>
+                {
+                    break Err(doing()(err));
+                }
+                Some(Err(KafkaError::MessageConsumption(Code::AutoOffsetReset))) => break Ok(()),
+                Some(Err(_)) => {}
+                // The last offsets of a range may hold no record; the position passes them.
+                None if self.position(topic, partition) >= Some(to) => break Ok(()),
+                None => {}
+            }
+            if Instant::now() > deadline {
+                break Err(doing()(KafkaError::MessageConsumption(
+                    Code::OperationTimedOut,
+                )));
+            }
+        };
+        let _ = self.consumer.unassign();
+        outcome
+    }
+
+    fn position(&self, topic: &str, partition: i32) -> Option<i64> {
+        let list = self.consumer.position().ok()?;
+        match list.find_partition(topic, partition)?.offset() {
+            Offset::Offset(offset) => Some(offset),
+            _ => None,
+        }
+    }
+}
+
+/// A record with everything that was in it.
+pub fn owned(message: &BorrowedMessage<'_>) -> StoredRecord {
+    let mut headers: Vec<Header> = Vec::new();
+    native::for_each_header(message, |name, value| {
+        headers.push((name.to_vec(), value.map(<[u8]>::to_vec)));
+    });
+    let id = headers
+        .iter()
+        .find(|(name, _)| name == crate::record::HEADER_INGESTION_ID.as_bytes());
+    let ingestion_id = id.and_then(|(_, value)| String::from_utf8(value.clone()?).ok());
+    StoredRecord {
+        topic: message.topic().to_owned(),
+        partition: message.partition(),
+        offset: message.offset(),
+        timestamp_ms: message.timestamp().to_millis(),
+        ingestion_id,
+        key: message.key().map(<[u8]>::to_vec),
+        headers,
+        value: message.payload().map(<[u8]>::to_vec),
+    }
+}
+
+fn list(topic: &str, partitions: &[i32]) -> TopicPartitionList {
+    let mut list = TopicPartitionList::new();
+    for partition in partitions {
+        list.add_partition(topic, *partition);
+    }
+    list
+}
+
+/// The offsets of a list, copied out: a list that is kept alive keeps its client from ending.
+fn offsets(list: &TopicPartitionList) -> BTreeMap<i32, i64> {
+    let elements = list.elements();
+    let numbered = elements
+        .iter()
+        .filter_map(|element| match element.offset() {
+            Offset::Offset(offset) => Some((element.partition(), offset)),
+            _ => None,
+        });
+    numbered.collect()
+}

@@ -1,0 +1,128 @@
+//! Prometheus metrics. The names are an interface: dashboards and alerts live on them.
+
+use super::health::Progress;
+use crate::error::{Error, Result};
+use metrics::{counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram};
+use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
+use std::time::Duration;
+
+/// Installs the process's recorder.
+pub fn install() -> Result<PrometheusHandle> {
+    let buckets = [
+        0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 120.0,
+    ];
+    let name = Matcher::Full("streamlake_upload_seconds".into());
+    let builder = PrometheusBuilder::new().set_buckets_for_metric(name, &buckets);
+    let handle = builder
+        .and_then(PrometheusBuilder::install_recorder)
+        .map_err(|err| Error::Config(format!("the metrics cannot be installed: {err}")))?;
+    describe_counter!(
+        "streamlake_records_stored_total",
+        "Records that became durable in the raw zone"
+    );
+    describe_counter!(
+        "streamlake_bytes_stored_total",
+        "Bytes of part files that became durable"
+    );
+    describe_counter!(
+        "streamlake_parts_stored_total",
+        "Part files that became durable"
+    );
+    describe_counter!(
+        "streamlake_part_number_collisions_total",
+        "Part numbers found taken by others"
+    );
+    describe_counter!(
+        "streamlake_retries_total",
+        "Attempts that failed and were repeated"
+    );
+    describe_counter!(
+        "streamlake_dead_letters_total",
+        "Records acknowledged by the dead-letter topic"
+    );
+    describe_counter!("streamlake_rebalances_total", "Assignments and revocations");
+    describe_counter!("streamlake_commits_total", "Commit requests by outcome");
+    describe_gauge!(
+        "streamlake_lag_records",
+        "High watermark minus commit frontier"
+    );
+    describe_gauge!(
+        "streamlake_position_offset",
+        "Offset after the last record read"
+    );
+    describe_gauge!(
+        "streamlake_durable_offset",
+        "Commit frontier: everything below is durable"
+    );
+    describe_gauge!(
+        "streamlake_committed_offset",
+        "Offset confirmed by the broker"
+    );
+    describe_gauge!(
+        "streamlake_high_watermark_offset",
+        "End of the partition as last seen"
+    );
+    describe_gauge!("streamlake_held_bytes", "Bytes read and not yet durable");
+    describe_gauge!("streamlake_uploads_in_flight", "Part files being uploaded");
+    describe_gauge!(
+        "streamlake_paused",
+        "1 while fetching is paused for lack of room"
+    );
+    describe_histogram!(
+        "streamlake_upload_seconds",
+        "From the first request for a part to its answer"
+    );
+    Ok(handle)
+}
+
+pub(crate) fn stored(topic: &str, records: u64, bytes: usize, collisions: u32, took: Duration) {
+    let topic = topic.to_owned();
+    counter!("streamlake_records_stored_total", "topic" => topic.clone()).increment(records);
+    counter!("streamlake_bytes_stored_total", "topic" => topic.clone()).increment(bytes as u64);
+    counter!("streamlake_parts_stored_total", "topic" => topic.clone()).increment(1);
+    counter!("streamlake_part_number_collisions_total", "topic" => topic.clone())
+        .increment(u64::from(collisions));
+    histogram!("streamlake_upload_seconds", "topic" => topic).record(took);
+}
+
+pub(crate) fn retried(what: &'static str) {
+    counter!("streamlake_retries_total", "what" => what).increment(1);
+}
+
+pub(crate) fn dead_lettered(topic: &str) {
+    counter!("streamlake_dead_letters_total", "topic" => topic.to_owned()).increment(1);
+}
+
+pub(crate) fn rebalanced(topic: &str, kind: &'static str) {
+    counter!("streamlake_rebalances_total", "topic" => topic.to_owned(), "kind" => kind)
+        .increment(1);
+}
+
+pub(crate) fn committed(topic: &str, ok: bool) {
+    let outcome = if ok { "ok" } else { "failed" };
+    counter!("streamlake_commits_total", "topic" => topic.to_owned(), "outcome" => outcome)
+        .increment(1);
+}
+
+pub(crate) fn held(topic: &str, bytes: usize, uploads: usize, paused: bool) {
+    gauge!("streamlake_held_bytes", "topic" => topic.to_owned()).set(bytes as f64);
+    gauge!("streamlake_uploads_in_flight", "topic" => topic.to_owned()).set(uploads as f64);
+    gauge!("streamlake_paused", "topic" => topic.to_owned()).set(f64::from(u8::from(paused)));
+}
+
+pub(crate) fn partition(topic: &str, number: i32, progress: &Progress) {
+    let set = |name: &'static str, value: Option<i64>| {
+        if let Some(value) = value {
+            let labels = [
+                ("topic", topic.to_owned()),
+                ("partition", number.to_string()),
+            ];
+            gauge!(name, &labels).set(value as f64);
+        }
+    };
+    set("streamlake_lag_records", progress.lag());
+    set("streamlake_position_offset", progress.position);
+    set("streamlake_durable_offset", progress.durable);
+    set("streamlake_committed_offset", progress.committed);
+    set("streamlake_high_watermark_offset", progress.high_watermark);
+}

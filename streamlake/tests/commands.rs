@@ -1,0 +1,171 @@
+//! Dead letters, replay and audit, on librdkafka's mock cluster (which cannot describe groups: the
+//! refusal while members are active is tried where a real broker is).
+
+#![allow(clippy::unwrap_used)]
+
+mod support;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use serde_json::{Value, json};
+use support::{Bed, order};
+
+fn envelope(value: &[u8], key: Option<&str>) -> String {
+    let mut line = json!({"value_base64": STANDARD.encode(value)});
+    if let Some(key) = key {
+        line["key"] = key.into();
+    }
+    line.to_string() + "\n"
+}
+
+fn drain(bed: &Bed, end: i64) {
+    let consumer = bed.consume(&["--batch-age", "100ms"]);
+    consumer.wait_for_commit(0, end);
+    consumer.signal("-TERM");
+    assert_eq!(consumer.wait().0, Some(0));
+}
+
+#[test]
+fn dead_letters_are_listed_shown_and_sent_again() {
+    let bed = Bed::new(1);
+    let odd: &[&[u8]] = &[b"\xff\x00\xfe", b"", b"{\n  \"order_id\": 7\n}"];
+    let input: String = odd.iter().map(|value| envelope(value, Some("k"))).collect();
+    assert_eq!(
+        bed.produce(
+            input.as_bytes(),
+            &["--schema", "any", "--input", "envelope"]
+        )
+        .0,
+        0
+    );
+    drain(&bed, 3);
+    let (code, output) = bed.run(&["dlq", "list", "--dataset", "orders"]);
+    assert_eq!(code, 0);
+    let lines: Vec<Value> = output
+        .split(|b| *b == b'\n')
+        .filter_map(|line| serde_json::from_slice(line).ok())
+        .collect();
+    assert_eq!(lines.len(), 3);
+    for line in &lines {
+        let source = line["source"]["offset"].as_u64().unwrap() as usize;
+        let at = format!("{}:{}", line["partition"], line["offset"]);
+        let (code, payload) = bed.run(&["dlq", "show", "--dataset", "orders", &at, "--payload"]);
+        assert_eq!((code, payload.as_slice()), (0, odd[source]));
+    }
+    assert_eq!(
+        bed.run(&["dlq", "show", "--dataset", "orders", "0:99"]).0,
+        2
+    );
+    let (code, output) = bed.run(&["dlq", "resend", "--dataset", "orders", "--all"]);
+    assert_eq!(code, 0, "{}", String::from_utf8_lossy(&output));
+    drain(&bed, 6);
+    let (_, output) = bed.run(&["dlq", "list", "--dataset", "orders"]);
+    assert_eq!(output.iter().filter(|b| **b == b'\n').count(), 6);
+}
+
+#[test]
+fn an_audit_explains_everything_and_a_replay_is_planned() {
+    let bed = Bed::new(1);
+    let input: String = (0..40)
+        .map(|n| {
+            if n == 7 {
+                "bad\n".into()
+            } else {
+                order(n) + "\n"
+            }
+        })
+        .collect();
+    assert_eq!(bed.produce(input.as_bytes(), &["--schema", "any"]).0, 0);
+    drain(&bed, 40);
+    let zone = bed.zone();
+    let audit = ["audit", "--dataset", "orders", "--raw-zone", &zone];
+    let (code, report) = bed.run_json(&audit);
+    assert_eq!(
+        (code, report["clean"].as_bool()),
+        (0, Some(true)),
+        "{report:#}"
+    );
+    let partition = &report["partitions"][0];
+    assert_eq!(
+        (
+            partition["stored"].as_u64(),
+            partition["dead_letters"].as_u64()
+        ),
+        (Some(39), Some(1))
+    );
+    assert_eq!(
+        (
+            partition["durable"].as_i64(),
+            partition["duplicates"].as_u64()
+        ),
+        (Some(40), Some(0))
+    );
+
+    let replay = [
+        "replay",
+        "--dataset",
+        "orders",
+        "--skip-member-check",
+        "--from-offset",
+        "10",
+    ];
+    let (code, plan) = bed.run_json(&[&replay[..], &["--dry-run"]].concat());
+    assert_eq!(
+        (code, plan["plan"]["records"].as_i64()),
+        (0, Some(30)),
+        "{plan:#}"
+    );
+    // The mock refuses every commit from outside a group, as a real broker does while the group has
+    // members: that must come out as a refusal.
+    let (code, outcome) = bed.run_json(&replay);
+    assert_eq!((code, outcome["outcome"].as_str()), (3, Some("refused")), "{outcome:#}");
+    let (code, refused) = bed.run_json(&[&replay[..4], &["--from-offset", "30"]].concat());
+    assert_eq!(
+        (code, refused["outcome"].as_str()),
+        (3, Some("refused")),
+        "{refused:#}"
+    );
+
+    // A part that is gone is found, by the list of parts and by the records that it held.
+    std::fs::remove_file(support::parts(&bed.path("zone")).into_iter().min().unwrap()).unwrap();
+    let (code, report) = bed.run_json(&audit);
+    assert_eq!(code, 4, "{report:#}");
+    assert_eq!(report["parts"]["missing"].as_array().unwrap().len(), 1);
+    assert_eq!(
+        report["partitions"][0]["lost_at"],
+        json!([{"from": 0, "to": 7}, {"from": 8, "to": 40}])
+    );
+}
+
+/// Several pipelines and settings from a file; flags come first, unknown names are refused.
+#[test]
+fn a_file_configures_several_pipelines() {
+    let bed = Bed::new(1);
+    let file = bed.path("streamlake.toml");
+    let events = bed.path("both.jsonl");
+    std::fs::write(&file, format!(
+        "[kafka]\n\"session.timeout.ms\" = 6000\n[consume]\nraw-zone = \"{}\"\nevents = \"{}\"\n\
+         [[pipeline]]\ndataset = \"a\"\n[[pipeline]]\ndataset = \"b\"\n",
+        bed.zone(), events.display(),
+    )).unwrap();
+    let file = file.display().to_string();
+    let consumer = bed.start(&["consume", "--config", &file], events);
+    consumer.wait_for("two pipelines", |events| {
+        let mut topics: Vec<_> = events
+            .iter()
+            .filter(|event| event["event"] == "configured")
+            .map(|event| event["topic"].as_str().unwrap().to_owned())
+            .collect();
+        topics.sort();
+        topics == ["streamlake.a.raw", "streamlake.b.raw"]
+    });
+    let configured = consumer.events();
+    assert_eq!(configured[0]["consumer"]["session.timeout.ms"], "6000");
+    consumer.signal("-TERM");
+    assert_eq!(consumer.wait().0, Some(0));
+    std::fs::write(&file, "[consume]\nraw-zoen = \"x\"\n").unwrap();
+    assert_eq!(
+        bed.run(&["consume", "--config", &file, "--dataset", "a"]).0,
+        2
+    );
+}
