@@ -13,6 +13,7 @@ mod change_data_capture;
 mod cluster;
 mod container;
 mod engine;
+mod entrances;
 mod images;
 mod kafka;
 mod observe;
@@ -28,7 +29,6 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
-use futures::future::join_all;
 
 pub use self::images::{ImageChoice, ImageSet, References};
 pub use self::postgres::{DatabaseConnection, Rows};
@@ -37,11 +37,10 @@ use self::change_data_capture as cdc;
 use self::cluster::Cluster;
 use self::container::{Container, Handle};
 use self::engine::Engine;
+use self::entrances::{Entrances, bootstrap_servers, url};
 use self::run::Run;
-use self::start::url;
+use super::gateway::client_environment;
 use super::gateway::observer::{JsonApi, ObserverStore};
-use super::gateway::{Gateway, client_environment};
-use super::probe::{kafka_api_versions, store_listing};
 use super::proxy::Proxy;
 use super::{
     Abilities, Act, Capability, Observation, Part, StoreAccess, Testbed, TestbedError, Topology,
@@ -64,98 +63,6 @@ pub struct DockerTestbed {
     components: BTreeMap<String, String>,
     startup: BTreeMap<String, Duration>,
     handles: Mutex<Vec<Handle>>,
-}
-
-/// The ways in to the parts.
-struct Entrances {
-    /// For the system under test; faults cut these.
-    clients: BTreeMap<Part, Arc<Proxy>>,
-    /// For the harness; these always pass.
-    observers: BTreeMap<Part, Arc<Proxy>>,
-    /// Between the store and its clients.
-    gateway: Option<Gateway>,
-    /// Between the gateway and the store's container.
-    store_server: Option<Arc<Proxy>>,
-    buckets: Vec<String>,
-    http: reqwest::Client,
-}
-
-impl Entrances {
-    fn observer_bootstrap_servers(&self) -> String {
-        bootstrap_servers(&self.observers)
-    }
-
-    /// Asks a part something in its own protocol, on the way that clients take.
-    async fn probe(&self, part: &Part, within: Duration) -> Result<String, String> {
-        let clients = self.clients.get(part).ok_or_else(|| format!("there is no {part}"))?;
-        match self.buckets.first() {
-            // As clients list it; the gateway is on the way.
-            Some(bucket) if *part == Part::Store => {
-                store_listing(&url(clients), bucket, within).await
-            }
-            _ => self.ask(part, clients, within).await,
-        }
-    }
-
-    /// The same past all links and faults.
-    async fn observe_service(&self, part: &Part, within: Duration) -> Result<String, String> {
-        let way = self.observers.get(part).or(self.store_server.as_ref());
-        self.ask(part, way.ok_or_else(|| format!("there is no {part}"))?, within).await
-    }
-
-    async fn ask(&self, part: &Part, way: &Proxy, within: Duration) -> Result<String, String> {
-        match part {
-            Part::Broker(_) => kafka_api_versions(way.local_addr(), within).await,
-            Part::Store => store::list_buckets(&self.http, &url(way), within).await,
-            Part::Database => cdc::probe_database(way.local_addr(), within).await,
-            Part::Connect => cdc::probe_connect(&self.http, &url(way), within).await,
-        }
-    }
-
-    /// What the way to a part lets through, as it was last set and as it was met since.
-    fn observe(&self, part: &Part) -> Observation {
-        let mut seen = Vec::new();
-        if let Some(proxy) = self.clients.get(part) {
-            let met = proxy.counters();
-            seen.extend([
-                ("link", proxy.link().to_string()),
-                ("link_open", proxy.open().to_string()),
-                ("link_open_at_change", met.open_at_change.to_string()),
-                ("link_connected", met.connected.to_string()),
-                ("link_refused", met.refused.to_string()),
-                ("link_refused_by_part", met.refused_by_part.to_string()),
-                ("link_held", met.held.to_string()),
-                ("link_stalled", met.stalled.to_string()),
-                ("link_reset", met.reset.to_string()),
-                ("link_bytes_to_part", met.bytes_to_part.to_string()),
-                ("link_bytes_to_clients", met.bytes_to_clients.to_string()),
-                ("link_bytes_swallowed", met.bytes_swallowed.to_string()),
-            ]);
-        }
-        if let (Part::Store, Some(gateway)) = (part, &self.gateway) {
-            let hits = gateway.hits();
-            seen.extend([
-                ("fault", gateway.fault().to_string()),
-                ("requests_since_change", hits.requests.to_string()),
-                ("requests_hit", hits.hit.to_string()),
-            ]);
-        }
-        seen.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
-    }
-
-    async fn close(&self) {
-        let proxies =
-            self.clients.values().chain(self.observers.values()).chain(&self.store_server);
-        join_all(proxies.map(|proxy| proxy.close())).await;
-        if let Some(gateway) = &self.gateway {
-            gateway.close().await;
-        }
-    }
-}
-
-fn bootstrap_servers(proxies: &BTreeMap<Part, Arc<Proxy>>) -> String {
-    let brokers = proxies.iter().filter(|(part, _)| matches!(part, Part::Broker(_)));
-    brokers.map(|(_, proxy)| proxy.local_addr().to_string()).collect::<Vec<_>>().join(",")
 }
 
 impl DockerTestbed {
