@@ -197,7 +197,10 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         }
         Command::BrokerHost { brokers, initial_rebalance_delay_ms } => {
             let initial_rebalance_delay = Duration::from_millis(initial_rebalance_delay_ms);
-            return embedded::host::main(&embedded::host::Options { brokers, initial_rebalance_delay });
+            return embedded::host::main(&embedded::host::Options {
+                brokers,
+                initial_rebalance_delay,
+            });
         }
         Command::Run(arguments) => command::run::main(&arguments),
         Command::Prove(arguments) => command::prove::main(&arguments),

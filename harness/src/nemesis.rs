@@ -13,7 +13,7 @@ use crate::progress::{Counts, Progress};
 
 /// Carries out all faults, each from its own trigger, and returns when every window is closed.
 /// When `stop` is cancelled, faults that have not begun never do, and open ones are healed at once.
-pub async fn walk(
+pub(crate) async fn walk(
     faults: Vec<FaultPlan>,
     stage: &Stage,
     recorder: &Recorder,
@@ -112,10 +112,7 @@ impl Window {
 
     fn missed(&self, error: &FaultError) {
         tracing::warn!(fault = self.number, %error, "a fault did not take its course");
-        self.record(
-            FaultStage::Missed,
-            Evidence::from([("reason".to_owned(), error.to_string())]),
-        );
+        self.record(FaultStage::Missed, Evidence::from([("reason".to_owned(), error.to_string())]));
     }
 
     fn record(&self, step: FaultStage, evidence: Evidence) {

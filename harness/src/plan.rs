@@ -216,8 +216,7 @@ fn promises(
         operations: workload.operations,
         topics: topology.topics.iter().map(|t| (t.name.clone(), t.partitions)).collect(),
         partitioner: Some(property("partitioner").unwrap_or("murmur2_random").to_owned()),
-        // A broker that does not deduplicate makes the producer's own promise worthless.
-        idempotent: idempotent && abilities.evidence.contains(&Evidence::Idempotence),
+        idempotent,
         key_order: idempotent,
         groups: groups
             .iter()
@@ -416,20 +415,28 @@ impl Reader<'_> {
             if after >= workload.length() {
                 return Err(self.file.error_at(
                     at.span(),
-                    format!("the load is over after {:?}, the fault would begin after that", workload.length()),
+                    format!(
+                        "the load is over after {:?}, the fault would begin after that",
+                        workload.length()
+                    ),
                     "begin earlier, or produce more records",
                 ));
             }
             return Ok(Trigger::After(after));
         };
-        let percent: f64 = percent.trim().parse().ok().filter(|p| (0.0..100.0).contains(p)).ok_or_else(|| {
-            self.file.error_at(
-                at.span(),
-                format!("`{text}` lies outside the load"),
-                "give a percentage from 0 up to, but not including, 100",
-            )
-        })?;
-        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, clippy::cast_precision_loss)]
+        let percent: f64 =
+            percent.trim().parse().ok().filter(|p| (0.0..100.0).contains(p)).ok_or_else(|| {
+                self.file.error_at(
+                    at.span(),
+                    format!("`{text}` lies outside the load"),
+                    "give a percentage from 0 up to, but not including, 100",
+                )
+            })?;
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            clippy::cast_precision_loss
+        )]
         let count = (workload.operations as f64 * percent / 100.0) as u64;
         match of.trim() {
             "of invoked" => Ok(Trigger::Invoked(count)),
@@ -490,15 +497,16 @@ impl Reader<'_> {
     }
 
     fn number(&self, value: &Spanned<i64>, within: Range<i64>) -> Result<u64, ScenarioError> {
-        u64::try_from(*value.get_ref()).ok().filter(|_| within.contains(value.get_ref())).ok_or_else(
-            || {
+        u64::try_from(*value.get_ref())
+            .ok()
+            .filter(|_| within.contains(value.get_ref()))
+            .ok_or_else(|| {
                 self.file.error_at(
                     value.span(),
                     format!("{} is out of bounds", value.get_ref()),
                     format!("give a whole number from {} to {}", within.start, within.end - 1),
                 )
-            },
-        )
+            })
     }
 
     fn duration(&self, text: &Spanned<String>) -> Result<Duration, ScenarioError> {

@@ -8,14 +8,14 @@ use tokio::sync::watch;
 
 /// Counters of a run.
 #[derive(Debug)]
-pub struct Progress {
+pub(crate) struct Progress {
     counts: watch::Sender<Counts>,
     committed: Mutex<BTreeMap<(String, String, u32), u64>>,
 }
 
 /// A reading of the counters.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Counts {
+pub(crate) struct Counts {
     /// Operations invoked.
     pub invoked: u64,
     /// Operations acknowledged.
@@ -36,39 +36,38 @@ impl Default for Progress {
 
 impl Progress {
     /// So many operations have been invoked.
-    pub fn invoked(&self, count: u64) {
+    pub(crate) fn invoked(&self, count: u64) {
         self.counts.send_modify(|counts| counts.invoked = count);
     }
 
     /// One more operation was acknowledged.
-    pub fn acknowledged(&self) {
+    pub(crate) fn acknowledged(&self) {
         self.counts.send_modify(|counts| counts.acknowledged += 1);
     }
 
     /// One more operation was completed.
-    pub fn completed(&self) {
+    pub(crate) fn completed(&self) {
         self.counts.send_modify(|counts| counts.completed += 1);
     }
 
     /// A group's committed offset was seen.
-    pub fn committed(&self, group: &str, topic: &str, partition: u32, offset: u64) {
+    pub(crate) fn committed(&self, group: &str, topic: &str, partition: u32, offset: u64) {
         let mut committed = self.committed.lock().expect("no holder of this lock panics");
         committed.insert((group.to_owned(), topic.to_owned(), partition), offset);
         let sum = committed.iter().filter(|((g, _, _), _)| g == group).map(|(_, o)| o).sum();
         drop(committed);
-        self.counts.send_if_modified(|counts| {
-            counts.committed.insert(group.to_owned(), sum) != Some(sum)
-        });
+        self.counts
+            .send_if_modified(|counts| counts.committed.insert(group.to_owned(), sum) != Some(sum));
     }
 
     /// The run entered a phase.
-    pub fn phase(&self, name: &str) {
+    pub(crate) fn phase(&self, name: &str) {
         self.counts.send_modify(|counts| name.clone_into(&mut counts.phase));
     }
 
     /// The counters, and a way to wait for them to change.
     #[must_use]
-    pub fn watch(&self) -> watch::Receiver<Counts> {
+    pub(crate) fn watch(&self) -> watch::Receiver<Counts> {
         self.counts.subscribe()
     }
 }

@@ -13,8 +13,8 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::fault::Stage;
-use crate::history::event::{Evidence, FORMAT, Fact, Header, RunInfo, VERSION};
 use crate::history::Recorder;
+use crate::history::event::{Evidence, FORMAT, Fact, Header, RunInfo, VERSION};
 use crate::observer::commits::{self, Watch};
 use crate::observer::{self, Topics};
 use crate::plan::Plan;
@@ -34,7 +34,7 @@ const PRODUCER: &str = "producer-1";
 
 /// Why a run came to no history.
 #[derive(Debug, thiserror::Error)]
-pub enum RunError {
+pub(crate) enum RunError {
     /// The testbed failed.
     #[error(transparent)]
     Testbed(#[from] TestbedError),
@@ -56,7 +56,7 @@ pub enum RunError {
 }
 
 /// What a run needs beside its plan.
-pub struct Context {
+pub(crate) struct Context {
     /// The started testbed.
     pub testbed: Arc<dyn Testbed>,
     /// What it can vouch for.
@@ -75,7 +75,7 @@ pub struct Context {
 ///
 /// # Errors
 /// When the run could not be carried out. A history may have been begun; it lacks its end then.
-pub async fn run(plan: Plan, context: Context) -> Result<PathBuf, RunError> {
+pub(crate) async fn run(plan: Plan, context: Context) -> Result<PathBuf, RunError> {
     let history = context.folder.join("history.jsonl");
     let files = |source| RunError::Files { path: history.clone(), source };
     let file = File::create(&history).map_err(files)?;
@@ -183,7 +183,9 @@ impl Run {
         // A load that ended early must not leave the nemesis waiting for operations that never come.
         let load_over = stop.child_token();
         let feed = async {
-            let fed = workload::driver::feed(PRODUCER, &plan.workload, input, recorder, progress, stop).await;
+            let fed =
+                workload::driver::feed(PRODUCER, &plan.workload, input, recorder, progress, stop)
+                    .await;
             if let Err(error) = &fed {
                 self.error(format!("the producer stopped reading its input: {error}"));
                 load_over.cancel();
@@ -291,7 +293,12 @@ impl Run {
         ));
         let raw_zones = plan.groups.iter().map(|group| group.raw_zone.clone()).collect();
         let store = testbed.observer_store().map(|store| {
-            tokio::spawn(observer::store::watch(store, raw_zones, self.recorder.clone(), stop.clone()))
+            tokio::spawn(observer::store::watch(
+                store,
+                raw_zones,
+                self.recorder.clone(),
+                stop.clone(),
+            ))
         });
         Observers { watch, stop, commits, probes, store }
     }
@@ -365,7 +372,7 @@ fn dead_letter_topics(plan: &Plan) -> Topics {
 ///
 /// # Errors
 /// When it cannot be made.
-pub fn folder(runs: &Path, name: &str) -> Result<PathBuf, RunError> {
+pub(crate) fn folder(runs: &Path, name: &str) -> Result<PathBuf, RunError> {
     let path = runs.join(name);
     let files = |source| RunError::Files { path: path.clone(), source };
     if path.exists() {

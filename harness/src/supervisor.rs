@@ -147,12 +147,13 @@ impl Supervisor {
         if let Ok(None) = self.with(&launch.name, |process| process.ended.borrow().clone()) {
             return Err(SupervisorError::Running(launch.name));
         }
-        let mut child = command(&launch, piped)
-            .and_then(|mut command| command.spawn())
-            .map_err(|source| SupervisorError::Start {
-                name: launch.name.clone(),
-                program: launch.program.display().to_string(),
-                source,
+        let mut child =
+            command(&launch, piped).and_then(|mut command| command.spawn()).map_err(|source| {
+                SupervisorError::Start {
+                    name: launch.name.clone(),
+                    program: launch.program.display().to_string(),
+                    source,
+                }
             })?;
         let pipes = child.stdin.take().zip(child.stdout.take());
         let pid = child.id().unwrap_or_default();
@@ -184,7 +185,11 @@ impl Supervisor {
     ///
     /// # Errors
     /// When it does not end in time.
-    pub async fn ended(&self, name: &str, within: Duration) -> Result<String, SupervisorError> {
+    pub async fn ended(
+        &self,
+        name: &str,
+        within: Duration,
+    ) -> Result<String, SupervisorError> {
         let mut ended = self.with(name, |process| process.ended.clone())?;
         let status = tokio::time::timeout(within, ended.wait_for(Option::is_some)).await;
         match status {

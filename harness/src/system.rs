@@ -13,7 +13,7 @@ use crate::testbed::Testbed;
 
 /// How to start the pipeline.
 #[derive(Debug, Clone)]
-pub struct System {
+pub(crate) struct System {
     /// The program.
     pub program: PathBuf,
     /// Arguments before those of the pipeline's own command line.
@@ -27,7 +27,7 @@ impl System {
     ///
     /// # Errors
     /// When the operating system does not tell where this binary is.
-    pub fn built_in() -> std::io::Result<Self> {
+    pub(crate) fn built_in() -> std::io::Result<Self> {
         Ok(Self {
             program: std::env::current_exe()?,
             prefix: vec!["pipeline".to_owned()],
@@ -37,7 +37,7 @@ impl System {
 
     /// The producer's process.
     #[must_use]
-    pub fn producer(
+    pub(crate) fn producer(
         &self,
         name: &str,
         properties: &BTreeMap<String, String>,
@@ -51,7 +51,13 @@ impl System {
 
     /// One member of a consumer group.
     #[must_use]
-    pub fn consumer(&self, name: &str, group: &GroupPlan, testbed: &dyn Testbed, run: &Path) -> Launch {
+    pub(crate) fn consumer(
+        &self,
+        name: &str,
+        group: &GroupPlan,
+        testbed: &dyn Testbed,
+        run: &Path,
+    ) -> Launch {
         let mut arguments = self.prefix.clone();
         arguments.extend(["consume", "--dataset", DATASET].map(str::to_owned));
         arguments.extend(["--group".to_owned(), group.group.clone()]);
@@ -90,6 +96,6 @@ impl System {
 
 /// The event stream of a process.
 #[must_use]
-pub fn events(run: &Path, name: &str) -> PathBuf {
+pub(crate) fn events(run: &Path, name: &str) -> PathBuf {
     run.join(format!("{name}.events.jsonl"))
 }

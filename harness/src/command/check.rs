@@ -5,8 +5,8 @@ use std::io::Write as _;
 use miette::IntoDiagnostic as _;
 
 use crate::cli::CheckArguments;
-use crate::judgement::judge;
 use crate::command::show::look;
+use crate::judgement::judge;
 use crate::report::{self, ScenarioEntry, SuiteReport};
 use crate::verdict::Status;
 

@@ -36,11 +36,8 @@ mod with_bugs {
         check: &'static str,
     }
 
-    const TRIALS: &[Trial] = &[Trial {
-        bug: "commit-before-write",
-        scenario: "slow-store",
-        check: "commit-frontier",
-    }];
+    const TRIALS: &[Trial] =
+        &[Trial { bug: "commit-before-write", scenario: "slow-store", check: "commit-frontier" }];
 
     pub(crate) fn main(arguments: &RunArguments) -> miette::Result<u8> {
         let mut table = Table::new();

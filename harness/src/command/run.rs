@@ -18,8 +18,8 @@ use crate::report::ScenarioEntry;
 use crate::runner::{self, Context, RunError};
 use crate::scenario::ScenarioFile;
 use crate::system::System;
-use crate::verdict::Status;
 use crate::testbed;
+use crate::verdict::Status;
 
 pub(crate) fn main(arguments: &RunArguments) -> miette::Result<u8> {
     match entries(arguments)? {
@@ -60,7 +60,8 @@ async fn all(
     stop: &CancellationToken,
 ) -> miette::Result<Option<Vec<ScenarioEntry>>> {
     let bars = MultiProgress::new();
-    let runs = repeated(suite, arguments).map(|(file, seed)| one(file, seed, arguments, &bars, stop));
+    let runs =
+        repeated(suite, arguments).map(|(file, seed)| one(file, seed, arguments, &bars, stop));
     let mut runs = futures::stream::iter(runs).buffered(arguments.jobs());
     let mut entries = Vec::new();
     while let Some(outcome) = runs.next().await {
@@ -149,8 +150,8 @@ async fn on_testbed(
     stop: &CancellationToken,
 ) -> Result<std::path::PathBuf, RunError> {
     progress.phase("start");
-    let mut system = System::built_in()
-        .map_err(|source| RunError::Files { path: folder.to_owned(), source })?;
+    let mut system =
+        System::built_in().map_err(|source| RunError::Files { path: folder.to_owned(), source })?;
     system.environment.extend(arguments.planted());
     // Not cut short by a signal: what is half started cannot be taken down as surely as what is whole.
     let testbed = testbed::start(arguments.testbed, &plan.topology).await?;

@@ -17,7 +17,12 @@ pub(crate) struct Show {
 }
 
 impl Show {
-    pub(crate) fn start(label: String, operations: u64, progress: &Arc<Progress>, bars: &MultiProgress) -> Self {
+    pub(crate) fn start(
+        label: String,
+        operations: u64,
+        progress: &Arc<Progress>,
+        bars: &MultiProgress,
+    ) -> Self {
         let bar = std::io::stderr().is_terminal().then(|| bars.add(bar(&label, operations)));
         let task = tokio::spawn(follow(label, bar.clone(), progress.clone()));
         Self { bar, task }

@@ -19,11 +19,13 @@ const BACK_WITHIN: Duration = Duration::from_secs(90);
 pub(super) struct Broker {
     part: Part,
     before: Observation,
+    during: Observation,
 }
 
 impl Broker {
     pub(super) fn new(number: u32) -> Self {
-        Self { part: Part::Broker(number), before: Observation::new() }
+        let part = Part::Broker(number);
+        Self { part, before: Observation::new(), during: Observation::new() }
     }
 
     /// Looks at the broker, then acts on it. A broker that does not answer beforehand cannot be
@@ -45,11 +47,11 @@ impl Broker {
     }
 
     /// Waits until a probe in the broker's own protocol gets no answer.
-    pub(super) async fn fell_silent(&self, stage: &Stage) -> Result<Evidence, FaultError> {
+    pub(super) async fn fell_silent(&mut self, stage: &Stage) -> Result<Evidence, FaultError> {
         let detail = await_probe(stage, &self.part, Answer::StaysAway, SEEN_WITHIN).await?;
-        let during = stage.testbed.observe(&self.part).await?;
+        self.during = stage.testbed.observe(&self.part).await?;
         let probe = Evidence::from([("probe during the fault".to_owned(), detail)]);
-        Ok(merge(named("during", &during), probe))
+        Ok(merge(named("during", &self.during), probe))
     }
 
     /// Waits until a probe is answered again and says what differs from before the fault.
@@ -60,27 +62,23 @@ impl Broker {
         Ok(merge(named("after", &after), probe))
     }
 
-    /// As [`Broker::answers_again`], and the broker must be seen to have been started anew.
+    /// As [`Broker::answers_again`], and the broker must be seen to have been away: it was started at
+    /// another time than before, or nothing listened at its port while it was down.
     pub(super) async fn was_started_anew(&self, stage: &Stage) -> Result<Evidence, FaultError> {
         let evidence = self.answers_again(stage).await?;
-        for property in ["started_at", "starts"] {
-            let after = evidence.get(&format!("{property} after"));
-            let before = self.before.get(property);
-            if before.is_some() && after.is_some() {
-                if before != after {
-                    return Ok(evidence);
-                }
-                return Err(FaultError::NotSeen {
-                    what: format!("a new start of {}", self.part),
-                    within: BACK_WITHIN,
-                    last: format!("{property} is still {}", after.cloned().unwrap_or_default()),
-                });
-            }
+        let started = evidence.get("started_at after");
+        let restarted = started.is_some() && started != self.before.get("started_at");
+        let listened = |seen: &Observation| seen.get("listening").is_some_and(|it| it == "yes");
+        let was_gone = listened(&self.before)
+            && self.during.get("listening").is_some_and(|it| it == "no")
+            && evidence.get("listening after").is_some_and(|it| it == "yes");
+        if restarted || was_gone {
+            return Ok(evidence);
         }
         Err(FaultError::NotSeen {
             what: format!("a new start of {}", self.part),
             within: BACK_WITHIN,
-            last: "the testbed does not tell when the broker was started".to_owned(),
+            last: format!("before: {:?}; after: {evidence:?}", self.before),
         })
     }
 }

@@ -140,12 +140,14 @@ impl Order {
     /// The number in a target like `broker-2`.
     fn numbered_target(&self, noun: &str) -> Result<u32, Wrong> {
         let number = self.target.strip_prefix(noun).and_then(|rest| rest.strip_prefix('-'));
-        number.and_then(|digits| digits.parse().ok()).filter(|&number| number > 0).ok_or_else(|| {
-            Wrong::Target(
-                format!("`{}` is no target for this fault", self.target),
-                format!("name one like `{noun}-1`"),
-            )
-        })
+        number.and_then(|digits| digits.parse().ok()).filter(|&number| number > 0).ok_or_else(
+            || {
+                Wrong::Target(
+                    format!("`{}` is no target for this fault", self.target),
+                    format!("name one like `{noun}-1`"),
+                )
+            },
+        )
     }
 
     /// The kind's own settings, parsed; unknown keys are refused.

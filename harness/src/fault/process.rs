@@ -35,7 +35,8 @@ impl Target {
     /// The process must have been seen to run again, as another process than before.
     pub(super) fn runs_anew(&self, stage: &Stage) -> Result<Evidence, FaultError> {
         let now = stage.processes.observe(&self.name)?;
-        let identity = |seen: &Evidence| (seen.get("pid").cloned(), seen.get("started_ticks").cloned());
+        let identity =
+            |seen: &Evidence| (seen.get("pid").cloned(), seen.get("started_ticks").cloned());
         if now.contains_key("started_ticks") && identity(&now) != identity(&self.before) {
             return Ok(self.named("after", now));
         }

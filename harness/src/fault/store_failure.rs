@@ -88,7 +88,7 @@ impl Fault for StoreFailure {
         let deadline = tokio::time::Instant::now() + SEEN_WITHIN;
         loop {
             let seen = stage.testbed.observe(&Part::Store).await?;
-            let hits = seen.get("store_fault_hits").and_then(|hits| hits.parse::<u64>().ok());
+            let hits = seen.get("requests_hit").and_then(|hits| hits.parse::<u64>().ok());
             if hits.is_some_and(|hits| hits > 0) {
                 return Ok(Evidence::from([(
                     "requests hit when first looked at".to_owned(),
@@ -109,7 +109,7 @@ impl Fault for StoreFailure {
     async fn heal(&mut self, stage: &Stage) -> Result<Evidence, FaultError> {
         let seen = stage.testbed.observe(&Part::Store).await?;
         stage.testbed.act(&Part::Store, Act::Store(StoreFault::None)).await?;
-        let hits = seen.get("store_fault_hits").cloned().unwrap_or_default();
+        let hits = seen.get("requests_hit").cloned().unwrap_or_default();
         Ok(Evidence::from([("requests hit in all".to_owned(), hits)]))
     }
 

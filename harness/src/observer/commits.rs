@@ -31,7 +31,7 @@ const CATCH_UP_WITHIN: Duration = Duration::from_secs(10);
 
 /// What to watch, and where.
 #[derive(Clone)]
-pub struct Watch {
+pub(crate) struct Watch {
     /// Brokers, past the links that faults cut.
     pub bootstrap: String,
     /// Groups under test.
@@ -45,7 +45,7 @@ pub struct Watch {
 }
 
 /// Watches until `stop` is cancelled, in a thread of its own: the client blocks.
-pub fn start(watch: Watch, exact: bool, stop: CancellationToken) -> JoinHandle<()> {
+pub(crate) fn start(watch: Watch, exact: bool, stop: CancellationToken) -> JoinHandle<()> {
     std::thread::spawn(move || {
         let outcome = if exact { watch.follow(&stop) } else { watch.sample(&stop) };
         if let Err(error) = outcome {
@@ -99,11 +99,16 @@ impl Watch {
                 awaited = Some((self.last_words()?, Instant::now() + CATCH_UP_WITHIN));
             }
             if let Some((last, deadline)) = &awaited {
-                if last.iter().all(|(group, offsets)| offsets.is_empty() || seen.get(group) == Some(offsets)) {
+                if last
+                    .iter()
+                    .all(|(group, offsets)| offsets.is_empty() || seen.get(group) == Some(offsets))
+                {
                     return Ok(());
                 }
                 if Instant::now() >= *deadline {
-                    let text = format!("the broker's record of commits ends before the groups' last commits: {seen:?}, but {last:?}");
+                    let text = format!(
+                        "the broker's record of commits ends before the groups' last commits: {seen:?}, but {last:?}"
+                    );
                     self.recorder.record(PROCESS, Fact::Note { level: "error".to_owned(), text });
                     return Ok(());
                 }
@@ -119,7 +124,9 @@ impl Watch {
         // A record without a value is an expired commit.
         let Some(offset) = message.payload().and_then(commit_offset) else { return };
         let at_us = match message.timestamp() {
-            Timestamp::CreateTime(ms) | Timestamp::LogAppendTime(ms) => self.recorder.run_us_of_wall_ms(ms),
+            Timestamp::CreateTime(ms) | Timestamp::LogAppendTime(ms) => {
+                self.recorder.run_us_of_wall_ms(ms)
+            }
             Timestamp::NotAvailable => self.recorder.now_us(),
         };
         let place = (topic, partition);
@@ -127,7 +134,14 @@ impl Watch {
         self.record(&group, place, offset, at_us, true);
     }
 
-    fn record(&self, group: &str, (topic, partition): (String, u32), offset: u64, at_us: u64, exact: bool) {
+    fn record(
+        &self,
+        group: &str,
+        (topic, partition): (String, u32),
+        offset: u64,
+        at_us: u64,
+        exact: bool,
+    ) {
         self.progress.committed(group, &topic, partition, offset);
         let group = group.to_owned();
         let committed = Committed { group, topic, partition, offset, at_us, exact };
@@ -169,7 +183,9 @@ impl Watch {
 }
 
 /// Reads the committed offsets of all groups once: what the recovery waits on.
-pub fn committed_now(watch: &Watch) -> KafkaResult<BTreeMap<String, BTreeMap<(String, u32), u64>>> {
+pub(crate) fn committed_now(
+    watch: &Watch,
+) -> KafkaResult<BTreeMap<String, BTreeMap<(String, u32), u64>>> {
     watch.last_words()
 }
 

@@ -14,7 +14,7 @@ use crate::testbed::Testbed;
 const PROCESS: &str = "configuration-reader";
 
 /// Records what brokers and topics report of themselves.
-pub async fn of_testbed(testbed: &dyn Testbed, recorder: &Recorder) {
+pub(crate) async fn of_testbed(testbed: &dyn Testbed, recorder: &Recorder) {
     match testbed.configuration().await {
         Ok(parts) => {
             for (of, properties) in parts {
@@ -43,7 +43,7 @@ struct Configured {
 
 /// Records what the clients of one process reported when they were made, once for each client. A
 /// process that was started again reports again; what differs then is recorded as well.
-pub fn of_clients(events: &Path, recorder: &Recorder) {
+pub(crate) fn of_clients(events: &Path, recorder: &Recorder) {
     // A foreign pipeline has no such stream: what is not read back is reported as not read back.
     let Ok(text) = std::fs::read_to_string(events) else { return };
     let lines = text.lines().filter_map(|line| serde_json::from_str::<Configured>(line).ok());

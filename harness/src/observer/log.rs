@@ -33,7 +33,7 @@ const ANSWER_WITHIN: Duration = Duration::from_secs(10);
 
 /// What a topic's records are to the history.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub enum Role {
+pub(crate) enum Role {
     /// A topic under test.
     Raw,
     /// A dead-letter topic.
@@ -44,7 +44,7 @@ pub enum Role {
 ///
 /// # Errors
 /// When a broker does not answer; what was read until then is recorded, without bounds.
-pub fn read(
+pub(crate) fn read(
     bootstrap: &str,
     topics: &Topics,
     role: Role,
@@ -81,7 +81,7 @@ pub fn read(
 ///
 /// # Errors
 /// When a broker does not answer.
-pub fn ends(bootstrap: &str, topics: &Topics) -> KafkaResult<BTreeMap<(String, u32), u64>> {
+pub(crate) fn ends(bootstrap: &str, topics: &Topics) -> KafkaResult<BTreeMap<(String, u32), u64>> {
     let client = reader(bootstrap, "streamlake-harness-log-reader")?;
     let mut ends = BTreeMap::new();
     for (topic, count) in topics {
@@ -139,10 +139,7 @@ impl Bounds {
     }
 }
 
-fn assign(
-    client: &BaseConsumer,
-    topics: &Topics,
-) -> KafkaResult<BTreeMap<(String, i32), Bounds>> {
+fn assign(client: &BaseConsumer, topics: &Topics) -> KafkaResult<BTreeMap<(String, i32), Bounds>> {
     let mut list = TopicPartitionList::new();
     let mut partitions = BTreeMap::new();
     for (topic, count) in topics {
@@ -188,7 +185,9 @@ fn fact(message: &BorrowedMessage<'_>, role: Role, recorder: &Recorder) -> Fact 
             headers: Print::of_headers(headers.iter().copied()),
             missing_headers: missing(&headers, &MANDATORY),
         }),
-        Role::DeadLetters => Fact::DeadLetter(dead_letter(message, &headers, timestamp_ms, recorder)),
+        Role::DeadLetters => {
+            Fact::DeadLetter(dead_letter(message, &headers, timestamp_ms, recorder))
+        }
     }
 }
 

@@ -3,12 +3,12 @@
 //! None of them asks the system under test anything. They read what a broker and a store hold, with
 //! clients of their own that belong to no group under test.
 
-pub mod commits;
-pub mod configuration;
-pub mod log;
+pub(crate) mod commits;
+pub(crate) mod configuration;
+pub(crate) mod log;
 mod part;
-pub mod probes;
-pub mod store;
+pub(crate) mod probes;
+pub(crate) mod store;
 
 use std::collections::BTreeMap;
 
@@ -36,4 +36,4 @@ fn reader(bootstrap: &str, group: &str) -> KafkaResult<BaseConsumer> {
 }
 
 /// Topics under test with their partitions.
-pub type Topics = BTreeMap<String, u32>;
+pub(crate) type Topics = BTreeMap<String, u32>;

@@ -11,7 +11,7 @@ use serde_json::value::RawValue;
 
 /// A record as a part holds it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct PartRecord {
+pub(crate) struct PartRecord {
     /// Topic that it says it comes from.
     pub topic: String,
     /// Partition that it says it comes from.
@@ -73,7 +73,7 @@ impl Bytes {
 }
 
 /// Reads a part, line by line; a line that cannot be understood is an error with its number.
-pub fn records(content: &[u8]) -> impl Iterator<Item = Result<PartRecord, String>> + '_ {
+pub(crate) fn records(content: &[u8]) -> impl Iterator<Item = Result<PartRecord, String>> + '_ {
     let cut_off = content.last().is_some_and(|&last| last != b'\n');
     let lines = content.split_inclusive(|&byte| byte == b'\n').enumerate();
     let count = lines.clone().count();

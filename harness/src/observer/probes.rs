@@ -15,7 +15,7 @@ const ANSWER_WITHIN: Duration = Duration::from_millis(500);
 const EVERY: Duration = Duration::from_millis(100);
 
 /// Probes until `stop` is cancelled.
-pub async fn watch(
+pub(crate) async fn watch(
     testbed: Arc<dyn Testbed>,
     parts: Vec<Part>,
     recorder: Recorder,

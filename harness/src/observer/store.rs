@@ -22,7 +22,7 @@ const EVERY: Duration = Duration::from_millis(250);
 /// Lists the raw zones again and again until `stop` is cancelled, and records each generation of each
 /// object when it is first seen. An object that is replaced between two listings shows as a
 /// generation that its first sight did not have.
-pub async fn watch(
+pub(crate) async fn watch(
     store: Arc<dyn ObserverStore>,
     raw_zones: Vec<String>,
     recorder: Recorder,
@@ -52,7 +52,7 @@ pub async fn watch(
 }
 
 /// Reads a raw zone to its end: every object, and every record of every part.
-pub async fn read(
+pub(crate) async fn read(
     store: &dyn ObserverStore,
     raw_zone: &str,
     recorder: &Recorder,

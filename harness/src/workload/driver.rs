@@ -31,7 +31,7 @@ struct Receipt {
 }
 
 /// Feeds the load to a producer's standard input, and closes it after the last operation.
-pub async fn feed(
+pub(crate) async fn feed(
     name: &str,
     plan: &WorkloadPlan,
     mut input: ChildStdin,
@@ -65,7 +65,7 @@ pub async fn feed(
 }
 
 /// Records receipts until the producer closes its output. Operations are numbered like input lines.
-pub async fn receipts(
+pub(crate) async fn receipts(
     name: &str,
     output: ChildStdout,
     recorder: &Recorder,
@@ -73,7 +73,10 @@ pub async fn receipts(
 ) -> std::io::Result<()> {
     let mut lines = BufReader::new(output).lines();
     while let Some(line) = lines.next_line().await? {
-        match serde_json::from_str::<Receipt>(&line).map_err(|error| error.to_string()).and_then(completed) {
+        match serde_json::from_str::<Receipt>(&line)
+            .map_err(|error| error.to_string())
+            .and_then(completed)
+        {
             Ok(completed) => {
                 if matches!(completed.outcome, Outcome::Acknowledged { .. }) {
                     progress.acknowledged();
@@ -85,7 +88,9 @@ pub async fn receipts(
                 name,
                 Fact::Note {
                     level: "error".to_owned(),
-                    text: format!("a receipt of {name} cannot be understood ({error}): {line:.200}"),
+                    text: format!(
+                        "a receipt of {name} cannot be understood ({error}): {line:.200}"
+                    ),
                 },
             ),
         }

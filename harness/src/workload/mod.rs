@@ -5,7 +5,7 @@
 //! so that a record found anywhere can be traced to its invocation without trusting any name that
 //! the pipeline gave it.
 
-pub mod driver;
+pub(crate) mod driver;
 
 use std::time::Duration;
 
@@ -72,14 +72,19 @@ impl WorkloadPlan {
         let cents: u32 = rng.random_range(100..100_000);
         let customer: u32 = rng.random_range(0..10_000);
         // Poison keeps the operation's number: a dead letter must be traceable as well.
-        let amount = if poison { "\"a lot\"".to_owned() } else { format!("{}.{:02}", cents / 100, cents % 100) };
+        let amount = if poison {
+            "\"a lot\"".to_owned()
+        } else {
+            format!("{}.{:02}", cents / 100, cents % 100)
+        };
         let mut text = format!(
             "{{\"op\":{op},\"order_id\":\"{key}\",\"customer_id\":\"CUST-{customer}\",\"amount\":{amount},\
              \"event_time\":\"2026-01-21T10:{:02}:{:02}Z\",\"note\":\"",
             op / 60 % 60,
             op % 60,
         );
-        let padding = usize::try_from(self.payload_bytes).unwrap_or(0).saturating_sub(text.len() + 2);
+        let padding =
+            usize::try_from(self.payload_bytes).unwrap_or(0).saturating_sub(text.len() + 2);
         text.extend((0..padding).map(|_| char::from(rng.random_range(b'a'..=b'z'))));
         text.push_str("\"}");
         text.into_bytes()
