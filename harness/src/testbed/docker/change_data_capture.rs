@@ -126,6 +126,8 @@ pub(super) async fn database_configuration(
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
+
     use super::*;
 
     #[test]

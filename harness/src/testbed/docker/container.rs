@@ -121,9 +121,18 @@ impl Container {
         Ok(())
     }
 
+    /// The engine may give the ports of a container that ended to another one, of another run even:
+    /// nobody must be led there.
+    fn forget_ports(&self) {
+        for door in &self.doors {
+            door.proxy.set_upstream(NOWHERE);
+        }
+    }
+
     pub(super) async fn stop(&self, engine: &Engine, grace: Duration) -> Result<(), TestbedError> {
         self.require(engine, "stop", &[Status::RUNNING, Status::PAUSED]).await?;
         engine.stop(&self.id, grace).await?;
+        self.forget_ports();
         let state = engine.inspect(&self.id).await?.state;
         let killed = state.and_then(|state| state.exit_code) == Some(KILLED);
         self.set_stopped_by(if killed { "SIGKILL after its grace" } else { "SIGTERM" });
@@ -133,6 +142,7 @@ impl Container {
     pub(super) async fn kill(&self, engine: &Engine) -> Result<(), TestbedError> {
         self.require(engine, "kill", &[Status::RUNNING, Status::PAUSED]).await?;
         engine.kill(&self.id).await?;
+        self.forget_ports();
         self.set_stopped_by("SIGKILL");
         Ok(())
     }
@@ -222,15 +232,25 @@ impl Container {
 
     /// The last lines of its log.
     pub(super) async fn last_words(&self, engine: &Engine) -> String {
-        match self.log_lines(engine, DateTime::UNIX_EPOCH, LOG_TAIL).await {
-            Ok(lines) => lines.join("\n"),
+        match self.log_lines(engine, DateTime::UNIX_EPOCH, usize::MAX).await {
+            Ok(lines) => tail_without_traces(&lines).join("\n"),
             Err(error) => error.to_string(),
         }
     }
 }
 
+/// The last lines that are not frames of a Java stack trace, which would leave no room for the
+/// error itself.
+fn tail_without_traces(lines: &[String]) -> Vec<&str> {
+    let telling = lines.iter().map(String::as_str).filter(|line| !line.starts_with("\tat "));
+    let telling: Vec<&str> = telling.collect();
+    telling[telling.len().saturating_sub(LOG_TAIL)..].to_vec()
+}
+
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
+
     use super::*;
 
     #[test]
@@ -243,5 +263,14 @@ mod tests {
         for binding in bindings.values().flatten().flatten() {
             assert_eq!(binding.host_ip.as_deref(), Some("127.0.0.1"));
         }
+    }
+
+    #[test]
+    fn last_words_are_told_without_stack_frames() {
+        let mut lines = vec!["starting".to_owned(), "Exception: many is no number".to_owned()];
+        lines.extend((0..40).map(|frame| format!("\tat org.apache.kafka.Frame{frame}")));
+        assert_eq!(tail_without_traces(&lines), ["starting", "Exception: many is no number"]);
+        let many: Vec<String> = (0..40).map(|line| line.to_string()).collect();
+        assert_eq!(tail_without_traces(&many).len(), LOG_TAIL);
     }
 }

@@ -324,6 +324,8 @@ fn split_timestamp(line: &str) -> Option<(DateTime<Utc>, String)> {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
+
     use super::*;
 
     #[test]

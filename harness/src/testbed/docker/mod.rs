@@ -10,8 +10,10 @@
 //! owners that have died left behind.
 
 mod change_data_capture;
+mod cluster;
 mod container;
 mod engine;
+mod entrances;
 mod images;
 mod kafka;
 mod observe;
@@ -27,20 +29,18 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
-use futures::future::join_all;
 
 pub use self::images::{ImageChoice, ImageSet, References};
 pub use self::postgres::{DatabaseConnection, Rows};
 
 use self::change_data_capture as cdc;
+use self::cluster::Cluster;
 use self::container::{Container, Handle};
 use self::engine::Engine;
-use self::kafka::Cluster;
+use self::entrances::{Entrances, bootstrap_servers, url};
 use self::run::Run;
-use self::start::url;
-use super::gateway::Gateway;
+use super::gateway::client_environment;
 use super::gateway::observer::{JsonApi, ObserverStore};
-use super::probe::kafka_api_versions;
 use super::proxy::Proxy;
 use super::{
     Abilities, Act, Capability, Observation, Part, StoreAccess, Testbed, TestbedError, Topology,
@@ -63,72 +63,6 @@ pub struct DockerTestbed {
     components: BTreeMap<String, String>,
     startup: BTreeMap<String, Duration>,
     handles: Mutex<Vec<Handle>>,
-}
-
-/// The ways in to the parts.
-struct Entrances {
-    /// For the system under test; faults cut these.
-    clients: BTreeMap<Part, Arc<Proxy>>,
-    /// For the harness; these always pass.
-    observers: BTreeMap<Part, Arc<Proxy>>,
-    /// Between the store and its clients.
-    gateway: Option<Gateway>,
-    /// Between the gateway and the store's container.
-    store_server: Option<Arc<Proxy>>,
-    http: reqwest::Client,
-}
-
-impl Entrances {
-    fn observer_bootstrap_servers(&self) -> String {
-        bootstrap_servers(&self.observers)
-    }
-
-    /// Asks a part something in its own protocol, on the way that clients take.
-    async fn probe(&self, part: &Part, within: Duration) -> Result<String, String> {
-        let clients = self.clients.get(part).ok_or_else(|| format!("there is no {part}"))?;
-        self.ask(part, clients, within).await
-    }
-
-    /// The same past all links and faults.
-    async fn observe_service(&self, part: &Part, within: Duration) -> Result<String, String> {
-        let way = self.observers.get(part).or(self.store_server.as_ref());
-        self.ask(part, way.ok_or_else(|| format!("there is no {part}"))?, within).await
-    }
-
-    async fn ask(&self, part: &Part, way: &Proxy, within: Duration) -> Result<String, String> {
-        match part {
-            Part::Broker(_) => kafka_api_versions(way.local_addr(), within).await,
-            Part::Store => store::list_buckets(&self.http, &url(way), within).await,
-            Part::Database => cdc::probe_database(way.local_addr(), within).await,
-            Part::Connect => cdc::probe_connect(&self.http, &url(way), within).await,
-        }
-    }
-
-    /// What the way to a part lets through, as it was last set and as it was met.
-    fn observe(&self, part: &Part, seen: &mut Observation) {
-        if let Some(proxy) = self.clients.get(part) {
-            seen.insert("link".to_owned(), proxy.link().to_string());
-            seen.insert("link_open".to_owned(), proxy.open().to_string());
-        }
-        if let (Part::Store, Some(gateway)) = (part, &self.gateway) {
-            seen.insert("store_fault".to_owned(), gateway.fault().to_string());
-            seen.insert("requests_hit".to_owned(), gateway.hits().hit.to_string());
-        }
-    }
-
-    async fn close(&self) {
-        let proxies =
-            self.clients.values().chain(self.observers.values()).chain(&self.store_server);
-        join_all(proxies.map(|proxy| proxy.close())).await;
-        if let Some(gateway) = &self.gateway {
-            gateway.close().await;
-        }
-    }
-}
-
-fn bootstrap_servers(proxies: &BTreeMap<Part, Arc<Proxy>>) -> String {
-    let brokers = proxies.iter().filter(|(part, _)| matches!(part, Part::Broker(_)));
-    brokers.map(|(_, proxy)| proxy.local_addr().to_string()).collect::<Vec<_>>().join(",")
 }
 
 impl DockerTestbed {
@@ -190,6 +124,15 @@ impl DockerTestbed {
     /// [`TestbedError::Environment`] without an engine; a refusal of the engine.
     pub async fn sweep() -> Result<Vec<String>, TestbedError> {
         run::sweep(&Engine::connect().await?).await
+    }
+
+    /// Removes containers and networks of this very process: for a start that was given up half-way
+    /// (its future dropped), where no testbed is left to stop.
+    ///
+    /// # Errors
+    /// [`TestbedError::Environment`] without an engine; what could not be removed.
+    pub async fn remove_own() -> Result<(), TestbedError> {
+        run::remove_own(&Engine::connect().await?).await
     }
 
     /// Whether a container engine answers; if not, the error says what to do.
@@ -283,7 +226,7 @@ impl Testbed for DockerTestbed {
     fn store(&self) -> Option<StoreAccess> {
         let client_url = url(self.entrances.clients.get(&Part::Store)?);
         let observer_url = self.entrances.gateway.as_ref()?.observer_url();
-        let client_environment = super::gateway::client_environment(&client_url);
+        let client_environment = client_environment(&client_url);
         Some(StoreAccess { client_url, observer_url, client_environment })
     }
 
@@ -318,7 +261,7 @@ impl Testbed for DockerTestbed {
 
     async fn observe(&self, part: &Part) -> Result<Observation, TestbedError> {
         let mut seen = self.container(part)?.observe(&self.engine).await?;
-        self.entrances.observe(part, &mut seen);
+        seen.extend(self.entrances.observe(part));
         Ok(seen)
     }
 

@@ -81,6 +81,8 @@ fn frozen_event(events: &str) -> Option<bool> {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
+
     use bollard::models::{ContainerState, ContainerStateStatusEnum};
 
     use super::*;

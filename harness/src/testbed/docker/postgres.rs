@@ -170,6 +170,8 @@ fn error_text(body: &Bytes) -> String {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
+
     use super::*;
 
     #[test]

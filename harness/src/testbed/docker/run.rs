@@ -97,6 +97,11 @@ async fn remove_labelled(engine: &Engine, label: &str) -> Result<(), TestbedErro
     }
 }
 
+/// Removes everything of this process.
+pub(super) async fn remove_own(engine: &Engine) -> Result<(), TestbedError> {
+    remove_labelled(engine, &format!("{OWNER_LABEL}={}", owner_label())).await
+}
+
 /// Removes containers and networks whose owner has died. Returns what was removed, in words.
 pub(super) async fn sweep(engine: &Engine) -> Result<Vec<String>, TestbedError> {
     let mut runs: BTreeMap<String, usize> = BTreeMap::new();
@@ -118,6 +123,8 @@ pub(super) async fn sweep(engine: &Engine) -> Result<Vec<String>, TestbedError> 
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
+
     use super::*;
 
     #[test]

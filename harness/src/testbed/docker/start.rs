@@ -4,7 +4,6 @@
 //! then all containers start at once; then each is awaited by what it says and answers.
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,20 +11,18 @@ use futures::future::{BoxFuture, FutureExt, join_all, try_join_all};
 use tokio::time::Instant;
 
 use super::change_data_capture as cdc;
-use super::container::{Container, Door, Handle, NOWHERE, Specification};
+use super::cluster::Cluster;
+use super::container::{Container, Door, Handle, Specification};
 use super::engine::Engine;
+use super::entrances::{Entrances, url};
 use super::images::{ImageKind, ImageSet, ResolvedImage};
-use super::kafka::{self, BrokerPlan, Cluster};
+use super::kafka::{self, BrokerPlan};
 use super::run::Run;
-use super::{DockerTestbed, Entrances, store};
-use crate::testbed::gateway::Gateway;
-use crate::testbed::gateway::fake_gcs::FakeGcs;
-use crate::testbed::proxy::Proxy;
+use super::{DockerTestbed, store};
 use crate::testbed::{Part, TestbedError, Topology};
 
 /// One question to a part that is starting; a part that is up answers much faster.
 const ASK_WITHIN: Duration = Duration::from_secs(2);
-
 /// A part that is awaited is asked this often.
 const POLL: Duration = Duration::from_millis(50);
 
@@ -87,66 +84,6 @@ fn kinds(topology: &Topology) -> Vec<ImageKind> {
 
 fn brokers(topology: &Topology) -> impl Iterator<Item = Part> {
     (1..=topology.brokers).map(Part::Broker)
-}
-
-async fn proxy(name: String, upstream: SocketAddr) -> Result<Arc<Proxy>, TestbedError> {
-    let bound = Proxy::bind(&name, upstream).await;
-    bound.map(Arc::new).map_err(|error| TestbedError::request(format!("bind {name}"), error))
-}
-
-impl Entrances {
-    /// Binds a proxy for each way in. Nothing stands behind them yet.
-    async fn bind(topology: &Topology) -> Result<Self, TestbedError> {
-        let http = reqwest::Client::builder().no_proxy().build();
-        let http = http.map_err(|error| TestbedError::request("make an HTTP client", error))?;
-        let mut entrances = Self {
-            clients: BTreeMap::new(),
-            observers: BTreeMap::new(),
-            gateway: None,
-            store_server: None,
-            http,
-        };
-        let mut both: Vec<Part> = brokers(topology).collect();
-        if topology.change_data_capture {
-            both.extend([Part::Database, Part::Connect]);
-        }
-        if !topology.buckets.is_empty() {
-            entrances.bind_store().await?;
-        }
-        for part in both {
-            let clients = proxy(format!("clients of {part}"), NOWHERE).await?;
-            let observers = proxy(format!("observers of {part}"), NOWHERE).await?;
-            entrances.clients.insert(part.clone(), clients);
-            entrances.observers.insert(part, observers);
-        }
-        Ok(entrances)
-    }
-
-    /// Clients reach the store through a link and the gateway. Behind the gateway stands another
-    /// proxy: the store's own port changes on every restart, the gateway's upstream does not.
-    async fn bind_store(&mut self) -> Result<(), TestbedError> {
-        let server = proxy("store".to_owned(), NOWHERE).await?;
-        let store = FakeGcs::new(url(&server))
-            .map_err(|error| TestbedError::request("make a client of the store", error))?;
-        let gateway = Gateway::start(Arc::new(store))
-            .await
-            .map_err(|error| TestbedError::request("start the store's gateway", error))?;
-        let clients = proxy("clients of store".to_owned(), address_of(&gateway.client_url())?);
-        self.clients.insert(Part::Store, clients.await?);
-        self.store_server = Some(server);
-        self.gateway = Some(gateway);
-        Ok(())
-    }
-}
-
-/// The address in a URL without a path.
-fn address_of(url: &str) -> Result<SocketAddr, TestbedError> {
-    url.trim_start_matches("http://").parse().map_err(|error| TestbedError::request(url, error))
-}
-
-/// Address of an HTTP server behind a proxy.
-pub(super) fn url(proxy: &Proxy) -> String {
-    format!("http://{}", proxy.local_addr())
 }
 
 /// A testbed that is being started.

@@ -1,0 +1,178 @@
+//! The ways in to the parts: a proxy for clients and one for observers before each, and the gateway
+//! before the store.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::future::join_all;
+
+use super::container::NOWHERE;
+use super::{change_data_capture as cdc, store};
+use crate::testbed::gateway::Gateway;
+use crate::testbed::gateway::fake_gcs::FakeGcs;
+use crate::testbed::probe::{kafka_api_versions, store_listing};
+use crate::testbed::proxy::Proxy;
+use crate::testbed::{Observation, Part, TestbedError, Topology};
+
+/// The ways in to the parts.
+pub(super) struct Entrances {
+    /// For the system under test; faults cut these.
+    pub(super) clients: BTreeMap<Part, Arc<Proxy>>,
+    /// For the harness; these always pass.
+    pub(super) observers: BTreeMap<Part, Arc<Proxy>>,
+    /// Between the store and its clients.
+    pub(super) gateway: Option<Gateway>,
+    /// Between the gateway and the store's container.
+    pub(super) store_server: Option<Arc<Proxy>>,
+    buckets: Vec<String>,
+    pub(super) http: reqwest::Client,
+}
+
+impl Entrances {
+    /// Binds a proxy for each way in. Nothing stands behind them yet.
+    pub(super) async fn bind(topology: &Topology) -> Result<Self, TestbedError> {
+        let http = reqwest::Client::builder().no_proxy().build();
+        let http = http.map_err(|error| TestbedError::request("make an HTTP client", error))?;
+        let mut entrances = Self {
+            clients: BTreeMap::new(),
+            observers: BTreeMap::new(),
+            gateway: None,
+            store_server: None,
+            buckets: topology.buckets.clone(),
+            http,
+        };
+        let mut both: Vec<Part> = (1..=topology.brokers).map(Part::Broker).collect();
+        if topology.change_data_capture {
+            both.extend([Part::Database, Part::Connect]);
+        }
+        if !topology.buckets.is_empty() {
+            entrances.bind_store().await?;
+        }
+        for part in both {
+            let clients = proxy(format!("clients of {part}"), NOWHERE).await?;
+            let observers = proxy(format!("observers of {part}"), NOWHERE).await?;
+            entrances.clients.insert(part.clone(), clients);
+            entrances.observers.insert(part, observers);
+        }
+        Ok(entrances)
+    }
+
+    /// Clients reach the store through a link and the gateway. Behind the gateway stands another
+    /// proxy: the store's own port changes on every restart, the gateway's upstream does not.
+    async fn bind_store(&mut self) -> Result<(), TestbedError> {
+        let server = proxy("store".to_owned(), NOWHERE).await?;
+        let backend = FakeGcs::new(url(&server))
+            .map_err(|error| TestbedError::request("make the store's gateway", error))?;
+        let gateway = Gateway::start(Arc::new(backend))
+            .await
+            .map_err(|error| TestbedError::request("start the store's gateway", error))?;
+        let clients = proxy("clients of store".to_owned(), address_of(&gateway.client_url())?);
+        self.clients.insert(Part::Store, clients.await?);
+        self.store_server = Some(server);
+        self.gateway = Some(gateway);
+        Ok(())
+    }
+
+    /// Addresses of the brokers for observers.
+    pub(super) fn observer_bootstrap_servers(&self) -> String {
+        bootstrap_servers(&self.observers)
+    }
+
+    /// Asks a part something in its own protocol, on the way that clients take.
+    pub(super) async fn probe(&self, part: &Part, within: Duration) -> Result<String, String> {
+        let clients = self.clients.get(part).ok_or_else(|| format!("there is no {part}"))?;
+        match self.buckets.first() {
+            // As clients list it; the gateway is on the way.
+            Some(bucket) if *part == Part::Store => {
+                store_listing(&url(clients), bucket, within).await
+            }
+            _ => self.ask(part, clients, within).await,
+        }
+    }
+
+    /// The same past all links and faults.
+    pub(super) async fn observe_service(
+        &self,
+        part: &Part,
+        within: Duration,
+    ) -> Result<String, String> {
+        let way = match part {
+            Part::Store => self.store_server.as_ref(),
+            part => self.observers.get(part),
+        };
+        self.ask(part, way.ok_or_else(|| format!("there is no {part}"))?, within).await
+    }
+
+    async fn ask(&self, part: &Part, way: &Proxy, within: Duration) -> Result<String, String> {
+        match part {
+            Part::Broker(_) => kafka_api_versions(way.local_addr(), within).await,
+            Part::Store => store::list_buckets(&self.http, &url(way), within).await,
+            Part::Database => cdc::probe_database(way.local_addr(), within).await,
+            Part::Connect => cdc::probe_connect(&self.http, &url(way), within).await,
+        }
+    }
+
+    /// What the way to a part lets through, as it was last set and as it was met since.
+    pub(super) fn observe(&self, part: &Part) -> Observation {
+        let mut seen = Vec::new();
+        if let Some(proxy) = self.clients.get(part) {
+            let met = proxy.counters();
+            seen.extend([
+                ("link", proxy.link().to_string()),
+                ("link_open", proxy.open().to_string()),
+                ("link_open_at_change", met.open_at_change.to_string()),
+                ("link_connected", met.connected.to_string()),
+                ("link_refused", met.refused.to_string()),
+                ("link_refused_by_part", met.refused_by_part.to_string()),
+                ("link_held", met.held.to_string()),
+                ("link_stalled", met.stalled.to_string()),
+                ("link_reset", met.reset.to_string()),
+                ("link_bytes_to_part", met.bytes_to_part.to_string()),
+                ("link_bytes_to_clients", met.bytes_to_clients.to_string()),
+                ("link_bytes_swallowed", met.bytes_swallowed.to_string()),
+            ]);
+        }
+        if let (Part::Store, Some(gateway)) = (part, &self.gateway) {
+            let hits = gateway.hits();
+            seen.extend([
+                ("fault", gateway.fault().to_string()),
+                ("requests_since_change", hits.requests.to_string()),
+                ("requests_hit", hits.hit.to_string()),
+            ]);
+        }
+        seen.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
+    }
+
+    /// Closes every way in.
+    pub(super) async fn close(&self) {
+        let proxies =
+            self.clients.values().chain(self.observers.values()).chain(&self.store_server);
+        join_all(proxies.map(|proxy| proxy.close())).await;
+        if let Some(gateway) = &self.gateway {
+            gateway.close().await;
+        }
+    }
+}
+
+/// Addresses of the brokers among these.
+pub(super) fn bootstrap_servers(proxies: &BTreeMap<Part, Arc<Proxy>>) -> String {
+    let brokers = proxies.iter().filter(|(part, _)| matches!(part, Part::Broker(_)));
+    brokers.map(|(_, proxy)| proxy.local_addr().to_string()).collect::<Vec<_>>().join(",")
+}
+
+async fn proxy(name: String, upstream: SocketAddr) -> Result<Arc<Proxy>, TestbedError> {
+    let bound = Proxy::bind(&name, upstream).await;
+    bound.map(Arc::new).map_err(|error| TestbedError::request(format!("bind {name}"), error))
+}
+
+/// The address in a URL without a path.
+fn address_of(url: &str) -> Result<SocketAddr, TestbedError> {
+    url.trim_start_matches("http://").parse().map_err(|error| TestbedError::request(url, error))
+}
+
+/// Address of an HTTP server behind a proxy.
+pub(super) fn url(proxy: &Proxy) -> String {
+    format!("http://{}", proxy.local_addr())
+}
