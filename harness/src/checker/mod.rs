@@ -23,10 +23,14 @@ mod no_gap;
 mod no_loss;
 mod order;
 mod partition_determinism;
+#[cfg(test)]
+mod planted;
 mod recovery;
 mod tally;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod trials;
 mod whole_history;
 
 use crate::history::HistoryError;
