@@ -26,6 +26,8 @@ mod partition_determinism;
 #[cfg(test)]
 mod planted;
 mod recovery;
+#[cfg(test)]
+mod reference;
 mod tally;
 #[cfg(test)]
 mod tests;

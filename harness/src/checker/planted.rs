@@ -155,7 +155,7 @@ const TABLE: [Planted; 24] = [
     } },
     Planted { name: "offset n instead of n+1", found: ("recovery", "left-over"), plant: |s, _| {
         let mut any = false;
-        for (_, _, f) in &mut s.facts { if let Fact::Committed(c) = f { c.offset -= 1; any = true; } }
+        for (_, _, f) in &mut s.facts { if let Fact::Committed(c) = f { c.offset = c.offset.saturating_sub(1); any = true; } }
         any
     } },
     Planted { name: "a commit after revoke goes back", found: ("commit-frontier", "commit-went-back"), plant: |s, _| {
@@ -259,12 +259,12 @@ fn swap_key(sample: &mut Sample, rng: &mut Rng) -> bool {
     for (_, _, fact) in &mut sample.facts {
         match fact {
             Fact::Logged(l) => {
-                let op = swap(l.op.unwrap());
+                let Some(op) = l.op.map(swap) else { continue };
                 (l.op, l.value, l.headers) = (Some(op), sample::value(op), sample::headers(op));
                 l.ingestion_id = Some(format!("id-{op}"));
             }
             Fact::Stored(l) => {
-                let op = swap(l.op.unwrap());
+                let Some(op) = l.op.map(swap) else { continue };
                 (l.op, l.value, l.headers) = (Some(op), sample::value(op), sample::headers(op));
                 l.ingestion_id = Some(format!("id-{op}"));
             }
@@ -312,6 +312,73 @@ pub(super) fn spoil(sample: &mut Sample, rng: &mut Rng) {
         if (TABLE.choose(rng).unwrap().plant)(sample, rng) {
             return;
         }
+    }
+}
+
+/// A small change to some fact, of the kind that an off-by-one or a slow clock makes.
+pub(super) fn nudge(sample: &mut Sample, rng: &mut Rng) {
+    let step = rng.random_range(1..4);
+    match rng.random_range(0..6) {
+        0 => drop(alter(
+            sample,
+            rng,
+            |f| matches!(f, Fact::Stored(_)),
+            |f| {
+                if let Fact::Stored(s) = f {
+                    s.offset += step;
+                }
+            },
+        )),
+        1 => drop(alter(
+            sample,
+            rng,
+            |f| matches!(f, Fact::Committed(_)),
+            |f| {
+                if let Fact::Committed(c) = f {
+                    c.offset = c.offset.saturating_sub(step).max(1);
+                }
+            },
+        )),
+        2 => drop(alter(
+            sample,
+            rng,
+            |f| matches!(f, Fact::Committed(_)),
+            |f| {
+                if let Fact::Committed(c) = f {
+                    c.at_us = c.at_us.saturating_sub(step * 1_000);
+                }
+            },
+        )),
+        3 => drop(alter(
+            sample,
+            rng,
+            |f| matches!(f, Fact::Object(o) if !o.during_run),
+            |f| {
+                if let Fact::Object(o) = f {
+                    o.created_us += step * 1_000;
+                }
+            },
+        )),
+        4 => drop(alter(
+            sample,
+            rng,
+            |f| matches!(f, Fact::DeadLetter(_)),
+            |f| {
+                if let Fact::DeadLetter(d) = f {
+                    d.created_us += step * 10_000;
+                }
+            },
+        )),
+        _ => drop(alter(
+            sample,
+            rng,
+            |f| matches!(f, Fact::Logged(_)),
+            |f| {
+                if let Fact::Logged(l) = f {
+                    l.op = None;
+                }
+            },
+        )),
     }
 }
 
