@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::case::{Case, EVIDENCE_MAX, OPS_MAX, anomalous, count, quoted, spelled};
 use super::evidence::dead_letters_read;
 use crate::history::event::Evidence;
-use crate::history::index::{Bit, Dead, End, Index, NO_OP, Range, RangeSet};
+use crate::history::index::{Bit, Dead, End, Index, Range, RangeSet};
 
 pub(super) fn judge(index: &Index, case: &mut Case<'_>) -> String {
     let topics: BTreeSet<&str> = index
@@ -152,11 +152,10 @@ fn faults<'a>(
                 } else if log.headers != letter.headers.0 {
                     faults.entry("dead-letter-headers-differ").or_default().push(dead);
                 }
-                let op = index.lanes[lane].record(offset).map_or(NO_OP, |record| record.op);
-                if op == NO_OP {
-                    unjudged += u64::from(!poison_values.contains(&log.value));
-                } else if !index.ops.is(op, Bit::Poison) {
-                    faults.entry("dead-letter-of-good-record").or_default().push(dead);
+                match index.lanes[lane].op_at(offset) {
+                    None => unjudged += u64::from(!poison_values.contains(&log.value)),
+                    Some(op) if index.ops.is(op, Bit::Poison) => {}
+                    Some(_) => faults.entry("dead-letter-of-good-record").or_default().push(dead),
                 }
             }
         }

@@ -23,10 +23,16 @@ mod no_gap;
 mod no_loss;
 mod order;
 mod partition_determinism;
+#[cfg(test)]
+mod planted;
 mod recovery;
+#[cfg(test)]
+mod reference;
 mod tally;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod trials;
 mod whole_history;
 
 use crate::history::HistoryError;

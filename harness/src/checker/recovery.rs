@@ -114,9 +114,12 @@ fn consumers(index: &Index, case: &mut Case<'_>, begin: u64, healed: u64) -> Opt
     let budget = index.header.promises.recovery_within_us;
     let mut longest = None;
     for (_, promise, lanes) in index.promised_groups() {
-        let newer = newer_than(index, begin);
+        let mut newer = newer_than(index, begin);
         if newer.is_empty() {
-            case.doubt("the log holds no record newer than the last fault");
+            newer = open_at(index, lanes, begin);
+        }
+        if newer.is_empty() {
+            case.doubt("the log holds no record that was still to be delivered at the last fault");
             return None;
         }
         let at = recovered_at(lanes, &newer, healed);
@@ -152,6 +155,20 @@ pub(super) fn newer_than(index: &Index, begin: u64) -> Vec<(usize, u64)> {
     let wall_ms = zero.saturating_add(i64::try_from(begin / 1000).unwrap_or(i64::MAX));
     let first = |(number, lane): (usize, &crate::history::index::Lane)| {
         lane.first_offset_from_ms(wall_ms).map(|offset| (number, offset))
+    };
+    index.promised_lanes().filter_map(first).collect()
+}
+
+/// Per partition the first record that was not committed at an instant.
+fn open_at(
+    index: &Index,
+    lanes: &std::collections::BTreeMap<usize, GroupLane>,
+    at_us: u64,
+) -> Vec<(usize, u64)> {
+    let first = |(number, lane): (usize, &crate::history::index::Lane)| {
+        let committed = lanes.get(&number).and_then(|known| known.committed_at(at_us));
+        let open = lane.logged().from(committed.unwrap_or(0));
+        open.ranges().first().map(|range| (number, range.0))
     };
     index.promised_lanes().filter_map(first).collect()
 }

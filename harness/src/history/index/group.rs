@@ -146,13 +146,14 @@ impl GroupLane {
 
     pub(super) fn committed(&mut self, watcher: u16, commit: Commit) {
         let seen = self.watched.entry(watcher).or_default();
-        // Samples that say the same again only cost memory: the first is the strictest.
-        if let Some(last) = seen.last()
-            && last.offset == commit.offset
-            && last.exact == commit.exact
-            && last.at_us <= commit.at_us
-        {
-            return;
+        // Of samples that say the same again and again the first and the last suffice.
+        if let [.., first, last] = seen.as_mut_slice() {
+            let same = |c: &Commit| (c.offset, c.exact) == (commit.offset, commit.exact);
+            if same(first) && same(last) {
+                first.at_us = first.at_us.min(commit.at_us);
+                last.at_us = last.at_us.max(commit.at_us);
+                return;
+            }
         }
         seen.push(commit);
     }

@@ -270,12 +270,26 @@ impl Lane {
         self.bounds.iter().any(|b| b.complete)
     }
 
-    /// What is known of a record that is not contested.
+    /// The operation of a record: as the log names it, else as a receipt does.
     #[must_use]
-    pub fn record(&self, offset: u64) -> Option<&Seen> {
-        let chunk = &self.chunks[*self.place.get(&(offset / 64))? as usize];
-        let bit = 1u64 << (offset % 64);
-        (chunk.known() & bit != 0).then(|| &chunk.slots[chunk.rank(bit)])
+    pub fn op_at(&self, offset: u64) -> Option<u64> {
+        let op = match self.contested.get(&offset) {
+            // The words are sorted: of several receipts it is always the same.
+            Some(contested) => {
+                let named = |word: &&Seen| word.op != NO_OP;
+                let log = contested.of(Source::Log).find(named);
+                log.or_else(|| contested.of(Source::Receipt).find(named))?.op
+            }
+            None => {
+                let chunk = &self.chunks[*self.place.get(&(offset / 64))? as usize];
+                let bit = 1u64 << (offset % 64);
+                if chunk.known() & bit == 0 {
+                    return None;
+                }
+                chunk.slots[chunk.rank(bit)].op
+            }
+        };
+        (op != NO_OP).then_some(op)
     }
 
     /// What the log says of an offset, if it holds it.

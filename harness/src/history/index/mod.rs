@@ -227,7 +227,7 @@ impl Index {
                 if ops.len() >= max || offset - first > 1_000_000 {
                     break;
                 }
-                ops.extend(lane.record(offset).map(|r| r.op).filter(|&op| op != NO_OP));
+                ops.extend(lane.op_at(offset));
             }
         }
         ops.sort_unstable();

@@ -4,6 +4,9 @@
 //! [`Sample::honest`] is a history in which every guarantee holds and every checker has something to
 //! hold on to. A test takes it, changes what it is about, and asks for the verdict.
 
+mod honest;
+pub mod legal;
+
 use std::collections::BTreeMap;
 
 use super::event::*;
@@ -222,79 +225,6 @@ impl Sample {
         self.tell(t_us, "supervisor", Fact::Process(fact))
     }
 
-    /// A run of 60 operations on two partitions, ten to a part, in which everything holds; fault 0
-    /// is planned and bites in the middle.
-    #[must_use]
-    pub fn honest() -> Self {
-        let mut sample = Self::empty(60, 2);
-        sample.header.promises.faults.push(PlannedFault {
-            fault: 0,
-            kind: "broker-restart".to_owned(),
-            target: "broker-1".to_owned(),
-            needs_load: true,
-        });
-        sample.configuration();
-        sample.process(10, "consumer-1", "started");
-        sample.load();
-        sample.fault(300_000, FaultStage::Injecting).fault(301_000, FaultStage::Injected);
-        sample.fault(302_000, FaultStage::Seen).fault(330_000, FaultStage::Healing);
-        sample.fault(340_000, FaultStage::Healed);
-        sample.bounds(DEAD_LETTERS, 0, 0, 0);
-        let store = Fact::StoreRead { raw_zone: ZONE.to_owned(), parts: 6 };
-        sample.tell(END_US, "store-reader", store);
-        for (t_us, name) in [(0, "load"), (310_000, "heal"), (700_000, "recover")] {
-            sample.tell(t_us, "runner", Fact::Phase { name: name.to_owned() });
-        }
-        for name in ["final-read", "done"] {
-            sample.tell(END_US, "runner", Fact::Phase { name: name.to_owned() });
-        }
-        sample.facts.sort_by_key(|(t_us, _, _)| *t_us);
-        sample
-    }
-
-    fn configuration(&mut self) {
-        let read = |of: &str, pairs: &[(&str, &str)]| Fact::Configuration {
-            of: of.to_owned(),
-            properties: pairs.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect(),
-        };
-        let producer =
-            [("enable.idempotence", "true"), ("acks", "-1"), ("partitioner", "murmur2_random")];
-        self.tell(1, "configuration", read("producer", &producer));
-        self.tell(2, "configuration", read("consumer", &[("enable.auto.commit", "false")]));
-    }
-
-    /// Operation n is invoked at 10n ms and acknowledged 5 ms later in the partition of its key; each
-    /// ten make a part 20 ms after the last of them, and a commit 5 ms after that.
-    fn load(&mut self) {
-        let mut next = [0u64; 2];
-        let mut listed = Vec::new();
-        for part in 0..6u32 {
-            let mut records = Vec::new();
-            for op in u64::from(part) * 10..u64::from(part) * 10 + 10 {
-                let partition = crate::checker::murmur2::partition(&key(op).0, 2);
-                let offset = next[partition as usize];
-                next[partition as usize] += 1;
-                self.invoke(op * 10_000, op);
-                self.acknowledge(op * 10_000 + 5_000, op, partition, offset);
-                self.log(op, partition, offset, op * 10_000 + 3_000);
-                records.push((op, partition, offset, op * 10_000 + 3_000));
-            }
-            let created_us = u64::from(part) * 100_000 + 110_000;
-            self.part(part, created_us, &records);
-            for partition in 0..2 {
-                self.commit(created_us + 5_000, partition, next[partition as usize]);
-                listed.extend(list(part, partition, &records));
-            }
-        }
-        for partition in 0..2 {
-            self.bounds(TOPIC, partition, 0, next[partition as usize]);
-        }
-        self.object(99, "raw/day/_metadata.json", 720_000, ObjectRole::Metadata);
-        if let Some((_, _, Fact::Object(object))) = self.facts.last_mut() {
-            object.lists = listed;
-        }
-    }
-
     /// The events, numbered by process.
     #[must_use]
     pub fn events(&self) -> Vec<Event> {
@@ -343,17 +273,4 @@ pub const END_US: u64 = 1_000_000;
 #[must_use]
 pub fn part_name(object: u32) -> String {
     format!("raw/day/part-{object:04}.json")
-}
-
-fn list(part: u32, partition: u32, records: &[(u64, u32, u64, u64)]) -> Option<ListedPart> {
-    let offsets: Vec<u64> = records.iter().filter(|r| r.1 == partition).map(|r| r.2).collect();
-    Some(ListedPart {
-        name: part_name(part),
-        topic: TOPIC.to_owned(),
-        partition,
-        first: *offsets.first()?,
-        last: *offsets.last()?,
-        records: offsets.len() as u64,
-        bytes: 100,
-    })
 }
