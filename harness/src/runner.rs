@@ -3,7 +3,6 @@
 //! Phases: load (with the faults) → heal → recover → drain → final read. Whatever happens in between,
 //! what was started is taken down again.
 
-use std::collections::BTreeMap;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -349,7 +348,7 @@ impl Observers {
 fn lag(watch: &Watch, topics: &Topics) -> rdkafka::error::KafkaResult<u64> {
     let ends = observer::log::ends(&watch.bootstrap, topics)?;
     let committed = commits::committed_now(watch)?;
-    let of_group = |offsets: &BTreeMap<(String, u32), u64>| -> u64 {
+    let of_group = |offsets: &commits::Offsets| -> u64 {
         let lag = |(place, end): (&(String, u32), &u64)| {
             end.saturating_sub(offsets.get(place).copied().unwrap_or(0))
         };
