@@ -9,7 +9,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::case::{Case, EVIDENCE_MAX, count, quoted, seconds, spelled};
+use super::case::{Case, EVIDENCE_MAX, anomalous, count, quoted, seconds, spelled};
 use super::commit_frontier::CLOCK_US;
 use crate::history::event::{AssignmentChange, Evidence, FaultStage};
 use crate::history::index::{GroupLane, Index, NO_OP, RangeSet, Surplus};
@@ -100,6 +100,7 @@ fn in_log(index: &Index, case: &mut Case<'_>) -> u64 {
     if surplus == 0 || !index.header.promises.idempotent || !index.vouches(Evidence::Idempotence) {
         return surplus;
     }
+    let mut placed = false;
     for (number, lane) in index.promised_lanes() {
         let mut set = Vec::new();
         for (offset, seen) in lane.log_records() {
@@ -121,7 +122,13 @@ fn in_log(index: &Index, case: &mut Case<'_>) -> u64 {
                 spelled(&set)
             );
             case.find_at("duplicate-in-log", None, number, &set, text);
+            placed = true;
         }
+    }
+    if !placed {
+        let text = count(surplus, "record");
+        let text = format!("{text} of the log repeat an ingestion id, although the producer is idempotent");
+        case.find(anomalous("duplicate-in-log", text));
     }
     surplus
 }

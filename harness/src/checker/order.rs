@@ -23,6 +23,10 @@ pub(super) fn judge(index: &Index, case: &mut Case<'_>) -> String {
         } else if keyed == 0 {
             case.doubt("the order of keys is promised, and the log names no operation with a key");
         }
+        if index.unjudged_order > 0 {
+            let text = count(index.unjudged_order, "record");
+            case.doubt(format!("{text} came so late that the order of their keys is not known any more"));
+        }
         if !index.unordered_owners.is_empty() {
             case.doubt(
                 "a producer's operations were not numbered in the order of their invocation",
@@ -100,7 +104,10 @@ fn reads(index: &Index, case: &mut Case<'_>) -> u64 {
 fn keys(index: &Index, case: &mut Case<'_>) -> u64 {
     let mut seen = 0;
     for (number, lane) in index.promised_lanes() {
-        let (keyed, inversions) = inversions(index, lane);
+        let (keyed, inversions) = match index.is_full() {
+            true => inversions(index, lane),
+            false => (lane.logged().len(), followed(index, number)),
+        };
         seen += keyed;
         if inversions.is_empty() {
             continue;
@@ -132,7 +139,7 @@ struct Inversion {
 /// A second copy of an operation is a duplicate and not out of order: only first copies are compared.
 fn inversions(index: &Index, lane: &Lane) -> (u64, Vec<Inversion>) {
     let (mut keyed, mut inversions) = (0, Vec::new());
-    let mut latest: HashMap<(u64, u16), (u64, u64)> = HashMap::new();
+    let mut latest: HashMap<(u64, u8), (u64, u64)> = HashMap::new();
     let mut repeated: HashSet<u64> = HashSet::new();
     for (offset, seen) in lane.log_records() {
         let owner = (seen.op != NO_OP && seen.key != NO_KEY).then(|| index.ops.owner(seen.op));
@@ -149,6 +156,22 @@ fn inversions(index: &Index, lane: &Lane) -> (u64, Vec<Inversion>) {
         }
     }
     (keyed, inversions)
+}
+
+/// The same for a run too large to keep keys: what was seen while the log passed by.
+fn followed(index: &Index, lane: usize) -> Vec<Inversion> {
+    let late = index.late_keys.iter().filter(|late| late.lane == lane);
+    late.filter(|late| !index.ops.logged_again.contains_key(&late.op))
+        .filter(|late| {
+            let owner = index.ops.owner(late.op);
+            owner.is_some() && owner == index.ops.owner(late.later_op)
+        })
+        .map(|late| Inversion {
+            offset: late.offset,
+            op: late.op,
+            later: (late.later_op, late.later_offset),
+        })
+        .collect()
 }
 
 /// Parts that came into being after a part with higher offsets of a partition, and do not repeat

@@ -63,6 +63,23 @@ fn legal_histories_raise_no_alarm() {
 }
 
 #[test]
+fn packed_indices_come_to_the_same_statuses() {
+    for seed in 0..trials() {
+        let mut sample = legal::history(seed, 120);
+        let mut rng = ChaCha8Rng::seed_from_u64(seed);
+        if seed % 2 == 0 {
+            super::planted::spoil(&mut sample, &mut rng);
+        }
+        let mut packed = crate::history::index::Index::packed(&sample.header);
+        sample.events().iter().for_each(|event| packed.observe(event));
+        let (packed, full) = (super::verdict(&packed.settle()), sample.judge().unwrap());
+        for (a, b) in packed.checks.iter().zip(&full.checks) {
+            assert_eq!((&a.check, a.status), (&b.check, b.status), "seed {seed}: {a:#?} {b:#?}");
+        }
+    }
+}
+
+#[test]
 fn a_verdict_does_not_hang_on_how_processes_interleave() {
     for seed in 0..trials() / 10 {
         let mut sample = legal::history(seed, 80);

@@ -7,11 +7,14 @@
 //! with one is not judged at all.
 
 mod group;
+mod hash;
+mod keys;
 mod lane;
 mod observe;
 mod ops;
 mod parts;
 mod ranges;
+mod slots;
 mod times;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -19,6 +22,7 @@ use std::collections::{BTreeMap, BTreeSet};
 /// Fingerprint of a key that is absent.
 pub const NO_KEY: u64 = observe::NO_KEY;
 
+pub use keys::LateKey;
 pub use group::{Commit, GroupLane, Rewind, Run, Surplus};
 pub use lane::{Bounds, Contested, Lane, NO_ID, NO_OP, Seen, Source};
 pub use ops::{Bit, End, Invocation, Kept, Ops};
@@ -136,13 +140,18 @@ pub struct Index {
     /// Records of the log without a mandatory header: lane, offset, names.
     pub headers_missing: Vec<(usize, u64, String)>,
     /// Processes whose operations were not invoked in the order of their numbers.
-    pub unordered_owners: BTreeSet<u16>,
+    pub unordered_owners: BTreeSet<u8>,
     /// Facts by kind that name a group, zone or topic that nobody promised.
     pub foreign: BTreeMap<&'static str, u64>,
     /// Instant of the last fact.
     pub end_us: u64,
     /// What no honest recorder writes: kind → count and the first example.
     pub contradictions: BTreeMap<&'static str, (u64, String)>,
+    /// Records of one key out of order, seen while the log passed by; only of packed indices.
+    pub late_keys: Vec<LateKey>,
+    /// Records whose order nobody can judge any more; only of packed indices.
+    pub unjudged_order: u64,
+    detail: slots::Detail,
     work: observe::Work,
 }
 
@@ -187,6 +196,18 @@ impl Index {
         use super::event::FaultStage::Injecting;
         let begun = self.rare.faults.iter().filter(|f| f.fact.step == Injecting && f.t_us <= at_us);
         begun.max_by_key(|f| f.t_us).map(|f| f.fact.fault)
+    }
+
+    /// What of a word on a record this index keeps and compares.
+    #[must_use]
+    pub fn reduce(&self, seen: Seen) -> Seen {
+        self.detail.reduce(seen)
+    }
+
+    /// Everything said of each record is kept; otherwise it is packed, see [`Index::new`].
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        self.detail == slots::Detail::Full
     }
 
     /// Name of a partition for messages.

@@ -4,7 +4,10 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use chrono::DateTime;
 
+use super::hash::Quick;
+use super::keys::{KeyOrder, LateKey};
 use super::lane::{NO_ID, NO_OP};
+use super::slots::Detail;
 use super::{
     At, Bounds, Commit, Dead, End, Index, Instants, Invocation, Lane, Latencies, Ops, Part, Rare,
     ReadBack, Seen, Source, Stray, Zone,
@@ -20,24 +23,33 @@ const OFFSET_MAX: u64 = i64::MAX as u64;
 /// Stands for the absence of a key, apart from an empty one.
 pub(super) const NO_KEY: u64 = 0x6e6f_206b_6579;
 
+/// More operations than this, and records are packed.
+const FULL_OPERATIONS_MAX: u64 = 4_000_000;
+
 /// What is only needed while facts come in.
 #[derive(Debug, Default)]
 pub(super) struct Work {
-    clocks: HashMap<String, Clock>,
+    clocks: Vec<Clock>,
+    clock_numbers: HashMap<String, u16>,
+    last_clock: u16,
     topic_numbers: HashMap<String, usize>,
     lane_numbers: HashMap<(usize, u32), usize>,
     last_lane: Option<usize>,
-    objects: HashMap<(u16, u32), Option<u32>>,
-    key_homes: HashMap<u64, usize>,
+    objects: HashMap<(u16, u32), Option<u32>, Quick>,
+    key_homes: HashMap<u64, usize, Quick>,
+    key_orders: HashMap<(u16, usize), KeyOrder, Quick>,
+    producers: u8,
     oracle: Oracle,
 }
 
 #[derive(Debug)]
 struct Clock {
-    number: u16,
+    process: String,
     next_seq: u64,
     t_us: u64,
     last_op: Option<u64>,
+    // Its number among those that invoke operations.
+    producer: Option<u8>,
 }
 
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
@@ -71,9 +83,21 @@ fn id_print(id: Option<&String>) -> u64 {
 }
 
 impl Index {
-    /// An index of nothing yet.
+    /// An index of nothing yet. Runs of more than four million promised operations are packed: eight
+    /// bytes a record instead of fifty, which says less about each (see the checkers' limits).
     #[must_use]
     pub fn new(header: &Header) -> Self {
+        let large = header.promises.operations > FULL_OPERATIONS_MAX;
+        Self::with(header, if large { Detail::Packed } else { Detail::Full })
+    }
+
+    /// As [`Index::new`], packed whatever the size of the run.
+    #[must_use]
+    pub fn packed(header: &Header) -> Self {
+        Self::with(header, Detail::Packed)
+    }
+
+    fn with(header: &Header, detail: Detail) -> Self {
         let promises = &header.promises;
         let mut zones: Vec<Zone> = Vec::new();
         for (number, group) in promises.groups.iter().enumerate() {
@@ -116,6 +140,9 @@ impl Index {
             foreign: BTreeMap::new(),
             end_us: 0,
             contradictions: BTreeMap::new(),
+            late_keys: Vec::new(),
+            unjudged_order: 0,
+            detail,
             work: Work { oracle: Oracle::of(promises.partitioner.as_deref()), ..Work::default() },
             header: header.clone(),
         };
@@ -133,7 +160,7 @@ impl Index {
         match &event.fact {
             Fact::Invoked(fact) => self.invoked(event, process, fact),
             Fact::Completed(fact) => self.completed(event, fact),
-            Fact::Logged(fact) => self.logged(fact),
+            Fact::Logged(fact) => self.logged(process, fact),
             Fact::Stored(fact) => self.stored(process, fact),
             Fact::LogBounds(fact) => self.log_bounds(fact),
             Fact::Committed(fact) => self.committed(process, fact),
@@ -151,40 +178,74 @@ impl Index {
     }
 
     fn check_clock(&mut self, event: &Event) -> u16 {
-        if !self.work.clocks.contains_key(&event.process) {
-            let number = u16::try_from(self.work.clocks.len()).unwrap_or(u16::MAX);
-            if number == u16::MAX {
-                self.contradict("more than 65 534 processes", String::new());
-            }
-            let clock = Clock { number, next_seq: 0, t_us: 0, last_op: None };
-            self.work.clocks.insert(event.process.clone(), clock);
-        }
-        let Some(clock) = self.work.clocks.get_mut(&event.process) else {
-            return 0;
-        };
-        let (number, due, before) = (clock.number, clock.next_seq, clock.t_us);
+        let number = self.clock_number(&event.process);
+        let clock = &mut self.work.clocks[usize::from(number)];
+        let (due, before) = (clock.next_seq, clock.t_us);
         clock.next_seq = event.seq.saturating_add(1);
         clock.t_us = event.t_us;
-        if event.seq != due {
-            let example =
-                format!("process `{}` at seq {}", event.process.escape_debug(), event.seq);
-            self.contradict("the numbering of a process has a hole or a repetition", example);
-        }
-        if event.t_us < before {
-            let example =
-                format!("process `{}` at seq {}", event.process.escape_debug(), event.seq);
-            self.contradict("the clock of a process runs backwards", example);
+        if event.seq != due || event.t_us < before {
+            let example = format!("process `{}` at seq {}", event.process.escape_debug(), event.seq);
+            if event.seq != due {
+                let kind = "the numbering of a process has a hole or a repetition";
+                self.contradict(kind, example.clone());
+            }
+            if event.t_us < before {
+                self.contradict("the clock of a process runs backwards", example);
+            }
         }
         number
     }
 
+    fn clock_number(&mut self, process: &str) -> u16 {
+        let work = &mut self.work;
+        if work.clocks.get(usize::from(work.last_clock)).is_some_and(|c| c.process == process) {
+            return work.last_clock;
+        }
+        let number = match work.clock_numbers.get(process) {
+            Some(&number) => number,
+            None if work.clocks.len() >= usize::from(u16::MAX) => {
+                self.contradict("more than 65 535 processes", String::new());
+                return u16::MAX - 1;
+            }
+            None => {
+                let number = work.clocks.len() as u16;
+                let process = process.to_owned();
+                work.clock_numbers.insert(process.clone(), number);
+                let (next_seq, t_us, last_op, producer) = (0, 0, None, None);
+                work.clocks.push(Clock { process, next_seq, t_us, last_op, producer });
+                number
+            }
+        };
+        self.work.last_clock = number;
+        number
+    }
+
     fn topic_number(&mut self, topic: &str) -> usize {
+        // Most runs have one topic under test.
+        if self.topics.first().is_some_and(|first| first == topic) {
+            return 0;
+        }
         if let Some(&number) = self.work.topic_numbers.get(topic) {
             return number;
         }
         let number = self.topics.len();
         self.topics.push(topic.to_owned());
         self.work.topic_numbers.insert(topic.to_owned(), number);
+        number
+    }
+
+    /// The number of a process among the producers; they share the last one when there are too many
+    /// of them, and their order is not judged.
+    fn producer_number(&mut self, process: u16, op: u64) -> u8 {
+        let clock = &mut self.work.clocks[usize::from(process)];
+        let number = *clock.producer.get_or_insert_with(|| {
+            self.work.producers = self.work.producers.saturating_add(1);
+            self.work.producers - 1
+        });
+        let before = clock.last_op.replace(op);
+        if number == u8::MAX - 1 || before.is_some_and(|before| before >= op) {
+            self.unordered_owners.insert(number);
+        }
         number
     }
 
@@ -200,7 +261,7 @@ impl Index {
             Some(&number) => number,
             None => {
                 let number = self.lanes.len();
-                self.lanes.push(Lane::new(topic, partition, self.groups.len()));
+                self.lanes.push(Lane::new(topic, partition, self.groups.len(), self.detail));
                 self.work.lane_numbers.insert(key, number);
                 self.by_name.entry(topic.to_owned()).or_default().insert(partition, number);
                 number
@@ -221,7 +282,7 @@ impl Index {
         *self.foreign.entry(what).or_insert(0) += 1;
     }
 
-    fn invoked(&mut self, event: &Event, owner: u16, fact: &Invoked) {
+    fn invoked(&mut self, event: &Event, process: u16, fact: &Invoked) {
         if fact.op == NO_OP {
             return self.contradict("an operation number that is reserved", fact.op.to_string());
         }
@@ -231,14 +292,8 @@ impl Index {
             key: key_print(fact.key.as_ref()),
             value: fact.value.0,
             poison: fact.poison,
-            owner,
+            owner: self.producer_number(process, fact.op),
         };
-        if let Some(clock) = self.work.clocks.get_mut(&event.process) {
-            let before = clock.last_op.replace(fact.op);
-            if before.is_some_and(|before| before >= fact.op) {
-                self.unordered_owners.insert(owner);
-            }
-        }
         self.invocations.add(event.t_us);
         match self.ops.invoked(fact.op, invocation) {
             Ok(joined) => self.join(fact.op, joined),
@@ -286,7 +341,7 @@ impl Index {
         }
     }
 
-    fn logged(&mut self, fact: &Logged) {
+    fn logged(&mut self, process: u16, fact: &Logged) {
         if !self.offset_ok(fact.offset) {
             return;
         }
@@ -305,6 +360,9 @@ impl Index {
         if self.header.promises.topics.contains_key(&fact.topic) {
             self.ops.logged(&seen);
             self.consult_oracle(lane, fact, seen.key);
+            if self.detail == Detail::Packed && self.header.promises.key_order {
+                self.follow_key(process, lane, fact.offset, &seen);
+            }
             if !fact.missing_headers.is_empty() {
                 let names = fact.missing_headers.join(", ");
                 self.headers_missing.push((lane, fact.offset, names));
@@ -332,6 +390,16 @@ impl Index {
                     self.split_keys.entry(print).or_default().extend([home, lane]);
                 }
             }
+        }
+    }
+
+    fn follow_key(&mut self, process: u16, lane: usize, offset: u64, seen: &Seen) {
+        if seen.op == NO_OP || seen.key == NO_KEY {
+            return;
+        }
+        let order = self.work.key_orders.entry((process, lane)).or_default();
+        if let Some((later_op, later_offset)) = order.next(seen.key, seen.op, offset) {
+            self.late_keys.push(LateKey { lane, offset, op: seen.op, later_op, later_offset });
         }
     }
 
@@ -514,6 +582,8 @@ impl Index {
         sort(&mut self.rare.assignments);
         sort(&mut self.rare.configuration);
         sort(&mut self.rare.notes);
+        self.late_keys.sort_unstable();
+        self.unjudged_order = self.work.key_orders.values().map(|order| order.unjudged).sum();
         self.work = Work::default();
         self
     }

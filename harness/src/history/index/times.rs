@@ -69,7 +69,7 @@ const SUB: u32 = 7;
 /// Latencies, log-linear.
 #[derive(Debug, Clone, Default)]
 pub struct Latencies {
-    buckets: BTreeMap<u32, u64>,
+    buckets: Vec<u64>,
     count: u64,
     max: Option<u64>,
 }
@@ -77,7 +77,11 @@ pub struct Latencies {
 impl Latencies {
     /// Adds a latency.
     pub fn add(&mut self, us: u64) {
-        *self.buckets.entry(bucket(us)).or_insert(0) += 1;
+        let bucket = bucket(us) as usize;
+        if bucket >= self.buckets.len() {
+            self.buckets.resize(bucket + 1, 0);
+        }
+        self.buckets[bucket] += 1;
         self.count += 1;
         self.max = self.max.max(Some(us));
     }
@@ -87,9 +91,9 @@ impl Latencies {
     pub fn quantile(&self, per_mille: u64) -> Option<u64> {
         let rank = (self.count * per_mille).div_ceil(1000).max(1);
         let mut seen = 0;
-        for (&bucket, &count) in &self.buckets {
+        for (bucket, &count) in (0..).zip(&self.buckets) {
             seen += count;
-            if seen >= rank {
+            if seen >= rank && count > 0 {
                 return Some(floor(bucket));
             }
         }
