@@ -18,6 +18,8 @@ pub(super) struct Partition {
     pub(super) revoking: bool,
     /// The last offset that the broker confirmed.
     pub(super) committed: Option<i64>,
+    /// Only for the planted bug `commit-newest-completion`.
+    pub(super) newest: Option<i64>,
     /// The high watermark, as the client last saw it.
     pub(super) high_watermark: Option<i64>,
 }
@@ -30,16 +32,14 @@ impl Partition {
             open: Vec::new(),
             revoking: false,
             committed: None,
+            newest: None,
             high_watermark: None,
         }
     }
 
     /// The open part of a day, if there is one.
     pub(super) fn open_part(&mut self, date: NaiveDate) -> Option<&mut PartBuffer> {
-        self.open
-            .iter_mut()
-            .find(|(day, _)| *day == date)
-            .map(|(_, buffer)| buffer)
+        self.open.iter_mut().find(|(day, _)| *day == date).map(|(_, buffer)| buffer)
     }
 
     /// When the oldest open part was begun.

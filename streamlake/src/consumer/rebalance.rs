@@ -4,6 +4,7 @@ use super::context::{Context, unassign};
 use super::partition::Partition;
 use super::poll_loop::PollLoop;
 use crate::observe::metrics;
+use crate::planted::{self, Bug};
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::topic_partition_list::TopicPartitionList;
 use serde_json::json;
@@ -38,11 +39,7 @@ impl PollLoop {
         }
         // The client remembers a pause beyond an assignment: say what holds now, either way.
         let held = self.paused || self.stopping;
-        let done = if held {
-            consumer.pause(&list)
-        } else {
-            consumer.resume(&list)
-        };
+        let done = if held { consumer.pause(&list) } else { consumer.resume(&list) };
         if let Err(err) = done {
             tracing::warn!(error = %err, "pausing or resuming new partitions failed");
         }
@@ -50,6 +47,9 @@ impl PollLoop {
 
     /// Begins a new assignment of one partition; what is left of an old one is dropped.
     pub(super) fn assign_one(&mut self, number: i32) {
+        if planted::is(Bug::StaleAssignment) && self.partition(number).is_some() {
+            return;
+        }
         self.forget(number);
         self.epochs += 1;
         let Ok(index) = usize::try_from(number) else {
@@ -70,39 +70,24 @@ impl PollLoop {
         lost: bool,
         now: Instant,
     ) {
-        let numbers: Vec<i32> = list
-            .elements()
-            .iter()
-            .map(|element| element.partition())
-            .collect();
+        let numbers: Vec<i32> = list.elements().iter().map(|element| element.partition()).collect();
         tracing::info!(topic = self.settings.topic, partitions = ?numbers, lost, "revoked");
         let topic = self.settings.topic.clone();
         metrics::rebalanced(&topic, if lost { "lost" } else { "revoked" });
-        self.events.emit(
-            "revoked",
-            json!({"topic": topic, "partitions": numbers, "lost": lost}),
-        );
+        self.events.emit("revoked", json!({"topic": topic, "partitions": numbers, "lost": lost}));
         // The client has stopped fetching these by itself; pausing them here would outlive the
         // assignment. A revocation that was still being settled has no time left.
         self.give_up(consumer, false);
         for number in &numbers {
             if let Some(state) = self.partition(*number) {
-                state.revoking = true;
+                state.revoking = !planted::is(Bug::StaleAssignment);
             }
             self.seal(*number, None);
         }
-        let deadline = if lost {
-            now
-        } else {
-            now + self.settings.revoke_deadline
-        };
+        let lost = lost || planted::is(Bug::CommitAfterRevoke);
+        let deadline = if lost { now } else { now + self.settings.revoke_deadline };
         let failures_before = self.committer.failures;
-        self.revocation = Some(Revocation {
-            list,
-            numbers,
-            deadline,
-            failures_before,
-        });
+        self.revocation = Some(Revocation { list, numbers, deadline, failures_before });
         self.advance_revocation(consumer, now);
     }
 
@@ -113,10 +98,8 @@ impl PollLoop {
         };
         let late = now >= revocation.deadline || consumer.assignment_lost();
         let refused = self.committer.failures >= revocation.failures_before + FAILED_COMMITS_MAX;
-        let states = revocation
-            .numbers
-            .iter()
-            .filter_map(|n| self.partitions.get(*n as usize)?.as_deref());
+        let states =
+            revocation.numbers.iter().filter_map(|n| self.partitions.get(*n as usize)?.as_deref());
         let settled = states.clone().all(|state| {
             state.frontier.open_units() == 0 && (refused || state.to_commit().is_none())
         });
@@ -132,7 +115,9 @@ impl PollLoop {
             return;
         };
         for number in &revocation.numbers {
-            self.forget(*number);
+            if !planted::is(Bug::StaleAssignment) {
+                self.forget(*number);
+            }
         }
         unassign(consumer, &revocation.list);
         self.events.emit(
@@ -143,9 +128,8 @@ impl PollLoop {
 
     /// Ends an assignment: what is not in flight is dropped, what is in flight will count no more.
     fn forget(&mut self, number: i32) {
-        let Some(slot) = usize::try_from(number)
-            .ok()
-            .and_then(|index| self.partitions.get_mut(index))
+        let Some(slot) =
+            usize::try_from(number).ok().and_then(|index| self.partitions.get_mut(index))
         else {
             return;
         };

@@ -10,6 +10,7 @@ use crate::config::ProducerSettings;
 use crate::dead_letter::{DeadLetter, DeadLetterWriter, Position, text_header};
 use crate::error::Result;
 use crate::kafka::{self, Role};
+use crate::planted::{self, Bug};
 use crate::raw_zone::part::Header;
 use crate::record::{self, Invalid};
 use delivery::{Delivery, Done, RawProducer, RawRecord};
@@ -77,12 +78,7 @@ impl Producer {
         let raw = RawProducer::new(&kafka::producer_config(&settings.kafka, Role::Producer)?)?;
         let dead_letters = DeadLetterWriter::new(&settings.kafka, &settings.dead_letter_topic)?;
         let slots = Arc::new(Semaphore::new(settings.in_flight_max));
-        Ok(Producer {
-            settings,
-            raw,
-            dead_letters: Arc::new(dead_letters),
-            slots,
-        })
+        Ok(Producer { settings, raw, dead_letters: Arc::new(dead_letters), slots })
     }
 
     /// The properties in effect.
@@ -127,8 +123,7 @@ impl Producer {
             Ok(valid) => {
                 let from_payload = || valid.key.as_ref().map(|key| key.as_bytes().to_vec());
                 let key = event.key.clone().or_else(from_payload);
-                self.produce(ingestion_id, key, &event.value, &headers, slot, on_receipt)
-                    .await;
+                self.produce(ingestion_id, key, &event.value, &headers, slot, on_receipt).await;
             }
             Err(why) => self.reject(ingestion_id, event, headers, why, slot, on_receipt),
         }
@@ -145,13 +140,8 @@ impl Producer {
         on_receipt: impl FnOnce(Receipt) + Send + Sync + 'static,
     ) {
         let topic = self.settings.topic.as_str();
-        let record = RawRecord {
-            topic,
-            partition: None,
-            key: key.as_deref(),
-            value: Some(value),
-            headers,
-        };
+        let record =
+            RawRecord { topic, partition: None, key: key.as_deref(), value: Some(value), headers };
         let receipt_key = key.clone();
         let done: Done = Box::new(move |delivery| {
             drop(slot);
@@ -159,14 +149,16 @@ impl Producer {
                 Delivery::Acknowledged { partition, offset } => {
                     Outcome::Acknowledged { partition, offset }
                 }
+                Delivery::Failed(_) | Delivery::Unknown(_) if planted::is(Bug::ErrorSwallowed) => {
+                    Outcome::Acknowledged { partition: 0, offset: 0 }
+                }
+                Delivery::Unknown(err) if planted::is(Bug::UnknownAsFailed) => {
+                    Outcome::Failed(err.to_string())
+                }
                 Delivery::Failed(err) => Outcome::Failed(err.to_string()),
                 Delivery::Unknown(err) => Outcome::Unknown(err.to_string()),
             };
-            on_receipt(Receipt {
-                ingestion_id,
-                key: receipt_key,
-                outcome,
-            });
+            on_receipt(Receipt { ingestion_id, key: receipt_key, outcome });
         });
         self.raw.send(&record, done).await;
     }
@@ -196,11 +188,7 @@ impl Producer {
                 )),
             };
             drop(slot);
-            on_receipt(Receipt {
-                ingestion_id,
-                key: event.key,
-                outcome,
-            });
+            on_receipt(Receipt { ingestion_id, key: event.key, outcome });
         });
     }
 

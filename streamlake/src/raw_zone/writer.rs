@@ -12,6 +12,7 @@ use super::name::{Folder, part_name};
 use super::store::{Retry, Zone, backoff, next_delay};
 use crate::classify::{self, Decision, Phase};
 use crate::error::{Error, Result};
+use crate::planted::{self, Bug};
 use object_store::path::Path;
 use object_store::{Attribute, Attributes, ObjectStoreExt, PutMode, PutOptions, PutPayload};
 use std::collections::BTreeMap;
@@ -71,19 +72,18 @@ impl PartWriter {
             let outcome = self.create(&path, part, &payload).await;
             match outcome {
                 Ok(true) => {
-                    self.list(&part.folder, PartEntry::of(part, number));
-                    return Ok(Written {
-                        path,
-                        attempts,
-                        collisions,
-                        took: started.elapsed(),
-                    });
+                    if planted::is(Bug::PartTruncated) {
+                        let half = part.chunks.concat()[..part.bytes / 2].to_vec();
+                        let _ = self.zone.store.put(&Path::from(path.as_str()), half.into()).await;
+                    }
+                    if !planted::is(Bug::MetadataMissingPart) || number % 3 != 0 {
+                        self.list(&part.folder, PartEntry::of(part, number));
+                    }
+                    return Ok(Written { path, attempts, collisions, took: started.elapsed() });
                 }
                 Ok(false) => {
                     collisions += 1;
-                    number = self
-                        .skip(&part.folder, number, collisions, &on_retry)
-                        .await?;
+                    number = self.skip(&part.folder, number, collisions, &on_retry).await?;
                 }
                 Err(error) => {
                     if classify::store(&error, Phase::Running) != Decision::Retry {
@@ -91,12 +91,7 @@ impl PartWriter {
                         return Err(Error::store(doing)(error));
                     }
                     let delay = next_delay(&mut delays);
-                    on_retry(&Retry {
-                        doing: &path,
-                        attempts,
-                        delay,
-                        error: &error,
-                    });
+                    on_retry(&Retry { doing: &path, attempts, delay, error: &error });
                     tokio::time::sleep(delay).await;
                 }
             }
@@ -112,14 +107,15 @@ impl PartWriter {
     ) -> object_store::Result<bool> {
         let location = Path::from(path);
         let options = PutOptions {
-            mode: PutMode::Create,
+            mode: if planted::is(Bug::PartOverwritten) {
+                PutMode::Overwrite
+            } else {
+                PutMode::Create
+            },
             attributes: self.attributes(part),
             ..PutOptions::default()
         };
-        let put = self
-            .zone
-            .store
-            .put_opts(&location, payload.clone(), options);
+        let put = self.zone.store.put_opts(&location, payload.clone(), options);
         match self.zone.bounded(put).await {
             Ok(_) => Ok(true),
             Err(object_store::Error::AlreadyExists { .. }) => {
@@ -154,6 +150,7 @@ impl PartWriter {
         let mut next = counter.lock().await;
         let number = match *next {
             Some(number) => number,
+            None if planted::is(Bug::PartOverwritten) => 1,
             None => self.highest_number(folder, on_retry).await? + 1,
         };
         *next = Some(number + 1);
@@ -176,11 +173,7 @@ impl PartWriter {
         let leap = 1 + random_below(8 << (2 * collisions.min(8)));
         let number = (highest + leap).max(next.unwrap_or(0));
         *next = Some(number + 1);
-        tracing::debug!(
-            taken = part_name(taken),
-            chosen = part_name(number),
-            "a number was taken"
-        );
+        tracing::debug!(taken = part_name(taken), chosen = part_name(number), "a number was taken");
         Ok(number)
     }
 
@@ -245,6 +238,9 @@ impl PartWriter {
     /// left unlisted too.
     pub async fn complete_metadata(&self) -> Result<()> {
         self.flush_metadata().await?;
+        if planted::is(Bug::MetadataMissingPart) {
+            return Ok(());
+        }
         let folders: Vec<Folder> = {
             let numbers = self.numbers.lock().unwrap_or_else(PoisonError::into_inner);
             numbers.keys().cloned().collect()
