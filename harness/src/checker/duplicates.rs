@@ -127,7 +127,9 @@ fn in_log(index: &Index, case: &mut Case<'_>) -> u64 {
     }
     if !placed {
         let text = count(surplus, "record");
-        let text = format!("{text} of the log repeat an ingestion id, although the producer is idempotent");
+        let text = format!(
+            "{text} of the log repeat an ingestion id, although the producer is idempotent"
+        );
         case.find(anomalous("duplicate-in-log", text));
     }
     surplus

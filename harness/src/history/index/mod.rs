@@ -22,8 +22,8 @@ use std::collections::{BTreeMap, BTreeSet};
 /// Fingerprint of a key that is absent.
 pub const NO_KEY: u64 = observe::NO_KEY;
 
-pub use keys::LateKey;
 pub use group::{Commit, GroupLane, Rewind, Run, Surplus};
+pub use keys::LateKey;
 pub use lane::{Bounds, Contested, Lane, NO_ID, NO_OP, Seen, Source};
 pub use ops::{Bit, End, Invocation, Kept, Ops};
 pub use parts::{Part, PartLane, Zone};

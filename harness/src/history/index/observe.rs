@@ -184,7 +184,8 @@ impl Index {
         clock.next_seq = event.seq.saturating_add(1);
         clock.t_us = event.t_us;
         if event.seq != due || event.t_us < before {
-            let example = format!("process `{}` at seq {}", event.process.escape_debug(), event.seq);
+            let example =
+                format!("process `{}` at seq {}", event.process.escape_debug(), event.seq);
             if event.seq != due {
                 let kind = "the numbering of a process has a hole or a repetition";
                 self.contradict(kind, example.clone());
