@@ -17,6 +17,10 @@ const CONSUMER_DEFAULTS: &[(&str, &str)] = &[
     ("partition.assignment.strategy", "cooperative-sticky"),
     // The default of 64 MiB of prefetched records would be most of this process's memory.
     ("queued.max.messages.kbytes", "32768"),
+    // A full prefetch queue keeps its partitions from being fetched for this long. With the default of
+    // one second the queue runs empty in between: 32 MiB a second is then all that there ever is,
+    // 135 000 records of 200 bytes, whatever the machine could do.
+    ("fetch.queue.backoff.ms", "10"),
     ("fetch.wait.max.ms", "100"),
     // Lag and high watermarks for the metrics come from here.
     ("statistics.interval.ms", "5000"),

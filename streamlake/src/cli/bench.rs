@@ -13,6 +13,7 @@ use crate::kafka::{self, Role};
 use crate::producer::{Event, Outcome, Producer};
 use crate::record::Schema;
 use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::message::{Header, OwnedHeaders};
 use rdkafka::producer::{BaseRecord, DefaultProducerContext, Producer as _, ThreadedProducer};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 use serde_json::{Value, json};
@@ -257,7 +258,23 @@ fn produce(args: &Args) -> Result<Value> {
         "bare_records_per_second": bare, "own_records_per_second": own, "ratio": own / bare}))
 }
 
-/// The client library alone: same settings, same payloads and keys, no headers, no receipts.
+/// Headers of the size of a real record's.
+fn bench_headers() -> OwnedHeaders {
+    let values = [
+        ("dataset", "bench"),
+        ("schema_version", "v1"),
+        ("ingestion_id", "00000000-0000-4000-8000-000000000000"),
+        ("producer_service", "ingestion-api"),
+        ("ingested_at", "2026-01-21T10:00:00.000Z"),
+    ];
+    let empty = OwnedHeaders::new_with_capacity(values.len());
+    values
+        .into_iter()
+        .fold(empty, |headers, (key, value)| headers.insert(Header { key, value: Some(value) }))
+}
+
+/// The client library alone: same settings, payloads, keys and size of headers; nothing is checked, no
+/// receipt is kept.
 fn bare_produce(args: &Args) -> Result<Value> {
     let config = kafka::producer_config(&args.kafka.settings(), Role::Producer)?;
     let producer: ThreadedProducer<DefaultProducerContext> =
@@ -266,7 +283,8 @@ fn bare_produce(args: &Args) -> Result<Value> {
     for number in 0..args.records {
         let value = payload(number, args.value_bytes);
         let key = format!("ORD-{number}");
-        let mut record = BaseRecord::to(&args.topic).key(&key).payload(&value);
+        let headers = bench_headers();
+        let mut record = BaseRecord::to(&args.topic).key(&key).payload(&value).headers(headers);
         while let Err((_, back)) = producer.send(record) {
             record = back;
             std::thread::yield_now();

@@ -2,9 +2,8 @@
 //!
 //! One turn of the loop: what the client said, what work has ended, what may be committed, what is
 //! old enough to be stored, then as many records as there are. It sleeps inside the client's own
-//! poll, which wakes for records and for what the broker says. (The callback that librdkafka offers
-//! for a queue that is no longer empty misses wake-ups: relying on it cost most of the throughput.)
-//! Completions do not wake it, so while there is work outside it sleeps shortly.
+//! poll, which wakes for records and for what the broker says; the callback that librdkafka offers for
+//! a queue that is no longer empty is known for missed wake-ups. Completions do not wake it, so while there is work outside it sleeps shortly.
 
 use super::commit::Committer;
 use super::context::{ClientEvent, Context};
