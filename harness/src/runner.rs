@@ -258,6 +258,10 @@ impl Run {
             Ok(Err(error)) => self.error(format!("the final read of the log failed: {error}")),
             Err(error) => self.error(format!("the final read of the log failed: {error}")),
         }
+        if let Some(journal) = self.context.testbed.store_journal() {
+            let zones: Vec<_> = plan.groups.iter().map(|group| group.raw_zone.clone()).collect();
+            observer::store::journal(&journal, &zones, &self.recorder);
+        }
         if let Some(store) = self.context.testbed.observer_store() {
             for group in &plan.groups {
                 if let Err(error) =

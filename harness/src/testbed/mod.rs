@@ -271,6 +271,11 @@ pub trait Testbed: Send + Sync {
     /// The harness's own look at the object store, past the injected faults.
     fn observer_store(&self) -> Option<Arc<dyn gateway::observer::ObserverStore>>;
 
+    /// Every write that reached the object store, where the testbed sees them pass.
+    fn store_journal(&self) -> Option<gateway::journal::JournalView> {
+        None
+    }
+
     /// Carries out an act and returns once it is done: a killed part has ended, a started part has
     /// been told to start. Whether the part serves again is for [`Testbed::probe`] to say.
     async fn act(&self, part: &Part, act: Act) -> Result<(), TestbedError>;

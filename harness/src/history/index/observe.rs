@@ -463,6 +463,8 @@ impl Index {
                 problem: fact.problem.clone(),
                 lists: fact.lists.clone(),
                 lanes: BTreeMap::new(),
+                day: Part::day_of(&fact.name),
+                misplaced: None,
                 disorder: Vec::new(),
             });
             u32::try_from(self.parts.len() - 1).unwrap_or(u32::MAX)
@@ -489,6 +491,7 @@ impl Index {
         let lane = self.lane_number(&fact.topic, fact.partition);
         let part = &mut self.parts[number as usize];
         part.take(lane, fact.line, fact.offset);
+        part.place(lane, fact.offset, fact.ingested_ms.unwrap_or(fact.timestamp_ms));
         let seen = Seen {
             key: key_print(fact.key.as_ref()),
             value: fact.value.0,

@@ -434,6 +434,7 @@ fn stored(object: u32, line: u32, partition: u32, record: Record) -> Stored {
         topic: TOPIC.to_owned(),
         partition,
         offset: record.offset,
+        ingested_ms: None,
         timestamp_ms: timestamp_ms(record),
         op: Some(record.op),
         ingestion_id: Some(format!("id-{}", record.op)),

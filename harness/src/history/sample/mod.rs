@@ -190,6 +190,7 @@ impl Sample {
                 topic: TOPIC.to_owned(),
                 partition,
                 offset,
+                ingested_ms: None,
                 timestamp_ms: START_MS + i64::try_from(wrote_us / 1000).unwrap_or(0),
                 op: Some(op),
                 ingestion_id: Some(format!("id-{op}")),

@@ -36,6 +36,7 @@ use self::control::What;
 pub use self::vouch::abilities;
 use super::gateway::Gateway;
 use super::gateway::backend::Backend;
+use super::gateway::journal::JournalView;
 use super::gateway::memory::Memory;
 use super::gateway::observer::ObserverStore;
 use super::proxy::{Link, Proxy};
@@ -266,6 +267,10 @@ impl Testbed for Embedded {
 
     fn store(&self) -> Option<StoreAccess> {
         self.store.as_ref().map(|store| store.gateway.access())
+    }
+
+    fn store_journal(&self) -> Option<JournalView> {
+        Some(self.store.as_ref()?.gateway.journal())
     }
 
     fn observer_store(&self) -> Option<Arc<dyn ObserverStore>> {
