@@ -7,6 +7,7 @@ pub mod index;
 mod reader;
 mod recorder;
 pub mod sample;
+pub mod synthetic;
 #[cfg(test)]
 mod tests;
 mod writer;

@@ -6,6 +6,7 @@
 //! (an operation invoked twice, a clock that runs backwards) is kept as a *contradiction*: a history
 //! with one is not judged at all.
 
+mod coarse;
 mod group;
 mod hash;
 mod keys;
