@@ -390,8 +390,13 @@ pub(super) fn vandalize(sample: &mut Sample, rng: &mut Rng) {
     let place = rng.random_range(0..sample.facts.len());
     let odd = [0, 1, u64::MAX, u64::MAX - 1, 1 << 62, i64::MAX as u64, rng.random()];
     let number = *odd.choose(rng).unwrap();
-    match rng.random_range(0..8) {
+    let header = &mut sample.header.promises;
+    match rng.random_range(0..12) {
         0 => drop(sample.facts.remove(place)),
+        8 => drop(header.topics.insert(TOPIC.to_owned(), number as u32)),
+        9 => header.recovery_within_us = number,
+        10 => header.operations = number,
+        11 => sample.facts.reverse(),
         1 => {
             let fact = sample.facts[place].clone();
             sample.facts.insert(place, fact);
@@ -434,6 +439,8 @@ fn distort(fact: &mut Fact, number: u64) {
         }
         Fact::DeadLetter(d) => d.source = Some((TOPIC.to_owned(), u32::MAX, number)),
         Fact::Fault(f) => f.fault = u32::MAX,
+        Fact::Process(p) => p.name = "replay-1".to_owned(),
+        Fact::StoreRead { parts, .. } => *parts = number as u32,
         _ => {}
     }
 }

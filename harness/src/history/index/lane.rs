@@ -327,6 +327,15 @@ impl Lane {
         (op != NO_OP).then_some(op)
     }
 
+    /// Operations of the records in a range, by offset. Costs what records there are, not the range.
+    pub fn ops_in(&self, (first, last): Range) -> impl Iterator<Item = u64> + '_ {
+        self.place.range(first / CHUNK..=last / CHUNK).flat_map(move |(&number, &index)| {
+            let known = self.chunks[index as usize].slots.known();
+            let offsets = known.places().map(move |at| number * CHUNK + at);
+            offsets.filter(move |o| (first..=last).contains(o)).filter_map(|o| self.op_at(o))
+        })
+    }
+
     /// What the log says of an offset, if it holds it.
     #[must_use]
     pub fn log_record(&self, offset: u64) -> Option<Seen> {

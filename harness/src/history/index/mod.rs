@@ -24,6 +24,7 @@ use std::collections::{BTreeMap, BTreeSet};
 pub const NO_KEY: u64 = observe::NO_KEY;
 
 pub use keys::LateKey;
+pub use hash::Quick;
 pub use group::{Commit, GroupLane, Rewind, Run, Surplus};
 pub use lane::{Bounds, Contested, Lane, NO_ID, NO_OP, Seen, Source};
 pub use ops::{Bit, End, Invocation, Kept, Ops};
@@ -243,15 +244,8 @@ impl Index {
     #[must_use]
     pub fn ops_at(&self, lane: usize, set: &RangeSet, max: usize) -> Vec<u64> {
         let lane = &self.lanes[lane];
-        let mut ops = Vec::new();
-        for &(first, last) in set.ranges() {
-            for offset in first..=last {
-                if ops.len() >= max || offset - first > 1_000_000 {
-                    break;
-                }
-                ops.extend(lane.op_at(offset));
-            }
-        }
+        let ranges = set.ranges().iter();
+        let mut ops: Vec<u64> = ranges.flat_map(|&range| lane.ops_in(range)).take(max).collect();
         ops.sort_unstable();
         ops.dedup();
         ops

@@ -33,7 +33,7 @@ pub(super) struct Work {
     clock_numbers: HashMap<String, u16>,
     last_clock: u16,
     topic_numbers: HashMap<String, usize>,
-    lane_numbers: HashMap<(usize, u32), usize>,
+    lane_numbers: HashMap<(usize, u32), usize, Quick>,
     last_lane: Option<usize>,
     objects: HashMap<(u16, u32), Option<u32>, Quick>,
     key_homes: HashMap<u64, usize, Quick>,
