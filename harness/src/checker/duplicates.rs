@@ -127,7 +127,9 @@ fn in_log(index: &Index, case: &mut Case<'_>) -> u64 {
     }
     if !placed {
         let text = count(surplus, "record");
-        let text = format!("{text} of the log repeat an ingestion id, although the producer is idempotent");
+        let text = format!(
+            "{text} of the log repeat an ingestion id, although the producer is idempotent"
+        );
         case.find(anomalous("duplicate-in-log", text));
     }
     surplus
@@ -218,7 +220,10 @@ fn explain(index: &Index, known: &GroupLane, disturbances: &[Disturbance]) -> Ex
 /// What a reset of the offsets took back: everything from the lowest offset that a commit went back
 /// to. Where no commit shows it, the replay accounts for all.
 fn replayed(known: &GroupLane, surplus: &Surplus, open: &RangeSet) -> RangeSet {
-    let resets = known.backwards.iter().filter(|(at, _, _)| *at <= surplus.again_us.saturating_add(CLOCK_US));
+    let resets = known
+        .backwards
+        .iter()
+        .filter(|(at, _, _)| *at <= surplus.again_us.saturating_add(CLOCK_US));
     match resets.map(|&(_, _, to)| to).min() {
         Some(from) => open.from(from),
         None => open.clone(),

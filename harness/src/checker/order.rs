@@ -25,7 +25,9 @@ pub(super) fn judge(index: &Index, case: &mut Case<'_>) -> String {
         }
         if index.unjudged_order > 0 {
             let text = count(index.unjudged_order, "record");
-            case.doubt(format!("{text} came so late that the order of their keys is not known any more"));
+            case.doubt(format!(
+                "{text} came so late that the order of their keys is not known any more"
+            ));
         }
         if !index.unordered_owners.is_empty() {
             case.doubt(

@@ -138,7 +138,9 @@ fn sparse_offsets_and_hostile_keys_do_no_harm() {
         let evil = Some(Blob(b"|<script>\n\x1b[31m".to_vec()));
         match fact {
             Fact::Invoked(i) => i.key = evil,
-            Fact::Completed(Completed { outcome: Outcome::Acknowledged { offset, .. }, .. }) => {
+            Fact::Completed(Completed {
+                outcome: Outcome::Acknowledged { offset, .. }, ..
+            }) => {
                 *offset = far(*offset);
             }
             Fact::Logged(l) => (l.offset, l.key) = (far(l.offset), evil),

@@ -3,6 +3,7 @@
 mod bytes;
 mod error;
 pub mod event;
+pub mod foreign;
 pub mod index;
 mod reader;
 mod recorder;

@@ -75,12 +75,7 @@ pub fn facts(records: u64, mut take: impl FnMut(&Event)) {
     stored(records, end_us, &mut makers, &mut take);
 }
 
-fn stored(
-    records: u64,
-    end_us: u64,
-    makers: &mut Makers,
-    take: &mut impl FnMut(&mut Maker, u64),
-) {
+fn stored(records: u64, end_us: u64, makers: &mut Makers, take: &mut impl FnMut(&mut Maker, u64)) {
     let mut next = [0u64; PARTITIONS as usize];
     let parts = records.div_ceil(PART_RECORDS);
     for part in 0..parts {
@@ -155,7 +150,10 @@ impl Makers {
         sample.part(0, 0, &[(0, 0, 0, 0)]).commit(0, 0, 0);
         let fact = |wanted: fn(&Fact) -> bool| {
             let mut facts = sample.facts.iter();
-            facts.find(|f| wanted(&f.2)).map(|f| f.2.clone()).unwrap_or(Fact::Phase { name: String::new() })
+            facts
+                .find(|f| wanted(&f.2))
+                .map(|f| f.2.clone())
+                .unwrap_or(Fact::Phase { name: String::new() })
         };
         let object = fact(|f| matches!(f, Fact::Object(_)));
         Self {

@@ -7,6 +7,7 @@
 //! with one is not judged at all.
 
 mod coarse;
+mod deliveries;
 mod group;
 mod hash;
 mod keys;
@@ -15,17 +16,18 @@ mod observe;
 mod ops;
 mod parts;
 mod ranges;
+mod records;
 mod slots;
 mod times;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-/// Fingerprint of a key that is absent.
-pub const NO_KEY: u64 = observe::NO_KEY;
+/// Stands for the fingerprint of a key that is absent, apart from an empty one.
+pub const NO_KEY: u64 = 0x6e6f_206b_6579;
 
-pub use keys::LateKey;
-pub use hash::Quick;
 pub use group::{Commit, GroupLane, Rewind, Run, Surplus};
+pub use hash::Quick;
+pub use keys::LateKey;
 pub use lane::{Bounds, Contested, Lane, NO_ID, NO_OP, Seen, Source};
 pub use ops::{Bit, End, Invocation, Kept, Ops};
 pub use parts::{Part, PartLane, Zone};
@@ -221,7 +223,7 @@ impl Index {
     /// Fingerprint of a key as the index keeps it.
     #[must_use]
     pub fn key_print(&self, key: Option<&Blob>) -> u64 {
-        observe::key_print(key)
+        records::key_print(key)
     }
 
     /// Parts of a group that were seen during the run and are not there at the end, although the

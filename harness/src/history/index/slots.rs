@@ -59,7 +59,6 @@ impl Bits {
         self.0[(at / 64) as usize] |= 1 << (at % 64);
     }
 
-
     pub(super) fn count(&self) -> u64 {
         self.0.iter().map(|word| u64::from(word.count_ones())).sum()
     }
