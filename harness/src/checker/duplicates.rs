@@ -220,7 +220,10 @@ fn explain(index: &Index, known: &GroupLane, disturbances: &[Disturbance]) -> Ex
 /// What a reset of the offsets took back: everything from the lowest offset that a commit went back
 /// to. Where no commit shows it, the replay accounts for all.
 fn replayed(known: &GroupLane, surplus: &Surplus, open: &RangeSet) -> RangeSet {
-    let resets = known.backwards.iter().filter(|(at, _, _)| *at <= surplus.again_us + CLOCK_US);
+    let resets = known
+        .backwards
+        .iter()
+        .filter(|(at, _, _)| *at <= surplus.again_us.saturating_add(CLOCK_US));
     match resets.map(|&(_, _, to)| to).min() {
         Some(from) => open.from(from),
         None => open.clone(),

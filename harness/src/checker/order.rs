@@ -11,7 +11,7 @@ use std::collections::{HashMap, HashSet};
 
 use super::case::{Case, EVIDENCE_MAX, count, quoted, seconds, spelled};
 use crate::history::event::{Evidence, ObjectRole};
-use crate::history::index::{Index, Lane, NO_KEY, NO_OP, RangeSet};
+use crate::history::index::{Index, Lane, NO_KEY, NO_OP, Quick, RangeSet};
 
 pub(super) fn judge(index: &Index, case: &mut Case<'_>) -> String {
     let parts = parts(index, case);
@@ -141,7 +141,7 @@ struct Inversion {
 /// A second copy of an operation is a duplicate and not out of order: only first copies are compared.
 fn inversions(index: &Index, lane: &Lane) -> (u64, Vec<Inversion>) {
     let (mut keyed, mut inversions) = (0, Vec::new());
-    let mut latest: HashMap<(u64, u8), (u64, u64)> = HashMap::new();
+    let mut latest: HashMap<(u64, u8), (u64, u64), Quick> = HashMap::default();
     let mut repeated: HashSet<u64> = HashSet::new();
     for (offset, seen) in lane.log_records() {
         let owner = (seen.op != NO_OP && seen.key != NO_KEY).then(|| index.ops.owner(seen.op));

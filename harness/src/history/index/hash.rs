@@ -3,11 +3,11 @@
 use std::hash::{BuildHasherDefault, Hasher};
 
 /// Makes [`QuickHasher`]s.
-pub(super) type Quick = BuildHasherDefault<QuickHasher>;
+pub type Quick = BuildHasherDefault<QuickHasher>;
 
 /// One multiplication a number.
 #[derive(Debug, Clone, Copy, Default)]
-pub(super) struct QuickHasher(u64);
+pub struct QuickHasher(u64);
 
 impl Hasher for QuickHasher {
     fn finish(&self) -> u64 {
@@ -23,6 +23,10 @@ impl Hasher for QuickHasher {
     fn write_u64(&mut self, number: u64) {
         let product = u128::from(self.0 ^ number) * 0x9e37_79b9_7f4a_7c15;
         self.0 = (product >> 64) as u64 ^ product as u64;
+    }
+
+    fn write_u8(&mut self, number: u8) {
+        self.write_u64(u64::from(number));
     }
 
     fn write_u32(&mut self, number: u32) {

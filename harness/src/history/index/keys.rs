@@ -10,7 +10,7 @@ use std::collections::HashMap;
 use super::hash::Quick;
 
 /// Keys in one generation.
-const GENERATION: usize = 1 << 14;
+const GENERATION: usize = 1 << 12;
 
 /// A record behind a later operation of its key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

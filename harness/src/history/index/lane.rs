@@ -7,6 +7,7 @@
 
 use std::collections::BTreeMap;
 
+use super::coarse::{Coarse, Merge};
 use super::ranges::{Range, RangeSet};
 use super::slots::{Bits, CHUNK, Detail, Slots};
 
@@ -140,8 +141,25 @@ pub struct Lane {
     far: BTreeMap<u64, u64>,
     place: BTreeMap<u64, u32>,
     last: [(u64, u32); 3],
-    first_at_ms: BTreeMap<i64, u64>,
-    last_ms: (i64, u64),
+    written: Option<Coarse<First>>,
+}
+
+/// Intervals of writing time that are kept of one partition.
+const WRITTEN_MAX: usize = 1 << 13;
+
+/// The lowest offset of an interval.
+#[derive(Debug, Clone, Copy)]
+struct First(u64);
+
+impl Merge for First {
+    fn merge(&mut self, other: Self) {
+        self.0 = self.0.min(other.0);
+    }
+}
+
+/// Milliseconds as they can be counted from below: the epoch is in the middle.
+fn count_ms(timestamp_ms: i64) -> u64 {
+    timestamp_ms.cast_unsigned() ^ (1 << 63)
 }
 
 impl Lane {
@@ -152,7 +170,6 @@ impl Lane {
             groups,
             detail,
             last: [(u64::MAX, 0); 3],
-            last_ms: (i64::MIN, u64::MAX),
             ..Self::default()
         }
     }
@@ -230,15 +247,14 @@ impl Lane {
     }
 
     fn note_time(&mut self, offset: u64, timestamp_ms: i64) {
-        if self.last_ms.0 == timestamp_ms && self.last_ms.1 <= offset {
-            return;
-        }
-        let first = self.first_at_ms.entry(timestamp_ms).or_insert(offset);
-        *first = offset.min(*first);
-        self.last_ms = (timestamp_ms, *first);
+        let written = self.written.get_or_insert_with(|| Coarse::new(0, WRITTEN_MAX));
+        written.add(count_ms(timestamp_ms), First(offset));
     }
 
     pub(super) fn settle(&mut self) {
+        if let Some(written) = &mut self.written {
+            written.close();
+        }
         for contested in self.contested.values_mut() {
             contested.words.sort_unstable();
             contested.words.dedup();
@@ -311,6 +327,15 @@ impl Lane {
         (op != NO_OP).then_some(op)
     }
 
+    /// Operations of the records in a range, by offset. Costs what records there are, not the range.
+    pub fn ops_in(&self, (first, last): Range) -> impl Iterator<Item = u64> + '_ {
+        self.place.range(first / CHUNK..=last / CHUNK).flat_map(move |(&number, &index)| {
+            let known = self.chunks[index as usize].slots.known();
+            let offsets = known.places().map(move |at| number * CHUNK + at);
+            offsets.filter(move |o| (first..=last).contains(o)).filter_map(|o| self.op_at(o))
+        })
+    }
+
     /// What the log says of an offset, if it holds it.
     #[must_use]
     pub fn log_record(&self, offset: u64) -> Option<Seen> {
@@ -336,10 +361,14 @@ impl Lane {
         })
     }
 
-    /// First offset whose record the log stamped at or after a wall-clock instant.
+    /// An offset whose record the log stamped after a wall-clock instant: the first, or, of more
+    /// than some thousand milliseconds of writing, one close behind it.
     #[must_use]
     pub fn first_offset_from_ms(&self, wall_ms: i64) -> Option<u64> {
-        self.first_at_ms.range(wall_ms..).map(|(_, &offset)| offset).min()
+        let written = self.written.as_ref()?;
+        let before = count_ms(wall_ms).checked_sub(1)?;
+        let later = written.entries().range(written.interval(before) + 1..);
+        later.map(|(_, first)| first.0).min()
     }
 }
 

@@ -6,6 +6,8 @@
 //! (an operation invoked twice, a clock that runs backwards) is kept as a *contradiction*: a history
 //! with one is not judged at all.
 
+mod coarse;
+mod deliveries;
 mod group;
 mod hash;
 mod keys;
@@ -14,15 +16,17 @@ mod observe;
 mod ops;
 mod parts;
 mod ranges;
+mod records;
 mod slots;
 mod times;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-/// Fingerprint of a key that is absent.
-pub const NO_KEY: u64 = observe::NO_KEY;
+/// Stands for the fingerprint of a key that is absent, apart from an empty one.
+pub const NO_KEY: u64 = 0x6e6f_206b_6579;
 
 pub use group::{Commit, GroupLane, Rewind, Run, Surplus};
+pub use hash::Quick;
 pub use keys::LateKey;
 pub use lane::{Bounds, Contested, Lane, NO_ID, NO_OP, Seen, Source};
 pub use ops::{Bit, End, Invocation, Kept, Ops};
@@ -219,7 +223,7 @@ impl Index {
     /// Fingerprint of a key as the index keeps it.
     #[must_use]
     pub fn key_print(&self, key: Option<&Blob>) -> u64 {
-        observe::key_print(key)
+        records::key_print(key)
     }
 
     /// Parts of a group that were seen during the run and are not there at the end, although the
@@ -242,15 +246,8 @@ impl Index {
     #[must_use]
     pub fn ops_at(&self, lane: usize, set: &RangeSet, max: usize) -> Vec<u64> {
         let lane = &self.lanes[lane];
-        let mut ops = Vec::new();
-        for &(first, last) in set.ranges() {
-            for offset in first..=last {
-                if ops.len() >= max || offset - first > 1_000_000 {
-                    break;
-                }
-                ops.extend(lane.op_at(offset));
-            }
-        }
+        let ranges = set.ranges().iter();
+        let mut ops: Vec<u64> = ranges.flat_map(|&range| lane.ops_in(range)).take(max).collect();
         ops.sort_unstable();
         ops.dedup();
         ops

@@ -273,5 +273,6 @@ pub const END_US: u64 = 1_000_000;
 /// Name of a part of a [`Sample`].
 #[must_use]
 pub fn part_name(object: u32) -> String {
-    format!("raw/day/part-{object:04}.json")
+    // START_MS lies on that day.
+    format!("raw/ingestion_date=2026-11-06/part-{object:04}.json")
 }
