@@ -255,12 +255,12 @@ async fn store_is_broken(testbed: &DockerTestbed) {
     assert!(!answers(testbed, &store).await);
     assert_eq!(seen(testbed, &store).await["store_fault"], "status 503");
     testbed.act(&store, Act::Store(StoreFault::None)).await.unwrap();
-    assert_eq!(testbed.probe(&store, ASK_WITHIN).await.unwrap(), "1 buckets");
+    assert_eq!(testbed.probe(&store, ASK_WITHIN).await.unwrap(), "a listing of 1 bucket(s)");
     testbed.act(&store, Act::Kill).await.unwrap();
     assert!(!answers(testbed, &store).await);
     testbed.act(&store, Act::Start).await.unwrap();
     until("the store is back", async || answers(testbed, &store).await).await;
-    assert_eq!(testbed.probe(&store, ASK_WITHIN).await.unwrap(), "1 buckets");
+    assert_eq!(testbed.probe(&store, ASK_WITHIN).await.unwrap(), "a listing of 1 bucket(s)");
 }
 
 async fn wrong_acts_are_refused(testbed: &DockerTestbed) {

@@ -109,6 +109,14 @@ impl Entrances {
         if let Some(proxy) = self.clients.get(part) {
             seen.insert("link".to_owned(), proxy.link().to_string());
             seen.insert("link_open".to_owned(), proxy.open().to_string());
+            let counters = proxy.counters();
+            for (name, figure) in [
+                ("link_stalled", counters.stalled),
+                ("link_held", counters.held),
+                ("link_bytes_swallowed", counters.bytes_swallowed),
+            ] {
+                seen.insert(name.to_owned(), figure.to_string());
+            }
         }
         if let (Part::Store, Some(gateway)) = (part, &self.gateway) {
             seen.insert("store_fault".to_owned(), gateway.fault().to_string());
