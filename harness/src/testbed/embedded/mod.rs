@@ -201,7 +201,7 @@ impl Embedded {
         let seen = broker.proxy.counters();
         Ok(observation([
             ("pid", pid.to_string()),
-            ("state", stat.state.to_string()),
+            ("state", stat.state_in_words()),
             ("started_at", format!("{} ticks after boot", stat.started)),
             ("listening", if listens { "yes" } else { "no" }.to_owned()),
             ("link", broker.proxy.link().to_string()),
