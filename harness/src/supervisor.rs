@@ -185,11 +185,7 @@ impl Supervisor {
     ///
     /// # Errors
     /// When it does not end in time.
-    pub async fn ended(
-        &self,
-        name: &str,
-        within: Duration,
-    ) -> Result<String, SupervisorError> {
+    pub async fn ended(&self, name: &str, within: Duration) -> Result<String, SupervisorError> {
         let mut ended = self.with(name, |process| process.ended.clone())?;
         let status = tokio::time::timeout(within, ended.wait_for(Option::is_some)).await;
         match status {

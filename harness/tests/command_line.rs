@@ -68,8 +68,18 @@ fn a_mistake_in_a_scenario_exits_2_and_is_shown_with_file_and_line() {
         ("unknown.toml", format!("{SMALL}\npartition = 3\n"), 14, "unknown field `partition`"),
         ("rate.toml", SMALL.replace("rate_per_s = 100", "rate_per_s = -5"), 9, "a rate of -5"),
         ("late.toml", format!("{SMALL}\n{fault}"), 16, "the load is over after 1s"),
-        ("kind.toml", format!("{SMALL}\n{}", fault.replace("broker-restart", "x")), 15, "no fault `x`"),
-        ("target.toml", format!("{SMALL}\n{fault}target = \"brokr\"\n").replace("3s", "10% of invoked"), 17, "no target"),
+        (
+            "kind.toml",
+            format!("{SMALL}\n{}", fault.replace("broker-restart", "x")),
+            15,
+            "no fault `x`",
+        ),
+        (
+            "target.toml",
+            format!("{SMALL}\n{fault}target = \"brokr\"\n").replace("3s", "10% of invoked"),
+            17,
+            "no target",
+        ),
     ];
     for (name, text, line, message) in cases {
         let place = Place::with(&[(name, &text)]);
@@ -116,7 +126,8 @@ fn a_clean_run_passes_and_its_history_is_judged_the_same_offline() {
 
 #[test]
 fn a_fault_that_is_aimed_at_nothing_exits_3() {
-    let fault = "[[fault]]\nkind = \"consumer-kill\"\ntarget = \"consumer-9\"\nat = \"30% of invoked\"\n";
+    let fault =
+        "[[fault]]\nkind = \"consumer-kill\"\ntarget = \"consumer-9\"\nat = \"30% of invoked\"\n";
     let place = Place::with(&[("nothing.toml", &format!("{SMALL}\n{fault}"))]);
     let output = place.run(&["run"]);
     assert_eq!(code(&output), 3, "{}", said(&output));

@@ -12,6 +12,7 @@ pub mod embedded;
 pub mod gateway;
 pub mod probe;
 pub mod proxy;
+pub mod source;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -80,6 +81,8 @@ pub struct Topology {
     pub buckets: Vec<String>,
     /// PostgreSQL with Kafka Connect and Debezium.
     pub change_data_capture: bool,
+    /// Properties of the Connect worker beside the testbed's own, `offset.flush.interval.ms`.
+    pub worker_properties: BTreeMap<String, String>,
     /// Everything must be up within this time.
     pub start_within: Duration,
 }
@@ -270,6 +273,11 @@ pub trait Testbed: Send + Sync {
 
     /// The harness's own look at the object store, past the injected faults.
     fn observer_store(&self) -> Option<Arc<dyn gateway::observer::ObserverStore>>;
+
+    /// The source database and the worker that captures its changes, if the topology has them.
+    fn source(&self) -> Option<source::SourceAccess> {
+        None
+    }
 
     /// Carries out an act and returns once it is done: a killed part has ended, a started part has
     /// been told to start. Whether the part serves again is for [`Testbed::probe`] to say.

@@ -478,7 +478,7 @@ impl Index {
                     self.groups[group].entry(lane).or_default().assignment(&fact.member);
                 }
             }
-            _ => {}
+            _ => rare.source.take(event),
         }
     }
 
@@ -514,6 +514,7 @@ impl Index {
         sort(&mut self.rare.assignments);
         sort(&mut self.rare.configuration);
         sort(&mut self.rare.notes);
+        self.rare.source.settle();
         self.work = Work::default();
         self
     }
@@ -557,6 +558,6 @@ fn at<T>(event: &Event, fact: T) -> At<T> {
     At { t_us: event.t_us, process: event.process.clone(), seq: event.seq, fact }
 }
 
-fn sort<T>(facts: &mut [At<T>]) {
+pub(super) fn sort<T>(facts: &mut [At<T>]) {
     facts.sort_by(|a, b| (a.t_us, &a.process, a.seq).cmp(&(b.t_us, &b.process, b.seq)));
 }
