@@ -138,18 +138,23 @@ fn at_the_end(index: &Index, case: &mut Case<'_>) {
     }
 }
 
-/// Changes without an event. One that was passed over by later events is lost; one after the last
-/// event may be late, if the capture was not given its time.
+/// Changes without an event. One that was passed over, by later events or by reading the whole table
+/// anew, is lost; one after the last event may be late, if the capture was not given its time.
 fn missing(index: &Index, captured: &Captured<'_>, case: &mut Case<'_>) -> u64 {
     let missing: Vec<usize> =
         (0..captured.changes.len()).filter(|&n| captured.seen[n].is_empty()).collect();
     let last = (0..captured.changes.len()).rfind(|&n| !captured.seen[n].is_empty());
-    let (passed, tail): (Vec<usize>, Vec<usize>) =
-        missing.iter().copied().partition(|&n| last.is_some_and(|last| n < last));
+    let (passed, tail): (Vec<usize>, Vec<usize>) = missing.iter().copied().partition(|&n| {
+        let read_over = captured.read_up_to >= Some(captured.changes[n].lsn);
+        read_over || last.is_some_and(|last| n < last)
+    });
     if !passed.is_empty() {
         let text = format!(
-            "{} have no event although later changes have",
-            count(passed.len() as u64, "committed row change")
+            "{} have no event although the capture has gone past them{}",
+            count(passed.len() as u64, "committed row change"),
+            captured.read_up_to.map_or_else(String::new, |lsn| format!(
+                "; the table was read as a whole up to {lsn}"
+            ))
         );
         case.find(of_changes("change-not-captured", text, captured, &passed));
     }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::{Window, of_events};
 use crate::checker::case::{Case, count, quoted};
-use crate::history::event::{ChangeEvent, RowOperation, SourceChange, SourcePromise};
+use crate::history::event::{ChangeEvent, Lsn, RowOperation, SourceChange, SourcePromise};
 use crate::history::index::Index;
 
 /// Changes with their events.
@@ -17,6 +17,9 @@ pub(super) struct Captured<'a> {
     pub(super) by_key: BTreeMap<(&'a str, &'a str), Vec<(usize, &'a ChangeEvent)>>,
     /// Events from reading the table.
     pub(super) snapshots: u64,
+    /// The furthest position at which the table was read as a whole: changes up to there without an
+    /// event will never have one.
+    pub(super) read_up_to: Option<Lsn>,
     /// Empty records after deletes.
     pub(super) tombstones: u64,
     strangers: Vec<&'a ChangeEvent>,
@@ -37,6 +40,7 @@ impl<'a> Captured<'a> {
             changes,
             by_key: BTreeMap::new(),
             snapshots: 0,
+            read_up_to: None,
             tombstones: 0,
             strangers: Vec::new(),
             unreadable: Vec::new(),
@@ -48,17 +52,16 @@ impl<'a> Captured<'a> {
         captured
     }
 
-    fn take(
-        &mut self,
-        event: &'a ChangeEvent,
-        places: &BTreeMap<(&'a str, &'a str, crate::history::event::Lsn), usize>,
-    ) {
+    fn take(&mut self, event: &'a ChangeEvent, places: &BTreeMap<(&'a str, &'a str, Lsn), usize>) {
         if event.problem.is_some() {
             return self.unreadable.push(event);
         }
         match event.operation {
             RowOperation::Tombstone => return self.tombstones += 1,
-            RowOperation::Read => return self.snapshots += 1,
+            RowOperation::Read => {
+                self.read_up_to = self.read_up_to.max(event.lsn);
+                return self.snapshots += 1;
+            }
             _ => {}
         }
         let key = (event.table.as_str(), event.key.as_str());
