@@ -131,34 +131,15 @@ pub async fn audit(zone: &Zone, settings: &KafkaSettings, request: &Request) -> 
         let mut reports = Vec::new();
         for partition in partitions {
             let commit = committed.get(&partition).copied();
-            reports.push(compare(
-                &inspector,
-                &wanted.topic,
-                partition,
-                commit,
-                &stored,
-                &dead,
-            )?);
+            reports.push(compare(&inspector, &wanted.topic, partition, commit, &stored, &dead)?);
         }
         Ok((reports, stored.parts))
     });
     let (partitions, parts) = compared.await?;
     let lost = partitions.iter().any(|partition| partition.lost > 0);
     let clean = !lost && parts.missing.is_empty() && parts.damaged.is_empty();
-    let Request {
-        dataset,
-        topic,
-        group,
-        ..
-    } = request.clone();
-    Ok(Report {
-        dataset,
-        topic,
-        group,
-        clean,
-        partitions,
-        parts,
-    })
+    let Request { dataset, topic, group, .. } = request.clone();
+    Ok(Report { dataset, topic, group, clean, partitions, parts })
 }
 
 async fn blocking<T: Send + 'static>(
@@ -172,11 +153,8 @@ async fn blocking<T: Send + 'static>(
 
 async fn read_zone(zone: &Zone, request: &Request) -> Result<Stored> {
     let mut stored = Stored::default();
-    let folders = zone
-        .persist("listing folders", log_retry, || {
-            zone.folders(&request.dataset)
-        })
-        .await?;
+    let folders =
+        zone.persist("listing folders", log_retry, || zone.folders(&request.dataset)).await?;
     for folder in &folders {
         read_folder(zone, folder, &request.topic, &mut stored).await?;
     }
@@ -184,33 +162,23 @@ async fn read_zone(zone: &Zone, request: &Request) -> Result<Stored> {
 }
 
 async fn read_folder(zone: &Zone, folder: &Folder, topic: &str, stored: &mut Stored) -> Result<()> {
-    let metadata = zone
-        .persist("reading metadata", log_retry, || {
-            metadata::read(zone, folder)
-        })
-        .await?;
+    let metadata =
+        zone.persist("reading metadata", log_retry, || metadata::read(zone, folder)).await?;
     let entries = metadata.map(|metadata| metadata.parts).unwrap_or_default();
     let mut listed: BTreeMap<u64, PartEntry> = entries
         .into_iter()
         .filter_map(|entry| Some((parse_part_name(&entry.name)?, entry)))
         .collect();
-    let numbers = zone
-        .persist("listing parts", log_retry, || zone.part_numbers(folder))
-        .await?;
+    let numbers = zone.persist("listing parts", log_retry, || zone.part_numbers(folder)).await?;
     for number in numbers.into_iter().collect::<BTreeSet<_>>() {
         let path = folder.part_path(number);
-        let bytes = zone
-            .persist("reading a part", log_retry, || zone.read(&path))
-            .await?;
+        let bytes = zone.persist("reading a part", log_retry, || zone.read(&path)).await?;
         stored.parts.count += 1;
         stored.parts.bytes += bytes.len() as u64;
         match listed.remove(&number) {
             None => stored.parts.unlisted.push(path.clone()),
             Some(entry) if entry.crc32 != format!("{:08x}", crc32fast::hash(&bytes)) => {
-                stored
-                    .parts
-                    .damaged
-                    .push(format!("{path}: not the bytes that were listed"));
+                stored.parts.damaged.push(format!("{path}: not the bytes that were listed"));
             }
             Some(_) => {}
         }
@@ -218,9 +186,7 @@ async fn read_folder(zone: &Zone, folder: &Folder, topic: &str, stored: &mut Sto
             stored.parts.damaged.push(format!("{path}: {err}"));
         }
     }
-    let gone = listed
-        .keys()
-        .map(|number| format!("{}/{}", folder.path(), part_name(*number)));
+    let gone = listed.keys().map(|number| format!("{}/{}", folder.path(), part_name(*number)));
     stored.parts.missing.extend(gone);
     Ok(())
 }
@@ -229,11 +195,7 @@ fn read_offsets(bytes: &[u8], topic: &str, stored: &mut Stored) -> Result<(), pa
     let mut run: Option<(i32, i64, i64)> = None;
     let mut flush = |run: Option<(i32, i64, i64)>| {
         if let Some((partition, from, to)) = run {
-            let known = stored
-                .offsets
-                .entry(partition)
-                .or_default()
-                .insert(from, to);
+            let known = stored.offsets.entry(partition).or_default().insert(from, to);
             *stored.duplicates.entry(partition).or_default() += known;
         }
     };
@@ -260,34 +222,23 @@ fn read_offsets(bytes: &[u8], topic: &str, stored: &mut Stored) -> Result<(), pa
 fn dead_letters(inspector: &Inspector, request: &Request) -> Result<BTreeMap<i32, Ranges>> {
     let mut dead: BTreeMap<i32, Ranges> = BTreeMap::new();
     for partition in inspector.partitions(&request.dead_letter_topic)? {
-        inspector.read(
-            &request.dead_letter_topic,
-            partition,
-            0,
-            i64::MAX,
-            |message| {
-                let record = owned(message);
-                let last = |name: &str| {
-                    let mut found = record
-                        .headers
-                        .iter()
-                        .rev()
-                        .filter(|(key, _)| key == name.as_bytes());
-                    String::from_utf8(found.next()?.1.clone()?).ok()
-                };
-                let source = (last(HEADER_SOURCE_PARTITION), last(HEADER_SOURCE_OFFSET));
-                if let (Some(topic), (Some(partition), Some(offset))) =
-                    (last(HEADER_SOURCE_TOPIC), source)
-                    && topic == request.topic
-                    && let (Ok(partition), Ok(offset)) = (partition.parse(), offset.parse::<i64>())
-                {
-                    dead.entry(partition)
-                        .or_default()
-                        .insert(offset, offset + 1);
-                }
-                true
-            },
-        )?;
+        inspector.read(&request.dead_letter_topic, partition, 0, i64::MAX, |message| {
+            let record = owned(message);
+            let last = |name: &str| {
+                let mut found =
+                    record.headers.iter().rev().filter(|(key, _)| key == name.as_bytes());
+                String::from_utf8(found.next()?.1.clone()?).ok()
+            };
+            let source = (last(HEADER_SOURCE_PARTITION), last(HEADER_SOURCE_OFFSET));
+            if let (Some(topic), (Some(partition), Some(offset))) =
+                (last(HEADER_SOURCE_TOPIC), source)
+                && topic == request.topic
+                && let (Ok(partition), Ok(offset)) = (partition.parse(), offset.parse::<i64>())
+            {
+                dead.entry(partition).or_default().insert(offset, offset + 1);
+            }
+            true
+        })?;
     }
     Ok(dead)
 }
@@ -318,11 +269,7 @@ fn compare(
         committed,
         stored: in_zone.count(),
         dead_letters: in_dead.count(),
-        duplicates: stored
-            .duplicates
-            .get(&partition)
-            .copied()
-            .unwrap_or_default(),
+        duplicates: stored.duplicates.get(&partition).copied().unwrap_or_default(),
         durable: high,
         waiting: (high - commit).max(0),
         ..PartitionReport::default()

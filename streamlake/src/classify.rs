@@ -104,10 +104,7 @@ mod tests {
     use super::*;
 
     fn generic(text: &str) -> object_store::Error {
-        object_store::Error::Generic {
-            store: "GCS",
-            source: text.to_owned().into(),
-        }
+        object_store::Error::Generic { store: "GCS", source: text.to_owned().into() }
     }
 
     #[test]
@@ -124,27 +121,14 @@ mod tests {
             (status("413"), Stop, Stop),
             (generic("connection reset"), Retry, Retry),
             (generic("operation timed out"), Retry, Retry),
+            (object_store::Error::NotFound { path: "p".into(), source: "x".into() }, Stop, Retry),
             (
-                object_store::Error::NotFound {
-                    path: "p".into(),
-                    source: "x".into(),
-                },
+                object_store::Error::PermissionDenied { path: "p".into(), source: "x".into() },
                 Stop,
                 Retry,
             ),
             (
-                object_store::Error::PermissionDenied {
-                    path: "p".into(),
-                    source: "x".into(),
-                },
-                Stop,
-                Retry,
-            ),
-            (
-                object_store::Error::Unauthenticated {
-                    path: "p".into(),
-                    source: "x".into(),
-                },
+                object_store::Error::Unauthenticated { path: "p".into(), source: "x".into() },
                 Stop,
                 Retry,
             ),
@@ -171,11 +155,7 @@ mod tests {
             (Code::FencedInstanceId, Stop),
             (Code::UnsupportedVersion, Stop),
         ] {
-            assert_eq!(
-                consumer(&KafkaError::MessageConsumption(code)),
-                decision,
-                "{code:?}"
-            );
+            assert_eq!(consumer(&KafkaError::MessageConsumption(code)), decision, "{code:?}");
         }
         for (code, decision) in [
             (Code::MessageTimedOut, Retry),
@@ -186,11 +166,7 @@ mod tests {
             (Code::MessageSizeTooLarge, Stop),
             (Code::InvalidRecord, Stop),
         ] {
-            assert_eq!(
-                dead_letter(&KafkaError::MessageProduction(code)),
-                decision,
-                "{code:?}"
-            );
+            assert_eq!(dead_letter(&KafkaError::MessageProduction(code)), decision, "{code:?}");
         }
     }
 }

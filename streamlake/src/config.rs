@@ -138,13 +138,10 @@ pub fn raw_zone_url(text: &str) -> Result<Url> {
 
 /// Reads a duration: `250ms`, `10s`, `5m`, `1h`.
 pub fn duration(text: &str) -> Result<Duration, String> {
-    let split = text
-        .find(|c: char| !c.is_ascii_digit())
-        .unwrap_or(text.len());
+    let split = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
     let (number, unit) = text.split_at(split);
-    let number: u64 = number
-        .parse()
-        .map_err(|_| format!("{text:?} is no duration; say 250ms, 10s or 5m"))?;
+    let number: u64 =
+        number.parse().map_err(|_| format!("{text:?} is no duration; say 250ms, 10s or 5m"))?;
     match unit {
         "ms" => Ok(Duration::from_millis(number)),
         "s" => Ok(Duration::from_secs(number)),

@@ -55,44 +55,31 @@ impl Inspector {
     pub fn connect(settings: &KafkaSettings, group: Option<&str>) -> Result<Inspector> {
         let group = group.unwrap_or(NO_GROUP).to_owned();
         let config = kafka::inspector_config(settings, Some(&group))?;
-        let consumer = config
-            .create_with_context(Quiet)
-            .map_err(Error::kafka("creating a client"))?;
+        let consumer =
+            config.create_with_context(Quiet).map_err(Error::kafka("creating a client"))?;
         Ok(Inspector { consumer, group })
     }
 
     /// The partitions of a topic.
     pub fn partitions(&self, topic: &str) -> Result<Vec<i32>> {
         let asking = || Error::kafka(format!("asking for the partitions of {topic}"));
-        let metadata = self
-            .consumer
-            .fetch_metadata(Some(topic), ANSWER_WITHIN)
-            .map_err(asking())?;
+        let metadata = self.consumer.fetch_metadata(Some(topic), ANSWER_WITHIN).map_err(asking())?;
         let found = metadata.topics().iter().find(|found| found.name() == topic);
-        let partitions = found.map(|found| {
-            found
-                .partitions()
-                .iter()
-                .map(|p| p.id())
-                .collect::<Vec<_>>()
-        });
+        let partitions =
+            found.map(|found| found.partitions().iter().map(|p| p.id()).collect::<Vec<_>>());
         match partitions {
             Some(mut partitions) if !partitions.is_empty() => {
                 partitions.sort_unstable();
                 Ok(partitions)
             }
-            _ => Err(asking()(KafkaError::MetadataFetch(
-                Code::UnknownTopicOrPartition,
-            ))),
+            _ => Err(asking()(KafkaError::MetadataFetch(Code::UnknownTopicOrPartition))),
         }
     }
 
     /// The first offset of a partition and the one after its last.
     pub fn watermarks(&self, topic: &str, partition: i32) -> Result<(i64, i64)> {
         let asking = Error::kafka(format!("asking for the ends of {topic}/{partition}"));
-        self.consumer
-            .fetch_watermarks(topic, partition, ANSWER_WITHIN)
-            .map_err(asking)
+        self.consumer.fetch_watermarks(topic, partition, ANSWER_WITHIN).map_err(asking)
     }
 
     /// What the group has committed, for the partitions where it has.
@@ -114,10 +101,7 @@ impl Inspector {
                 .add_partition_offset(topic, *partition, Offset::Offset(ms))
                 .map_err(asking())?;
         }
-        let answer = self
-            .consumer
-            .offsets_for_times(question, ANSWER_WITHIN)
-            .map_err(asking())?;
+        let answer = self.consumer.offsets_for_times(question, ANSWER_WITHIN).map_err(asking())?;
         let mut found = offsets(&answer);
         for partition in partitions {
             if !found.contains_key(partition) {
@@ -130,21 +114,12 @@ impl Inspector {
     /// The group as its coordinator sees it; `None` if the broker does not know it.
     pub fn group(&self) -> Result<Option<GroupState>> {
         let asking = Error::kafka(format!("asking for the members of {}", self.group));
-        let groups = self
-            .consumer
-            .fetch_group_list(Some(&self.group), ANSWER_WITHIN)
-            .map_err(asking)?;
-        let found = groups
-            .groups()
-            .iter()
-            .find(|group| group.name() == self.group);
+        let groups =
+            self.consumer.fetch_group_list(Some(&self.group), ANSWER_WITHIN).map_err(asking)?;
+        let found = groups.groups().iter().find(|group| group.name() == self.group);
         Ok(found.map(|group| GroupState {
             state: group.state().to_owned(),
-            members: group
-                .members()
-                .iter()
-                .map(|member| member.id().to_owned())
-                .collect(),
+            members: group.members().iter().map(|member| member.id().to_owned()).collect(),
         }))
     }
 
@@ -157,17 +132,14 @@ impl Inspector {
                 .add_partition_offset(topic, *partition, Offset::Offset(*offset))
                 .map_err(doing())?;
         }
-        self.consumer
-            .commit(&wanted, rdkafka::consumer::CommitMode::Sync)
-            .map_err(|err| match err.rdkafka_error_code() {
+        self.consumer.commit(&wanted, rdkafka::consumer::CommitMode::Sync).map_err(
+            |err| match err.rdkafka_error_code() {
                 Some(
                     Code::UnknownMemberId | Code::RebalanceInProgress | Code::IllegalGeneration,
-                ) => Error::Refused(format!(
-                    "the group {} has active members: {err}",
-                    self.group
-                )),
+                ) => Error::Refused(format!("the group {} has active members: {err}", self.group)),
                 _ => doing()(err),
-            })?;
+            },
+        )?;
         let partitions: Vec<i32> = targets.keys().copied().collect();
         let found = self.committed(topic, &partitions)?;
         if &found != targets {
@@ -195,9 +167,7 @@ impl Inspector {
             return Ok(());
         }
         let mut start = TopicPartitionList::new();
-        start
-            .add_partition_offset(topic, partition, Offset::Offset(from))
-            .map_err(doing())?;
+        start.add_partition_offset(topic, partition, Offset::Offset(from)).map_err(doing())?;
         self.consumer.assign(&start).map_err(doing())?;
         let mut deadline = Instant::now() + ANSWER_WITHIN;
         let outcome = loop {
@@ -220,9 +190,7 @@ impl Inspector {
                 None => {}
             }
             if Instant::now() > deadline {
-                break Err(doing()(KafkaError::MessageConsumption(
-                    Code::OperationTimedOut,
-                )));
+                break Err(doing()(KafkaError::MessageConsumption(Code::OperationTimedOut)));
             }
         };
         let _ = self.consumer.unassign();
@@ -244,9 +212,7 @@ pub fn owned(message: &BorrowedMessage<'_>) -> StoredRecord {
     native::for_each_header(message, |name, value| {
         headers.push((name.to_vec(), value.map(<[u8]>::to_vec)));
     });
-    let id = headers
-        .iter()
-        .find(|(name, _)| name == crate::record::HEADER_INGESTION_ID.as_bytes());
+    let id = headers.iter().find(|(name, _)| name == crate::record::HEADER_INGESTION_ID.as_bytes());
     let ingestion_id = id.and_then(|(_, value)| String::from_utf8(value.clone()?).ok());
     StoredRecord {
         topic: message.topic().to_owned(),
@@ -271,11 +237,9 @@ fn list(topic: &str, partitions: &[i32]) -> TopicPartitionList {
 /// The offsets of a list, copied out: a list that is kept alive keeps its client from ending.
 fn offsets(list: &TopicPartitionList) -> BTreeMap<i32, i64> {
     let elements = list.elements();
-    let numbered = elements
-        .iter()
-        .filter_map(|element| match element.offset() {
-            Offset::Offset(offset) => Some((element.partition(), offset)),
-            _ => None,
-        });
+    let numbered = elements.iter().filter_map(|element| match element.offset() {
+        Offset::Offset(offset) => Some((element.partition(), offset)),
+        _ => None,
+    });
     numbered.collect()
 }

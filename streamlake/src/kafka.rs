@@ -43,10 +43,7 @@ const COMMON_DEFAULTS: &[(&str, &str)] = &[
 /// Properties that the commit frontier rests on.
 const FORBIDDEN: &[(&str, &str)] = &[
     ("enable.auto.commit", "commits what is not yet stored"),
-    (
-        "enable.auto.offset.store",
-        "stores offsets of records that are not yet stored",
-    ),
+    ("enable.auto.offset.store", "stores offsets of records that are not yet stored"),
     ("group.id", "is set with --group"),
     ("bootstrap.servers", "is set with --bootstrap-servers"),
     ("metadata.broker.list", "is set with --bootstrap-servers"),
@@ -127,9 +124,7 @@ pub enum Role {
 /// A consumer's configuration.
 pub fn consumer_config(settings: &KafkaSettings, group: &str) -> Result<ClientConfig> {
     let mut config = base(settings, Role::Consumer, CONSUMER_DEFAULTS)?;
-    config
-        .set("group.id", group)
-        .set("enable.auto.commit", "false");
+    config.set("group.id", group).set("enable.auto.commit", "false");
     config.set("enable.auto.offset.store", "false");
     Ok(config)
 }
@@ -142,12 +137,8 @@ pub fn producer_config(settings: &KafkaSettings, role: Role) -> Result<ClientCon
 /// The configuration of a client that only looks, never joins a group and never writes.
 pub fn inspector_config(settings: &KafkaSettings, group: Option<&str>) -> Result<ClientConfig> {
     let mut config = base(settings, Role::Inspector, &[])?;
-    config
-        .set("enable.auto.commit", "false")
-        .set("enable.auto.offset.store", "false");
-    config
-        .set("auto.offset.reset", "error")
-        .set("fetch.wait.max.ms", "20");
+    config.set("enable.auto.commit", "false").set("enable.auto.offset.store", "false");
+    config.set("auto.offset.reset", "error").set("fetch.wait.max.ms", "20");
     if let Some(group) = group {
         config.set("group.id", group);
     }
@@ -163,9 +154,7 @@ fn base(settings: &KafkaSettings, role: Role, defaults: &[(&str, &str)]) -> Resu
     config.set("client.id", format!("streamlake-{}", role_name(role)));
     for (key, value) in &settings.properties {
         if let Some((_, why)) = FORBIDDEN.iter().find(|(name, _)| name == key) {
-            return Err(Error::Config(format!(
-                "the property {key} cannot be set: it {why}"
-            )));
+            return Err(Error::Config(format!("the property {key} cannot be set: it {why}")));
         }
         let for_dead_letters = key.strip_prefix("dlq.");
         let is_consumers = CONSUMER_ONLY.iter().any(|prefix| key.starts_with(prefix));
@@ -212,9 +201,7 @@ pub fn effective(config: &ClientConfig, role: Role) -> BTreeMap<String, String> 
         Role::Producer | Role::DeadLetters => REPORTED_PRODUCER,
     };
     let names = REPORTED.iter().chain(more);
-    names
-        .filter_map(|name| Some(((*name).to_owned(), native.get(name).ok()?)))
-        .collect()
+    names.filter_map(|name| Some(((*name).to_owned(), native.get(name).ok()?))).collect()
 }
 
 /// Passes librdkafka's log lines on to `tracing`.
@@ -236,10 +223,7 @@ mod tests {
     fn settings(pairs: &[(&str, &str)]) -> KafkaSettings {
         KafkaSettings {
             bootstrap_servers: "127.0.0.1:9092".into(),
-            properties: pairs
-                .iter()
-                .map(|(k, v)| ((*k).into(), (*v).into()))
-                .collect(),
+            properties: pairs.iter().map(|(k, v)| ((*k).into(), (*v).into())).collect(),
         }
     }
 
@@ -257,10 +241,8 @@ mod tests {
         ] {
             assert_eq!(found[name], value, "{name}");
         }
-        let found = effective(
-            &producer_config(&settings(&[]), Role::Producer).unwrap(),
-            Role::Producer,
-        );
+        let found =
+            effective(&producer_config(&settings(&[]), Role::Producer).unwrap(), Role::Producer);
         assert_eq!(found["acks"], "-1");
         assert_eq!(found["enable.idempotence"], "true");
         assert_eq!(found["partitioner"], "murmur2_random");
@@ -272,10 +254,7 @@ mod tests {
         assert_eq!(config.get("session.timeout.ms"), Some("6000"));
         let both = settings(&[("session.timeout.ms", "6000"), ("dlq.linger.ms", "1")]);
         let config = producer_config(&both, Role::DeadLetters).unwrap();
-        assert_eq!(
-            (config.get("session.timeout.ms"), config.get("linger.ms")),
-            (None, Some("1"))
-        );
+        assert_eq!((config.get("session.timeout.ms"), config.get("linger.ms")), (None, Some("1")));
         for (key, value) in [("enable.auto.commit", "true"), ("no.such.property", "1")] {
             let err = consumer_config(&settings(&[(key, value)]), "g").unwrap_err();
             assert!(err.to_string().contains(key), "{err}");

@@ -35,10 +35,7 @@ impl Ranges {
 
     /// Whether the offset is in the set.
     pub fn contains(&self, offset: i64) -> bool {
-        self.by_start
-            .range(..=offset)
-            .next_back()
-            .is_some_and(|(_, end)| offset < *end)
+        self.by_start.range(..=offset).next_back().is_some_and(|(_, end)| offset < *end)
     }
 
     /// The ranges in order, `[start, end)`.

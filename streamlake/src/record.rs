@@ -94,17 +94,11 @@ impl<'de> Deserialize<'de> for Number {
 
 /// Says whether `payload` may be stored under `schema`.
 pub fn validate(schema: Schema, payload: Option<&[u8]>) -> Result<Valid<'_>, Invalid> {
-    let nothing = Valid {
-        key: None,
-        json: None,
-    };
+    let nothing = Valid { key: None, json: None };
     let Some(bytes) = payload else {
         return match schema {
             Schema::Any => Ok(nothing),
-            _ => Err(invalid(
-                "the record has no value",
-                "a tombstone is no event",
-            )),
+            _ => Err(invalid("the record has no value", "a tombstone is no event")),
         };
     };
     let text = match std::str::from_utf8(bytes) {
@@ -115,16 +109,10 @@ pub fn validate(schema: Schema, payload: Option<&[u8]>) -> Result<Valid<'_>, Inv
     match schema {
         Schema::Order => order(text),
         Schema::Json => match is_json(text) {
-            Ok(()) => Ok(Valid {
-                key: None,
-                json: Some(text),
-            }),
+            Ok(()) => Ok(Valid { key: None, json: Some(text) }),
             Err(err) => Err(invalid("the payload is not JSON", err)),
         },
-        Schema::Any => Ok(Valid {
-            key: None,
-            json: is_json(text).ok().map(|()| text),
-        }),
+        Schema::Any => Ok(Valid { key: None, json: is_json(text).ok().map(|()| text) }),
     }
 }
 
@@ -137,24 +125,15 @@ fn order(text: &str) -> Result<Valid<'_>, Invalid> {
         serde_json::error::Category::Data => invalid(data_reason(&err), err),
         _ => invalid("the payload is not JSON", err),
     })?;
-    for (name, value) in [
-        ("order_id", &event.order_id),
-        ("customer_id", &event.customer_id),
-    ] {
+    for (name, value) in [("order_id", &event.order_id), ("customer_id", &event.customer_id)] {
         if value.is_empty() {
-            return Err(invalid(
-                format!("{name} is empty"),
-                "a mandatory field has no content",
-            ));
+            return Err(invalid(format!("{name} is empty"), "a mandatory field has no content"));
         }
     }
     if let Err(err) = DateTime::parse_from_rfc3339(&event.event_time) {
         return Err(invalid("event_time is not RFC 3339", err));
     }
-    Ok(Valid {
-        key: Some(event.order_id),
-        json: Some(text),
-    })
+    Ok(Valid { key: Some(event.order_id), json: Some(text) })
 }
 
 /// serde's sentence without the position, so that equal mistakes have equal reasons.
@@ -211,26 +190,14 @@ mod tests {
     fn each_mistake_is_named() {
         let cases = [
             (GOOD.replace("order_id", "id"), "missing field `order_id`"),
-            (
-                GOOD.replace("1.5", "\"1.5\""),
-                "invalid type: string \"1.5\", expected a number",
-            ),
-            (
-                GOOD.replace("2026-01-21T10", "2026-13-21T10"),
-                "event_time is not RFC 3339",
-            ),
+            (GOOD.replace("1.5", "\"1.5\""), "invalid type: string \"1.5\", expected a number"),
+            (GOOD.replace("2026-01-21T10", "2026-13-21T10"), "event_time is not RFC 3339"),
             (GOOD.replace("ORD-1", ""), "order_id is empty"),
-            (
-                GOOD.replace("\"ORD-1\"", "7"),
-                "invalid type: integer `7`, expected a string",
-            ),
+            (GOOD.replace("\"ORD-1\"", "7"), "invalid type: integer `7`, expected a string"),
             (format!("\u{feff}{GOOD}"), "the payload is not JSON"),
             (GOOD[..20].to_owned(), "the payload is not JSON"),
             (String::new(), "the payload is not JSON"),
-            (
-                GOOD.replace("}", ",\"order_id\":\"2\"}"),
-                "duplicate field `order_id`",
-            ),
+            (GOOD.replace("}", ",\"order_id\":\"2\"}"), "duplicate field `order_id`"),
         ];
         for (payload, reason) in cases {
             let found = validate(Schema::Order, Some(payload.as_bytes())).unwrap_err();
@@ -240,10 +207,7 @@ mod tests {
             validate(Schema::Order, Some(b"\xff")).unwrap_err().reason,
             "the payload is not UTF-8"
         );
-        assert_eq!(
-            validate(Schema::Order, None).unwrap_err().reason,
-            "the record has no value"
-        );
+        assert_eq!(validate(Schema::Order, None).unwrap_err().reason, "the record has no value");
     }
 
     #[test]
@@ -261,10 +225,7 @@ mod tests {
         let day = |text: &str| text.parse::<NaiveDate>().unwrap();
         let header = Some(b"2026-01-21T23:30:00-02:00".as_slice());
         assert_eq!(ingestion_date(header, Some(0)), day("2026-01-22"));
-        assert_eq!(
-            ingestion_date(Some(b"soon"), Some(86_400_000)),
-            day("1970-01-02")
-        );
+        assert_eq!(ingestion_date(Some(b"soon"), Some(86_400_000)), day("1970-01-02"));
         assert_eq!(ingestion_date(None, None), day("1970-01-01"));
         assert_eq!(ingestion_date(None, Some(i64::MAX)), day("1970-01-01"));
     }

@@ -82,22 +82,13 @@ pub fn plan(settings: &KafkaSettings, request: &Request) -> Result<Plan> {
         partitions.push(one(partition, asked, ends, found, request.allow_skip)?);
     }
     let records = partitions.iter().map(|partition| partition.records).sum();
-    Ok(Plan {
-        topic: request.topic.clone(),
-        group: request.group.clone(),
-        partitions,
-        records,
-    })
+    Ok(Plan { topic: request.topic.clone(), group: request.group.clone(), partitions, records })
 }
 
 /// Carries a plan out.
 pub fn execute(settings: &KafkaSettings, plan: &Plan) -> Result<()> {
     let inspector = Inspector::connect(settings, Some(&plan.group))?;
-    let targets = plan
-        .partitions
-        .iter()
-        .map(|part| (part.partition, part.target))
-        .collect();
+    let targets = plan.partitions.iter().map(|part| (part.partition, part.target)).collect();
     inspector.set_offsets(&plan.topic, &targets)
 }
 
@@ -170,14 +161,8 @@ mod tests {
         assert_eq!((plan.target, plan.records, plan.no_longer_there), (5, 7, 0));
         let plan = one(0, 5, (8, 20), Some(12), false).unwrap();
         assert_eq!((plan.target, plan.records, plan.no_longer_there), (8, 4, 3));
-        assert!(matches!(
-            one(0, 15, (0, 20), Some(12), false),
-            Err(Error::Refused(_))
-        ));
-        assert!(matches!(
-            one(0, 15, (0, 20), None, false),
-            Err(Error::Refused(_))
-        ));
+        assert!(matches!(one(0, 15, (0, 20), Some(12), false), Err(Error::Refused(_))));
+        assert!(matches!(one(0, 15, (0, 20), None, false), Err(Error::Refused(_))));
         assert_eq!(one(0, 15, (0, 20), Some(12), true).unwrap().records, 0);
         assert_eq!(one(0, 0, (0, 20), None, false).unwrap().records, 20);
     }

@@ -30,14 +30,7 @@ fn dead_letters_are_listed_shown_and_sent_again() {
     let bed = Bed::new(1);
     let odd: &[&[u8]] = &[b"\xff\x00\xfe", b"", b"{\n  \"order_id\": 7\n}"];
     let input: String = odd.iter().map(|value| envelope(value, Some("k"))).collect();
-    assert_eq!(
-        bed.produce(
-            input.as_bytes(),
-            &["--schema", "any", "--input", "envelope"]
-        )
-        .0,
-        0
-    );
+    assert_eq!(bed.produce(input.as_bytes(), &["--schema", "any", "--input", "envelope"]).0, 0);
     drain(&bed, 3);
     let (code, output) = bed.run(&["dlq", "list", "--dataset", "orders"]);
     assert_eq!(code, 0);
@@ -52,10 +45,7 @@ fn dead_letters_are_listed_shown_and_sent_again() {
         let (code, payload) = bed.run(&["dlq", "show", "--dataset", "orders", &at, "--payload"]);
         assert_eq!((code, payload.as_slice()), (0, odd[source]));
     }
-    assert_eq!(
-        bed.run(&["dlq", "show", "--dataset", "orders", "0:99"]).0,
-        2
-    );
+    assert_eq!(bed.run(&["dlq", "show", "--dataset", "orders", "0:99"]).0, 2);
     let (code, output) = bed.run(&["dlq", "resend", "--dataset", "orders", "--all"]);
     assert_eq!(code, 0, "{}", String::from_utf8_lossy(&output));
     drain(&bed, 6);
@@ -66,65 +56,33 @@ fn dead_letters_are_listed_shown_and_sent_again() {
 #[test]
 fn an_audit_explains_everything_and_a_replay_is_planned() {
     let bed = Bed::new(1);
-    let input: String = (0..40)
-        .map(|n| {
-            if n == 7 {
-                "bad\n".into()
-            } else {
-                order(n) + "\n"
-            }
-        })
-        .collect();
+    let input: String =
+        (0..40).map(|n| if n == 7 { "bad\n".into() } else { order(n) + "\n" }).collect();
     assert_eq!(bed.produce(input.as_bytes(), &["--schema", "any"]).0, 0);
     drain(&bed, 40);
     let zone = bed.zone();
     let audit = ["audit", "--dataset", "orders", "--raw-zone", &zone];
     let (code, report) = bed.run_json(&audit);
-    assert_eq!(
-        (code, report["clean"].as_bool()),
-        (0, Some(true)),
-        "{report:#}"
-    );
+    assert_eq!((code, report["clean"].as_bool()), (0, Some(true)), "{report:#}");
     let partition = &report["partitions"][0];
     assert_eq!(
-        (
-            partition["stored"].as_u64(),
-            partition["dead_letters"].as_u64()
-        ),
+        (partition["stored"].as_u64(), partition["dead_letters"].as_u64()),
         (Some(39), Some(1))
     );
     assert_eq!(
-        (
-            partition["durable"].as_i64(),
-            partition["duplicates"].as_u64()
-        ),
+        (partition["durable"].as_i64(), partition["duplicates"].as_u64()),
         (Some(40), Some(0))
     );
 
-    let replay = [
-        "replay",
-        "--dataset",
-        "orders",
-        "--skip-member-check",
-        "--from-offset",
-        "10",
-    ];
+    let replay = ["replay", "--dataset", "orders", "--skip-member-check", "--from-offset", "10"];
     let (code, plan) = bed.run_json(&[&replay[..], &["--dry-run"]].concat());
-    assert_eq!(
-        (code, plan["plan"]["records"].as_i64()),
-        (0, Some(30)),
-        "{plan:#}"
-    );
+    assert_eq!((code, plan["plan"]["records"].as_i64()), (0, Some(30)), "{plan:#}");
     // The mock refuses every commit from outside a group, as a real broker does while the group has
     // members: that must come out as a refusal.
     let (code, outcome) = bed.run_json(&replay);
     assert_eq!((code, outcome["outcome"].as_str()), (3, Some("refused")), "{outcome:#}");
     let (code, refused) = bed.run_json(&[&replay[..4], &["--from-offset", "30"]].concat());
-    assert_eq!(
-        (code, refused["outcome"].as_str()),
-        (3, Some("refused")),
-        "{refused:#}"
-    );
+    assert_eq!((code, refused["outcome"].as_str()), (3, Some("refused")), "{refused:#}");
 
     // A part that is gone is found, by the list of parts and by the records that it held.
     std::fs::remove_file(support::parts(&bed.path("zone")).into_iter().min().unwrap()).unwrap();
@@ -164,8 +122,5 @@ fn a_file_configures_several_pipelines() {
     consumer.signal("-TERM");
     assert_eq!(consumer.wait().0, Some(0));
     std::fs::write(&file, "[consume]\nraw-zoen = \"x\"\n").unwrap();
-    assert_eq!(
-        bed.run(&["consume", "--config", &file, "--dataset", "a"]).0,
-        2
-    );
+    assert_eq!(bed.run(&["consume", "--config", &file, "--dataset", "a"]).0, 2);
 }

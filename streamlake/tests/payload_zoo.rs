@@ -40,13 +40,7 @@ fn generated() -> impl Strategy<Value = Vec<u8>> {
             0 => [b"  ".as_slice(), &event, b" "].concat(),
             1 => event
                 .iter()
-                .flat_map(|b| {
-                    if *b == b',' {
-                        b",\n\t".to_vec()
-                    } else {
-                        vec![*b]
-                    }
-                })
+                .flat_map(|b| if *b == b',' { b",\n\t".to_vec() } else { vec![*b] })
                 .collect(),
             2 => [&event[..], b"\r\n"].concat(),
             3 => [b"\xef\xbb\xbf".as_slice(), &event].concat(),
@@ -73,30 +67,20 @@ fn generated() -> impl Strategy<Value = Vec<u8>> {
 fn every_payload_arrives_with_its_bytes() {
     let bed = Bed::new(1);
     let mut runner = TestRunner::deterministic();
-    let mut payloads: Vec<Vec<u8>> = (0..400)
-        .map(|_| generated().new_tree(&mut runner).unwrap().current())
-        .collect();
-    let nested = order(1).replace(
-        '}',
-        &format!(",\"n\":{}{}}}", "[".repeat(3_000), "]".repeat(3_000)),
-    );
+    let mut payloads: Vec<Vec<u8>> =
+        (0..400).map(|_| generated().new_tree(&mut runner).unwrap().current()).collect();
+    let nested =
+        order(1).replace('}', &format!(",\"n\":{}{}}}", "[".repeat(3_000), "]".repeat(3_000)));
     let large = order(2).replace("C-2", &"x".repeat(900_000));
-    payloads.extend([
-        vec![],
-        b"null".to_vec(),
-        nested.into_bytes(),
-        large.into_bytes(),
-    ]);
+    payloads.extend([vec![], b"null".to_vec(), nested.into_bytes(), large.into_bytes()]);
     let lines: String = payloads
         .iter()
         .map(|payload| {
             json!({"value_base64": STANDARD.encode(payload), "key": "k"}).to_string() + "\n"
         })
         .collect();
-    let (code, receipts) = bed.produce(
-        lines.as_bytes(),
-        &["--schema", "any", "--input", "envelope"],
-    );
+    let (code, receipts) =
+        bed.produce(lines.as_bytes(), &["--schema", "any", "--input", "envelope"]);
     assert_eq!((code, receipts.len()), (0, payloads.len()));
     let consumer = bed.consume(&["--batch-age", "100ms"]);
     consumer.wait_for_commit(0, payloads.len() as i64);
@@ -116,10 +100,7 @@ fn every_payload_arrives_with_its_bytes() {
     };
     read::each(&settings, "streamlake.orders.dlq", None, |letter| {
         let offset = letter.source.as_ref().unwrap().offset;
-        assert!(
-            found.insert(offset, letter.record.value.unwrap()).is_none(),
-            "{offset} is twice"
-        );
+        assert!(found.insert(offset, letter.record.value.unwrap()).is_none(), "{offset} is twice");
         true
     })
     .unwrap();
@@ -127,9 +108,5 @@ fn every_payload_arrives_with_its_bytes() {
         let payload = &payloads[receipt["line"].as_u64().unwrap() as usize - 1];
         assert_eq!(&found[&receipt["offset"].as_i64().unwrap()], payload);
     }
-    assert!(
-        in_zone > 100 && found.len() - in_zone > 100,
-        "{in_zone} of {} are valid",
-        found.len()
-    );
+    assert!(in_zone > 100 && found.len() - in_zone > 100, "{in_zone} of {} are valid", found.len());
 }

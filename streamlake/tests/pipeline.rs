@@ -35,58 +35,30 @@ fn what_is_acknowledged_is_stored_byte_for_byte() {
     let stored = bed.stored();
     assert_eq!(stored.len(), 500);
     for receipt in &receipts {
-        let at = (
-            receipt["partition"].as_i64().unwrap() as i32,
-            receipt["offset"].as_i64().unwrap(),
-        );
+        let at =
+            (receipt["partition"].as_i64().unwrap() as i32, receipt["offset"].as_i64().unwrap());
         let records = &stored[&at];
         assert_eq!(records.len(), 1, "a duplicate at {at:?}");
         let line = receipt["line"].as_u64().unwrap() as usize - 1;
         assert_eq!(records[0].value.as_deref(), Some(order(line).as_bytes()));
-        assert_eq!(
-            records[0].ingestion_id.as_deref(),
-            receipt["ingestion_id"].as_str()
-        );
-        assert_eq!(
-            records[0].key.as_deref(),
-            receipt["key"].as_str().map(str::as_bytes)
-        );
-        let names: Vec<_> = records[0]
-            .headers
-            .iter()
-            .map(|(name, _)| name.as_slice())
-            .collect();
-        let expected: [&[u8]; 5] = [
-            b"dataset",
-            b"schema_version",
-            b"ingestion_id",
-            b"producer_service",
-            b"ingested_at",
-        ];
+        assert_eq!(records[0].ingestion_id.as_deref(), receipt["ingestion_id"].as_str());
+        assert_eq!(records[0].key.as_deref(), receipt["key"].as_str().map(str::as_bytes));
+        let names: Vec<_> = records[0].headers.iter().map(|(name, _)| name.as_slice()).collect();
+        let expected: [&[u8]; 5] =
+            [b"dataset", b"schema_version", b"ingestion_id", b"producer_service", b"ingested_at"];
         assert_eq!(names, expected);
     }
-    let folder = support::parts(&bed.path("zone"))[0]
-        .parent()
-        .unwrap()
-        .to_path_buf();
+    let folder = support::parts(&bed.path("zone"))[0].parent().unwrap().to_path_buf();
     let metadata: streamlake::raw_zone::metadata::Metadata =
         serde_json::from_slice(&std::fs::read(folder.join("_metadata.json")).unwrap()).unwrap();
-    assert_eq!(
-        metadata.parts.iter().map(|part| part.records).sum::<u64>(),
-        500
-    );
+    assert_eq!(metadata.parts.iter().map(|part| part.records).sum::<u64>(), 500);
 }
 
 /// What the consumer refuses goes to the dead-letter topic with its bytes, and the rest goes on.
 #[test]
 fn poison_becomes_a_dead_letter_and_nothing_stops() {
     let bed = Bed::new(1);
-    let lines = [
-        order(1),
-        "no json".into(),
-        "{\"order_id\":\"x\"}".into(),
-        order(2),
-    ];
+    let lines = [order(1), "no json".into(), "{\"order_id\":\"x\"}".into(), order(2)];
     let (code, receipts) = bed.produce(lines.join("\n").as_bytes(), &["--schema", "any"]);
     assert_eq!((code, receipts.len()), (0, 4));
     let consumer = bed.consume(&[]);
@@ -94,14 +66,8 @@ fn poison_becomes_a_dead_letter_and_nothing_stops() {
     consumer.signal("-TERM");
     let events = consumer.events();
     assert_eq!(consumer.wait().0, Some(0));
-    assert_eq!(
-        bed.stored().keys().map(|key| key.1).collect::<Vec<_>>(),
-        [0, 3]
-    );
-    let dead: Vec<_> = events
-        .iter()
-        .filter(|event| event["event"] == "dead_lettered")
-        .collect();
+    assert_eq!(bed.stored().keys().map(|key| key.1).collect::<Vec<_>>(), [0, 3]);
+    let dead: Vec<_> = events.iter().filter(|event| event["event"] == "dead_lettered").collect();
     assert_eq!(dead.len(), 2);
 }
 

@@ -21,29 +21,14 @@ fn stage(records: usize) -> Stage {
     let bed = Bed::new(1);
     let input: String = (0..records).map(|n| order(n) + "\n").collect();
     assert_eq!(bed.produce(input.as_bytes(), &[]).0, 0);
-    Stage {
-        bed,
-        gcs,
-        _runtime: runtime,
-    }
+    Stage { bed, gcs, _runtime: runtime }
 }
 
 impl Stage {
     fn consume(&self, more: &[&str]) -> Consumer {
-        let env = [
-            ("GOOGLE_BASE_URL", self.gcs.url.as_str()),
-            ("GOOGLE_BEARER_TOKEN", "x"),
-        ];
-        let args = [
-            &[
-                "--raw-zone",
-                "gs://bucket/some/prefix",
-                "--batch-age",
-                "100ms",
-            ],
-            more,
-        ]
-        .concat();
+        let env = [("GOOGLE_BASE_URL", self.gcs.url.as_str()), ("GOOGLE_BEARER_TOKEN", "x")];
+        let args =
+            [&["--raw-zone", "gs://bucket/some/prefix", "--batch-age", "100ms"], more].concat();
         self.bed.consume_with(&args, &env)
     }
 
@@ -76,21 +61,14 @@ fn finish(stage: &Stage, consumer: Consumer, records: i64) {
     assert!(took < Duration::from_secs(10), "{took:?}");
     assert_eq!(stage.offsets(), (0..records).collect::<Vec<_>>());
     let replaced = stage.gcs.replaced();
-    assert!(
-        replaced
-            .iter()
-            .all(|path| path.ends_with("/_metadata.json")),
-        "{replaced:?}"
-    );
+    assert!(replaced.iter().all(|path| path.ends_with("/_metadata.json")), "{replaced:?}");
 }
 
 #[test]
 fn refusals_are_waited_out_without_commits_or_dead_letters() {
     let stage = stage(100);
     let consumer = stage.consume(&[]);
-    consumer.wait_for("the assignment", |events| {
-        events.iter().any(|e| e["event"] == "assigned")
-    });
+    consumer.wait_for("the assignment", |events| events.iter().any(|e| e["event"] == "assigned"));
     stage.gcs.set(Mood::Refuses(503));
     let more: String = (100..200).map(|n| order(n) + "\n").collect();
     stage.bed.produce(more.as_bytes(), &[]);
@@ -99,11 +77,7 @@ fn refusals_are_waited_out_without_commits_or_dead_letters() {
     assert!(events.iter().any(|event| event["event"] == "retrying"));
     assert!(!events.iter().any(|event| event["event"] == "dead_lettered"));
     let early = events.iter().filter(|event| event["event"] == "committed");
-    assert!(
-        early
-            .filter_map(|event| event["offset"].as_i64())
-            .all(|offset| offset <= 100)
-    );
+    assert!(early.filter_map(|event| event["offset"].as_i64()).all(|offset| offset <= 100));
     stage.gcs.set(Mood::Well);
     finish(&stage, consumer, 200);
 }
@@ -128,10 +102,7 @@ fn a_store_that_overwrites_is_refused_at_start_up() {
     stage.gcs.set(Mood::IgnoresConditions);
     let (code, _) = stage.consume(&[]).wait();
     assert_eq!(code, Some(1));
-    assert!(
-        stage.gcs.objects().is_empty(),
-        "the probe left something behind"
-    );
+    assert!(stage.gcs.objects().is_empty(), "the probe left something behind");
 }
 
 #[test]
@@ -140,9 +111,7 @@ fn a_signal_is_obeyed_in_time_while_the_store_is_away() {
     let consumer = stage.consume(&["--shutdown-deadline", "3s"]);
     wait_until("the probe", || stage.gcs.requests() >= 3);
     stage.gcs.set(Mood::Refuses(503));
-    consumer.wait_for("a retry", |events| {
-        events.iter().any(|e| e["event"] == "retrying")
-    });
+    consumer.wait_for("a retry", |events| events.iter().any(|e| e["event"] == "retrying"));
     consumer.signal("-TERM");
     let (code, took) = consumer.wait();
     assert_eq!(code, Some(0));

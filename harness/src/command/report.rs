@@ -8,8 +8,10 @@ use crate::cli::{Folders, ReportArguments, TestbedName};
 use crate::command::show::look;
 use crate::command::suite;
 use crate::judgement::judge;
-use crate::plan::about_of;
+use crate::plan::{Resolved, resolve};
 use crate::report::{self, PreviousReport, ScenarioEntry, SuiteReport};
+use crate::scenario::ScenarioFile;
+use crate::testbed;
 use crate::verdict::Status;
 
 pub(crate) fn main(arguments: &ReportArguments) -> miette::Result<u8> {
@@ -54,15 +56,7 @@ pub(crate) fn write(
     let order = suite::all(&folders.scenarios_dir)?;
     for file in &order {
         if file.scenario.in_suite && !entries.iter().any(|entry| entry.name() == file.name) {
-            entries.push(ScenarioEntry::NotRun {
-                name: file.name.clone(),
-                about: about_of(file),
-                command: format!(
-                    "streamlake-harness run {} --testbed {}",
-                    file.name,
-                    testbed.name()
-                ),
-            });
+            entries.push(absent(file, testbed)?);
         }
     }
     entries.sort_by_key(|entry| order.iter().position(|file| file.name == entry.name()));
@@ -72,6 +66,23 @@ pub(crate) fn write(
     eprintln!("{}", report::terminal_summary(&suite, look(&std::io::stderr())));
     eprintln!("reports: {}", folder.display());
     Ok(ran.exit_code())
+}
+
+/// The entry of a scenario that has not run: with the command that would run it, unless the testbed
+/// cannot.
+fn absent(file: &ScenarioFile, testbed: TestbedName) -> miette::Result<ScenarioEntry> {
+    let (name, testbed_name) = (file.name.clone(), testbed.name());
+    let entry = match resolve(file, testbed_name, &testbed::abilities(testbed), 1)? {
+        Resolved::NotApplicable { about, reason } => {
+            ScenarioEntry::NotApplicable { name, about, testbed: testbed_name.to_owned(), reason }
+        }
+        Resolved::Plan(plan) => ScenarioEntry::NotRun {
+            about: plan.about,
+            command: format!("cargo run --release -- run {name} --testbed {testbed_name}"),
+            name,
+        },
+    };
+    Ok(entry)
 }
 
 fn save(suite: &SuiteReport, folder: &Path) -> miette::Result<()> {

@@ -2,6 +2,8 @@
 
 use std::time::{Duration, Instant};
 
+use chrono::{DateTime, Utc};
+
 use crate::fault::{Evidence, FaultError, Stage, merge};
 use crate::testbed::{Act, Observation, Part};
 
@@ -14,12 +16,23 @@ const SEEN_WITHIN: Duration = Duration::from_secs(15);
 /// A broker that is not back after this time is not coming back.
 const BACK_WITHIN: Duration = Duration::from_secs(90);
 
+/// What a broker's log says of its own end and start. Evidence beside what was seen from outside, never
+/// instead of it: a broker that logs otherwise is not held against the fault.
+const TELLING: [&str; 4] =
+    ["due to signal", "shut down completed", "no clean shutdown file", "Kafka Server started"];
+/// Lines of one start of a broker, with room to spare.
+const LOG_LINES: usize = 10_000;
+/// A broker answers some milliseconds before it logs that it has started. Looking for the line must
+/// not be measured as a late recovery.
+const LOGGED_WITHIN: Duration = Duration::from_millis(200);
+
 /// A broker and what was seen of it before the fault.
 #[derive(Debug)]
 pub(super) struct Broker {
     part: Part,
     before: Observation,
     during: Observation,
+    struck_at: DateTime<Utc>,
 }
 
 impl Broker {
@@ -29,7 +42,12 @@ impl Broker {
 
     /// Another server: it falls silent and comes back as a broker does.
     pub(super) fn of(part: Part) -> Self {
-        Self { part, before: Observation::new(), during: Observation::new() }
+        Self {
+            part,
+            before: Observation::new(),
+            during: Observation::new(),
+            struck_at: DateTime::UNIX_EPOCH,
+        }
     }
 
     /// Looks at the broker, then acts on it. A broker that does not answer beforehand cannot be
@@ -41,6 +59,7 @@ impl Broker {
             .await
             .map_err(|_| FaultError::NoTarget(self.part.to_string()))?;
         await_probe(stage, &self.part, Answer::Comes, SEEN_WITHIN).await?;
+        self.struck_at = Utc::now();
         stage.testbed.act(&self.part, act).await?;
         Ok(named("before", &self.before))
     }
@@ -66,6 +85,21 @@ impl Broker {
         Ok(merge(named("after", &after), probe))
     }
 
+    /// What the broker's log says since the act; nothing where it has none or it cannot be read.
+    async fn logged(&self, stage: &Stage) -> Evidence {
+        let deadline = Instant::now() + LOGGED_WITHIN;
+        loop {
+            let lines = stage.testbed.log_lines(&self.part, self.struck_at, LOG_LINES).await;
+            let Ok(lines) = lines else { return Evidence::new() };
+            let evidence = telling(&lines);
+            let started = evidence.keys().any(|name| name.contains(TELLING[3]));
+            if started || lines.is_empty() || Instant::now() >= deadline {
+                return evidence;
+            }
+            tokio::time::sleep(PROBE_EVERY).await;
+        }
+    }
+
     /// As [`Broker::answers_again`], and the broker must be seen to have been away: it was started at
     /// another time than before, or nothing listened at its port while it was down.
     pub(super) async fn was_started_anew(&self, stage: &Stage) -> Result<Evidence, FaultError> {
@@ -77,7 +111,7 @@ impl Broker {
             && self.during.get("listening").is_some_and(|it| it == "no")
             && evidence.get("listening after").is_some_and(|it| it == "yes");
         if restarted || was_gone {
-            return Ok(evidence);
+            return Ok(merge(evidence, self.logged(stage).await));
         }
         Err(FaultError::NotSeen {
             what: format!("a new start of {}", self.part),
@@ -85,6 +119,17 @@ impl Broker {
             last: format!("before: {:?}; after: {evidence:?}", self.before),
         })
     }
+}
+
+/// The telling lines of a log, each kind once, in the order of the log.
+fn telling(lines: &[String]) -> Evidence {
+    let mut evidence = Evidence::new();
+    for line in lines {
+        let Some(words) = TELLING.iter().find(|words| line.contains(**words)) else { continue };
+        let name = format!("log of the broker, \"{words}\"");
+        evidence.entry(name).or_insert_with(|| line.chars().take(200).collect());
+    }
+    evidence
 }
 
 /// Which answer to a probe is awaited.
@@ -123,4 +168,25 @@ async fn await_probe(
 /// An observation as evidence, each name followed by when it was made.
 fn named(when: &str, observation: &Observation) -> Evidence {
     observation.iter().map(|(name, value)| (format!("{name} {when}"), value.clone())).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_log_tells_of_the_end_and_the_start_once_each() {
+        let lines = [
+            "INFO Terminating process due to signal SIGTERM (LoggingSignalHandler)",
+            "INFO [BrokerServer id=1] shut down completed (kafka.server.BrokerServer)",
+            "INFO [ControllerServer id=1] shut down completed (ControllerServer)",
+            "INFO starting (kafka.server.BrokerServer)",
+            "INFO [KafkaRaftServer nodeId=1] Kafka Server started (KafkaRaftServer)",
+        ]
+        .map(str::to_owned);
+        let evidence = telling(&lines);
+        assert_eq!(evidence.len(), 3);
+        assert_eq!(evidence["log of the broker, \"shut down completed\""], lines[1]);
+        assert!(telling(&[]).is_empty());
+    }
 }

@@ -80,7 +80,7 @@ impl Fault for StoreFailure {
             return Err(FaultError::NoTarget(Part::Store.to_string()));
         }
         stage.testbed.act(&Part::Store, Act::Store(self.fault.clone())).await?;
-        Ok(Evidence::from([("fault".to_owned(), format!("{:?}", self.fault))]))
+        Ok(Evidence::from([("fault".to_owned(), self.fault.to_string())]))
     }
 
     /// The gateway counts the requests that ran into the fault; none is a fault that hit nothing.

@@ -20,7 +20,7 @@ pub(super) fn write(suite: &SuiteReport) -> Result<Vec<ReportFile>, ReportError>
     let mut report = Report::new("streamlake-harness");
     for entry in &suite.scenarios {
         report.add_test_suite(match entry {
-            ScenarioEntry::Ran(run) => ran(run),
+            ScenarioEntry::Ran(run) => ran(run, repeated(suite, run)),
             ScenarioEntry::NotRun { name, command, .. } => {
                 skipped(name, &format!("No results available. Run: {command}"))
             }
@@ -44,9 +44,20 @@ fn skipped(name: &str, message: &str) -> TestSuite {
     suite
 }
 
-fn ran(run: &ScenarioReport) -> TestSuite {
+/// Whether a scenario ran more than once. Whoever collects such files takes cases of one name for one
+/// case, so repetitions need names of their own.
+fn repeated(suite: &SuiteReport, run: &ScenarioReport) -> bool {
+    let same = |other: &&ScenarioReport| other.header.run.scenario == run.header.run.scenario;
+    suite.runs().filter(same).count() > 1
+}
+
+fn ran(run: &ScenarioReport, repeated: bool) -> TestSuite {
     let info = &run.header.run;
-    let mut suite = TestSuite::new(visible(&info.scenario));
+    let name = match repeated {
+        true => format!("{} (seed {})", info.scenario, info.seed),
+        false => info.scenario.clone(),
+    };
+    let mut suite = TestSuite::new(visible(&name));
     suite.set_time(Duration::from_micros(run.verdict.tally.length_us));
     for (name, value) in [
         ("testbed", info.testbed.clone()),
@@ -60,7 +71,7 @@ fn ran(run: &ScenarioReport) -> TestSuite {
     }
     for check in &run.verdict.checks {
         let mut case = TestCase::new(visible(&check.check), status(check));
-        case.set_classname(visible(&format!("{}.{}", info.testbed, info.scenario)));
+        case.set_classname(visible(&format!("{}.{name}", info.testbed)));
         case.set_time(Duration::ZERO);
         suite.add_test_case(case);
     }

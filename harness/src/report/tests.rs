@@ -54,14 +54,16 @@ fn markdown_tells_what_was_measured() {
             "**Success criterion:** No acknowledged record is lost.",
             "| Its effect was seen | 4.210 s | +210 ms |",
             "`broker-1` did not answer from 4.210 s to",
-            "- Evidence: container start: `02:14:01 → 02:14:07`",
+            "| `pid` | `4711` | – | `4801` |",
+            "- Probe during the fault: `connection reset`",
+            "1 more property stayed the same throughout",
             "… and 15 more in [kafka-delivery-report.json](kafka-delivery-report.json)",
             "**No results available.**",
             "cargo run --release -- run debezium-offset --testbed docker",
             "➖ not applicable on the testbed `embedded`",
             "3 of 3 runs passed.",
             "replication factor 1 was read back",
-            "cause: redelivery after consumer-kill (fault 0): 37",
+            "| redelivery after consumer-kill (fault 0) | 37 |",
             "at most 95.0 %",
         ],
     );
@@ -73,12 +75,75 @@ fn the_configuration_says_where_it_differs_and_what_nobody_read() {
     contains(
         &text,
         &[
-            "| Producer | `acks` | `all` | `-1` (producer) | yes |",
+            "| Producer | `acks` | `all` | `-1`, which is `all` (producer) | yes |",
             "| `33554432` | `queue.buffering.max.kbytes=1048576` (producer) | **differs** |",
             "| Consumer | `session.timeout.ms` | `30000` | not read back | not known |",
             "| Broker | `replication.factor` | `1` | `1` (topic streamlake.orders.raw) | yes |",
         ],
     );
+}
+
+#[test]
+fn a_value_that_only_some_scenarios_have_names_them() {
+    let mut suite = suite();
+    for (position, seconds) in [(0, "30000"), (1, "6000")] {
+        let ScenarioEntry::Ran(run) = &mut suite.scenarios[position] else { unreachable!() };
+        let consumer = run.observed.configuration.entry("consumer".into()).or_default();
+        consumer.entry("session.timeout.ms".into()).or_default().insert(seconds.into());
+        consumer.entry("auto.offset.reset".into()).or_default().insert("smallest".into());
+    }
+    contains(
+        &file(&suite, markdown::FILE),
+        &[
+            "`30000` (consumer in broker-restart); `6000` (consumer in consumer-kill) | **differs** |",
+            "`smallest`, which is `earliest` (consumer in broker-restart and consumer-kill)",
+        ],
+    );
+}
+
+#[test]
+fn a_recovery_without_a_time_is_at_once() {
+    let mut suite = suite();
+    let ScenarioEntry::Ran(run) = &mut suite.scenarios[0] else { unreachable!() };
+    let window = &mut run.verdict.tally.windows[0];
+    window.recovered_us = window.healed_us;
+    let text = file(&suite, markdown::FILE);
+    contains(
+        &text,
+        &[
+            "| 4.30 s | at once |",
+            "| Recovered: first commit of a newer record | at once | +",
+            "By the time the target was seen to be back, the consumers had",
+        ],
+    );
+    assert!(!text.contains("0 µs"));
+}
+
+#[test]
+fn a_pause_and_a_partition_are_set_side_by_side_where_both_ran() {
+    let section = "### Why a Pause Is Not a Partition";
+    let mut suite = suite();
+    let windows_of = |suite: &mut SuiteReport, position: usize, kind: &str| {
+        let ScenarioEntry::Ran(run) = &mut suite.scenarios[position] else { unreachable!() };
+        for window in &mut run.verdict.tally.windows {
+            window.kind = kind.to_owned();
+            window.evidence.insert("link during".into(), "black hole".into());
+        }
+    };
+    windows_of(&mut suite, 2, "broker-pause");
+    assert!(!file(&suite, markdown::FILE).contains(section));
+    windows_of(&mut suite, 4, "client-partition");
+    contains(&file(&suite, markdown::FILE), &[section, "`black hole`"]);
+}
+
+#[test]
+fn a_summary_is_not_repeated_as_its_reason() {
+    let mut silent = check("fault-bit", Status::NotApplicable, "no fault was planned");
+    silent.reasons = vec!["no fault was planned".into(), "nor any other".into()];
+    let verdict = Verdict { status: Status::Pass, checks: vec![silent], tally: sample_tally() };
+    let scenarios = vec![ran(scenario("calm", "Calm", None, 1), verdict)];
+    let suite = SuiteReport { command: String::new(), previous: None, scenarios };
+    contains(&file(&suite, markdown::FILE), &["| no fault was planned; nor any other |"]);
 }
 
 #[test]

@@ -5,6 +5,10 @@
 /// What stands where there is no figure.
 pub(super) const NONE: &str = "–";
 
+/// What stands for a recovery that took no time: by the time the target was seen to be back, it was
+/// over, or nothing had stopped.
+pub(super) const AT_ONCE: &str = "at once";
+
 /// `1234567` → `1,234,567`.
 pub(super) fn count(number: u64) -> String {
     let digits = number.to_string();
@@ -45,6 +49,14 @@ pub(super) fn duration(us: u64) -> String {
 /// As [`duration`], or [`NONE`].
 pub(super) fn maybe_duration(us: Option<u64>) -> String {
     us.map_or_else(|| NONE.to_owned(), duration)
+}
+
+/// A time of recovery. Zero is no measurement.
+pub(super) fn recovery(us: Option<u64>) -> String {
+    match us {
+        Some(0) => AT_ONCE.to_owned(),
+        us => maybe_duration(us),
+    }
 }
 
 /// An instant of the run, to the millisecond: `3.214 s`.

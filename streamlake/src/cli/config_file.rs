@@ -30,10 +30,9 @@ pub(super) fn expand(args: Vec<OsString>, cli: &Command) -> Result<Vec<Vec<OsStr
     let shown = path.to_string_lossy().into_owned();
     let text = std::fs::read_to_string(&path).map_err(|err| format!("{shown}: {err}"))?;
     let file: Table = text.parse().map_err(|err| format!("{shown}: {err}"))?;
-    let at = args.iter().position(|arg| {
-        arg.to_str()
-            .is_some_and(|name| cli.find_subcommand(name).is_some())
-    });
+    let at = args
+        .iter()
+        .position(|arg| arg.to_str().is_some_and(|name| cli.find_subcommand(name).is_some()));
     let Some(at) = at else {
         return Ok(vec![args]);
     };
@@ -60,10 +59,7 @@ pub(super) fn expand(args: Vec<OsString>, cli: &Command) -> Result<Vec<Vec<OsStr
     let only = value_of(&args, "--dataset");
     for pipeline in pipelines {
         let dataset = pipeline.get("dataset").and_then(Value::as_str);
-        if only
-            .as_deref()
-            .is_some_and(|only| dataset.map(OsStr::new) != Some(only))
-        {
+        if only.as_deref().is_some_and(|only| dataset.map(OsStr::new) != Some(only)) {
             continue;
         }
         let own = flags(pipeline, "pipeline", &shown, command, &args)?;
@@ -85,9 +81,8 @@ fn value_of(args: &[OsString], flag: &str) -> Option<OsString> {
         if arg == flag {
             return rest.next().cloned();
         }
-        if let Some(value) = arg
-            .to_str()
-            .and_then(|text| text.strip_prefix(flag)?.strip_prefix('='))
+        if let Some(value) =
+            arg.to_str().and_then(|text| text.strip_prefix(flag)?.strip_prefix('='))
         {
             return Some(value.into());
         }
@@ -96,15 +91,11 @@ fn value_of(args: &[OsString], flag: &str) -> Option<OsString> {
 }
 
 fn properties(file: &Table, shown: &str, command: &Command) -> Result<Vec<OsString>, String> {
-    let takes = command
-        .get_arguments()
-        .any(|arg| arg.get_long() == Some("file-property"));
+    let takes = command.get_arguments().any(|arg| arg.get_long() == Some("file-property"));
     let Some(kafka) = file.get("kafka").filter(|_| takes) else {
         return Ok(Vec::new());
     };
-    let table = kafka
-        .as_table()
-        .ok_or_else(|| format!("{shown}: [kafka] is no table"))?;
+    let table = kafka.as_table().ok_or_else(|| format!("{shown}: [kafka] is no table"))?;
     let mut out = Vec::new();
     for (key, value) in table {
         let value =
@@ -122,14 +113,11 @@ fn flags(
     command: &Command,
     args: &[OsString],
 ) -> Result<Vec<OsString>, String> {
-    let table = section
-        .as_table()
-        .ok_or_else(|| format!("{shown}: {name} is no table"))?;
+    let table = section.as_table().ok_or_else(|| format!("{shown}: {name} is no table"))?;
     let mut out = Vec::new();
     for (key, value) in table {
-        let known = command
-            .get_arguments()
-            .find(|arg| arg.get_long() == Some(key) && !arg.is_hide_set());
+        let known =
+            command.get_arguments().find(|arg| arg.get_long() == Some(key) && !arg.is_hide_set());
         let arg = known.ok_or_else(|| format!("{shown}: [{name}] has no setting {key:?}"))?;
         let given = value_of(args, &format!("--{key}")).is_some();
         let from_environment = arg.get_env().and_then(std::env::var_os).is_some();
@@ -184,10 +172,7 @@ mod tests {
         all.extend(args.iter().map(OsString::from));
         let text = |line: Vec<OsString>| {
             let at = line.iter().position(|arg| arg == "--config").unwrap();
-            line[2..at]
-                .iter()
-                .map(|arg| arg.to_string_lossy().into_owned())
-                .collect()
+            line[2..at].iter().map(|arg| arg.to_string_lossy().into_owned()).collect()
         };
         Ok(expand(all, &cli())?.into_iter().map(text).collect())
     }
@@ -195,34 +180,21 @@ mod tests {
     #[test]
     fn flags_and_environment_come_first() {
         let file = "[consume]\nbatch-age = \"1s\"\nhome = \"x\"\n[kafka]\n\"a.b\" = 1\n";
-        assert_eq!(
-            lines(file, &[]).unwrap(),
-            [["--file-property=a.b=1", "--batch-age=1s"]]
-        );
-        assert_eq!(
-            lines(file, &["--batch-age", "2s"]).unwrap(),
-            [["--file-property=a.b=1"]]
-        );
+        assert_eq!(lines(file, &[]).unwrap(), [["--file-property=a.b=1", "--batch-age=1s"]]);
+        assert_eq!(lines(file, &["--batch-age", "2s"]).unwrap(), [["--file-property=a.b=1"]]);
     }
 
     #[test]
     fn each_pipeline_is_a_command_line() {
         let file = "[[pipeline]]\ndataset = \"a\"\n[[pipeline]]\ndataset = \"b\"\n";
-        assert_eq!(
-            lines(file, &[]).unwrap(),
-            [["--dataset=a"], ["--dataset=b"]]
-        );
+        assert_eq!(lines(file, &[]).unwrap(), [["--dataset=a"], ["--dataset=b"]]);
         let one: [[&str; 0]; 1] = [[]];
         assert_eq!(lines(file, &["--dataset", "b"]).unwrap(), one);
     }
 
     #[test]
     fn unknown_names_are_refused() {
-        assert!(
-            lines("[consume]\nbatch-aeg = \"1s\"\n", &[])
-                .unwrap_err()
-                .contains("batch-aeg")
-        );
+        assert!(lines("[consume]\nbatch-aeg = \"1s\"\n", &[]).unwrap_err().contains("batch-aeg"));
         assert!(lines("[consumer]\n", &[]).unwrap_err().contains("consumer"));
     }
 }

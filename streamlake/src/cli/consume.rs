@@ -92,13 +92,7 @@ impl Args {
         };
         consumer.check()?;
         let url = raw_zone_url(&self.raw_zone)?;
-        Ok((
-            consumer,
-            RawZoneSettings {
-                url,
-                request_timeout: self.store_timeout,
-            },
-        ))
+        Ok((consumer, RawZoneSettings { url, request_timeout: self.store_timeout }))
     }
 }
 
@@ -146,11 +140,7 @@ async fn run_one(
     let dataset = settings.dataset.clone();
     let zone = Zone::open(&zone)?;
     let probing = probe::create_if_absent(&zone, |error| {
-        tracing::warn!(
-            dataset,
-            error,
-            "the object store is not there yet; trying again"
-        );
+        tracing::warn!(dataset, error, "the object store is not there yet; trying again");
         events.emit("retrying", json!({"what": "probe", "error": error}));
     });
     tokio::select! {
@@ -174,11 +164,8 @@ async fn run_one(
 fn complete_latest(zone: &Zone, dataset: &str) {
     let (zone, dataset) = (zone.clone(), dataset.to_owned());
     tokio::spawn(async move {
-        let folders = zone
-            .persist("listing folders", store::log_retry, || {
-                zone.folders(&dataset)
-            })
-            .await;
+        let folders =
+            zone.persist("listing folders", store::log_retry, || zone.folders(&dataset)).await;
         for folder in folders.unwrap_or_default().iter().rev().take(2) {
             if let Err(err) = metadata::rebuild(&zone, folder).await {
                 tracing::warn!(error = %err, path = folder.path(), "the metadata stays incomplete");

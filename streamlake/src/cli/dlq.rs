@@ -61,9 +61,7 @@ struct Place {
 }
 
 fn position(text: &str) -> Result<(i32, i64), String> {
-    let parsed = text
-        .split_once(':')
-        .and_then(|(p, o)| Some((p.parse().ok()?, o.parse().ok()?)));
+    let parsed = text.split_once(':').and_then(|(p, o)| Some((p.parse().ok()?, o.parse().ok()?)));
     parsed.ok_or_else(|| format!("{text:?} is no place in a topic; say PARTITION:OFFSET"))
 }
 
@@ -71,12 +69,7 @@ pub(super) async fn run(args: Args) -> Result<ExitCode> {
     super::blocking(move || match args.command {
         Command::List { place } => list(&place),
         Command::Show { place, at, payload } => show(&place, at, payload),
-        Command::Resend {
-            place,
-            at,
-            all,
-            dry_run,
-        } => {
+        Command::Resend { place, at, all, dry_run } => {
             let handle = tokio::runtime::Handle::current();
             handle.block_on(resend(&place, (!all).then_some(at), dry_run))
         }
@@ -85,12 +78,8 @@ pub(super) async fn run(args: Args) -> Result<ExitCode> {
 }
 
 fn summary(letter: &Filed) -> Value {
-    let text = |bytes: &Option<Vec<u8>>| {
-        bytes
-            .as_deref()
-            .map(String::from_utf8_lossy)
-            .map(Value::from)
-    };
+    let text =
+        |bytes: &Option<Vec<u8>>| bytes.as_deref().map(String::from_utf8_lossy).map(Value::from);
     json!({
         "partition": letter.record.partition, "offset": letter.record.offset,
         "source": letter.source, "error": letter.error, "failed_at": letter.failed_at,
@@ -116,19 +105,12 @@ fn one(settings: &KafkaSettings, topic: &str, at: (i32, i64)) -> Result<Filed> {
         false
     })?;
     found.ok_or_else(|| {
-        Error::Config(format!(
-            "there is no dead letter at {}:{} of {topic}",
-            at.0, at.1
-        ))
+        Error::Config(format!("there is no dead letter at {}:{} of {topic}", at.0, at.1))
     })
 }
 
 fn show(place: &Place, at: (i32, i64), payload: bool) -> Result<ExitCode> {
-    let letter = one(
-        &place.kafka.settings(),
-        &place.dataset.dead_letter_topic(),
-        at,
-    )?;
+    let letter = one(&place.kafka.settings(), &place.dataset.dead_letter_topic(), at)?;
     let record = &letter.record;
     let mut out = Vec::new();
     if payload {
@@ -144,15 +126,11 @@ fn show(place: &Place, at: (i32, i64), payload: bool) -> Result<ExitCode> {
             value: record.value.as_deref(),
             value_is_json: false,
         };
-        let headers = record
-            .headers
-            .iter()
-            .map(|(name, value)| (name.as_slice(), value.as_deref()));
+        let headers =
+            record.headers.iter().map(|(name, value)| (name.as_slice(), value.as_deref()));
         write_record(&mut out, &borrowed, headers);
     }
-    std::io::stdout()
-        .write_all(&out)
-        .map_err(Error::io("writing to standard output"))?;
+    std::io::stdout().write_all(&out).map_err(Error::io("writing to standard output"))?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -174,10 +152,8 @@ async fn resend(place: &Place, at: Option<Vec<(i32, i64)>>, dry_run: bool) -> Re
     let producer = RawProducer::new(&kafka::producer_config(&settings, Role::Producer)?)?;
     let mut clean = true;
     for letter in &letters {
-        let target = letter
-            .source
-            .as_ref()
-            .map_or_else(|| place.dataset.topic(), |s| s.topic.clone());
+        let target =
+            letter.source.as_ref().map_or_else(|| place.dataset.topic(), |s| s.topic.clone());
         let mut line = summary(letter);
         line["to"] = target.as_str().into();
         if dry_run {

@@ -15,13 +15,7 @@ pub(super) enum Format {
 #[derive(Debug, Args)]
 pub(super) struct Logging {
     /// How log lines look.
-    #[arg(
-        long,
-        value_enum,
-        default_value = "text",
-        env = "STREAMLAKE_LOG_FORMAT",
-        global = true
-    )]
+    #[arg(long, value_enum, default_value = "text", env = "STREAMLAKE_LOG_FORMAT", global = true)]
     log_format: Format,
     /// What is logged, as in RUST_LOG: `info`, `streamlake=debug`.
     #[arg(long, default_value = "info", env = "STREAMLAKE_LOG", global = true)]
@@ -32,9 +26,8 @@ impl Logging {
     /// Installs the subscriber; in a process that has one already, that one stays.
     pub(super) fn install(&self) {
         let filter = EnvFilter::try_new(&self.log).unwrap_or_else(|_| EnvFilter::new("info"));
-        let builder = tracing_subscriber::fmt()
-            .with_env_filter(filter)
-            .with_writer(std::io::stderr);
+        let builder =
+            tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
         let _ = match self.log_format {
             Format::Text => builder.with_ansi(false).try_init(),
             Format::Json => builder.json().flatten_event(true).try_init(),

@@ -56,16 +56,10 @@ pub fn main_with_args(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         }
     };
     logging.install();
-    let runtime = match tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build()
-    {
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(err) => {
-            return report(&Error::Io {
-                doing: "starting the runtime".into(),
-                source: err,
-            });
+            return report(&Error::Io { doing: "starting the runtime".into(), source: err });
         }
     };
     let outcome = runtime.block_on(run(commands));

@@ -37,21 +37,14 @@ impl Kafka {
             if let (Some(name), Some(value)) = (name.to_str(), value.to_str())
                 && let Some(property) = name.strip_prefix(PROPERTY_PREFIX)
             {
-                properties.insert(
-                    property.to_ascii_lowercase().replace('_', "."),
-                    value.to_owned(),
-                );
+                properties
+                    .insert(property.to_ascii_lowercase().replace('_', "."), value.to_owned());
             }
         }
         properties.extend(self.properties.iter().cloned());
-        let bootstrap_servers = self
-            .bootstrap_servers
-            .clone()
-            .unwrap_or_else(|| "127.0.0.1:9092".to_owned());
-        KafkaSettings {
-            bootstrap_servers,
-            properties,
-        }
+        let bootstrap_servers =
+            self.bootstrap_servers.clone().unwrap_or_else(|| "127.0.0.1:9092".to_owned());
+        KafkaSettings { bootstrap_servers, properties }
     }
 }
 
@@ -71,15 +64,11 @@ pub(super) struct Dataset {
 
 impl Dataset {
     pub(super) fn topic(&self) -> String {
-        self.topic
-            .clone()
-            .unwrap_or_else(|| default_topic(&self.dataset))
+        self.topic.clone().unwrap_or_else(|| default_topic(&self.dataset))
     }
 
     pub(super) fn dead_letter_topic(&self) -> String {
-        self.dead_letter_topic
-            .clone()
-            .unwrap_or_else(|| default_dead_letter_topic(&self.dataset))
+        self.dead_letter_topic.clone().unwrap_or_else(|| default_dead_letter_topic(&self.dataset))
     }
 }
 
@@ -100,8 +89,6 @@ impl Group {
 /// Writes one JSON document and a line break to standard output.
 pub(super) fn print_json(value: &impl Serialize) -> Result<()> {
     let writing = || Error::io("writing to standard output");
-    let text = serde_json::to_string(value)
-        .map_err(std::io::Error::from)
-        .map_err(writing())?;
+    let text = serde_json::to_string(value).map_err(std::io::Error::from).map_err(writing())?;
     writeln!(std::io::stdout(), "{text}").map_err(writing())
 }

@@ -77,34 +77,20 @@ pub(super) async fn run(args: Args) -> Result<ExitCode> {
     let mut number = 0u64;
     while let Some(line) = lines.recv().await {
         number += 1;
-        let line = line.map_err(Error::io(format!(
-            "reading line {number} of standard input"
-        )))?;
+        let line = line.map_err(Error::io(format!("reading line {number} of standard input")))?;
         let event = match args.input {
-            Input::Lines => Ok(Event {
-                value: line,
-                key: None,
-            }),
+            Input::Lines => Ok(Event { value: line, key: None }),
             Input::Envelope => open_envelope(&line),
         };
         let (receipts, at) = (receipts.clone(), number);
         match event {
             Ok(event) => {
-                producer
-                    .submit(event, move |receipt| drop(receipts.send((at, receipt))))
-                    .await;
+                producer.submit(event, move |receipt| drop(receipts.send((at, receipt)))).await;
             }
             Err(why) => {
                 let outcome = Outcome::Failed(format!("line {at} is no envelope: {why}"));
                 let ingestion_id = uuid::Uuid::new_v4();
-                let _ = receipts.send((
-                    at,
-                    Receipt {
-                        ingestion_id,
-                        key: None,
-                        outcome,
-                    },
-                ));
+                let _ = receipts.send((at, Receipt { ingestion_id, key: None, outcome }));
             }
         }
     }
@@ -141,9 +127,7 @@ fn read_lines() -> Result<mpsc::Receiver<std::io::Result<Vec<u8>>>> {
             }
         }
     };
-    thread
-        .spawn(read)
-        .map_err(Error::io("starting the input thread"))?;
+    thread.spawn(read).map_err(Error::io("starting the input thread"))?;
     Ok(receiver)
 }
 
@@ -176,10 +160,8 @@ fn write_receipts(topic: Arc<str>, dead_letter_topic: Arc<str>) -> Result<(Recei
         let mut output = std::io::BufWriter::with_capacity(1 << 16, std::io::stdout());
         let mut clean = true;
         while let Some((line, receipt)) = receiver.blocking_recv() {
-            clean &= matches!(
-                receipt.outcome,
-                Outcome::Acknowledged { .. } | Outcome::Rejected { .. }
-            );
+            clean &=
+                matches!(receipt.outcome, Outcome::Acknowledged { .. } | Outcome::Rejected { .. });
             let json = receipt_json(line, &receipt, &topic, &dead_letter_topic);
             writeln!(output, "{json}")?;
             if receiver.is_empty() {
@@ -189,9 +171,7 @@ fn write_receipts(topic: Arc<str>, dead_letter_topic: Arc<str>) -> Result<(Recei
         output.flush()?;
         Ok(clean)
     };
-    let handle = thread
-        .spawn(write)
-        .map_err(Error::io("starting the output thread"))?;
+    let handle = thread.spawn(write).map_err(Error::io("starting the output thread"))?;
     Ok((sender, handle))
 }
 
@@ -200,10 +180,7 @@ fn receipt_json(line: u64, receipt: &Receipt, topic: &str, dead_letter_topic: &s
     let outcome = match &receipt.outcome {
         Outcome::Acknowledged { partition, offset } => json!({
             "outcome": "acknowledged", "topic": topic, "partition": partition, "offset": offset}),
-        Outcome::Rejected {
-            reason,
-            dead_letter,
-        } => json!({
+        Outcome::Rejected { reason, dead_letter } => json!({
             "outcome": "rejected", "reason": reason, "dead_letter": {"topic": dead_letter_topic,
             "partition": dead_letter.partition, "offset": dead_letter.offset}}),
         Outcome::Failed(error) => json!({"outcome": "failed", "error": error}),
@@ -211,11 +188,7 @@ fn receipt_json(line: u64, receipt: &Receipt, topic: &str, dead_letter_topic: &s
     };
     if let (Some(object), Value::Object(outcome)) = (json.as_object_mut(), outcome) {
         object.extend(outcome);
-        match receipt
-            .key
-            .as_deref()
-            .map(|key| (key, std::str::from_utf8(key)))
-        {
+        match receipt.key.as_deref().map(|key| (key, std::str::from_utf8(key))) {
             Some((_, Ok(text))) => drop(object.insert("key".into(), text.into())),
             Some((key, Err(_))) => {
                 drop(object.insert("key_base64".into(), STANDARD.encode(key).into()))

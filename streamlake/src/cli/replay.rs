@@ -44,9 +44,7 @@ impl Args {
             return Ok(StartAt::Time(parsed.timestamp_millis()));
         }
         let bad = |text: &str| {
-            Error::Config(format!(
-                "--from-offset {text}: say OFFSET or PARTITION:OFFSET"
-            ))
+            Error::Config(format!("--from-offset {text}: say OFFSET or PARTITION:OFFSET"))
         };
         if let [single] = self.from_offset.as_slice()
             && !single.contains(':')
@@ -56,10 +54,7 @@ impl Args {
         let mut offsets = BTreeMap::new();
         for text in &self.from_offset {
             let (partition, offset) = text.split_once(':').ok_or_else(|| bad(text))?;
-            let parsed = partition
-                .parse::<i32>()
-                .ok()
-                .zip(offset.parse::<i64>().ok());
+            let parsed = partition.parse::<i32>().ok().zip(offset.parse::<i64>().ok());
             let (partition, offset) = parsed.ok_or_else(|| bad(text))?;
             offsets.insert(partition, offset);
         }

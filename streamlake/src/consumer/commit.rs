@@ -40,11 +40,7 @@ impl Committer {
 
     /// The answer came: returns what was sent, and arms the back-off after a failure.
     pub(super) fn answered(&mut self, now: Instant, outcome: &Result<(), KafkaError>) -> Sent {
-        let sent = self
-            .in_flight
-            .take()
-            .map(|(_, sent)| sent)
-            .unwrap_or_default();
+        let sent = self.in_flight.take().map(|(_, sent)| sent).unwrap_or_default();
         match outcome {
             Ok(()) => {
                 self.failures = 0;
@@ -58,9 +54,7 @@ impl Committer {
     /// A request failed or could not be sent.
     pub(super) fn failed(&mut self, now: Instant) {
         self.in_flight = None;
-        let delay = BACKOFF_MIN
-            .saturating_mul(1 << self.failures.min(10))
-            .min(BACKOFF_MAX);
+        let delay = BACKOFF_MIN.saturating_mul(1 << self.failures.min(10)).min(BACKOFF_MAX);
         self.failures += 1;
         self.not_before = Some(now + delay);
     }

@@ -20,14 +20,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 #[derive(Debug)]
 pub(super) enum ClientEvent {
     Assigned(Vec<i32>),
-    Revoked {
-        partitions: TopicPartitionList,
-        lost: bool,
-    },
-    Committed {
-        outcome: KafkaResult<()>,
-        offsets: Vec<(i32, i64)>,
-    },
+    Revoked { partitions: TopicPartitionList, lost: bool },
+    Committed { outcome: KafkaResult<()>, offsets: Vec<(i32, i64)> },
     HighWatermarks(Vec<(i32, i64)>),
     Error(KafkaError, String),
 }
@@ -98,10 +92,7 @@ impl ClientContext for Context {
     fn stats(&self, statistics: Statistics) {
         let mut found = Vec::new();
         for topic in statistics.topics.values() {
-            let known = topic
-                .partitions
-                .values()
-                .filter(|p| p.partition >= 0 && p.hi_offset >= 0);
+            let known = topic.partitions.values().filter(|p| p.partition >= 0 && p.hi_offset >= 0);
             found.extend(known.map(|partition| (partition.partition, partition.hi_offset)));
         }
         self.push(ClientEvent::HighWatermarks(found));
@@ -123,20 +114,13 @@ impl ConsumerContext for Context {
             if let Err(err) = done {
                 tracing::warn!(error = %err, "partitions could not be taken on");
             }
-            let numbers = partitions
-                .elements()
-                .iter()
-                .map(|element| element.partition())
-                .collect();
+            let numbers = partitions.elements().iter().map(|element| element.partition()).collect();
             self.push(ClientEvent::Assigned(numbers));
         } else if self.closing.load(Ordering::SeqCst) {
             unassign(consumer, partitions);
         } else {
             let lost = consumer.assignment_lost();
-            self.push(ClientEvent::Revoked {
-                partitions: partitions.clone(),
-                lost,
-            });
+            self.push(ClientEvent::Revoked { partitions: partitions.clone(), lost });
         }
     }
 
@@ -150,9 +134,6 @@ impl ConsumerContext for Context {
                 _ => {}
             }
         }
-        self.push(ClientEvent::Committed {
-            outcome,
-            offsets: committed,
-        });
+        self.push(ClientEvent::Committed { outcome, offsets: committed });
     }
 }

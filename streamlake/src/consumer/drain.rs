@@ -38,9 +38,8 @@ impl PollLoop {
                 .assigned_partitions()
                 .map(|(_, state)| state.frontier.open_units())
                 .sum::<usize>();
-            let uncommitted = self
-                .assigned_partitions()
-                .any(|(_, state)| state.to_commit().is_some());
+            let uncommitted =
+                self.assigned_partitions().any(|(_, state)| state.to_commit().is_some());
             let has_rest = open > 0 && store_the_rest;
             if !has_rest && !uncommitted && self.revocation.is_none() {
                 return open == 0;
@@ -53,8 +52,7 @@ impl PollLoop {
                 );
                 return false;
             }
-            self.wake
-                .wait(Duration::from_millis(20).min(until.saturating_duration_since(now)));
+            self.wake.wait(Duration::from_millis(20).min(until.saturating_duration_since(now)));
         }
     }
 }

@@ -129,17 +129,8 @@ impl PollLoop {
             "a record for the dead-letter topic"
         );
         let timestamp_ms = message.timestamp().to_millis();
-        let source = Source {
-            topic,
-            partition: number,
-            offset,
-            timestamp_ms,
-        };
-        let owned = headers
-            .all
-            .iter()
-            .map(|(n, v)| (n.to_vec(), v.map(<[u8]>::to_vec)))
-            .collect();
+        let source = Source { topic, partition: number, offset, timestamp_ms };
+        let owned = headers.all.iter().map(|(n, v)| (n.to_vec(), v.map(<[u8]>::to_vec))).collect();
         let letter = DeadLetter::of_record(source, message.key(), message.payload(), owned, why);
         let bytes = letter.bytes();
         let Some(state) = self.partition(number) else {
@@ -147,12 +138,7 @@ impl PollLoop {
         };
         state.committed.get_or_insert(offset);
         state.frontier.take(offset, true);
-        let unit = Unit {
-            partition: number,
-            epoch: state.epoch,
-            first_offset: offset,
-            bytes,
-        };
+        let unit = Unit { partition: number, epoch: state.epoch, first_offset: offset, bytes };
         self.held_bytes += bytes;
         self.work.dead_letter(unit, letter);
     }
@@ -182,28 +168,17 @@ impl PollLoop {
             .partition::<Vec<_>, _>(|(date, _)| only.is_none_or(|day| day == *date));
         state.open = kept;
         for (date, buffer) in sealed {
-            let folder = Folder {
-                dataset: dataset.clone(),
-                date,
-            };
+            let folder = Folder { dataset: dataset.clone(), date };
             let part = buffer.seal(folder, &topic, number);
             let first_offset = part.span.first_offset;
-            let unit = Unit {
-                partition: number,
-                epoch,
-                first_offset,
-                bytes: part.bytes,
-            };
+            let unit = Unit { partition: number, epoch, first_offset, bytes: part.bytes };
             self.ready.push_back((unit, part));
         }
     }
 
     /// Seals everything that is open.
     pub(super) fn seal_all(&mut self) {
-        let numbers: Vec<i32> = self
-            .assigned_partitions()
-            .map(|(number, _)| number)
-            .collect();
+        let numbers: Vec<i32> = self.assigned_partitions().map(|(number, _)| number).collect();
         for number in numbers {
             self.seal(number, None);
         }
@@ -214,10 +189,8 @@ impl PollLoop {
         let age = self.settings.batch.age;
         let mut aged: Vec<(i32, NaiveDate)> = Vec::new();
         for (number, state) in self.assigned_partitions() {
-            let old = state
-                .open
-                .iter()
-                .filter(|(_, part)| now.duration_since(part.opened_at) >= age);
+            let old =
+                state.open.iter().filter(|(_, part)| now.duration_since(part.opened_at) >= age);
             aged.extend(old.map(|(date, _)| (number, *date)));
         }
         for (number, date) in aged {

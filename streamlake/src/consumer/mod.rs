@@ -93,11 +93,7 @@ pub async fn run(
     metadata.abort();
     board.forget(&topic);
     let Some((outcome, drained)) = ended else {
-        return Ok(Stopped {
-            drained: false,
-            metadata_complete: false,
-            left_group: false,
-        });
+        return Ok(Stopped { drained: false, metadata_complete: false, left_group: false });
     };
     let rest = reserve_for_leaving(deadline);
     let (completed, left_group) = tokio::join!(
@@ -106,17 +102,11 @@ pub async fn run(
     );
     outcome?;
     let metadata_complete = matches!(completed, Ok(Ok(())));
-    Ok(Stopped {
-        drained,
-        metadata_complete,
-        left_group: left_group.is_ok(),
-    })
+    Ok(Stopped { drained, metadata_complete, left_group: left_group.is_ok() })
 }
 
 fn reserve_for_leaving(deadline: Duration) -> Duration {
-    (deadline / 5)
-        .min(Duration::from_millis(2_500))
-        .max(Duration::from_millis(100))
+    (deadline / 5).min(Duration::from_millis(2_500)).max(Duration::from_millis(100))
 }
 
 fn build(
@@ -141,9 +131,8 @@ fn build(
         "version": env!("CARGO_PKG_VERSION"), "librdkafka": rdkafka::util::get_rdkafka_version().1,
     }));
     let context = Context::new(Arc::clone(wake));
-    let mut consumer: BaseConsumer<Context> = config
-        .create_with_context(context)
-        .map_err(Error::kafka("creating the consumer"))?;
+    let mut consumer: BaseConsumer<Context> =
+        config.create_with_context(context).map_err(Error::kafka("creating the consumer"))?;
     let nonempty = Arc::clone(wake);
     consumer.set_nonempty_callback(move || nonempty.notify());
     let (done, completions) = mpsc::channel();

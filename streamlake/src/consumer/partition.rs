@@ -36,10 +36,7 @@ impl Partition {
 
     /// The open part of a day, if there is one.
     pub(super) fn open_part(&mut self, date: NaiveDate) -> Option<&mut PartBuffer> {
-        self.open
-            .iter_mut()
-            .find(|(day, _)| *day == date)
-            .map(|(_, buffer)| buffer)
+        self.open.iter_mut().find(|(day, _)| *day == date).map(|(_, buffer)| buffer)
     }
 
     /// When the oldest open part was begun.

@@ -114,10 +114,7 @@ impl PollLoop {
 
     /// Tells metrics and health where things stand, once a second.
     fn report(&mut self, now: Instant) {
-        if self
-            .reported_at
-            .is_some_and(|at| now.duration_since(at) < REPORT_EVERY)
-        {
+        if self.reported_at.is_some_and(|at| now.duration_since(at) < REPORT_EVERY) {
             return;
         }
         self.reported_at = Some(now);
@@ -128,16 +125,13 @@ impl PollLoop {
             committed: state.committed,
             high_watermark: state.high_watermark,
         };
-        let found: Vec<_> = self
-            .assigned_partitions()
-            .map(|(number, state)| (number, progress(state)))
-            .collect();
+        let found: Vec<_> =
+            self.assigned_partitions().map(|(number, state)| (number, progress(state))).collect();
         for (number, progress) in &found {
             metrics::partition(topic, *number, progress);
         }
         metrics::held(topic, self.held_bytes, self.uploads, self.paused);
-        self.board
-            .report(topic, self.settings.stall_after, now, &found);
+        self.board.report(topic, self.settings.stall_after, now, &found);
     }
 
     fn client_event(
@@ -190,9 +184,7 @@ impl PollLoop {
     }
 
     pub(super) fn partition(&mut self, number: i32) -> Option<&mut Partition> {
-        self.partitions
-            .get_mut(usize::try_from(number).ok()?)?
-            .as_deref_mut()
+        self.partitions.get_mut(usize::try_from(number).ok()?)?.as_deref_mut()
     }
 
     pub(super) fn assigned_partitions(&self) -> impl Iterator<Item = (i32, &Partition)> {
@@ -204,11 +196,7 @@ impl PollLoop {
     fn collect(&mut self) -> Result<()> {
         while let Ok(completion) = self.completions.try_recv() {
             match completion {
-                Completion::Stored {
-                    unit,
-                    part,
-                    written,
-                } => {
+                Completion::Stored { unit, part, written } => {
                     self.uploads -= 1;
                     let stale = !self.finish(unit);
                     let (records, collisions) = (part.span.records, written.collisions);
@@ -277,11 +265,7 @@ impl PollLoop {
         let early = planted::is(Bug::CommitBeforeWrite);
         let mut sent = Vec::new();
         for (number, state) in self.assigned_partitions() {
-            let next = if early {
-                state.frontier.position()
-            } else {
-                state.frontier.durable()
-            };
+            let next = if early { state.frontier.position() } else { state.frontier.durable() };
             if let Some(offset) =
                 next.filter(|next| state.committed.is_none_or(|done| done < *next))
             {
@@ -292,10 +276,7 @@ impl PollLoop {
             return;
         }
         // The next offset to read, not the last one handled.
-        let offsets: Vec<_> = sent
-            .iter()
-            .map(|(number, _, offset)| (*number, *offset))
-            .collect();
+        let offsets: Vec<_> = sent.iter().map(|(number, _, offset)| (*number, *offset)).collect();
         match native::commit(consumer, &self.settings.topic, &offsets) {
             Ok(()) => self.committer.sent(now, sent),
             Err(err) => {
@@ -320,10 +301,7 @@ impl PollLoop {
             let fields =
                 json!({"topic": topic, "partition": partition, "offset": offset, "epoch": epoch});
             self.events.emit("committed", fields);
-            if let Some(state) = self
-                .partition(partition)
-                .filter(|state| state.epoch == epoch)
-            {
+            if let Some(state) = self.partition(partition).filter(|state| state.epoch == epoch) {
                 state.committed = Some(offset);
             }
         }
@@ -384,20 +362,14 @@ impl PollLoop {
         let Ok(assignment) = consumer.assignment() else {
             return;
         };
-        let done = if pause {
-            consumer.pause(&assignment)
-        } else {
-            consumer.resume(&assignment)
-        };
+        let done = if pause { consumer.pause(&assignment) } else { consumer.resume(&assignment) };
         if let Err(err) = done {
             tracing::warn!(error = %err, pause, "pausing or resuming failed");
         }
         let name = if pause { "paused" } else { "resumed" };
         tracing::info!(held_bytes = self.held_bytes, "{name}");
-        self.events.emit(
-            name,
-            json!({"held_bytes": self.held_bytes, "partitions": assignment.count()}),
-        );
+        self.events
+            .emit(name, json!({"held_bytes": self.held_bytes, "partitions": assignment.count()}));
     }
 
     /// A complaint of the client, once in five seconds if it is always the same.
@@ -413,17 +385,9 @@ impl PollLoop {
 
     /// Until the next thing that time alone brings about.
     fn sleep_for(&self, now: Instant) -> Duration {
-        let oldest = self
-            .assigned_partitions()
-            .filter_map(|(_, state)| state.oldest())
-            .min();
+        let oldest = self.assigned_partitions().filter_map(|(_, state)| state.oldest()).min();
         let seal_at = oldest.map(|opened| opened + self.settings.batch.age);
-        let next = [seal_at, self.committer.not_before()]
-            .into_iter()
-            .flatten()
-            .min();
-        next.map_or(SLEEP_MAX, |at| {
-            at.saturating_duration_since(now).min(SLEEP_MAX)
-        })
+        let next = [seal_at, self.committer.not_before()].into_iter().flatten().min();
+        next.map_or(SLEEP_MAX, |at| at.saturating_duration_since(now).min(SLEEP_MAX))
     }
 }

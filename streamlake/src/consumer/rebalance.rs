@@ -38,11 +38,7 @@ impl PollLoop {
         }
         // The client remembers a pause beyond an assignment: say what holds now, either way.
         let held = self.paused || self.stopping;
-        let done = if held {
-            consumer.pause(&list)
-        } else {
-            consumer.resume(&list)
-        };
+        let done = if held { consumer.pause(&list) } else { consumer.resume(&list) };
         if let Err(err) = done {
             tracing::warn!(error = %err, "pausing or resuming new partitions failed");
         }
@@ -70,18 +66,11 @@ impl PollLoop {
         lost: bool,
         now: Instant,
     ) {
-        let numbers: Vec<i32> = list
-            .elements()
-            .iter()
-            .map(|element| element.partition())
-            .collect();
+        let numbers: Vec<i32> = list.elements().iter().map(|element| element.partition()).collect();
         tracing::info!(topic = self.settings.topic, partitions = ?numbers, lost, "revoked");
         let topic = self.settings.topic.clone();
         metrics::rebalanced(&topic, if lost { "lost" } else { "revoked" });
-        self.events.emit(
-            "revoked",
-            json!({"topic": topic, "partitions": numbers, "lost": lost}),
-        );
+        self.events.emit("revoked", json!({"topic": topic, "partitions": numbers, "lost": lost}));
         // The client has stopped fetching these by itself; pausing them here would outlive the
         // assignment. A revocation that was still being settled has no time left.
         self.give_up(consumer, false);
@@ -91,18 +80,9 @@ impl PollLoop {
             }
             self.seal(*number, None);
         }
-        let deadline = if lost {
-            now
-        } else {
-            now + self.settings.revoke_deadline
-        };
+        let deadline = if lost { now } else { now + self.settings.revoke_deadline };
         let failures_before = self.committer.failures;
-        self.revocation = Some(Revocation {
-            list,
-            numbers,
-            deadline,
-            failures_before,
-        });
+        self.revocation = Some(Revocation { list, numbers, deadline, failures_before });
         self.advance_revocation(consumer, now);
     }
 
@@ -113,10 +93,8 @@ impl PollLoop {
         };
         let late = now >= revocation.deadline || consumer.assignment_lost();
         let refused = self.committer.failures >= revocation.failures_before + FAILED_COMMITS_MAX;
-        let states = revocation
-            .numbers
-            .iter()
-            .filter_map(|n| self.partitions.get(*n as usize)?.as_deref());
+        let states =
+            revocation.numbers.iter().filter_map(|n| self.partitions.get(*n as usize)?.as_deref());
         let settled = states.clone().all(|state| {
             state.frontier.open_units() == 0 && (refused || state.to_commit().is_none())
         });
@@ -143,9 +121,8 @@ impl PollLoop {
 
     /// Ends an assignment: what is not in flight is dropped, what is in flight will count no more.
     fn forget(&mut self, number: i32) {
-        let Some(slot) = usize::try_from(number)
-            .ok()
-            .and_then(|index| self.partitions.get_mut(index))
+        let Some(slot) =
+            usize::try_from(number).ok().and_then(|index| self.partitions.get_mut(index))
         else {
             return;
         };

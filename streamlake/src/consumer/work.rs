@@ -68,11 +68,7 @@ impl Work {
                 }));
             });
             match outcome.await {
-                Ok(written) => Completion::Stored {
-                    unit,
-                    part,
-                    written,
-                },
+                Ok(written) => Completion::Stored { unit, part, written },
                 Err(err) => Completion::Hopeless(err),
             }
         });

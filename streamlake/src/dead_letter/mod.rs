@@ -100,11 +100,7 @@ impl DeadLetter {
         if let Some(ms) = source.timestamp_ms {
             add(HEADER_SOURCE_TIMESTAMP, &ms.to_string());
         }
-        DeadLetter {
-            key: key.map(<[u8]>::to_vec),
-            value: value.map(<[u8]>::to_vec),
-            headers,
-        }
+        DeadLetter { key: key.map(<[u8]>::to_vec), value: value.map(<[u8]>::to_vec), headers }
     }
 
     /// The dead letter of an event that the producer refuses.
@@ -116,25 +112,15 @@ impl DeadLetter {
     ) -> DeadLetter {
         let mut add = |name: &str, text: &str| headers.push(text_header(name, text));
         add(HEADER_PRODUCER_ERROR, cut(&why.reason, REASON_BYTES_MAX));
-        add(
-            HEADER_PRODUCER_ERROR_TRACE,
-            cut(&why.detail, DETAIL_BYTES_MAX),
-        );
+        add(HEADER_PRODUCER_ERROR_TRACE, cut(&why.detail, DETAIL_BYTES_MAX));
         add(HEADER_PRODUCER_FAILED_AT, &now_rfc3339());
-        DeadLetter {
-            key,
-            value: Some(value),
-            headers,
-        }
+        DeadLetter { key, value: Some(value), headers }
     }
 
     /// About how much memory it takes.
     pub fn bytes(&self) -> usize {
-        let headers: usize = self
-            .headers
-            .iter()
-            .map(|(n, v)| n.len() + v.as_ref().map_or(0, Vec::len) + 48)
-            .sum();
+        let headers: usize =
+            self.headers.iter().map(|(n, v)| n.len() + v.as_ref().map_or(0, Vec::len) + 48).sum();
         self.key.as_ref().map_or(0, Vec::len)
             + self.value.as_ref().map_or(0, Vec::len)
             + headers
@@ -174,11 +160,7 @@ impl DeadLetterWriter {
     /// A writer to `topic`. No connection is waited for.
     pub fn new(settings: &KafkaSettings, topic: &str) -> Result<DeadLetterWriter> {
         let producer = Mutex::new(Arc::new(connect(settings)?));
-        Ok(DeadLetterWriter {
-            topic: topic.to_owned(),
-            settings: settings.clone(),
-            producer,
-        })
+        Ok(DeadLetterWriter { topic: topic.to_owned(), settings: settings.clone(), producer })
     }
 
     /// The topic that is written to.

@@ -39,11 +39,7 @@ impl Filed {
     pub fn of(record: StoredRecord) -> Filed {
         // Ours stand behind the original ones, so the last of a name is the one that counts.
         let last = |name: &str| {
-            let found = record
-                .headers
-                .iter()
-                .rev()
-                .find(|(key, _)| key == name.as_bytes());
+            let found = record.headers.iter().rev().find(|(key, _)| key == name.as_bytes());
             found.and_then(|(_, value)| String::from_utf8(value.clone()?).ok())
         };
         let place = || {
@@ -56,12 +52,7 @@ impl Filed {
         let source = place();
         let error = last(HEADER_ERROR).or_else(|| last(HEADER_PRODUCER_ERROR));
         let failed_at = last(HEADER_FAILED_AT).or_else(|| last(HEADER_PRODUCER_FAILED_AT));
-        Filed {
-            source,
-            error,
-            failed_at,
-            record,
-        }
+        Filed { source, error, failed_at, record }
     }
 
     /// The headers that the record came with: all but the ones that were put behind them.
@@ -115,16 +106,8 @@ mod tests {
     use crate::record::Invalid;
 
     fn bury(headers: Vec<Header>) -> Filed {
-        let why = Invalid {
-            reason: "bad".into(),
-            detail: "bad: worse".into(),
-        };
-        let source = Source {
-            topic: "t",
-            partition: 3,
-            offset: 7,
-            timestamp_ms: Some(5),
-        };
+        let why = Invalid { reason: "bad".into(), detail: "bad: worse".into() };
+        let source = Source { topic: "t", partition: 3, offset: 7, timestamp_ms: Some(5) };
         let letter = DeadLetter::of_record(source, None, None, headers, &why);
         Filed::of(StoredRecord {
             topic: "dlq".into(),
@@ -147,14 +130,7 @@ mod tests {
         ];
         let first = bury(original.clone());
         assert_eq!(first.error.as_deref(), Some("bad"));
-        assert_eq!(
-            first.source,
-            Some(SourcePlace {
-                topic: "t".into(),
-                partition: 3,
-                offset: 7
-            })
-        );
+        assert_eq!(first.source, Some(SourcePlace { topic: "t".into(), partition: 3, offset: 7 }));
         assert_eq!(first.original_headers(), original);
         let second = bury(first.record.headers.clone());
         assert_eq!(second.original_headers(), first.record.headers);

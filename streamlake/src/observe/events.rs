@@ -23,13 +23,8 @@ impl Events {
             return Ok(Events::default());
         };
         let file = OpenOptions::new().create(true).append(true).open(path);
-        let file = file.map_err(Error::io(format!(
-            "opening the event file {}",
-            path.display()
-        )))?;
-        Ok(Events {
-            file: Some(Mutex::new(file)),
-        })
+        let file = file.map_err(Error::io(format!("opening the event file {}", path.display())))?;
+        Ok(Events { file: Some(Mutex::new(file)) })
     }
 
     /// Writes one event: `at` (RFC 3339 with microseconds), `event`, then the fields of `fields`,

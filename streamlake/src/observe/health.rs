@@ -25,10 +25,7 @@ pub struct Progress {
 impl Progress {
     /// Whether there are records that are not durable.
     pub fn has_work(&self) -> bool {
-        let known = [self.position, self.high_watermark]
-            .into_iter()
-            .flatten()
-            .max();
+        let known = [self.position, self.high_watermark].into_iter().flatten().max();
         known.is_some_and(|end| end > self.durable.unwrap_or(0))
     }
 
@@ -94,13 +91,7 @@ impl Board {
                 (true, true) => Some(now),
                 (true, false) => old.and_then(|old| old.standing_since).or(Some(now)),
             };
-            before.insert(
-                key,
-                Entry {
-                    progress: *progress,
-                    standing_since,
-                },
-            );
+            before.insert(key, Entry { progress: *progress, standing_since });
         }
         inner.partitions = before;
     }
@@ -119,29 +110,19 @@ impl Board {
         for (topic, heard) in &inner.heard {
             let silent = now.duration_since(*heard);
             if silent > SILENT_MAX {
-                problems.push(format!(
-                    "{topic}: the polling thread is silent for {silent:.0?}"
-                ));
+                problems.push(format!("{topic}: the polling thread is silent for {silent:.0?}"));
             }
         }
         let mut partitions = BTreeMap::new();
         for ((topic, number), entry) in &inner.partitions {
-            let limit = inner
-                .stall_after
-                .get(topic)
-                .copied()
-                .unwrap_or(Duration::MAX);
+            let limit = inner.stall_after.get(topic).copied().unwrap_or(Duration::MAX);
             let standing = entry.standing_since.map(|since| now.duration_since(since));
             if let Some(standing) = standing.filter(|standing| *standing > limit) {
                 problems.push(format!("{topic}/{number}: no progress for {standing:.0?}"));
             }
             partitions.insert(format!("{topic}/{number}"), entry.progress);
         }
-        Health {
-            healthy: problems.is_empty(),
-            problems,
-            partitions,
-        }
+        Health { healthy: problems.is_empty(), problems, partitions }
     }
 }
 

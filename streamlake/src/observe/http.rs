@@ -25,9 +25,7 @@ pub async fn serve(address: SocketAddr, board: Arc<Board>) -> Result<SocketAddr>
     });
     let listening = tokio::net::TcpListener::bind(address).await;
     let listener = listening.map_err(Error::io(format!("listening at {address}")))?;
-    let bound = listener
-        .local_addr()
-        .map_err(Error::io("reading the bound address"))?;
+    let bound = listener.local_addr().map_err(Error::io("reading the bound address"))?;
     let app = Router::new()
         .route("/metrics", get(move || async move { handle.render() }))
         .route("/healthz", get(move || async move { health(&board) }));
@@ -42,10 +40,6 @@ pub async fn serve(address: SocketAddr, board: Arc<Board>) -> Result<SocketAddr>
 
 fn health(board: &Board) -> impl IntoResponse + use<> {
     let health = board.health(Instant::now());
-    let status = if health.healthy {
-        StatusCode::OK
-    } else {
-        StatusCode::SERVICE_UNAVAILABLE
-    };
+    let status = if health.healthy { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     (status, axum::Json(health))
 }

@@ -8,9 +8,7 @@ use std::time::Duration;
 
 /// Installs the process's recorder.
 pub fn install() -> Result<PrometheusHandle> {
-    let buckets = [
-        0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 120.0,
-    ];
+    let buckets = [0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 120.0];
     let name = Matcher::Full("streamlake_upload_seconds".into());
     let builder = PrometheusBuilder::new().set_buckets_for_metric(name, &buckets);
     let handle = builder
@@ -20,54 +18,27 @@ pub fn install() -> Result<PrometheusHandle> {
         "streamlake_records_stored_total",
         "Records that became durable in the raw zone"
     );
-    describe_counter!(
-        "streamlake_bytes_stored_total",
-        "Bytes of part files that became durable"
-    );
-    describe_counter!(
-        "streamlake_parts_stored_total",
-        "Part files that became durable"
-    );
+    describe_counter!("streamlake_bytes_stored_total", "Bytes of part files that became durable");
+    describe_counter!("streamlake_parts_stored_total", "Part files that became durable");
     describe_counter!(
         "streamlake_part_number_collisions_total",
         "Part numbers found taken by others"
     );
-    describe_counter!(
-        "streamlake_retries_total",
-        "Attempts that failed and were repeated"
-    );
+    describe_counter!("streamlake_retries_total", "Attempts that failed and were repeated");
     describe_counter!(
         "streamlake_dead_letters_total",
         "Records acknowledged by the dead-letter topic"
     );
     describe_counter!("streamlake_rebalances_total", "Assignments and revocations");
     describe_counter!("streamlake_commits_total", "Commit requests by outcome");
-    describe_gauge!(
-        "streamlake_lag_records",
-        "High watermark minus commit frontier"
-    );
-    describe_gauge!(
-        "streamlake_position_offset",
-        "Offset after the last record read"
-    );
-    describe_gauge!(
-        "streamlake_durable_offset",
-        "Commit frontier: everything below is durable"
-    );
-    describe_gauge!(
-        "streamlake_committed_offset",
-        "Offset confirmed by the broker"
-    );
-    describe_gauge!(
-        "streamlake_high_watermark_offset",
-        "End of the partition as last seen"
-    );
+    describe_gauge!("streamlake_lag_records", "High watermark minus commit frontier");
+    describe_gauge!("streamlake_position_offset", "Offset after the last record read");
+    describe_gauge!("streamlake_durable_offset", "Commit frontier: everything below is durable");
+    describe_gauge!("streamlake_committed_offset", "Offset confirmed by the broker");
+    describe_gauge!("streamlake_high_watermark_offset", "End of the partition as last seen");
     describe_gauge!("streamlake_held_bytes", "Bytes read and not yet durable");
     describe_gauge!("streamlake_uploads_in_flight", "Part files being uploaded");
-    describe_gauge!(
-        "streamlake_paused",
-        "1 while fetching is paused for lack of room"
-    );
+    describe_gauge!("streamlake_paused", "1 while fetching is paused for lack of room");
     describe_histogram!(
         "streamlake_upload_seconds",
         "From the first request for a part to its answer"
@@ -113,10 +84,7 @@ pub(crate) fn held(topic: &str, bytes: usize, uploads: usize, paused: bool) {
 pub(crate) fn partition(topic: &str, number: i32, progress: &Progress) {
     let set = |name: &'static str, value: Option<i64>| {
         if let Some(value) = value {
-            let labels = [
-                ("topic", topic.to_owned()),
-                ("partition", number.to_string()),
-            ];
+            let labels = [("topic", topic.to_owned()), ("partition", number.to_string())];
             gauge!(name, &labels).set(value as f64);
         }
     };

@@ -71,10 +71,9 @@ impl ProducerContext for Reports {
 
     fn delivery(&self, result: &DeliveryResult<'_>, done: Self::DeliveryOpaque) {
         let delivery = match result {
-            Ok(message) => Delivery::Acknowledged {
-                partition: message.partition(),
-                offset: message.offset(),
-            },
+            Ok(message) => {
+                Delivery::Acknowledged { partition: message.partition(), offset: message.offset() }
+            }
             Err((error, message)) => match native::persistence(message) {
                 Persistence::Not => Delivery::Failed(error.clone()),
                 Persistence::Possibly => Delivery::Unknown(error.clone()),
@@ -93,13 +92,9 @@ pub(crate) struct RawProducer {
 
 impl RawProducer {
     pub(crate) fn new(config: &ClientConfig) -> Result<RawProducer> {
-        let context = Reports {
-            spent: AtomicBool::new(false),
-            room: Notify::new(),
-        };
-        let inner: ThreadedProducer<Reports> = config
-            .create_with_context(context)
-            .map_err(Error::kafka("creating a producer"))?;
+        let context = Reports { spent: AtomicBool::new(false), room: Notify::new() };
+        let inner: ThreadedProducer<Reports> =
+            config.create_with_context(context).map_err(Error::kafka("creating a producer"))?;
         let reports = Arc::clone(inner.context());
         Ok(RawProducer { inner, reports })
     }
@@ -144,9 +139,7 @@ impl RawProducer {
             }
         });
         self.send(record, done).await;
-        waiting
-            .await
-            .unwrap_or(Delivery::Unknown(KafkaError::Canceled))
+        waiting.await.unwrap_or(Delivery::Unknown(KafkaError::Canceled))
     }
 
     /// Waits until every record has its outcome. What is left at the deadline is purged, which gives
@@ -164,10 +157,7 @@ fn owned_headers(headers: &[Header]) -> OwnedHeaders {
     let mut owned = OwnedHeaders::new_with_capacity(headers.len());
     for (name, value) in headers {
         let key: Cow<'_, str> = String::from_utf8_lossy(name);
-        owned = owned.insert(KafkaHeader {
-            key: &key,
-            value: value.as_deref(),
-        });
+        owned = owned.insert(KafkaHeader { key: &key, value: value.as_deref() });
     }
     owned
 }

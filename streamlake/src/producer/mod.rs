@@ -77,12 +77,7 @@ impl Producer {
         let raw = RawProducer::new(&kafka::producer_config(&settings.kafka, Role::Producer)?)?;
         let dead_letters = DeadLetterWriter::new(&settings.kafka, &settings.dead_letter_topic)?;
         let slots = Arc::new(Semaphore::new(settings.in_flight_max));
-        Ok(Producer {
-            settings,
-            raw,
-            dead_letters: Arc::new(dead_letters),
-            slots,
-        })
+        Ok(Producer { settings, raw, dead_letters: Arc::new(dead_letters), slots })
     }
 
     /// The properties in effect.
@@ -127,8 +122,7 @@ impl Producer {
             Ok(valid) => {
                 let from_payload = || valid.key.as_ref().map(|key| key.as_bytes().to_vec());
                 let key = event.key.clone().or_else(from_payload);
-                self.produce(ingestion_id, key, &event.value, &headers, slot, on_receipt)
-                    .await;
+                self.produce(ingestion_id, key, &event.value, &headers, slot, on_receipt).await;
             }
             Err(why) => self.reject(ingestion_id, event, headers, why, slot, on_receipt),
         }
@@ -145,13 +139,8 @@ impl Producer {
         on_receipt: impl FnOnce(Receipt) + Send + Sync + 'static,
     ) {
         let topic = self.settings.topic.as_str();
-        let record = RawRecord {
-            topic,
-            partition: None,
-            key: key.as_deref(),
-            value: Some(value),
-            headers,
-        };
+        let record =
+            RawRecord { topic, partition: None, key: key.as_deref(), value: Some(value), headers };
         let receipt_key = key.clone();
         let done: Done = Box::new(move |delivery| {
             drop(slot);
@@ -162,11 +151,7 @@ impl Producer {
                 Delivery::Failed(err) => Outcome::Failed(err.to_string()),
                 Delivery::Unknown(err) => Outcome::Unknown(err.to_string()),
             };
-            on_receipt(Receipt {
-                ingestion_id,
-                key: receipt_key,
-                outcome,
-            });
+            on_receipt(Receipt { ingestion_id, key: receipt_key, outcome });
         });
         self.raw.send(&record, done).await;
     }
@@ -196,11 +181,7 @@ impl Producer {
                 )),
             };
             drop(slot);
-            on_receipt(Receipt {
-                ingestion_id,
-                key: event.key,
-                outcome,
-            });
+            on_receipt(Receipt { ingestion_id, key: event.key, outcome });
         });
     }
 

@@ -59,11 +59,7 @@ impl PartBuffer {
             current: Vec::new(),
             sealed_bytes: 0,
             crc: crc32fast::Hasher::new(),
-            span: Span {
-                first_offset,
-                last_offset: first_offset,
-                records: 0,
-            },
+            span: Span { first_offset, last_offset: first_offset, records: 0 },
         }
     }
 
@@ -107,14 +103,8 @@ impl PartBuffer {
     /// Puts the current chunk away. Chunks grow with the part, so that a thousand idle partitions
     /// cost little and a busy one has few chunks. The checksum is taken while the bytes are warm.
     fn next_chunk(&mut self, estimate: usize) {
-        let size = (self.sealed_bytes / 2)
-            .clamp(CHUNK_MIN, CHUNK_MAX)
-            .max(estimate);
-        let next = if estimate == 0 {
-            Vec::new()
-        } else {
-            Vec::with_capacity(size)
-        };
+        let size = (self.sealed_bytes / 2).clamp(CHUNK_MIN, CHUNK_MAX).max(estimate);
+        let next = if estimate == 0 { Vec::new() } else { Vec::with_capacity(size) };
         let full = std::mem::replace(&mut self.current, next);
         if !full.is_empty() {
             self.crc.update(&full);
@@ -134,26 +124,14 @@ mod tests {
         let mut expected = Vec::new();
         for index in 0..5_000u32 {
             let line = format!("{{\"n\":{index}}}\n").repeat(1 + (index as usize % 9));
-            buffer.add(7 + i64::from(index), 20, |out| {
-                out.extend_from_slice(line.as_bytes())
-            });
+            buffer.add(7 + i64::from(index), 20, |out| out.extend_from_slice(line.as_bytes()));
             expected.extend_from_slice(line.as_bytes());
         }
-        let folder = Folder {
-            dataset: "d".into(),
-            date: Default::default(),
-        };
+        let folder = Folder { dataset: "d".into(), date: Default::default() };
         let part = buffer.seal(folder, "t", 3);
         assert_eq!(part.chunks.concat(), expected);
         assert_eq!(part.bytes, expected.len());
         assert_eq!(part.crc32, crc32fast::hash(&expected));
-        assert_eq!(
-            part.span,
-            Span {
-                first_offset: 7,
-                last_offset: 5_006,
-                records: 5_000
-            }
-        );
+        assert_eq!(part.span, Span { first_offset: 7, last_offset: 5_006, records: 5_000 });
     }
 }

@@ -122,9 +122,7 @@ impl Metadata {
         let mut by_name: BTreeMap<(usize, String), PartEntry> = BTreeMap::new();
         for entry in self.parts.drain(..).chain(entries.iter().cloned()) {
             // Longer names have larger numbers: part-10000 comes after part-9999.
-            by_name
-                .entry((entry.name.len(), entry.name.clone()))
-                .or_insert(entry);
+            by_name.entry((entry.name.len(), entry.name.clone())).or_insert(entry);
         }
         self.parts = by_name.into_values().collect();
         self.parts.len() != before
@@ -155,10 +153,8 @@ async fn load(
         Err(object_store::Error::NotFound { .. }) => return Ok(None),
         Err(err) => return Err(err),
     };
-    let version = UpdateVersion {
-        e_tag: found.meta.e_tag.clone(),
-        version: found.meta.version.clone(),
-    };
+    let version =
+        UpdateVersion { e_tag: found.meta.e_tag.clone(), version: found.meta.version.clone() };
     let bytes = found.bytes().await?;
     let metadata = serde_json::from_slice(&bytes).unwrap_or_else(|err| {
         let path = folder.metadata_path();
@@ -180,9 +176,7 @@ pub async fn add(zone: &Zone, folder: &Folder, entries: &[PartEntry]) -> Result<
                 tokio::time::sleep(next_delay(&mut delays)).await;
             }
             Err(err) => {
-                return Err(Error::store(format!("writing {}", folder.metadata_path()))(
-                    err,
-                ));
+                return Err(Error::store(format!("writing {}", folder.metadata_path()))(err));
             }
         }
     }
@@ -202,20 +196,11 @@ async fn try_add(zone: &Zone, folder: &Folder, entries: &[PartEntry]) -> object_
     }
     metadata.updated_at = crate::record::now_rfc3339();
     // The lock stands in for the condition where the store knows none.
-    let mode = if zone.local_root.is_some() {
-        PutMode::Overwrite
-    } else {
-        mode
-    };
-    let json = serde_json::to_vec(&metadata).map_err(|err| object_store::Error::Generic {
-        store: "StreamLake",
-        source: err.into(),
-    })?;
+    let mode = if zone.local_root.is_some() { PutMode::Overwrite } else { mode };
+    let json = serde_json::to_vec(&metadata)
+        .map_err(|err| object_store::Error::Generic { store: "StreamLake", source: err.into() })?;
     let path = Path::from(folder.metadata_path());
-    zone.store
-        .put_opts(&path, PutPayload::from(json), mode.into())
-        .await
-        .map(|_| ())
+    zone.store.put_opts(&path, PutPayload::from(json), mode.into()).await.map(|_| ())
 }
 
 /// An advisory lock on a directory; let go when the file is closed.
@@ -226,10 +211,7 @@ async fn lock_folder(directory: std::path::PathBuf) -> object_store::Result<std:
         file.lock()?;
         Ok::<_, std::io::Error>(file)
     });
-    let generic = |source| object_store::Error::Generic {
-        store: "StreamLake",
-        source,
-    };
+    let generic = |source| object_store::Error::Generic { store: "StreamLake", source };
     match locked.await {
         Ok(Ok(file)) => Ok(file),
         Ok(Err(err)) => Err(generic(err.into())),
@@ -240,19 +222,13 @@ async fn lock_folder(directory: std::path::PathBuf) -> object_store::Result<std:
 /// Brings a folder's document up to its parts: what a crash left unlisted is read and listed.
 /// Returns how many entries were missing.
 pub async fn rebuild(zone: &Zone, folder: &Folder) -> Result<usize> {
-    let listed = zone
-        .persist("reading metadata", log_retry, || read(zone, folder))
-        .await?;
+    let listed = zone.persist("reading metadata", log_retry, || read(zone, folder)).await?;
     let listed = listed.unwrap_or_else(|| Metadata::empty(folder));
-    let numbers = zone
-        .persist("listing parts", log_retry, || zone.part_numbers(folder))
-        .await?;
+    let numbers = zone.persist("listing parts", log_retry, || zone.part_numbers(folder)).await?;
     let mut missing = Vec::new();
     for number in numbers.into_iter().filter(|number| !listed.lists(*number)) {
         let path = folder.part_path(number);
-        let bytes = zone
-            .persist("reading a part", log_retry, || zone.read(&path))
-            .await?;
+        let bytes = zone.persist("reading a part", log_retry, || zone.read(&path)).await?;
         match PartEntry::read(number, &bytes) {
             Ok(Some(entry)) => missing.push(entry),
             Ok(None) => tracing::warn!(path, "not a part of ours; it is not listed"),
@@ -260,11 +236,7 @@ pub async fn rebuild(zone: &Zone, folder: &Folder) -> Result<usize> {
         }
     }
     if !missing.is_empty() {
-        tracing::info!(
-            path = folder.metadata_path(),
-            parts = missing.len(),
-            "metadata completed"
-        );
+        tracing::info!(path = folder.metadata_path(), parts = missing.len(), "metadata completed");
         add(zone, folder, &missing).await?;
     }
     Ok(missing.len())
@@ -290,23 +262,13 @@ mod tests {
 
     #[test]
     fn entries_are_sorted_by_number_and_listed_once() {
-        let folder = Folder {
-            dataset: "d".into(),
-            date: Default::default(),
-        };
+        let folder = Folder { dataset: "d".into(), date: Default::default() };
         let mut metadata = Metadata::empty(&folder);
         assert!(metadata.merge(&[entry(10_000), entry(2)]));
         assert!(metadata.merge(&[entry(9_999), entry(2)]));
         assert!(!metadata.merge(&[entry(9_999)]));
-        let names: Vec<_> = metadata
-            .parts
-            .iter()
-            .map(|part| part.name.as_str())
-            .collect();
-        assert_eq!(
-            names,
-            ["part-0002.json", "part-9999.json", "part-10000.json"]
-        );
+        let names: Vec<_> = metadata.parts.iter().map(|part| part.name.as_str()).collect();
+        assert_eq!(names, ["part-0002.json", "part-9999.json", "part-10000.json"]);
         assert!(metadata.lists(10_000) && metadata.lists(2) && !metadata.lists(3));
     }
 }

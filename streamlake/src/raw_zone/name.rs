@@ -18,11 +18,7 @@ pub struct Folder {
 impl Folder {
     /// The path of the folder below the raw zone's root, without a slash at its end.
     pub fn path(&self) -> String {
-        format!(
-            "{}/ingestion_date={}",
-            dataset_path(&self.dataset),
-            self.date.format("%Y-%m-%d")
-        )
+        format!("{}/ingestion_date={}", dataset_path(&self.dataset), self.date.format("%Y-%m-%d"))
     }
 
     /// The path of one part.
@@ -40,10 +36,8 @@ impl Folder {
         let rest = path.trim_end_matches('/').strip_prefix("raw/dataset=")?;
         let (dataset, date) = rest.split_once("/ingestion_date=")?;
         let date = (date.len() == 10).then(|| date.parse().ok())??;
-        (!dataset.is_empty() && !dataset.contains('/')).then(|| Folder {
-            dataset: dataset.to_owned(),
-            date,
-        })
+        (!dataset.is_empty() && !dataset.contains('/'))
+            .then(|| Folder { dataset: dataset.to_owned(), date })
     }
 }
 
@@ -81,10 +75,7 @@ pub fn part_name(number: u64) -> String {
 /// The number of a part. Only the name that [`part_name`] would give is accepted.
 pub fn parse_part_name(name: &str) -> Option<u64> {
     let digits = name.strip_prefix("part-")?.strip_suffix(".json")?;
-    let number = digits
-        .bytes()
-        .all(|b| b.is_ascii_digit())
-        .then(|| digits.parse().ok())??;
+    let number = digits.bytes().all(|b| b.is_ascii_digit()).then(|| digits.parse().ok())??;
     (part_name(number) == name).then_some(number)
 }
 
@@ -92,9 +83,7 @@ pub fn parse_part_name(name: &str) -> Option<u64> {
 pub fn is_dataset_name(name: &str) -> bool {
     !name.is_empty()
         && name.len() <= 100
-        && name
-            .bytes()
-            .all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
+        && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
 }
 
 #[cfg(test)]
@@ -115,20 +104,12 @@ mod tests {
 
     #[test]
     fn strangers_are_no_parts() {
-        for name in [
-            "part-1.json",
-            "part-00001.json",
-            "part-0001.json.tmp",
-            "part-+001.json",
-            "x",
-        ] {
+        for name in ["part-1.json", "part-00001.json", "part-0001.json.tmp", "part-+001.json", "x"]
+        {
             assert_eq!(parse_part_name(name), None, "{name}");
         }
         assert_eq!(parse_part_name("part-10000.json"), Some(10_000));
-        assert_eq!(
-            ObjectName::parse("raw/dataset=a/ingestion_date=2026-1-1/part-0001.json"),
-            None
-        );
+        assert_eq!(ObjectName::parse("raw/dataset=a/ingestion_date=2026-1-1/part-0001.json"), None);
         assert_eq!(ObjectName::parse("raw/dataset=a/b/part-0001.json"), None);
     }
 }

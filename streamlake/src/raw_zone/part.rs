@@ -244,17 +244,11 @@ pub fn records(bytes: &[u8]) -> impl Iterator<Item = Result<StoredRecord, PartEr
         number += 1;
         let Some(end) = memchr::memchr(b'\n', rest) else {
             rest = &[];
-            return Some(Err(PartError {
-                line: number,
-                reason: "the line is cut off".into(),
-            }));
+            return Some(Err(PartError { line: number, reason: "the line is cut off".into() }));
         };
         let line = &rest[..end];
         rest = &rest[end + 1..];
-        Some(read_line(line).map_err(|reason| PartError {
-            line: number,
-            reason,
-        }))
+        Some(read_line(line).map_err(|reason| PartError { line: number, reason }))
     })
 }
 
@@ -264,16 +258,8 @@ fn read_line(line: &[u8]) -> Result<StoredRecord, String> {
     let line: Line<'_> = serde_json::from_str(text).map_err(|err| err.to_string())?;
     let decode = |text: &str| STANDARD.decode(text).map_err(|err| err.to_string());
     // `"value":null` is the payload `null`, which serde would take for an absent field.
-    let embedded = line
-        .value
-        .map(RawValue::get)
-        .or_else(|| ends_with_null(text));
-    let value = match (
-        embedded,
-        &line.value_text,
-        &line.value_base64,
-        line.value_null,
-    ) {
+    let embedded = line.value.map(RawValue::get).or_else(|| ends_with_null(text));
+    let value = match (embedded, &line.value_text, &line.value_base64, line.value_null) {
         (Some(raw), None, None, false) => Some(raw.as_bytes().to_vec()),
         (None, Some(text), None, false) => Some(text.clone().into_bytes()),
         (None, None, Some(text), false) => Some(decode(text)?),
@@ -319,10 +305,7 @@ mod tests {
     use proptest::prelude::*;
 
     fn line(record: &StoredRecord) -> Vec<u8> {
-        let json = validate(Schema::Any, record.value.as_deref())
-            .unwrap()
-            .json
-            .is_some();
+        let json = validate(Schema::Any, record.value.as_deref()).unwrap().json.is_some();
         let mut out = Vec::new();
         let borrowed = RecordRef {
             topic: &record.topic,
@@ -334,10 +317,7 @@ mod tests {
             value: record.value.as_deref(),
             value_is_json: json,
         };
-        let headers = record
-            .headers
-            .iter()
-            .map(|(n, v)| (n.as_slice(), v.as_deref()));
+        let headers = record.headers.iter().map(|(n, v)| (n.as_slice(), v.as_deref()));
         write_record(&mut out, &borrowed, headers);
         out
     }
@@ -389,10 +369,7 @@ mod tests {
     }
 
     fn text_or_bytes() -> impl Strategy<Value = Vec<u8>> {
-        prop_oneof![
-            vec(any::<u8>(), 0..40),
-            any::<String>().prop_map(String::into_bytes)
-        ]
+        prop_oneof![vec(any::<u8>(), 0..40), any::<String>().prop_map(String::into_bytes)]
     }
 
     fn json() -> impl Strategy<Value = Vec<u8>> {

@@ -23,16 +23,12 @@ pub async fn create_if_absent(zone: &Zone, mut on_retry: impl FnMut(&str)) -> Re
                     tokio::time::sleep(next_delay(&mut delays)).await;
                 }
                 _ => {
-                    break Err(Error::store(format!("writing {}", zone.address(&path)))(
-                        err,
-                    ));
+                    break Err(Error::store(format!("writing {}", zone.address(&path)))(err));
                 }
             },
         }
     };
-    if let Err(err) = zone
-        .bounded(zone.store.delete(&Path::from(path.as_str())))
-        .await
+    if let Err(err) = zone.bounded(zone.store.delete(&Path::from(path.as_str()))).await
         && !matches!(err, object_store::Error::NotFound { .. })
     {
         tracing::warn!(path, error = %err, "the probe's object could not be deleted");
@@ -50,13 +46,8 @@ pub async fn create_if_absent(zone: &Zone, mut on_retry: impl FnMut(&str)) -> Re
 /// Creates the object until it is there, then once more: that must be refused.
 async fn ask(zone: &Zone, path: &str) -> object_store::Result<bool> {
     let path = Path::from(path);
-    let create = || {
-        zone.store.put_opts(
-            &path,
-            PutPayload::from_static(b"probe"),
-            PutMode::Create.into(),
-        )
-    };
+    let create =
+        || zone.store.put_opts(&path, PutPayload::from_static(b"probe"), PutMode::Create.into());
     match create().await {
         Ok(_) | Err(object_store::Error::AlreadyExists { .. }) => {}
         Err(err) => return Err(err),
@@ -79,15 +70,9 @@ mod tests {
     async fn a_directory_is_fit_and_left_clean() {
         let dir = tempfile::tempdir().unwrap();
         let url = raw_zone_url(&format!("file://{}", dir.path().display())).unwrap();
-        let settings = RawZoneSettings {
-            url,
-            request_timeout: Duration::from_secs(5),
-        };
+        let settings = RawZoneSettings { url, request_timeout: Duration::from_secs(5) };
         let zone = Zone::open(&settings).unwrap();
         create_if_absent(&zone, |_| {}).await.unwrap();
-        assert_eq!(
-            std::fs::read_dir(dir.path().join("raw")).unwrap().count(),
-            0
-        );
+        assert_eq!(std::fs::read_dir(dir.path().join("raw")).unwrap().count(), 0);
     }
 }

@@ -39,12 +39,7 @@ impl Zone {
             }
         };
         let url = settings.url.as_str().trim_end_matches('/').to_owned();
-        Ok(Zone {
-            store,
-            local_root,
-            url,
-            request_timeout: settings.request_timeout,
-        })
+        Ok(Zone { store, local_root, url, request_timeout: settings.request_timeout })
     }
 
     /// The address of an object, for people.
@@ -91,12 +86,7 @@ impl Zone {
                 Ok(value) => return Ok(value),
                 Err(err) if classify::store(&err, Phase::Running) == Decision::Retry => {
                     let delay = next_delay(&mut delays);
-                    on_retry(&Retry {
-                        doing,
-                        attempts,
-                        delay,
-                        error: &err,
-                    });
+                    on_retry(&Retry { doing, attempts, delay, error: &err });
                     tokio::time::sleep(delay).await;
                 }
                 Err(err) => return Err(Error::store(doing)(err)),
@@ -121,10 +111,8 @@ impl Zone {
     pub async fn folders(&self, dataset: &str) -> object_store::Result<Vec<Folder>> {
         let prefix = Path::from(dataset_path(dataset));
         let listing = self.store.list_with_delimiter(Some(&prefix)).await?;
-        let folders = listing
-            .common_prefixes
-            .iter()
-            .filter_map(|path| Folder::parse(path.as_ref()));
+        let folders =
+            listing.common_prefixes.iter().filter_map(|path| Folder::parse(path.as_ref()));
         let mut folders: Vec<_> = folders.collect();
         folders.sort();
         Ok(folders)
@@ -132,8 +120,7 @@ impl Zone {
 
     /// An object's bytes.
     pub async fn read(&self, path: &str) -> object_store::Result<bytes::Bytes> {
-        self.bounded(async { self.store.get(&Path::from(path)).await?.bytes().await })
-            .await
+        self.bounded(async { self.store.get(&Path::from(path)).await?.bytes().await }).await
     }
 }
 
@@ -185,10 +172,7 @@ fn google(settings: &RawZoneSettings) -> Result<Arc<dyn ObjectStore>> {
         .with_config(option(ClientConfigKey::ConnectTimeout), "5 seconds")
         // Retries are ours: only who sees every attempt can tell "somebody has this name" from
         // "our own first attempt has it", and only then is no part written twice.
-        .with_retry(RetryConfig {
-            max_retries: 0,
-            ..RetryConfig::default()
-        })
+        .with_retry(RetryConfig { max_retries: 0, ..RetryConfig::default() })
         .build()
         .map_err(Error::store(format!("opening gs://{bucket}")))?;
     let prefix = settings.url.path().trim_matches('/');

@@ -72,18 +72,11 @@ impl PartWriter {
             match outcome {
                 Ok(true) => {
                     self.list(&part.folder, PartEntry::of(part, number));
-                    return Ok(Written {
-                        path,
-                        attempts,
-                        collisions,
-                        took: started.elapsed(),
-                    });
+                    return Ok(Written { path, attempts, collisions, took: started.elapsed() });
                 }
                 Ok(false) => {
                     collisions += 1;
-                    number = self
-                        .skip(&part.folder, number, collisions, &on_retry)
-                        .await?;
+                    number = self.skip(&part.folder, number, collisions, &on_retry).await?;
                 }
                 Err(error) => {
                     if classify::store(&error, Phase::Running) != Decision::Retry {
@@ -91,12 +84,7 @@ impl PartWriter {
                         return Err(Error::store(doing)(error));
                     }
                     let delay = next_delay(&mut delays);
-                    on_retry(&Retry {
-                        doing: &path,
-                        attempts,
-                        delay,
-                        error: &error,
-                    });
+                    on_retry(&Retry { doing: &path, attempts, delay, error: &error });
                     tokio::time::sleep(delay).await;
                 }
             }
@@ -116,10 +104,7 @@ impl PartWriter {
             attributes: self.attributes(part),
             ..PutOptions::default()
         };
-        let put = self
-            .zone
-            .store
-            .put_opts(&location, payload.clone(), options);
+        let put = self.zone.store.put_opts(&location, payload.clone(), options);
         match self.zone.bounded(put).await {
             Ok(_) => Ok(true),
             Err(object_store::Error::AlreadyExists { .. }) => {
@@ -176,11 +161,7 @@ impl PartWriter {
         let leap = 1 + random_below(8 << (2 * collisions.min(8)));
         let number = (highest + leap).max(next.unwrap_or(0));
         *next = Some(number + 1);
-        tracing::debug!(
-            taken = part_name(taken),
-            chosen = part_name(number),
-            "a number was taken"
-        );
+        tracing::debug!(taken = part_name(taken), chosen = part_name(number), "a number was taken");
         Ok(number)
     }
 

@@ -7,18 +7,11 @@ use crate::raw_zone::buffer::PartBuffer;
 
 fn zone(dir: &std::path::Path) -> Zone {
     let url = raw_zone_url(&format!("file://{}", dir.display())).unwrap();
-    Zone::open(&RawZoneSettings {
-        url,
-        request_timeout: Duration::from_secs(5),
-    })
-    .unwrap()
+    Zone::open(&RawZoneSettings { url, request_timeout: Duration::from_secs(5) }).unwrap()
 }
 
 fn folder() -> Folder {
-    Folder {
-        dataset: "orders".into(),
-        date: "2026-01-21".parse().unwrap(),
-    }
+    Folder { dataset: "orders".into(), date: "2026-01-21".parse().unwrap() }
 }
 
 fn part(partition: i32, offset: i64) -> SealedPart {
@@ -56,18 +49,13 @@ async fn an_object_that_is_our_own_is_taken_as_written() {
 #[tokio::test]
 async fn writers_that_start_alike_never_replace_and_never_fight_long() {
     let dir = tempfile::tempdir().unwrap();
-    let writers: Vec<_> = (0..4)
-        .map(|_| Arc::new(PartWriter::new(zone(dir.path()))))
-        .collect();
+    let writers: Vec<_> = (0..4).map(|_| Arc::new(PartWriter::new(zone(dir.path())))).collect();
     let mut tasks = tokio::task::JoinSet::new();
     for (index, writer) in writers.iter().cloned().enumerate() {
         tasks.spawn(async move {
             let mut worst = 0;
             for offset in 0..100 {
-                let written = writer
-                    .write(&part(index as i32, offset), |_| {})
-                    .await
-                    .unwrap();
+                let written = writer.write(&part(index as i32, offset), |_| {}).await.unwrap();
                 worst = worst.max(written.collisions);
             }
             worst
@@ -86,10 +74,7 @@ async fn writers_that_start_alike_never_replace_and_never_fight_long() {
         let path = format!("{}/{}", folder().path(), entry.name);
         let bytes = zone.read(&path).await.unwrap();
         let number = crate::raw_zone::name::parse_part_name(&entry.name).unwrap();
-        assert_eq!(
-            PartEntry::read(number, &bytes).unwrap().as_ref(),
-            Some(entry)
-        );
+        assert_eq!(PartEntry::read(number, &bytes).unwrap().as_ref(), Some(entry));
         assert!(seen.insert((entry.partition, entry.first_offset)));
     }
 }

@@ -43,11 +43,7 @@ impl Gcs {
     pub async fn start() -> Gcs {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
-        let gcs = Gcs {
-            objects: Arc::default(),
-            mood: Arc::new(Mutex::new(Mood::Well)),
-            url,
-        };
+        let gcs = Gcs { objects: Arc::default(), mood: Arc::new(Mutex::new(Mood::Well)), url };
         let app = Router::new().fallback(answer).with_state(gcs.clone());
         tokio::spawn(async move { axum::serve(listener, app).await });
         gcs
@@ -69,11 +65,7 @@ impl Gcs {
     /// All objects by their path, without the bucket.
     pub fn objects(&self) -> BTreeMap<String, Bytes> {
         let objects = self.objects.lock().unwrap();
-        objects
-            .held
-            .iter()
-            .map(|(path, (_, bytes))| (path.clone(), bytes.clone()))
-            .collect()
+        objects.held.iter().map(|(path, (_, bytes))| (path.clone(), bytes.clone())).collect()
     }
 
     fn put(
@@ -84,10 +76,7 @@ impl Gcs {
         mood: Mood,
     ) -> Result<u64, StatusCode> {
         let mut objects = self.objects.lock().unwrap();
-        let current = objects
-            .held
-            .get(path)
-            .map_or(0, |(generation, _)| *generation);
+        let current = objects.held.get(path).map_or(0, |(generation, _)| *generation);
         if mood != Mood::IgnoresConditions && condition.is_some_and(|wanted| wanted != current) {
             return Err(StatusCode::PRECONDITION_FAILED);
         }
@@ -103,10 +92,7 @@ impl Gcs {
     fn list(&self, query: &str) -> String {
         let value = |name: &str| {
             let pairs = url::form_urlencoded::parse(query.as_bytes());
-            pairs
-                .into_iter()
-                .find(|(key, _)| key == name)
-                .map(|(_, value)| value.into_owned())
+            pairs.into_iter().find(|(key, _)| key == name).map(|(_, value)| value.into_owned())
         };
         let prefix = value("prefix").unwrap_or_default();
         let delimiter = value("delimiter");
@@ -128,11 +114,7 @@ impl Gcs {
             }
         }
         for folder in folders {
-            write!(
-                xml,
-                "<CommonPrefixes><Prefix>{folder}</Prefix></CommonPrefixes>"
-            )
-            .unwrap();
+            write!(xml, "<CommonPrefixes><Prefix>{folder}</Prefix></CommonPrefixes>").unwrap();
         }
         xml + "</ListBucketResult>"
     }
@@ -146,14 +128,9 @@ async fn answer(State(gcs): State<Gcs>, request: Request) -> Response {
     }
     let (parts, body) = request.into_parts();
     let full = percent_decode(parts.uri.path());
-    let path = full
-        .trim_start_matches('/')
-        .split_once('/')
-        .map(|(_, path)| path.to_owned());
+    let path = full.trim_start_matches('/').split_once('/').map(|(_, path)| path.to_owned());
     let Some(path) = path.filter(|path| !path.is_empty()) else {
-        return gcs
-            .list(parts.uri.query().unwrap_or_default())
-            .into_response();
+        return gcs.list(parts.uri.query().unwrap_or_default()).into_response();
     };
     match parts.method {
         Method::PUT => {
@@ -178,11 +155,7 @@ async fn answer(State(gcs): State<Gcs>, request: Request) -> Response {
                 return StatusCode::NOT_FOUND.into_response();
             };
             let headers = headers(generation, bytes.len());
-            let body = if method == Method::HEAD {
-                Body::empty()
-            } else {
-                bytes.into()
-            };
+            let body = if method == Method::HEAD { Body::empty() } else { bytes.into() };
             (headers, body).into_response()
         }
     }
@@ -192,10 +165,7 @@ fn headers(generation: u64, length: usize) -> HeaderMap {
     let mut headers = HeaderMap::new();
     headers.insert("x-goog-generation", generation.into());
     headers.insert("etag", "\"x\"".parse().unwrap());
-    headers.insert(
-        "last-modified",
-        "Thu, 01 Jan 2026 00:00:00 GMT".parse().unwrap(),
-    );
+    headers.insert("last-modified", "Thu, 01 Jan 2026 00:00:00 GMT".parse().unwrap());
     if length > 0 {
         headers.insert("content-length", length.into());
     }

@@ -21,15 +21,9 @@ pub struct Bed {
 impl Bed {
     pub fn new(partitions: i32) -> Bed {
         let cluster = MockCluster::new(1).unwrap();
-        cluster
-            .create_topic("streamlake.orders.raw", partitions, 1)
-            .unwrap();
+        cluster.create_topic("streamlake.orders.raw", partitions, 1).unwrap();
         cluster.create_topic("streamlake.orders.dlq", 1, 1).unwrap();
-        Bed {
-            cluster,
-            dir: tempfile::tempdir().unwrap(),
-            consumers: Default::default(),
-        }
+        Bed { cluster, dir: tempfile::tempdir().unwrap(), consumers: Default::default() }
     }
 
     pub fn path(&self, name: &str) -> PathBuf {
@@ -38,34 +32,22 @@ impl Bed {
 
     fn command(&self, args: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_streamlake"));
-        command
-            .args(args)
-            .env("KAFKA_BOOTSTRAP_SERVERS", self.cluster.bootstrap_servers());
-        command
-            .env("STREAMLAKE_LOG", "info")
-            .stderr(Stdio::inherit());
+        command.args(args).env("KAFKA_BOOTSTRAP_SERVERS", self.cluster.bootstrap_servers());
+        command.env("STREAMLAKE_LOG", "info").stderr(Stdio::inherit());
         command
     }
 
     /// Runs `produce` with this standard input; returns the exit code and the receipts.
     pub fn produce(&self, input: &[u8], more: &[&str]) -> (i32, Vec<Value>) {
         let mut command = self.command(&[&["produce", "--dataset", "orders"], more].concat());
-        let mut child = command
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
+        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
         let mut stdin = child.stdin.take().unwrap();
         let input = input.to_vec();
         let feeding = std::thread::spawn(move || stdin.write_all(&input).unwrap());
         let Output { status, stdout, .. } = child.wait_with_output().unwrap();
         feeding.join().unwrap();
-        let lines = stdout
-            .split(|b| *b == b'\n')
-            .filter(|line| !line.is_empty());
-        let receipts = lines
-            .map(|line| serde_json::from_slice(line).unwrap())
-            .collect();
+        let lines = stdout.split(|b| *b == b'\n').filter(|line| !line.is_empty());
+        let receipts = lines.map(|line| serde_json::from_slice(line).unwrap()).collect();
         (status.code().unwrap(), receipts)
     }
 
@@ -110,10 +92,7 @@ impl Bed {
         ];
         let mut command = self.command(&[&base, more].concat());
         let child = command.envs(env.iter().copied()).spawn().unwrap();
-        Consumer {
-            child: Some(child),
-            events,
-        }
+        Consumer { child: Some(child), events }
     }
 
     /// Every record in the raw zone, by partition and offset; more than one where there are
@@ -122,10 +101,7 @@ impl Bed {
         let mut found: BTreeMap<_, Vec<_>> = BTreeMap::new();
         for path in parts(&self.path("zone")) {
             for record in read_part(&std::fs::read(&path).unwrap()).unwrap() {
-                found
-                    .entry((record.partition, record.offset))
-                    .or_default()
-                    .push(record);
+                found.entry((record.partition, record.offset)).or_default().push(record);
             }
         }
         found
@@ -135,10 +111,7 @@ impl Bed {
 impl Bed {
     /// Starts the program with these arguments and nothing else.
     pub fn start(&self, args: &[&str], events: PathBuf) -> Consumer {
-        Consumer {
-            child: Some(self.command(args).spawn().unwrap()),
-            events,
-        }
+        Consumer { child: Some(self.command(args).spawn().unwrap()), events }
     }
 }
 
@@ -167,20 +140,14 @@ pub struct Consumer {
 impl Consumer {
     pub fn events(&self) -> Vec<Value> {
         let text = std::fs::read_to_string(&self.events).unwrap_or_default();
-        text.lines()
-            .filter_map(|line| serde_json::from_str(line).ok())
-            .collect()
+        text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect()
     }
 
     /// Waits until the events satisfy `done`.
     pub fn wait_for(&self, what: &str, done: impl Fn(&[Value]) -> bool) {
         let deadline = Instant::now() + Duration::from_secs(60);
         while !done(&self.events()) {
-            assert!(
-                Instant::now() < deadline,
-                "waited in vain for {what}: {:#?}",
-                self.events()
-            );
+            assert!(Instant::now() < deadline, "waited in vain for {what}: {:#?}", self.events());
             std::thread::sleep(Duration::from_millis(50));
         }
     }
@@ -198,13 +165,7 @@ impl Consumer {
 
     pub fn signal(&self, name: &str) {
         let id = self.child.as_ref().unwrap().id().to_string();
-        assert!(
-            Command::new("kill")
-                .args([name, &id])
-                .status()
-                .unwrap()
-                .success()
-        );
+        assert!(Command::new("kill").args([name, &id]).status().unwrap().success());
     }
 
     /// Waits for the end and returns the exit code (`None` after a kill) and how long it took.

@@ -3,9 +3,8 @@
 
 use super::super::document::{Document, Text};
 use super::super::{ScenarioEntry, ScenarioReport, SuiteReport, words};
-use super::analysis::windows_by_kind;
 use super::configuration::{Part, read_back};
-use super::{by_scenario, run_again};
+use super::{by_scenario, run_again, windows_by_scenario};
 use crate::verdict::{GroupTally, Status};
 
 /// A longest time without acknowledgements beyond this is worth a word.
@@ -46,7 +45,7 @@ pub(super) fn write(suite: &SuiteReport, document: &mut Document) {
     commands.dedup();
     document.shell(commands);
     document.heading(2, "Files", "files");
-    let mut files = vec![
+    let files = vec![
         Text::link(super::super::html::FILE, super::super::html::FILE)
             .and(": this report as one page, with all pictures in it"),
         Text::link(super::super::json::FILE, super::super::json::FILE)
@@ -54,14 +53,18 @@ pub(super) fn write(suite: &SuiteReport, document: &mut Document) {
         Text::link(super::super::junit::FILE, super::super::junit::FILE)
             .and(": the checks as test cases, for CI"),
     ];
-    files.extend(suite.runs().map(|run| {
+    document.list(files);
+    let histories = suite.runs().map(|run| {
         let seed = run.header.run.seed;
-        Text::link(&run.history_file, &run.history_file)
-            .and(": the evidence of ")
+        Text::code(&run.history_file)
+            .and(": ")
             .code_too(&run.header.run.scenario)
             .and(format!(", seed {seed}"))
-    }));
-    document.list(files);
+    });
+    document.paragraph(
+        "The evidence itself, in the folder in which the harness ran; it is not part of the report:",
+    );
+    document.list(histories.collect());
 }
 
 fn total(suite: &SuiteReport, of: fn(&ScenarioReport) -> u64) -> u64 {
@@ -185,9 +188,9 @@ fn auto_commit(suite: &SuiteReport) -> Option<Text> {
 }
 
 fn regularly(suite: &SuiteReport) -> Option<Text> {
-    let fewest = windows_by_kind(suite).into_values().map(|windows| windows.len()).min()?;
+    let fewest = windows_by_scenario(suite).iter().map(|same| same.windows.len()).min()?;
     (fewest < 30).then(|| {
-        Text::prose("**Run the scenarios regularly**: a kind of fault was tried only ")
+        Text::prose("**Run the scenarios regularly**: a fault was tried only ")
             .and(if fewest == 1 { "once".to_owned() } else { format!("{fewest} times") })
             .prose_too(". In CI, with other seeds, the bound under \"How Sure\" comes down.")
     })

@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::super::document::{Document, Text};
 use super::super::{ScenarioEntry, ScenarioReport, SuiteReport, words};
 use super::configuration::{Part, read_back};
-use super::duplicates;
-use crate::verdict::{Status, WindowTally};
+use super::{Windows, duplicates, windows_by_scenario};
+use crate::verdict::Status;
 
 pub(super) fn write(suite: &SuiteReport, document: &mut Document) {
     guarantees(suite, document);
@@ -50,19 +50,6 @@ fn guarantees(suite: &SuiteReport, document: &mut Document) {
     );
 }
 
-/// Fault windows by kind: all, and those that bit in a run that passed.
-pub(super) fn windows_by_kind(
-    suite: &SuiteReport,
-) -> BTreeMap<&str, Vec<(&ScenarioReport, &WindowTally)>> {
-    let mut kinds: BTreeMap<&str, Vec<_>> = BTreeMap::new();
-    for run in suite.runs() {
-        for window in &run.verdict.tally.windows {
-            kinds.entry(&window.kind).or_default().push((run, window));
-        }
-    }
-    kinds
-}
-
 /// Upper end of the 95 % confidence interval of a probability after `clean` windows without an
 /// anomaly: the probability at which as many would stay clean in 5 % of all cases.
 fn bound_95(clean: usize) -> f64 {
@@ -70,7 +57,7 @@ fn bound_95(clean: usize) -> f64 {
 }
 
 fn how_sure(suite: &SuiteReport, document: &mut Document) {
-    let kinds = windows_by_kind(suite);
+    let kinds = windows_by_scenario(suite);
     if kinds.is_empty() {
         return;
     }
@@ -80,7 +67,7 @@ fn how_sure(suite: &SuiteReport, document: &mut Document) {
          clean windows and no anomaly in any other, an anomaly in a window of that kind is with \
          95 % confidence no more likely than 1 − 0.05^(1/n); one clean window says next to nothing.",
     );
-    let rows = kinds.into_iter().map(|(kind, windows)| {
+    let rows = kinds.into_iter().map(|Windows { title, kind, windows, .. }| {
         let passed = |run: &ScenarioReport| run.verdict.status == Status::Pass;
         let bit = windows.iter().filter(|(_, window)| window.seen_us.is_some());
         let clean = bit.filter(|(run, _)| passed(run)).count();
@@ -91,6 +78,7 @@ fn how_sure(suite: &SuiteReport, document: &mut Document) {
             (clean, _) => format!("at most {}", words::percent_up(bound_95(clean))),
         };
         vec![
+            Text::data(title),
             Text::code(kind),
             Text::data(words::count(windows.len() as u64)),
             Text::data(words::count(clean as u64)),
@@ -98,8 +86,8 @@ fn how_sure(suite: &SuiteReport, document: &mut Document) {
         ]
     });
     document.table(
-        &["Fault", "Windows", "Clean", "Probability of an anomaly in a window"],
-        1,
+        &["Scenario", "Fault", "Windows", "Clean", "Probability of an anomaly in a window"],
+        2,
         rows.collect(),
     );
 }

@@ -73,6 +73,6 @@ fn row(
         cell(|side| words::count(side.lost)),
         cell(|side| words::count(side.duplicates)),
         cell(|side| words::maybe_duration(side.unavailability_us)),
-        cell(|side| words::maybe_duration(side.recovery_us)),
+        cell(|side| words::recovery(side.recovery_us)),
     ]
 }

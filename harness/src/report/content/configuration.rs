@@ -6,8 +6,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::super::SuiteReport;
 use super::super::document::{Document, Text};
+use super::super::{ScenarioReport, SuiteReport, words};
 
 /// A part of the system that reports its configuration.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,8 +41,9 @@ impl Part {
 enum Compare {
     /// As it is written.
     Text,
-    /// `all` is −1 on the wire.
-    Acks,
+    /// Two spellings of one value; what is read back is the client's own: `all` is −1 on the wire,
+    /// `earliest` is `smallest` to librdkafka.
+    Spelled(&'static str),
     /// The claim is in bytes, some clients count in kilobytes.
     Bytes,
 }
@@ -82,7 +83,7 @@ use Part::{Broker, Consumer, Producer};
 
 const CLAIMS: &[Claim] = &[
     Claim {
-        compare: Compare::Acks,
+        compare: Compare::Spelled("-1"),
         ..claim(
             Producer,
             "acks",
@@ -142,13 +143,22 @@ const CLAIMS: &[Claim] = &[
         "committed only when durable",
     ),
     claim(Consumer, "enable.auto.offset.store", "false", &[], "positions are stored by hand"),
-    claim(Consumer, "auto.offset.reset", "earliest", &[], "a new group misses nothing"),
+    Claim {
+        compare: Compare::Spelled("smallest"),
+        ..claim(Consumer, "auto.offset.reset", "earliest", &[], "a new group misses nothing")
+    },
     claim(Consumer, "session.timeout.ms", "30000", &[], "until a dead member's partitions move"),
     claim(Consumer, "max.poll.interval.ms", "300000", &[], "until a stuck member is evicted"),
 ];
 
-/// A property as running parts reported it: name as reported, value → who said so.
-type Readings<'a> = BTreeMap<(&'a str, &'a str), BTreeSet<String>>;
+/// A property as running parts reported it: name as reported, value → who said so, in which scenarios.
+type Readings<'a> = BTreeMap<(&'a str, &'a str), Origin<'a>>;
+
+#[derive(Default)]
+struct Origin<'a> {
+    parts: BTreeSet<String>,
+    scenarios: BTreeSet<&'a str>,
+}
 
 pub(super) fn write(suite: &SuiteReport, document: &mut Document) {
     document.heading(3, "At-Least-Once Semantics", "at-least-once");
@@ -180,15 +190,9 @@ pub(super) fn write(suite: &SuiteReport, document: &mut Document) {
 
 fn row(suite: &SuiteReport, claim: &Claim) -> Vec<Text> {
     let readings = readings(suite, claim);
-    let read_back = readings.iter().map(|((name, value), by)| {
-        let by: Vec<&str> = by.iter().map(String::as_str).collect();
-        let name = if *name == claim.property { "" } else { name };
-        let reading = if name.is_empty() { (*value).to_owned() } else { format!("{name}={value}") };
-        Text::code(reading).and(format!(" ({})", by.join(", ")))
-    });
     let read_back = match readings.is_empty() {
         true => Text::prose("not read back"),
-        false => Text::join(read_back, "; "),
+        false => spelled(claim, &readings),
     };
     let agrees = match (claim.value, readings.is_empty()) {
         (None, _) => "–",
@@ -211,11 +215,44 @@ fn row(suite: &SuiteReport, claim: &Claim) -> Vec<Text> {
     ]
 }
 
+/// All readings, each with who said so and, where the scenarios differ, in which of them.
+fn spelled(claim: &Claim, readings: &Readings<'_>) -> Text {
+    let all: BTreeSet<&str> =
+        readings.values().flat_map(|origin| origin.scenarios.iter().copied()).collect();
+    let each = readings.iter().map(|((name, value), origin)| {
+        let reading = match *name == claim.property {
+            true => (*value).to_owned(),
+            false => format!("{name}={value}"),
+        };
+        let mut text = Text::code(reading);
+        if let (Compare::Spelled(otherwise), Some(value_claimed)) = (claim.compare, claim.value)
+            && *value == otherwise
+        {
+            text = text.and(", which is ").code_too(value_claimed);
+        }
+        let parts: Vec<&str> = origin.parts.iter().map(String::as_str).collect();
+        let scenarios: Vec<&str> = origin.scenarios.iter().copied().collect();
+        let fewer = scenarios.len() < all.len();
+        let within =
+            if fewer { format!(" in {}", words::listed(&scenarios)) } else { String::new() };
+        text.and(format!(" ({}{within})", parts.join(", ")))
+    });
+    Text::join(each, "; ")
+}
+
+/// A property of the producers as it was read back, unit and all; empty where it was not.
+pub(super) fn readings_in_words(suite: &SuiteReport, property: &str) -> Text {
+    let claim = CLAIMS.iter().find(|row| row.part == Producer && row.property == property);
+    let readings = claim.map(|claim| readings(suite, claim)).unwrap_or_default();
+    let each = readings.keys().map(|(name, value)| Text::code(format!("{name}={value}")));
+    Text::join(each, ", ")
+}
+
 impl Compare {
     fn same(self, claimed: &str, name: &str, read: &str) -> bool {
         match self {
             Self::Text => claimed == read,
-            Self::Acks => claimed == read || (claimed == "all" && read == "-1"),
+            Self::Spelled(otherwise) => read == claimed || read == otherwise,
             Self::Bytes => {
                 let unit = if name.ends_with("kbytes") { 1_024 } else { 1 };
                 let read = read.parse::<u64>().ok().and_then(|read| read.checked_mul(unit));
@@ -228,24 +265,27 @@ impl Compare {
 fn readings<'a>(suite: &'a SuiteReport, claim: &Claim) -> Readings<'a> {
     let mut readings = Readings::new();
     for run in suite.runs() {
-        for (of, properties) in &run.observed.configuration {
-            if !claim.part.reports_as(of) {
-                continue;
-            }
-            let names = std::iter::once(claim.property).chain(claim.also.iter().copied());
-            // Clients report aliases of one property beside each other: the first name speaks.
-            for name in names {
-                let Some((name, values)) = properties.get_key_value(name) else {
-                    continue;
-                };
-                for value in values {
-                    readings.entry((name, value)).or_default().insert(of.clone());
-                }
-                break;
-            }
-        }
+        collect(run, claim, &mut readings);
     }
     readings
+}
+
+fn collect<'a>(run: &'a ScenarioReport, claim: &Claim, readings: &mut Readings<'a>) {
+    for (of, properties) in &run.observed.configuration {
+        if !claim.part.reports_as(of) {
+            continue;
+        }
+        let mut names = std::iter::once(claim.property).chain(claim.also.iter().copied());
+        // Clients report aliases of one property beside each other: the first name speaks.
+        let Some((name, values)) = names.find_map(|name| properties.get_key_value(name)) else {
+            continue;
+        };
+        for value in values {
+            let origin = readings.entry((name, value)).or_default();
+            origin.parts.insert(of.clone());
+            origin.scenarios.insert(&run.header.run.scenario);
+        }
+    }
 }
 
 /// All values of a property that were read back from a kind of part, in any run.
@@ -259,21 +299,39 @@ pub(super) fn read_back(suite: &SuiteReport, part: Part, property: &str) -> BTre
 
 /// The mode of delivery, with what was read back to hold it up.
 pub(super) fn delivery_mode(suite: &SuiteReport) -> Text {
-    let mut text = Text::prose("at least once");
-    let mut any = false;
-    for property in ["acks", "retries", "enable.idempotence"] {
-        for value in read_back(suite, Producer, property) {
-            text = text.and(if any { ", " } else { " (" }).code_too(format!("{property}={value}"));
-            if (property, value.as_str()) == ("acks", "-1") {
-                text = text.prose_too(", which is `all`");
-            }
-            any = true;
+    let pairs = guarding(|property| read_back(suite, Producer, property));
+    match pairs.is_empty() {
+        false => {
+            Text::prose("at least once (").then(pairs).and(", as read back from the producers)")
         }
+        true => Text::prose("at least once (the producers' settings were not read back)"),
     }
-    match any {
-        true => text.and(", as read back from the producers)"),
-        false => text.and(" (the producers' settings were not read back)"),
-    }
+}
+
+/// What one run's producer said of itself, as far as delivery hangs on it.
+pub(super) fn of_producer(run: &ScenarioReport) -> Text {
+    guarding(|property| {
+        let claim = CLAIMS.iter().find(|row| row.part == Producer && row.property == property);
+        let mut readings = Readings::new();
+        if let Some(claim) = claim {
+            collect(run, claim, &mut readings);
+        }
+        readings.into_keys().map(|(_, value)| value.to_owned()).collect()
+    })
+}
+
+/// The settings that hold up at-least-once delivery, `acks` first.
+fn guarding(values: impl Fn(&str) -> BTreeSet<String>) -> Text {
+    let pairs = ["acks", "retries", "enable.idempotence"].into_iter().flat_map(|property| {
+        values(property).into_iter().map(move |value| {
+            let text = Text::code(format!("{property}={value}"));
+            match (property, value.as_str()) {
+                ("acks", "-1") => text.prose_too(", which is `all`"),
+                _ => text,
+            }
+        })
+    });
+    Text::join(pairs, ", ")
 }
 
 #[cfg(test)]
@@ -282,8 +340,9 @@ mod tests {
 
     #[test]
     fn units_and_spellings_are_seen_through() {
-        assert!(Compare::Acks.same("all", "request.required.acks", "-1"));
-        assert!(!Compare::Acks.same("all", "acks", "1"));
+        assert!(Compare::Spelled("-1").same("all", "request.required.acks", "-1"));
+        assert!(!Compare::Spelled("-1").same("all", "acks", "1"));
+        assert!(Compare::Spelled("smallest").same("earliest", "auto.offset.reset", "earliest"));
         assert!(Compare::Bytes.same("33554432", "queue.buffering.max.kbytes", "32768"));
         assert!(!Compare::Bytes.same("33554432", "queue.buffering.max.kbytes", "1048576"));
         assert!(!Compare::Bytes.same("33554432", "buffer.memory", "lots"));

@@ -6,10 +6,12 @@ mod advice;
 mod analysis;
 mod compare;
 mod configuration;
+mod pause;
 mod recovery;
 mod results;
 mod scenario;
 mod summary;
+mod window;
 
 use std::collections::BTreeSet;
 
@@ -33,6 +35,7 @@ pub(super) fn report(suite: &SuiteReport) -> Document {
     configuration::write(suite, &mut document);
     analysis::write(suite, &mut document);
     recovery::write(suite, &mut document);
+    pause::write(suite, &mut document);
     advice::write(suite, &mut document);
     document
 }
@@ -86,6 +89,39 @@ impl Scenario<'_> {
             run => format!("timeline-{}-run-{}.svg", self.id, run + 1),
         }
     }
+}
+
+/// The fault windows of one kind in one scenario. The same kind may be set otherwise in another
+/// scenario, and is another fault then.
+pub(super) struct Windows<'a> {
+    /// The scenario's heading.
+    pub(super) title: &'a str,
+    /// The scenario's anchor.
+    pub(super) id: String,
+    pub(super) kind: &'a str,
+    pub(super) windows: Vec<(&'a ScenarioReport, &'a WindowTally)>,
+}
+
+pub(super) fn windows_by_scenario(suite: &SuiteReport) -> Vec<Windows<'_>> {
+    let mut all: Vec<Windows<'_>> = Vec::new();
+    for scenario in by_scenario(suite) {
+        for (run, window) in
+            scenario.runs.iter().flat_map(|run| run.verdict.tally.windows.iter().map(|w| (*run, w)))
+        {
+            let same =
+                |known: &&mut Windows<'_>| known.id == scenario.id && known.kind == window.kind;
+            match all.iter_mut().find(same) {
+                Some(known) => known.windows.push((run, window)),
+                None => all.push(Windows {
+                    title: scenario.first.title(),
+                    id: scenario.id.clone(),
+                    kind: &window.kind,
+                    windows: vec![(run, window)],
+                }),
+            }
+        }
+    }
+    all
 }
 
 /// The pictures of all runs with their files' names.

@@ -2,29 +2,67 @@
 
 use super::super::document::{Document, Text};
 use super::super::{ScenarioReport, SuiteReport, words};
-use super::analysis::windows_by_kind;
-use super::{duplicates, recovery_us};
+use super::configuration::{Part, read_back, readings_in_words};
+use super::{Windows, duplicates, recovery_us, windows_by_scenario};
 use crate::verdict::{Status, WindowTally};
 
 pub(super) fn write(suite: &SuiteReport, document: &mut Document) {
     document.heading(2, "Failure Recovery Patterns", "recovery-patterns");
-    let kinds = windows_by_kind(suite);
-    if kinds.is_empty() {
+    let scenarios = windows_by_scenario(suite);
+    if scenarios.is_empty() {
         document.paragraph("No fault window was recorded.");
         return;
     }
     document.paragraph(
-        "Measured from outside; where a kind of fault was tried several times, the median with the \
-         shortest and the longest.",
+        "Measured from outside; where a scenario ran several times, the median with the shortest and \
+         the longest.",
     );
-    for (kind, windows) in kinds {
-        let anchor = format!("recovery-{kind}");
-        document.heading(3, Text::prose("Recovery from ").code_too(kind), &anchor);
-        document.numbered(steps(&windows));
+    for Windows { title, id, kind, windows } in scenarios {
+        let heading = Text::data(title).and(": recovery from ").code_too(kind);
+        document.heading(3, heading, &format!("recovery-{id}-{kind}"));
+        let mut all: Vec<Text> = mechanism(suite, kind).into_iter().collect();
+        all.extend(steps(&windows, hits_producers(kind)));
+        document.numbered(all);
     }
 }
 
-fn steps(windows: &[(&ScenarioReport, &WindowTally)]) -> Vec<Text> {
+/// What recovers, with the settings that were read back from it.
+fn mechanism(suite: &SuiteReport, kind: &str) -> Option<Text> {
+    let values =
+        |part, property| -> Vec<String> { read_back(suite, part, property).into_iter().collect() };
+    if hits_producers(kind) {
+        let (buffer, backoff, reconnect) = (
+            readings_in_words(suite, "buffer.memory"),
+            values(Part::Producer, "retry.backoff.ms"),
+            values(Part::Producer, "reconnect.backoff.max.ms"),
+        );
+        if buffer.is_empty() || backoff.is_empty() || reconnect.is_empty() {
+            return None;
+        }
+        return Some(
+            Text::prose("Producers keep in memory what is not acknowledged (")
+                .then(buffer)
+                .prose_too("), try again after ")
+                .code_too(format!("retry.backoff.ms={}", words::listed(&backoff)))
+                .prose_too(" and reconnect after at most ")
+                .code_too(format!("reconnect.backoff.max.ms={}", words::listed(&reconnect)))
+                .prose_too("."),
+        );
+    }
+    kind.starts_with("consumer").then(|| {
+        Text::prose(
+            "Producers are not concerned. Whoever takes over a partition reads on from its committed \
+             offset, which is that of the next record to read.",
+        )
+    })
+}
+
+/// Whether producers are cut off while the fault lasts.
+fn hits_producers(kind: &str) -> bool {
+    kind.starts_with("broker") || kind.starts_with("client")
+}
+
+fn steps(windows: &[(&ScenarioReport, &WindowTally)], hits_producers: bool) -> Vec<Text> {
     // A sentence around some measurements; what was never measured is said to be missing below.
     let step = |before: &str, of: fn(&WindowTally) -> Option<u64>, after: &str| {
         let values: Vec<u64> = windows.iter().filter_map(|(_, window)| of(window)).collect();
@@ -57,17 +95,31 @@ fn steps(windows: &[(&ScenarioReport, &WindowTally)]) -> Vec<Text> {
             "The first acknowledgement came ",
             |window| Some(window.first_ack_after_us?.saturating_sub(window.healed_us?)),
             " after that.",
-        ),
-        step(
-            "The consumers committed a record newer than the fault ",
-            recovery_us,
-            " after the target was back.",
-        ),
+        )
+        .filter(|_| hits_producers),
+        recovered(windows),
     ];
     let mut steps: Vec<Text> = measured.into_iter().flatten().collect();
     steps.extend(missing(windows));
     steps.push(result(windows));
     steps
+}
+
+fn recovered(windows: &[(&ScenarioReport, &WindowTally)]) -> Option<Text> {
+    let values: Vec<u64> = windows.iter().filter_map(|(_, window)| recovery_us(window)).collect();
+    if values.is_empty() {
+        return None;
+    }
+    if values.iter().all(|&us| us == 0) {
+        return Some(Text::prose(
+            "By the time the target was seen to be back, the consumers had committed a record newer \
+             than the fault.",
+        ));
+    }
+    Some(Text::data(format!(
+        "The consumers committed a record newer than the fault {} after the target was back.",
+        words::spread(values)
+    )))
 }
 
 fn missing(windows: &[(&ScenarioReport, &WindowTally)]) -> Option<Text> {

@@ -3,8 +3,8 @@
 
 use super::super::document::{Document, Text};
 use super::super::{ScenarioReport, What, words};
-use super::{absence, described, duplicates, judge_again, labelled, run_again};
-use crate::verdict::{CheckResult, Finding, Status, Tally, WindowTally};
+use super::{absence, described, duplicates, judge_again, labelled, run_again, window};
+use crate::verdict::{CheckResult, Finding, Status, Tally};
 
 /// Findings of one check that are printed; the JSON report holds all.
 const FINDINGS_MAX: usize = 10;
@@ -23,7 +23,7 @@ pub(super) fn write(run: &ScenarioReport, picture: &str, document: &mut Document
     document.table(&["Measured", "Value"], 1, measured(&verdict.tally, verdict.status));
     copies(&verdict.tally, document);
     for window in &verdict.tally.windows {
-        fault_window(window, document);
+        window::write(run, window, document);
     }
     unreachable(run, document);
     document.paragraph("**Checks:**");
@@ -32,11 +32,10 @@ pub(super) fn write(run: &ScenarioReport, picture: &str, document: &mut Document
         findings(check, document);
     }
     notes(run, document);
-    document.paragraph(
-        Text::prose("History: ").then(Text::link(&run.history_file, &run.history_file)).prose_too(
-            ". Run again, or judge the recorded history offline, in the folder of this report:",
-        ),
-    );
+    document.paragraph(Text::prose(
+        "Run again, or judge the recorded history offline, from the folder in which the \
+                     harness ran:",
+    ));
     let mut commands = vec![run_again(run), judge_again(run)];
     commands.dedup();
     document.shell(commands);
@@ -108,67 +107,36 @@ fn measured(tally: &Tally, status: Status) -> Vec<Vec<Text>> {
     rows.into_iter().map(|(label, value)| vec![label, Text::data(value)]).collect()
 }
 
+/// What at-least-once delivery allows, how much of it was used, and why.
 fn copies(tally: &Tally, document: &mut Document) {
+    let consumer_hit = tally.windows.iter().any(|window| window.kind.starts_with("consumer"));
     if duplicates(tally) == 0 {
+        if consumer_hit {
+            document.paragraph(
+                "**Duplicates:** none was counted. At-least-once delivery would have allowed what \
+                 the consumer had stored and not yet committed when the fault hit it.",
+            );
+        }
         return;
     }
     document.paragraph(
         "**Duplicates:** at-least-once delivery promises that nothing is missing, not that nothing \
-         comes twice. Each surplus copy has a cause:",
+         comes twice. What was stored and not yet committed when a consumer died, froze or lost its \
+         partition is stored again by its successor; without a broker that knows the producer's \
+         sequence numbers, what was sent again stands in the log again. Each surplus copy has a cause:",
     );
+    let rows = tally
+        .duplicates_by_cause
+        .iter()
+        .map(|(cause, number)| vec![Text::data(cause), Text::data(words::count(*number))]);
+    document.table(&["Cause", "Surplus copies"], 1, rows.collect());
     let mut lines =
-        vec![Text::data(format!("in the log: {}", words::count(tally.logged_duplicates)))];
+        vec![Text::data(format!("In the log: {}", words::count(tally.logged_duplicates)))];
     lines.extend(tally.groups.iter().map(|(group, counts)| {
-        Text::prose("stored by ")
+        Text::prose("Stored by ")
             .code_too(group)
             .and(format!(": {}", words::count(counts.duplicates)))
     }));
-    lines.extend(tally.duplicates_by_cause.iter().map(|(cause, number)| {
-        Text::prose("cause: ").and(cause).and(format!(": {}", words::count(*number)))
-    }));
-    document.list(lines);
-}
-
-/// A fault window as it was seen from outside, each instant with its distance from the act.
-fn fault_window(window: &WindowTally, document: &mut Document) {
-    document.paragraph(
-        labelled("Fault window as seen from outside:", Text::code(&window.kind))
-            .and(" of ")
-            .code_too(&window.target)
-            .and(format!(" (fault {})", window.fault)),
-    );
-    let since = |at: Option<u64>| match (window.injecting_us, at) {
-        (Some(from), Some(at)) if at >= from => format!("+{}", words::duration(at - from)),
-        _ => words::NONE.to_owned(),
-    };
-    let stages = [
-        ("The act began", window.injecting_us),
-        ("Its effect was seen", window.seen_us),
-        ("The target was seen to be back", window.healed_us),
-        ("First acknowledgement after that", window.first_ack_after_us),
-        ("Recovered: first commit of a newer record", window.recovered_us),
-    ];
-    let rows = stages.map(|(label, at)| {
-        let instant = at.map_or_else(|| "not seen".to_owned(), words::instant);
-        vec![Text::prose(label), Text::data(instant), Text::data(since(at))]
-    });
-    document.table(&["Stage", "Instant of the run", "Since the act"], 1, rows.into());
-    let mut lines = vec![
-        Text::data(format!(
-            "Operations in flight in the window: {}",
-            words::count(window.in_flight)
-        )),
-        Text::data(format!(
-            "Longest time without an acknowledgement that touches the window: {}",
-            words::maybe_duration(window.unavailability_us)
-        )),
-    ];
-    lines.extend(
-        window
-            .evidence
-            .iter()
-            .map(|(name, value)| Text::prose("Evidence: ").and(name).and(": ").code_too(value)),
-    );
     document.list(lines);
 }
 
@@ -201,10 +169,11 @@ fn unreachable(run: &ScenarioReport, document: &mut Document) {
 
 fn checks(checks: &[CheckResult]) -> Vec<Vec<Text>> {
     let row = |check: &CheckResult| {
-        let reasons = check.reasons.iter().map(|reason| format!(" {reason}"));
-        let found = format!("{}{}", check.summary, reasons.collect::<String>());
+        let reasons = check.reasons.iter().filter(|&reason| *reason != check.summary);
+        let found: Vec<&str> =
+            std::iter::once(&check.summary).chain(reasons).map(String::as_str).collect();
         let name = Text::code(&check.check).and(": ").and(&check.guarantee);
-        vec![name, Text::status(check.status), Text::data(found)]
+        vec![name, Text::status(check.status), Text::data(found.join("; "))]
     };
     checks.iter().map(row).collect()
 }

@@ -2,7 +2,7 @@
 
 use super::super::document::{Document, Text};
 use super::super::{ScenarioEntry, ScenarioReport, words};
-use super::{Scenario, labelled, results};
+use super::{Scenario, configuration, labelled, results};
 use crate::verdict::Status;
 
 pub(super) fn write(scenario: &Scenario<'_>, document: &mut Document) {
@@ -44,26 +44,34 @@ pub(super) fn write(scenario: &Scenario<'_>, document: &mut Document) {
     }
 }
 
+/// Labels of the plan that describe a fault; they have a paragraph of their own.
+const FAULT_LABEL: &str = "Failure injection";
+
 fn configuration(scenario: &Scenario<'_>, document: &mut Document) {
     let about = scenario.first.about();
-    let mut lines: Vec<Text> = about
-        .configuration
-        .iter()
-        .map(|(label, value)| Text::data(format!("{label}: ")).code_too(value))
-        .collect();
+    let settings = about.configuration.iter().filter(|(label, _)| !label.starts_with(FAULT_LABEL));
+    let mut lines: Vec<Text> =
+        settings.map(|(label, value)| Text::data(format!("{label}: ")).code_too(value)).collect();
     if let Some(run) = scenario.runs.first() {
         let promises = &run.header.promises;
-        lines
-            .push(Text::data(format!("Operations planned: {}", words::count(promises.operations))));
+        // A history of others says only what was promised.
+        if about.configuration.is_empty() {
+            let groups = promises.groups.iter().map(|group| Text::code(&group.group));
+            let groups = Text::join(groups, ", ");
+            let planned = words::count(promises.operations);
+            lines.push(Text::data(format!("Operations planned: {planned}")));
+            if !groups.is_empty() {
+                lines.push(Text::data("Consumer groups: ").then(groups));
+            }
+        }
         let topics = promises.topics.iter().map(|(topic, partitions)| {
             let count = words::counted(u64::from(*partitions), "partition", "partitions");
             Text::code(topic).and(format!(" ({count})"))
         });
         lines.push(Text::data("Topics: ").then(Text::join(topics, ", ")));
-        let groups = promises.groups.iter().map(|group| Text::code(&group.group));
-        let groups = Text::join(groups, ", ");
-        if !groups.is_empty() {
-            lines.push(Text::data("Consumer groups: ").then(groups));
+        let producer = configuration::of_producer(run);
+        if !producer.is_empty() {
+            lines.push(Text::data("Producer, as read back: ").then(producer));
         }
     }
     if !lines.is_empty() {
@@ -73,16 +81,28 @@ fn configuration(scenario: &Scenario<'_>, document: &mut Document) {
 }
 
 fn failure_injection(run: &ScenarioReport, document: &mut Document) {
+    let planned = &run.header.run.about.configuration;
+    let planned: Vec<&String> = planned
+        .iter()
+        .filter(|(label, _)| label.starts_with(FAULT_LABEL))
+        .map(|(_, v)| v)
+        .collect();
     let faults = &run.header.promises.faults;
     if faults.is_empty() {
         document.paragraph("**Failure injection:** none.");
         return;
     }
-    let faults = faults.iter().map(|fault| {
-        let load = if fault.needs_load { ", with operations in flight" } else { "" };
-        Text::code(&fault.kind).and(" of ").code_too(&fault.target).and(load)
-    });
-    document.paragraph(labelled("Failure injection:", Text::join(faults, "; ")));
+    let each =
+        faults.iter().map(|fault| Text::code(&fault.kind).and(" of ").code_too(&fault.target));
+    let text = match planned.len() == faults.len() {
+        true => Text::join(planned.into_iter().map(Text::data), "; "),
+        false => Text::join(each, "; "),
+    };
+    let load = match faults.iter().any(|fault| fault.needs_load) {
+        true => ". It counts only with operations in flight.",
+        false => ".",
+    };
+    document.paragraph(labelled("Failure injection:", text.and(load)));
 }
 
 /// A table over all runs, then each folded away.

@@ -18,7 +18,8 @@ pub(super) fn write(suite: &SuiteReport, document: &mut Document) {
          below a committed offset that are stored nowhere. **Duplicates**: surplus copies in the log \
          and the raw zone; at-least-once delivery allows them. **Longest unavailability**: the \
          longest time without an acknowledgement. **Recovery**: from the heal, as seen from \
-         outside, to the first commit of a record newer than the fault.",
+         outside, to the first commit of a record newer than the fault; at once where such a \
+         commit had been made by then.",
     );
 }
 
@@ -188,7 +189,7 @@ pub(in super::super) fn figures(run: &ScenarioReport) -> [String; 6] {
     let recoveries: Vec<u64> = tally.windows.iter().filter_map(recovery_us).collect();
     // One window that did not recover outweighs those that did.
     let recovery = match recoveries.len() == tally.windows.len() {
-        true => words::maybe_duration(recoveries.into_iter().max()),
+        true => words::recovery(recoveries.into_iter().max()),
         false => "not seen".to_owned(),
     };
     [

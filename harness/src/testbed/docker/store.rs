@@ -44,12 +44,13 @@ pub(super) async fn list_buckets(
         .await
         .map_err(|error| describe(&error))?;
     let status = answer.status();
-    let body: serde_json::Value = answer.json().await.map_err(|error| describe(&error))?;
+    // Before its body: an error need not be JSON.
     if !status.is_success() {
-        return Err(status.to_string());
+        return Err(format!("answered {status}"));
     }
+    let body: serde_json::Value = answer.json().await.map_err(|error| describe(&error))?;
     let buckets = body.get("items").and_then(serde_json::Value::as_array).map_or(0, Vec::len);
-    Ok(format!("{buckets} buckets"))
+    Ok(format!("a listing of {buckets} bucket(s)"))
 }
 
 /// Creates a bucket.
