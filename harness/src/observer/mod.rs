@@ -8,6 +8,7 @@ pub(crate) mod configuration;
 pub(crate) mod log;
 mod part;
 pub(crate) mod probes;
+pub(crate) mod source;
 pub(crate) mod store;
 
 use std::collections::BTreeMap;

@@ -6,6 +6,7 @@
 //! the pipeline gave it.
 
 pub(crate) mod driver;
+pub mod source;
 
 use std::time::Duration;
 
