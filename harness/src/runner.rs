@@ -173,7 +173,8 @@ impl Run {
         self.phase("load");
         let (input, output) = self.supervisor.start_piped(self.context.system.producer(
             PRODUCER,
-            &plan.producer_properties,
+            plan,
+            load,
             self.context.testbed.as_ref(),
             &self.context.folder,
         ))?;

@@ -171,6 +171,8 @@ impl Default for Operations {
 pub struct Producer {
     /// librdkafka properties over the pipeline's own defaults.
     pub properties: BTreeMap<String, String>,
+    /// The producer does not validate: poison gets into the log, for the consumer to find.
+    pub lets_poison_through: bool,
 }
 
 /// Table `[[group]]`.
