@@ -164,6 +164,7 @@ fn losses(runs: &[&ScenarioReport]) -> String {
         ),
     };
     let copies = match copies {
+        0 if !certain => "and no copy of a record was seen".to_owned(),
         0 => "no record appears twice".to_owned(),
         copies => {
             let copies = words::counted(copies, "surplus copy was", "surplus copies were");
