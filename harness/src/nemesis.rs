@@ -31,7 +31,9 @@ pub(crate) async fn walk(
             Window { number: plan.number, recorder }.walk(plan, &stage, &stop).await;
         });
     }
-    while windows.join_next().await.is_some() {}
+    while windows.join_next().await.is_some() {
+        progress.window_closed();
+    }
 }
 
 /// Waits for the trigger. False when the run was stopped before.

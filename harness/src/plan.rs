@@ -2,6 +2,8 @@
 //! instant. Pure: the same input gives the same plan, and nothing past this point has an optional, a
 //! default, or a string that still means something.
 
+mod source;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 use std::time::Duration;
@@ -9,10 +11,11 @@ use std::time::Duration;
 use toml::Spanned;
 
 use crate::fault::{self, Fault, Wrong};
-use crate::history::event::{About, GroupPromise, PlannedFault, Promises};
-use crate::scenario::{FaultEntry, Group, ScenarioError, ScenarioFile};
+use crate::history::event::{About, GroupPromise, PlannedFault, Promises, SourcePromise};
+use crate::scenario::{FaultEntry, Group, ScenarioError, ScenarioFile, Workload};
 use crate::testbed::{Abilities, Capability, TopicSpec, Topology};
 use crate::workload::WorkloadPlan;
+use crate::workload::source::{self as source_load, SourcePlan};
 
 /// Dataset that every scenario produces into.
 pub const DATASET: &str = "orders";
@@ -22,6 +25,8 @@ pub const BUCKET: &str = "streamlake-raw";
 const RECORD_OVERHEAD_BYTES: u64 = 400;
 const RECOVERY_WITHIN: Duration = Duration::from_secs(60);
 const START_WITHIN: Duration = Duration::from_secs(120);
+/// A topic whose records bear the broker's time.
+const APPEND_TIME: [&str; 2] = ["message.timestamp.type", "LogAppendTime"];
 
 /// A resolved run.
 #[derive(Debug)]
@@ -34,8 +39,8 @@ pub struct Plan {
     pub seed: u64,
     /// What the testbed has to start.
     pub topology: Topology,
-    /// What is produced, and when.
-    pub workload: WorkloadPlan,
+    /// What is produced or changed, and when.
+    pub load: Load,
     /// The topic under test.
     pub topic: String,
     /// librdkafka properties of the producer.
@@ -48,6 +53,43 @@ pub struct Plan {
     pub recovery_within: Duration,
     /// What the run will be judged by.
     pub promises: Promises,
+}
+
+/// Where the records come from.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Load {
+    /// From a producer under test.
+    Producer(WorkloadPlan),
+    /// From a database whose changes are captured.
+    Source(SourcePlan),
+}
+
+impl Load {
+    /// Operations, or transactions, in all.
+    #[must_use]
+    pub fn operations(&self) -> u64 {
+        match self {
+            Self::Producer(load) => load.operations,
+            Self::Source(load) => load.transactions,
+        }
+    }
+
+    /// When the last of them is due.
+    #[must_use]
+    pub fn length(&self) -> Duration {
+        match self {
+            Self::Producer(load) => load.length(),
+            Self::Source(load) => load.length(),
+        }
+    }
+
+    /// The topic that the records come into.
+    fn topic(&self) -> String {
+        match self {
+            Self::Producer(load) => load.topic.clone(),
+            Self::Source(load) => load.topic(),
+        }
+    }
 }
 
 /// One consumer group.
@@ -122,27 +164,27 @@ pub fn resolve(
     let scenario = &file.scenario;
     known_testbeds(file)?;
     let reader = Reader { file };
-    let workload = reader.workload(seed)?;
+    let mut load = reader.load(seed)?;
     let groups = reader.groups()?;
-    let faults = reader.faults(&workload)?;
-    let topology = reader.topology()?;
+    let faults = reader.faults(&load)?;
+    reader.hold(&mut load, &faults)?;
+    let topology = reader.topology(&load)?;
     let recovery_within = match &scenario.recovery.within {
         Some(text) => reader.duration(text)?,
         None => RECOVERY_WITHIN,
     };
-    let about = about(file, &workload, &groups, &faults);
-    if let Some(reason) = not_applicable(file, testbed, abilities, &topology, &workload, &faults) {
+    let about = about(file, &load, &groups, &faults);
+    if let Some(reason) = not_applicable(file, testbed, abilities, &topology, &load, &faults) {
         return Ok(Resolved::NotApplicable { about, reason });
     }
-    let topic = format!("streamlake.{DATASET}.raw");
-    let promises =
-        promises(file, abilities, &workload, &groups, &faults, recovery_within, &topology);
+    let topic = load.topic();
+    let promises = promises(file, abilities, &load, &groups, &faults, recovery_within, &topology);
     Ok(Resolved::Plan(Box::new(Plan {
         scenario: file.name.clone(),
         about,
         seed,
         topology,
-        workload,
+        load,
         topic,
         producer_properties: scenario.producer.properties.clone(),
         groups,
@@ -170,7 +212,7 @@ fn not_applicable(
     testbed: &str,
     abilities: &Abilities,
     topology: &Topology,
-    workload: &WorkloadPlan,
+    load: &Load,
     faults: &[FaultPlan],
 ) -> Option<String> {
     let testbeds = file.scenario.testbeds.get_ref();
@@ -183,9 +225,13 @@ fn not_applicable(
     if topology.topics.iter().any(|topic| topic.replication > 1) {
         needs.insert(Capability::Replication);
     }
+    if topology.change_data_capture {
+        needs.insert(Capability::ChangeDataCapture);
+    }
     if let Some(missing) = needs.iter().find(|need| !abilities.capabilities.contains(need)) {
         return Some(format!("the {testbed} testbed cannot {missing}"));
     }
+    let Load::Producer(workload) = load else { return None };
     // One partition may get every record: with few keys that is not far from the truth.
     let bytes = workload.operations * (workload.payload_bytes + RECORD_OVERHEAD_BYTES);
     if abilities.partition_records_max.is_some_and(|max| workload.operations > max)
@@ -204,18 +250,21 @@ fn not_applicable(
 fn promises(
     file: &ScenarioFile,
     abilities: &Abilities,
-    workload: &WorkloadPlan,
+    load: &Load,
     groups: &[GroupPlan],
     faults: &[FaultPlan],
     recovery_within: Duration,
     topology: &Topology,
 ) -> Promises {
     let property = |name: &str| file.scenario.producer.properties.get(name).map(String::as_str);
-    let idempotent = property("enable.idempotence") != Some("false");
+    let produced = matches!(load, Load::Producer(_));
+    let idempotent = produced && property("enable.idempotence") != Some("false");
+    let held = matches!(load, Load::Source(source) if !source.holds.is_empty());
     Promises {
-        operations: workload.operations,
+        operations: if produced { load.operations() } else { 0 },
         topics: topology.topics.iter().map(|t| (t.name.clone(), t.partitions)).collect(),
-        partitioner: Some(property("partitioner").unwrap_or("murmur2_random").to_owned()),
+        partitioner: produced
+            .then(|| property("partitioner").unwrap_or("murmur2_random").to_owned()),
         idempotent,
         key_order: idempotent,
         groups: groups
@@ -232,26 +281,30 @@ fn promises(
                 fault: fault.number,
                 kind: fault.kind.to_owned(),
                 target: fault.target.clone(),
-                needs_load: fault::kind(fault.kind).is_some_and(|kind| kind.needs_load),
+                needs_load: !held && fault::kind(fault.kind).is_some_and(|kind| kind.needs_load),
             })
             .collect(),
         recovery_within_us: u64::try_from(recovery_within.as_micros()).unwrap_or(u64::MAX),
         evidence: abilities.evidence.iter().copied().collect(),
+        source: match load {
+            Load::Producer(_) => None,
+            Load::Source(source) => Some(SourcePromise {
+                tables: BTreeMap::from([(source.qualified_table(), source.topic())]),
+                transactions: source.transactions,
+                changes: source.changes(),
+                connector: source_load::CONNECTOR.to_owned(),
+                slot: source_load::SLOT.to_owned(),
+                offsets_topic: source_load::OFFSETS_TOPIC.to_owned(),
+            }),
+        },
     }
 }
 
-fn about(
-    file: &ScenarioFile,
-    workload: &WorkloadPlan,
-    groups: &[GroupPlan],
-    faults: &[FaultPlan],
-) -> About {
-    let mut configuration = BTreeMap::from([
-        ("Records".to_owned(), workload.operations.to_string()),
-        ("Rate".to_owned(), format!("{} records/s", workload.rate_per_s)),
-        ("Keys".to_owned(), workload.keys.to_string()),
-        ("Payload".to_owned(), format!("{} bytes", workload.payload_bytes)),
-    ]);
+fn about(file: &ScenarioFile, load: &Load, groups: &[GroupPlan], faults: &[FaultPlan]) -> About {
+    let (mut configuration, noun) = match load {
+        Load::Producer(load) => (load_lines(load), "records"),
+        Load::Source(load) => (source::lines(load), "transactions"),
+    };
     for group in groups {
         let members = match group.members.len() {
             1 => "1 process".to_owned(),
@@ -264,13 +317,22 @@ fn about(
     for fault in faults {
         let entry = file.scenario.faults.get(fault.number as usize).map(Spanned::get_ref);
         let label = format!("Failure injection {}", fault.number + 1);
-        configuration.insert(label, in_words(fault, entry));
+        configuration.insert(label, in_words(fault, entry, noun));
     }
     About { configuration, ..about_of(file) }
 }
 
+fn load_lines(load: &WorkloadPlan) -> BTreeMap<String, String> {
+    BTreeMap::from([
+        ("Records".to_owned(), load.operations.to_string()),
+        ("Rate".to_owned(), format!("{} records/s", load.rate_per_s)),
+        ("Keys".to_owned(), load.keys.to_string()),
+        ("Payload".to_owned(), format!("{} bytes", load.payload_bytes)),
+    ])
+}
+
 /// A fault in a sentence: `broker-pause of broker-1 at 150 records invoked, undone after 10s`.
-fn in_words(fault: &FaultPlan, entry: Option<&FaultEntry>) -> String {
+fn in_words(fault: &FaultPlan, entry: Option<&FaultEntry>, noun: &str) -> String {
     let settings = entry.and_then(|entry| entry.settings.as_ref());
     let settings: Vec<String> = settings.map_or_else(Vec::new, |settings| {
         let plain =
@@ -289,8 +351,8 @@ fn in_words(fault: &FaultPlan, entry: Option<&FaultEntry>) -> String {
         Trigger::After(after) => {
             format!("{} into the load", humantime::format_duration(after))
         }
-        Trigger::Invoked(count) => format!("at {count} records invoked"),
-        Trigger::Committed(count) => format!("at {count} records committed"),
+        Trigger::Invoked(count) => format!("at {count} {noun} invoked"),
+        Trigger::Committed(count) => format!("at {count} {noun} committed"),
     };
     let undone = match fault.lasts {
         Duration::ZERO => "undone as soon as its effect is seen".to_owned(),
@@ -318,16 +380,19 @@ struct Reader<'a> {
 }
 
 impl Reader<'_> {
-    fn workload(&self, seed: u64) -> Result<WorkloadPlan, ScenarioError> {
-        let workload = &self.file.scenario.workload;
-        let rate = workload.rate_per_s.get_ref();
-        if !(rate.is_finite() && *rate > 0.0 && *rate <= 1e6) {
-            return Err(self.file.error_at(
-                workload.rate_per_s.span(),
-                format!("a rate of {rate} records per second cannot be kept"),
-                "give a number above 0, at most 1000000",
-            ));
+    fn rate(&self, rate: &Spanned<f64>) -> Result<f64, ScenarioError> {
+        let number = *rate.get_ref();
+        if number.is_finite() && number > 0.0 && number <= 1e6 {
+            return Ok(number);
         }
+        Err(self.file.error_at(
+            rate.span(),
+            format!("a rate of {number} per second cannot be kept"),
+            "give a number above 0, at most 1000000",
+        ))
+    }
+
+    fn workload(&self, workload: &Workload, seed: u64) -> Result<WorkloadPlan, ScenarioError> {
         if workload.shape.get_ref() != "constant-rate" {
             return Err(self.file.error_at(
                 workload.shape.span(),
@@ -338,13 +403,14 @@ impl Reader<'_> {
         Ok(WorkloadPlan {
             seed,
             operations: self.number(&workload.records, 1..100_000_001)?,
-            rate_per_s: *rate,
+            rate_per_s: self.rate(&workload.rate_per_s)?,
             keys: self.number(&workload.keys, 1..100_000_001)?,
             payload_bytes: self.number(&workload.payload_bytes, 0..1_048_577)?,
             poison_every: match &workload.poison_every {
                 Some(every) => Some(self.number(every, 1..100_000_001)?),
                 None => None,
             },
+            lets_poison_through: self.file.scenario.producer.lets_poison_through,
             topic: format!("streamlake.{DATASET}.raw"),
         })
     }
@@ -385,12 +451,12 @@ impl Reader<'_> {
         })
     }
 
-    fn faults(&self, workload: &WorkloadPlan) -> Result<Vec<FaultPlan>, ScenarioError> {
+    fn faults(&self, load: &Load) -> Result<Vec<FaultPlan>, ScenarioError> {
         let entries = self.file.scenario.faults.iter().enumerate();
         entries
             .map(|(number, entry)| {
                 let number = u32::try_from(number).unwrap_or(u32::MAX);
-                self.fault(number, entry.get_ref(), workload)
+                self.fault(number, entry.get_ref(), load)
             })
             .collect()
     }
@@ -399,7 +465,7 @@ impl Reader<'_> {
         &self,
         number: u32,
         entry: &FaultEntry,
-        workload: &WorkloadPlan,
+        load: &Load,
     ) -> Result<FaultPlan, ScenarioError> {
         let Some(kind) = fault::kind(entry.kind.get_ref()) else {
             let known: Vec<_> = fault::KINDS.iter().map(|kind| kind.name).collect();
@@ -429,24 +495,20 @@ impl Reader<'_> {
                 }
             }
         })?;
-        let trigger = self.trigger(&entry.at, workload)?;
+        let trigger = self.trigger(&entry.at, load)?;
         Ok(FaultPlan { number, kind: kind.name, target, trigger, lasts, fault })
     }
 
-    fn trigger(
-        &self,
-        at: &Spanned<String>,
-        workload: &WorkloadPlan,
-    ) -> Result<Trigger, ScenarioError> {
+    fn trigger(&self, at: &Spanned<String>, load: &Load) -> Result<Trigger, ScenarioError> {
         let text = at.get_ref().trim();
         let Some((percent, of)) = text.split_once('%') else {
             let after = self.duration(at)?;
-            if after >= workload.length() {
+            if after >= load.length() {
                 return Err(self.file.error_at(
                     at.span(),
                     format!(
                         "the load is over after {:?}, the fault would begin after that",
-                        workload.length()
+                        load.length()
                     ),
                     "begin earlier, or produce more records",
                 ));
@@ -466,7 +528,7 @@ impl Reader<'_> {
             clippy::cast_sign_loss,
             clippy::cast_precision_loss
         )]
-        let count = (workload.operations as f64 * percent / 100.0) as u64;
+        let count = (load.operations() as f64 * percent / 100.0) as u64;
         match of.trim() {
             "of invoked" => Ok(Trigger::Invoked(count)),
             "of committed" => Ok(Trigger::Committed(count)),
@@ -478,7 +540,7 @@ impl Reader<'_> {
         }
     }
 
-    fn topology(&self) -> Result<Topology, ScenarioError> {
+    fn topology(&self, load: &Load) -> Result<Topology, ScenarioError> {
         let cluster = &self.file.scenario.cluster;
         let brokers = self.small(&cluster.brokers, 1..10)?;
         let replication = self.small(&cluster.replication, 1..10)?;
@@ -496,27 +558,20 @@ impl Reader<'_> {
             properties,
         };
         let partitions = self.small(&cluster.partitions, 1..1025)?;
+        let under_test = topic(load.topic(), partitions, cluster.topic_properties.clone());
+        let Load::Producer(_) = load else {
+            return Ok(self.source_topology(brokers, under_test));
+        };
+        // The broker's clock, not the writer's: a dead letter is durable when it is appended.
+        let by_broker = BTreeMap::from([APPEND_TIME.map(str::to_owned).into()]);
+        let dead_letters = topic(format!("streamlake.{DATASET}.dlq"), 1, by_broker);
         Ok(Topology {
             brokers,
             broker_properties: cluster.broker_properties.clone(),
-            topics: vec![
-                topic(
-                    format!("streamlake.{DATASET}.raw"),
-                    partitions,
-                    cluster.topic_properties.clone(),
-                ),
-                // The broker's clock, not the writer's: a dead letter is durable when it is appended.
-                topic(
-                    format!("streamlake.{DATASET}.dlq"),
-                    1,
-                    BTreeMap::from([(
-                        "message.timestamp.type".to_owned(),
-                        "LogAppendTime".to_owned(),
-                    )]),
-                ),
-            ],
+            topics: vec![under_test, dead_letters],
             buckets: vec![BUCKET.to_owned()],
             change_data_capture: false,
+            worker_properties: BTreeMap::new(),
             start_within: START_WITHIN,
         })
     }

@@ -3,6 +3,8 @@
 //! Phases: load (with the faults) → heal → recover → drain → final read. Whatever happens in between,
 //! what was started is taken down again.
 
+mod source;
+
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -16,11 +18,12 @@ use crate::history::Recorder;
 use crate::history::event::{Evidence, FORMAT, Fact, Header, RunInfo, VERSION};
 use crate::observer::commits::{self, Watch};
 use crate::observer::{self, Topics};
-use crate::plan::Plan;
+use crate::plan::{Load, Plan};
 use crate::progress::Progress;
 use crate::supervisor::Supervisor;
 use crate::system::{self, System};
 use crate::testbed::{Abilities, Part, Testbed, TestbedError};
+use crate::workload::WorkloadPlan;
 use crate::{nemesis, workload};
 
 /// A producer whose load is over must have told every outcome it knows within this time after the
@@ -137,7 +140,11 @@ impl Run {
             }
         }
         let faults = std::mem::take(&mut plan.faults);
-        self.load_and_heal(&plan, faults).await?;
+        let load = match &plan.load {
+            Load::Producer(load) => load,
+            Load::Source(load) => return self.source_phases(&plan, load, faults).await,
+        };
+        self.load_and_heal(&plan, load, faults).await?;
         self.phase("recover");
         let lag = self.recover(&plan, &observers.watch).await?;
         tracing::debug!(lag, "recovered");
@@ -160,12 +167,14 @@ impl Run {
     async fn load_and_heal(
         &self,
         plan: &Plan,
+        load: &WorkloadPlan,
         faults: Vec<crate::plan::FaultPlan>,
     ) -> Result<(), RunError> {
         self.phase("load");
         let (input, output) = self.supervisor.start_piped(self.context.system.producer(
             PRODUCER,
-            &plan.producer_properties,
+            plan,
+            load,
             self.context.testbed.as_ref(),
             &self.context.folder,
         ))?;
@@ -182,9 +191,7 @@ impl Run {
         // A load that ended early must not leave the nemesis waiting for operations that never come.
         let load_over = stop.child_token();
         let feed = async {
-            let fed =
-                workload::driver::feed(PRODUCER, &plan.workload, input, recorder, progress, stop)
-                    .await;
+            let fed = workload::driver::feed(PRODUCER, load, input, recorder, progress, stop).await;
             if let Err(error) = &fed {
                 self.error(format!("the producer stopped reading its input: {error}"));
                 load_over.cancel();
@@ -279,17 +286,8 @@ impl Run {
     async fn unread(&self, what: &str, error: impl std::fmt::Display, parts: Vec<Part>) {
         let mut text = format!("the final read of {what} failed: {error}");
         for part in parts {
-            match self.context.testbed.observe(&part).await {
-                Ok(seen) => {
-                    let told =
-                        ["state", "exit_code", "stopped_by", "finished_at", "oom_killed", "link"];
-                    let told = told.iter().filter_map(|name| Some((name, seen.get(*name)?)));
-                    let told: Vec<_> =
-                        told.map(|(name, value)| format!("{name}={value}")).collect();
-                    text.push_str(&format!("; {part} is seen with {}", told.join(", ")));
-                }
-                Err(error) => text.push_str(&format!("; {part} cannot be looked at: {error}")),
-            }
+            text.push_str("; ");
+            text.push_str(&observer::condition(self.context.testbed.as_ref(), &part).await);
         }
         self.error(text);
     }
@@ -305,9 +303,12 @@ impl Run {
         };
         let stop = CancellationToken::new();
         let exact = self.context.abilities.evidence.contains(&Evidence::CommitsComplete);
-        let commits = commits::start(watch.clone(), exact, stop.clone());
+        let commits =
+            (!plan.groups.is_empty()).then(|| commits::start(watch.clone(), exact, stop.clone()));
         let mut parts = brokers(plan);
         parts.extend((!plan.topology.buckets.is_empty()).then_some(Part::Store));
+        let captures = plan.topology.change_data_capture;
+        parts.extend(captures.then_some([Part::Database, Part::Connect]).into_iter().flatten());
         let probes = tokio::spawn(observer::probes::watch(
             testbed.clone(),
             parts,
@@ -323,7 +324,10 @@ impl Run {
                 stop.clone(),
             ))
         });
-        Observers { watch, stop, commits, probes, store }
+        let source = testbed.source().map(|source| {
+            tokio::spawn(observer::source::watch(source, self.recorder.clone(), stop.clone()))
+        });
+        Observers { watch, stop, commits, others: [Some(probes), store, source] }
     }
 
     fn events(&self, process: &str) -> PathBuf {
@@ -353,17 +357,17 @@ impl Run {
 struct Observers {
     watch: Watch,
     stop: CancellationToken,
-    commits: std::thread::JoinHandle<()>,
-    probes: tokio::task::JoinHandle<()>,
-    store: Option<tokio::task::JoinHandle<()>>,
+    commits: Option<std::thread::JoinHandle<()>>,
+    others: [Option<tokio::task::JoinHandle<()>>; 3],
 }
 
 impl Observers {
     async fn join(self) {
-        let _ = tokio::task::spawn_blocking(move || self.commits.join()).await;
-        let _ = self.probes.await;
-        if let Some(store) = self.store {
-            let _ = store.await;
+        if let Some(commits) = self.commits {
+            let _ = tokio::task::spawn_blocking(move || commits.join()).await;
+        }
+        for other in self.others.into_iter().flatten() {
+            let _ = other.await;
         }
     }
 }

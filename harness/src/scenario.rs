@@ -46,8 +46,10 @@ pub struct Scenario {
     /// Kafka.
     #[serde(default)]
     pub cluster: Cluster,
-    /// What is produced.
-    pub workload: Workload,
+    /// What is produced; this or `source`.
+    pub workload: Option<Workload>,
+    /// What is changed in a source database; this or `workload`.
+    pub source: Option<Spanned<Source>>,
     /// The producer under test.
     #[serde(default)]
     pub producer: Producer,
@@ -112,12 +114,65 @@ pub struct Workload {
     pub poison_every: Option<Spanned<i64>>,
 }
 
+/// Table `[source]`: transactions on a source database whose changes Debezium captures.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Source {
+    /// Table under test.
+    #[serde(default = "orders")]
+    pub table: Spanned<String>,
+    /// Transactions that are committed in all.
+    pub transactions: Spanned<i64>,
+    /// Transactions per second.
+    pub rate_per_s: Spanned<f64>,
+    /// Row changes in each.
+    #[serde(default = "one")]
+    pub rows_per_transaction: Spanned<i64>,
+    /// How often each operation comes; inserts only by default.
+    #[serde(default)]
+    pub operations: Operations,
+    /// Every n-th transaction is rolled back before it is carried out; none by default.
+    pub rollback_every: Option<Spanned<i64>>,
+    /// No transaction begins from a fault's trigger until its window is closed.
+    #[serde(default)]
+    pub hold_at_faults: bool,
+    /// Debezium properties over its own defaults.
+    #[serde(default)]
+    pub connector_properties: BTreeMap<String, String>,
+    /// Kafka Connect properties over the testbed's own.
+    #[serde(default)]
+    pub worker_properties: BTreeMap<String, String>,
+}
+
+/// Key `operations` of `[source]`: weights.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Operations {
+    /// New rows; also where there is no row to change.
+    #[serde(default = "zero")]
+    pub insert: Spanned<i64>,
+    /// Rows changed.
+    #[serde(default = "zero")]
+    pub update: Spanned<i64>,
+    /// Rows deleted.
+    #[serde(default = "zero")]
+    pub delete: Spanned<i64>,
+}
+
+impl Default for Operations {
+    fn default() -> Self {
+        Self { insert: one(), update: zero(), delete: zero() }
+    }
+}
+
 /// Table `[producer]`.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Producer {
     /// librdkafka properties over the pipeline's own defaults.
     pub properties: BTreeMap<String, String>,
+    /// The producer does not validate: poison gets into the log, for the consumer to find.
+    pub lets_poison_through: bool,
 }
 
 /// Table `[[group]]`.
@@ -167,6 +222,12 @@ fn yes() -> bool {
 }
 fn one() -> Spanned<i64> {
     unplaced(1)
+}
+fn zero() -> Spanned<i64> {
+    unplaced(0)
+}
+fn orders() -> Spanned<String> {
+    unplaced("orders".to_owned())
 }
 fn fifty() -> Spanned<i64> {
     unplaced(50)
@@ -331,7 +392,7 @@ rate_per_s = 5
     fn a_minimal_scenario_parses() {
         let file = parse(GOOD).unwrap();
         assert_eq!(file.name, "x");
-        assert_eq!(*file.scenario.workload.keys.get_ref(), 50);
+        assert_eq!(*file.scenario.workload.unwrap().keys.get_ref(), 50);
     }
 
     #[test]

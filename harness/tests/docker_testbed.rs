@@ -60,6 +60,7 @@ fn topology(brokers: u32) -> Topology {
         }],
         buckets: vec!["streamlake-raw".into()],
         change_data_capture: false,
+        worker_properties: BTreeMap::new(),
         start_within: Duration::from_secs(120),
     }
 }

@@ -46,6 +46,7 @@ async fn start(brokers: u32) -> Embedded {
         }],
         buckets: vec!["zone".to_owned()],
         change_data_capture: false,
+        worker_properties: BTreeMap::new(),
         start_within: SOON,
     };
     Embedded::start(&topology, &host_command(brokers)).await.unwrap()
@@ -238,6 +239,7 @@ async fn a_host_that_does_not_come_up_says_why() {
         topics: Vec::new(),
         buckets: Vec::new(),
         change_data_capture: false,
+        worker_properties: BTreeMap::new(),
         start_within: SOON,
     };
     let command = HostCommand {

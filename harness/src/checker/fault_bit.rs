@@ -88,5 +88,7 @@ fn has_evidence(index: &Index, fault: u32, stage: FaultStage) -> bool {
 /// Operations that were in flight at some time in a window: begun by its end and not ended before
 /// its begin, to the millisecond.
 pub(super) fn in_flight(index: &Index, begin_us: u64, end_us: u64) -> u64 {
-    index.invocations.up_to(end_us).saturating_sub(index.completions.before(begin_us))
+    let operations =
+        index.invocations.up_to(end_us).saturating_sub(index.completions.before(begin_us));
+    operations + index.rare.source.in_flight(begin_us, end_us)
 }

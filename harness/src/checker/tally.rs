@@ -110,6 +110,8 @@ fn window(index: &Index, fault: &PlannedFault) -> WindowTally {
     let recovered = healed_us.and_then(|healed| {
         index.groups.iter().filter_map(|lanes| recovered_at(lanes, &newer, healed)).min()
     });
+    let recovered =
+        recovered.or_else(|| super::change_data_capture::recovered_at(index, fault.fault));
     let mut evidence = BTreeMap::new();
     for step in index.rare.faults.iter().filter(|step| step.fact.fault == fault.fault) {
         evidence.extend(step.fact.evidence.clone());

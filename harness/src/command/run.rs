@@ -137,7 +137,7 @@ async fn one(
     let folder = runner::folder(&folder, &format!("{}-{seed}", file.name)).into_diagnostic()?;
     let label = format!("{name}/{}", file.name);
     let progress = Arc::new(Progress::default());
-    let show = Show::start(label, plan.workload.operations, &progress, bars);
+    let show = Show::start(label, plan.load.operations(), &progress, bars);
     let outcome = on_testbed(*plan, arguments, &folder, progress, stop).await;
     show.finish();
     match outcome {

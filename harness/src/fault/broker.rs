@@ -1,4 +1,4 @@
-//! What the broker faults share: seeing a broker go, seeing it come back.
+//! What the faults on servers share: seeing a broker, or another server, go and come back.
 
 use std::time::{Duration, Instant};
 
@@ -37,7 +37,11 @@ pub(super) struct Broker {
 
 impl Broker {
     pub(super) fn new(number: u32) -> Self {
-        let part = Part::Broker(number);
+        Self::of(Part::Broker(number))
+    }
+
+    /// Another server: it falls silent and comes back as a broker does.
+    pub(super) fn of(part: Part) -> Self {
         Self {
             part,
             before: Observation::new(),

@@ -11,10 +11,14 @@ mod broker;
 mod broker_kill;
 mod broker_pause;
 mod broker_restart;
+mod capture;
 mod client_partition;
+mod connect_kill;
+mod connector_restart;
 mod consumer_kill;
 mod consumer_pause;
 mod consumer_restart;
+mod database_restart;
 mod process;
 mod store_failure;
 
@@ -128,6 +132,9 @@ pub static KINDS: &[&Kind] = &[
     &consumer_restart::KIND,
     &consumer_pause::KIND,
     &store_failure::KIND,
+    &connector_restart::KIND,
+    &connect_kill::KIND,
+    &database_restart::KIND,
 ];
 
 /// Finds a kind by its name.

@@ -9,9 +9,16 @@
 //! stamped with its wall clock are converted with the header's `started_at`; all parts of a testbed
 //! run on one machine and share its clock, whose resolution in Kafka and in the store is 1 ms.
 
+mod source;
+
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
+
+pub use source::{
+    ChangeEvent, ConnectorState, Lsn, OffsetFlush, RowOperation, SlotState, SourceChange,
+    SourcePromise, SourceRead, SourceTransaction, TaskState, TransactionOutcome,
+};
 
 /// Name of the format, in the header of every history.
 pub const FORMAT: &str = "streamlake-history";
@@ -96,6 +103,9 @@ pub struct Promises {
     pub recovery_within_us: u64,
     /// What the testbed can vouch for. A checker that needs more is not applicable.
     pub evidence: Vec<Evidence>,
+    /// The source database whose changes are captured, where that is under test.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source: Option<SourcePromise>,
 }
 
 /// What one consumer group promised.
@@ -210,6 +220,20 @@ pub enum Fact {
         /// Property → value as the part itself reports it.
         properties: BTreeMap<String, String>,
     },
+    /// A transaction of the workload on the source database ended.
+    SourceTransaction(SourceTransaction),
+    /// A row change stood in the source database's log at the final read.
+    SourceChange(SourceChange),
+    /// The source database's log was read to its end.
+    SourceRead(SourceRead),
+    /// A record stood in a topic of change events at the final read.
+    ChangeEvent(ChangeEvent),
+    /// An offset of the connector stood in the worker's topic of offsets at the final read.
+    OffsetFlush(OffsetFlush),
+    /// The connector's replication slot as the database shows it.
+    Slot(SlotState),
+    /// The connector as its worker shows it.
+    Connector(ConnectorState),
     /// Something the harness wants to be remembered: a warning, an error of the harness itself.
     Note {
         /// `warning` or `error`; an error makes the run inconclusive.

@@ -10,6 +10,7 @@ use rdkafka::{Offset, TopicPartitionList};
 
 use crate::history::Recorder;
 use crate::history::event::{Blob, DeadLetter, Fact, LogBounds, Logged, Print};
+use crate::observer::source::events;
 use crate::observer::{Topics, reader};
 use crate::workload::op_of;
 
@@ -38,6 +39,10 @@ pub(crate) enum Role {
     Raw,
     /// A dead-letter topic.
     DeadLetters,
+    /// A topic of change events.
+    ChangeEvents,
+    /// The Connect worker's topic of offsets.
+    ConnectOffsets,
 }
 
 /// Reads topics to their ends and records each record and each partition's bounds. Blocks.
@@ -60,8 +65,9 @@ pub(crate) fn read(
                 let place = (message.topic().to_owned(), message.partition());
                 if let Some(bounds) = partitions.get_mut(&place)
                     && bounds.take(message.offset())
+                    && let Some(fact) = fact(&message, role, recorder)
                 {
-                    recorder.record(PROCESS, fact(&message, role, recorder));
+                    recorder.record(PROCESS, fact);
                 }
             }
             Some(Err(KafkaError::PartitionEOF(_))) | None => {
@@ -167,7 +173,16 @@ fn catch_up(client: &BaseConsumer, partitions: &mut BTreeMap<(String, i32), Boun
     }
 }
 
-fn fact(message: &BorrowedMessage<'_>, role: Role, recorder: &Recorder) -> Fact {
+/// What a record is to the history; none if it says nothing.
+fn fact(message: &BorrowedMessage<'_>, role: Role, recorder: &Recorder) -> Option<Fact> {
+    match role {
+        Role::Raw | Role::DeadLetters => Some(record(message, role, recorder)),
+        Role::ChangeEvents => Some(Fact::ChangeEvent(events::change_event(message, recorder))),
+        Role::ConnectOffsets => events::offset_flush(message, recorder).map(Fact::OffsetFlush),
+    }
+}
+
+fn record(message: &BorrowedMessage<'_>, role: Role, recorder: &Recorder) -> Fact {
     let headers = headers(message);
     let value = message.payload().unwrap_or_default();
     let timestamp_ms = message.timestamp().to_millis().unwrap_or(0);
@@ -185,9 +200,7 @@ fn fact(message: &BorrowedMessage<'_>, role: Role, recorder: &Recorder) -> Fact 
             headers: Print::of_headers(headers.iter().copied()),
             missing_headers: missing(&headers, &MANDATORY),
         }),
-        Role::DeadLetters => {
-            Fact::DeadLetter(dead_letter(message, &headers, timestamp_ms, recorder))
-        }
+        _ => Fact::DeadLetter(dead_letter(message, &headers, timestamp_ms, recorder)),
     }
 }
 

@@ -164,6 +164,7 @@ pub(super) fn scenario(name: &str, title: &str, id: Option<&str>, seed: u64) -> 
         }],
         recovery_within_us: 30_000_000,
         evidence: vec![Evidence::Receipts, Evidence::Log, Evidence::Objects],
+        source: None,
     };
     Header { format: "streamlake-history".into(), version: 1, run, promises }
 }

@@ -12,6 +12,7 @@ pub mod embedded;
 pub mod gateway;
 pub mod probe;
 pub mod proxy;
+pub mod source;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -80,6 +81,8 @@ pub struct Topology {
     pub buckets: Vec<String>,
     /// PostgreSQL with Kafka Connect and Debezium.
     pub change_data_capture: bool,
+    /// Properties of the Connect worker beside the testbed's own, `offset.flush.interval.ms`.
+    pub worker_properties: BTreeMap<String, String>,
     /// Everything must be up within this time.
     pub start_within: Duration,
 }
@@ -273,6 +276,11 @@ pub trait Testbed: Send + Sync {
 
     /// Every write that reached the object store, where the testbed sees them pass.
     fn store_journal(&self) -> Option<gateway::journal::JournalView> {
+        None
+    }
+
+    /// The source database and the worker that captures its changes, if the topology has them.
+    fn source(&self) -> Option<source::SourceAccess> {
         None
     }
 

@@ -6,6 +6,7 @@
 //! the pipeline gave it.
 
 pub(crate) mod driver;
+pub mod source;
 
 use std::time::Duration;
 
@@ -28,6 +29,8 @@ pub struct WorkloadPlan {
     pub payload_bytes: u64,
     /// Every n-th payload is poison.
     pub poison_every: Option<u64>,
+    /// The producer does not validate, so it has to be told each record's key.
+    pub lets_poison_through: bool,
     /// The topic under test.
     pub topic: String,
 }
@@ -115,6 +118,7 @@ mod tests {
             keys: 5,
             payload_bytes: 200,
             poison_every: Some(10),
+            lets_poison_through: false,
             topic: "t".to_owned(),
         }
     }

@@ -114,6 +114,7 @@ impl Told {
             dead_letter_topic: None,
         });
         let promises = Promises {
+            source: None,
             operations: self.invoked.len() as u64,
             topics,
             partitioner: self.settings.partitioner.clone(),

@@ -18,6 +18,7 @@ mod parts;
 mod ranges;
 mod records;
 mod slots;
+mod source;
 mod times;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -32,6 +33,7 @@ pub use lane::{Bounds, Contested, Lane, NO_ID, NO_OP, Seen, Source};
 pub use ops::{Bit, End, Invocation, Kept, Ops};
 pub use parts::{Part, PartLane, Zone};
 pub use ranges::{Cover, Range, RangeSet};
+pub use source::SourceFacts;
 pub use times::{Instants, Latencies};
 
 use super::event::{
@@ -87,6 +89,8 @@ pub struct Rare {
     pub configuration: Vec<At<ReadBack>>,
     /// Notes: level and text.
     pub notes: Vec<At<(String, String)>>,
+    /// Change data capture.
+    pub source: SourceFacts,
 }
 
 /// A record whose key did not lead to its partition by the promised count of partitions.

@@ -265,7 +265,7 @@ impl Index {
                     self.groups[group].entry(lane).or_default().assignment(&fact.member);
                 }
             }
-            _ => {}
+            _ => rare.source.take(event),
         }
     }
 
@@ -303,6 +303,7 @@ impl Index {
         sort(&mut self.rare.notes);
         self.late_keys.sort_unstable();
         self.unjudged_order = self.work.key_orders.values().map(|order| order.unjudged).sum();
+        self.rare.source.settle();
         self.work = Work::default();
         self
     }
@@ -346,6 +347,6 @@ fn at<T>(event: &Event, fact: T) -> At<T> {
     At { t_us: event.t_us, process: event.process.clone(), seq: event.seq, fact }
 }
 
-fn sort<T>(facts: &mut [At<T>]) {
+pub(super) fn sort<T>(facts: &mut [At<T>]) {
     facts.sort_by(|a, b| (a.t_us, &a.process, a.seq).cmp(&(b.t_us, &b.process, b.seq)));
 }

@@ -57,6 +57,7 @@ pub fn header(operations: u64, partitions: u32) -> Header {
             Evidence::DeadLetters,
             Evidence::Idempotence,
         ],
+        source: None,
     };
     let run = RunInfo {
         scenario: "sample".to_owned(),

@@ -48,8 +48,11 @@ pub(super) fn database_arguments() -> Vec<String> {
     ["postgres", "-c", "wal_level=logical"].map(str::to_owned).into()
 }
 
-/// Environment of the Connect worker.
-pub(super) fn connect_environment(broker_hosts: &[String]) -> BTreeMap<String, String> {
+/// Environment of the Connect worker, with the scenario's own properties over the testbed's.
+pub(super) fn connect_environment(
+    broker_hosts: &[String],
+    properties: &BTreeMap<String, String>,
+) -> BTreeMap<String, String> {
     let replication = broker_hosts.len().min(3).to_string();
     let mut environment: BTreeMap<String, String> = [
         ("BOOTSTRAP_SERVERS", kafka::internal_bootstrap_servers(broker_hosts)),
@@ -70,6 +73,12 @@ pub(super) fn connect_environment(broker_hosts: &[String]) -> BTreeMap<String, S
     for topic in ["CONFIG", "OFFSET", "STATUS"] {
         let name = format!("CONNECT_{topic}_STORAGE_REPLICATION_FACTOR");
         environment.insert(name, replication.clone());
+    }
+    for (name, value) in properties {
+        // The official image knows this one, which has a default, by its short name only.
+        let name = name.to_uppercase().replace('.', "_");
+        let prefix = if name == "OFFSET_FLUSH_INTERVAL_MS" { "" } else { "CONNECT_" };
+        environment.insert(format!("{prefix}{name}"), value.clone());
     }
     environment
 }
@@ -132,12 +141,22 @@ mod tests {
 
     #[test]
     fn the_worker_replicates_its_topics_as_far_as_there_are_brokers() {
-        let one = connect_environment(&["a".to_owned()]);
+        let none = BTreeMap::new();
+        let one = connect_environment(&["a".to_owned()], &none);
         assert_eq!(one["CONNECT_OFFSET_STORAGE_REPLICATION_FACTOR"], "1");
         assert_eq!(one["BOOTSTRAP_SERVERS"], "a:9095");
         let hosts = ["a", "b", "c"].map(str::to_owned);
-        let three = connect_environment(&hosts);
+        let three = connect_environment(&hosts, &none);
         assert_eq!(three["CONNECT_CONFIG_STORAGE_REPLICATION_FACTOR"], "3");
+    }
+
+    #[test]
+    fn the_workers_own_properties_become_its_environment() {
+        let properties = [("offset.flush.interval.ms", "5000"), ("session.timeout.ms", "6000")];
+        let properties = properties.map(|(name, value)| (name.to_owned(), value.to_owned()));
+        let environment = connect_environment(&["a".to_owned()], &properties.into());
+        assert_eq!(environment["OFFSET_FLUSH_INTERVAL_MS"], "5000");
+        assert_eq!(environment["CONNECT_SESSION_TIMEOUT_MS"], "6000");
     }
 
     #[test]

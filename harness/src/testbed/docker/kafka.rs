@@ -165,6 +165,7 @@ mod tests {
             topics: Vec::new(),
             buckets: Vec::new(),
             change_data_capture: false,
+            worker_properties: BTreeMap::new(),
             start_within: Duration::from_secs(60),
         }
     }

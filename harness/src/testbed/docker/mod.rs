@@ -43,6 +43,7 @@ use super::gateway::client_environment;
 use super::gateway::journal::JournalView;
 use super::gateway::observer::{JsonApi, ObserverStore};
 use super::proxy::Proxy;
+use super::source::SourceAccess;
 use super::{
     Abilities, Act, Capability, Observation, Part, StoreAccess, Testbed, TestbedError, Topology,
 };
@@ -239,6 +240,15 @@ impl Testbed for DockerTestbed {
         let server = self.entrances.store_server.as_ref()?;
         // A client that cannot be made cannot look: the runner says that the store was not read.
         JsonApi::new(url(server)).ok().map(|api| Arc::new(api) as Arc<dyn ObserverStore>)
+    }
+
+    fn source(&self) -> Option<SourceAccess> {
+        Some(SourceAccess {
+            database: self.database_address()?,
+            observer_database: self.observer_database_address()?,
+            connect_url: url(self.entrances.observers.get(&Part::Connect)?),
+            connector_properties: self.source_properties()?,
+        })
     }
 
     async fn act(&self, part: &Part, act: Act) -> Result<(), TestbedError> {

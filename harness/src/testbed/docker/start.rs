@@ -150,7 +150,7 @@ impl Starting<'_> {
                 ..self.specification(Part::Database, ImageKind::Postgres)
             });
             specifications.push(Specification {
-                environment: cdc::connect_environment(&hosts),
+                environment: cdc::connect_environment(&hosts, &self.topology.worker_properties),
                 doors: self.two_doors(&Part::Connect, cdc::CONNECT_PORT, cdc::CONNECT_PORT),
                 ..self.specification(Part::Connect, ImageKind::Connect)
             });

@@ -1,0 +1,54 @@
+//! What the faults on change data capture share: the connector and its slot, seen from outside.
+
+use std::time::Duration;
+
+use crate::fault::{Evidence, FaultError, Order, Stage, Wrong};
+use crate::history::event::{ConnectorState, SlotState};
+use crate::testbed::Part;
+use crate::testbed::source::SourceAccess;
+use crate::workload::source::{CONNECTOR, SLOT};
+
+/// A capture that does not stream again after this time is not coming back.
+pub(super) const BACK_WITHIN: Duration = Duration::from_secs(90);
+
+/// The way to the database and the worker.
+pub(super) fn source(stage: &Stage) -> Result<SourceAccess, FaultError> {
+    stage.testbed.source().ok_or_else(|| FaultError::NoTarget("captured database".to_owned()))
+}
+
+/// Connector and slot as they are now.
+pub(super) async fn look(stage: &Stage, when: &str) -> Result<Evidence, FaultError> {
+    let source = source(stage)?;
+    Ok(named(when, &source.connector(CONNECTOR).await, &source.slot(SLOT).await))
+}
+
+/// Waits until the connector runs and the database sends its log to it.
+pub(super) async fn streams(stage: &Stage, when: &str) -> Result<Evidence, FaultError> {
+    let awaited = source(stage)?.await_capture(CONNECTOR, SLOT, BACK_WITHIN).await;
+    let (connector, slot) = awaited.map_err(|last| FaultError::NotSeen {
+        what: format!("{CONNECTOR} streaming"),
+        within: BACK_WITHIN,
+        last,
+    })?;
+    Ok(named(when, &connector, &slot))
+}
+
+/// The target must be the one part that the fault knows.
+pub(super) fn only(order: &Order, part: &Part) -> Result<(), Wrong> {
+    if order.target == part.to_string() {
+        return Ok(());
+    }
+    Err(Wrong::Target(
+        format!("`{}` is no target for this fault", order.target),
+        format!("name `{part}`, or leave the target out"),
+    ))
+}
+
+fn named(when: &str, connector: &ConnectorState, slot: &SlotState) -> Evidence {
+    let sender = slot.active_pid.map_or_else(|| "none".to_owned(), |pid| pid.to_string());
+    let confirmed = slot.confirmed.map_or_else(|| "unknown".to_owned(), |lsn| lsn.to_string());
+    let mut seen = vec![("connector", connector.to_string()), ("slot active_pid", sender)];
+    seen.push(("slot confirmed_flush_lsn", confirmed));
+    seen.extend(slot.absent.clone().map(|reason| ("slot absent", reason)));
+    seen.into_iter().map(|(name, value)| (format!("{name} {when}"), value)).collect()
+}

@@ -1,0 +1,56 @@
+//! The Connect worker is killed with SIGKILL and started again. What it had sent to the topic and
+//! not yet noted as an offset is sent again.
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+
+use crate::fault::broker::Broker;
+use crate::fault::{
+    Evidence, Fault, FaultError, Kind, NoSettings, Order, Stage, Wrong, capture, merge,
+};
+use crate::testbed::{Act, Capability, Part};
+
+pub(super) static KIND: Kind = Kind {
+    name: "connect-kill",
+    about: "SIGKILL to the Kafka Connect worker, then a new start",
+    default_target: "connect",
+    default_lasts: Duration::ZERO,
+    needs_load: true,
+    make,
+};
+
+fn make(order: Order) -> Result<Box<dyn Fault>, Wrong> {
+    capture::only(&order, &Part::Connect)?;
+    let NoSettings {} = order.settings()?;
+    Ok(Box::new(ConnectKill(Broker::of(Part::Connect))))
+}
+
+#[derive(Debug)]
+struct ConnectKill(Broker);
+
+#[async_trait]
+impl Fault for ConnectKill {
+    fn needs(&self) -> &'static [Capability] {
+        &[Capability::ChangeDataCapture]
+    }
+
+    async fn inject(&mut self, stage: &Stage) -> Result<Evidence, FaultError> {
+        let before = capture::look(stage, "before").await?;
+        Ok(merge(before, self.0.strike(stage, Act::Kill).await?))
+    }
+
+    async fn seen(&mut self, stage: &Stage) -> Result<Evidence, FaultError> {
+        let during = self.0.fell_silent(stage).await?;
+        Ok(merge(during, capture::look(stage, "during").await?))
+    }
+
+    async fn heal(&mut self, stage: &Stage) -> Result<Evidence, FaultError> {
+        self.0.act(stage, Act::Start).await
+    }
+
+    async fn back(&mut self, stage: &Stage) -> Result<Evidence, FaultError> {
+        let after = self.0.was_started_anew(stage).await?;
+        Ok(merge(after, capture::streams(stage, "after").await?))
+    }
+}

@@ -1,0 +1,111 @@
+//! A connector is restarted through its worker's REST interface, as an operator does it.
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use chrono::{DateTime, Utc};
+use serde::Deserialize;
+
+use crate::fault::capture;
+use crate::fault::{Evidence, Fault, FaultError, Kind, Order, Stage, Wrong, merge};
+use crate::testbed::{Capability, Part};
+use crate::workload::source::CONNECTOR;
+
+pub(super) static KIND: Kind = Kind {
+    name: "connector-restart",
+    about: "POST /connectors/…/restart; settings: tasks = true restarts its tasks as well",
+    default_target: CONNECTOR,
+    default_lasts: Duration::ZERO,
+    needs_load: true,
+    make,
+};
+
+/// A restart that the worker's log does not show by then did not happen.
+const SEEN_WITHIN: Duration = Duration::from_secs(20);
+const LOOK_EVERY: Duration = Duration::from_millis(100);
+/// Enough of the worker's log to hold a restart.
+const LOG_LINES: usize = 5000;
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct Settings {
+    tasks: bool,
+}
+
+fn make(order: Order) -> Result<Box<dyn Fault>, Wrong> {
+    if order.target != CONNECTOR {
+        let message = format!("`{}` is no target for this fault", order.target);
+        let remedy = format!("name `{CONNECTOR}`, or leave the target out");
+        return Err(Wrong::Target(message, remedy));
+    }
+    let settings: Settings = order.settings()?;
+    Ok(Box::new(ConnectorRestart { tasks: settings.tasks, since: DateTime::UNIX_EPOCH }))
+}
+
+#[derive(Debug)]
+struct ConnectorRestart {
+    tasks: bool,
+    since: DateTime<Utc>,
+}
+
+impl ConnectorRestart {
+    /// What the worker logs of the end and the new start of what is restarted.
+    fn traces(&self) -> [String; 2] {
+        if self.tasks {
+            let stopped = format!("Stopping task {CONNECTOR}-0");
+            return [stopped, format!("Creating task {CONNECTOR}-0")];
+        }
+        [format!("Stopping connector {CONNECTOR}"), format!("Creating connector {CONNECTOR}")]
+    }
+
+    /// Waits for a line of the worker's log since the act.
+    async fn logged(&self, stage: &Stage, text: &str) -> Result<String, FaultError> {
+        let deadline = tokio::time::Instant::now() + SEEN_WITHIN;
+        loop {
+            let lines = stage.testbed.log_lines(&Part::Connect, self.since, LOG_LINES).await?;
+            if let Some(line) = lines.iter().find(|line| line.contains(text)) {
+                return Ok(line.clone());
+            }
+            if tokio::time::Instant::now() >= deadline {
+                return Err(FaultError::NotSeen {
+                    what: format!("{text:?} in the log of connect"),
+                    within: SEEN_WITHIN,
+                    last: lines.last().cloned().unwrap_or_default(),
+                });
+            }
+            tokio::time::sleep(LOOK_EVERY).await;
+        }
+    }
+}
+
+#[async_trait]
+impl Fault for ConnectorRestart {
+    fn needs(&self) -> &'static [Capability] {
+        &[Capability::ChangeDataCapture]
+    }
+
+    /// A connector that does not run beforehand cannot be seen to be restarted.
+    async fn inject(&mut self, stage: &Stage) -> Result<Evidence, FaultError> {
+        let before = capture::streams(stage, "before").await?;
+        self.since = Utc::now();
+        let answered = capture::source(stage)?.restart_connector(CONNECTOR, self.tasks).await?;
+        Ok(merge(before, Evidence::from([("request".to_owned(), answered)])))
+    }
+
+    async fn seen(&mut self, stage: &Stage) -> Result<Evidence, FaultError> {
+        let [stopped, _] = self.traces();
+        let line = self.logged(stage, &stopped).await?;
+        Ok(Evidence::from([("log of connect, stopped".to_owned(), line)]))
+    }
+
+    /// The request does both.
+    async fn heal(&mut self, stage: &Stage) -> Result<Evidence, FaultError> {
+        let [_, started] = self.traces();
+        let line = self.logged(stage, &started).await?;
+        Ok(Evidence::from([("log of connect, started".to_owned(), line)]))
+    }
+
+    async fn back(&mut self, stage: &Stage) -> Result<Evidence, FaultError> {
+        capture::streams(stage, "after").await
+    }
+}

@@ -1,0 +1,148 @@
+//! The parts of a plan that concern a source database.
+
+use std::collections::BTreeMap;
+
+use toml::Spanned;
+
+use super::{APPEND_TIME, FaultPlan, Load, Reader, START_WITHIN, Trigger};
+use crate::scenario::{ScenarioError, Source};
+use crate::testbed::{TopicSpec, Topology};
+use crate::workload::source::SourcePlan;
+
+impl Reader<'_> {
+    /// The one load that a scenario must have.
+    pub(super) fn load(&self, seed: u64) -> Result<Load, ScenarioError> {
+        let scenario = &self.file.scenario;
+        match (&scenario.workload, &scenario.source) {
+            (Some(workload), None) => Ok(Load::Producer(self.workload(workload, seed)?)),
+            (None, Some(source)) => Ok(Load::Source(self.source(source, seed)?)),
+            (Some(_), Some(source)) => Err(self.file.error_at(
+                source.span(),
+                "a scenario has one load, this one has `[workload]` and `[source]`",
+                "take one of the two tables out; each can have a scenario of its own",
+            )),
+            (None, None) => Err(self.file.error_at(
+                scenario.testbeds.span(),
+                "the scenario has no load",
+                "add `[workload]` with the records to produce, or `[source]` with the rows to change",
+            )),
+        }
+    }
+
+    fn source(&self, entry: &Spanned<Source>, seed: u64) -> Result<SourcePlan, ScenarioError> {
+        let source = entry.get_ref();
+        self.nothing_else(entry)?;
+        let table = source.table.get_ref();
+        let plain = |c: char| c.is_ascii_lowercase() || c == '_';
+        if table.is_empty() || !table.chars().all(plain) {
+            return Err(self.file.error_at(
+                source.table.span(),
+                format!("`{table}` cannot be the name of a table here"),
+                "use lower-case letters and `_`, without a schema",
+            ));
+        }
+        let weights =
+            [&source.operations.insert, &source.operations.update, &source.operations.delete];
+        let [insert, update, delete] = weights;
+        let bounds = 0..1_000_001;
+        Ok(SourcePlan {
+            seed,
+            table: table.clone(),
+            transactions: self.number(&source.transactions, 1..1_000_001)?,
+            rate_per_s: self.rate(&source.rate_per_s)?,
+            rows_per_transaction: self.number(&source.rows_per_transaction, 1..1001)?,
+            weights: [
+                self.number(insert, bounds.clone())?,
+                self.number(update, bounds.clone())?,
+                self.number(delete, bounds)?,
+            ],
+            rollback_every: match &source.rollback_every {
+                Some(every) => Some(self.number(every, 1..1_000_001)?),
+                None => None,
+            },
+            holds: Vec::new(),
+            connector_properties: source.connector_properties.clone(),
+        })
+    }
+
+    /// What only makes sense with a producer.
+    fn nothing_else(&self, entry: &Spanned<Source>) -> Result<(), ScenarioError> {
+        let scenario = &self.file.scenario;
+        if let Some(group) = scenario.groups.first() {
+            return Err(self.file.error_at(
+                group.name.span(),
+                "change events are not what the consumers of this pipeline read",
+                "leave `[[group]]` out; the topic is read by the harness itself",
+            ));
+        }
+        if !scenario.producer.properties.is_empty() {
+            return Err(self.file.error_at(
+                entry.span(),
+                "a scenario with `[source]` has no producer of its own",
+                "leave `[producer]` out; Connect's producers take `worker_properties`",
+            ));
+        }
+        Ok(())
+    }
+
+    /// Resolves `hold_at_faults`: after how many transactions the load waits for a window to close.
+    pub(super) fn hold(&self, load: &mut Load, faults: &[FaultPlan]) -> Result<(), ScenarioError> {
+        let (Some(entry), Load::Source(plan)) = (&self.file.scenario.source, load) else {
+            return Ok(());
+        };
+        if !entry.get_ref().hold_at_faults {
+            return Ok(());
+        }
+        for (fault, written) in faults.iter().zip(&self.file.scenario.faults) {
+            match fault.trigger {
+                Trigger::Invoked(count) | Trigger::Committed(count) => plan.holds.push(count),
+                Trigger::After(_) => {
+                    return Err(self.file.error_at(
+                        written.get_ref().at.span(),
+                        "the load cannot be held at an instant, it may be anywhere by then",
+                        "write `67% of committed`, or leave `hold_at_faults` out",
+                    ));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn source_topology(&self, brokers: u32, mut under_test: TopicSpec) -> Topology {
+        let scenario = &self.file.scenario;
+        // The broker's clock tells when an event was there, whatever the connector says.
+        let [name, value] = APPEND_TIME.map(str::to_owned);
+        under_test.properties.insert(name, value);
+        let source = scenario.source.as_ref().map(Spanned::get_ref);
+        Topology {
+            brokers,
+            broker_properties: scenario.cluster.broker_properties.clone(),
+            topics: vec![under_test],
+            buckets: Vec::new(),
+            change_data_capture: true,
+            worker_properties: source.map(|s| s.worker_properties.clone()).unwrap_or_default(),
+            start_within: START_WITHIN,
+        }
+    }
+}
+
+/// Lines for the report's configuration list.
+pub(super) fn lines(plan: &SourcePlan) -> BTreeMap<String, String> {
+    let [insert, update, delete] = plan.weights;
+    let mut lines = BTreeMap::from([
+        ("Table".to_owned(), plan.qualified_table()),
+        ("Transactions".to_owned(), plan.transactions.to_string()),
+        ("Rows per transaction".to_owned(), plan.rows_per_transaction.to_string()),
+        ("Rate".to_owned(), format!("{} transactions/s", plan.rate_per_s)),
+        ("Inserts : updates : deletes".to_owned(), format!("{insert} : {update} : {delete}")),
+    ]);
+    if let Some(every) = plan.rollback_every {
+        let text = format!("every {every}. transaction, before it is committed");
+        lines.insert("Rolled back".to_owned(), text);
+    }
+    if !plan.holds.is_empty() {
+        let text = "no transaction begins while a fault window is open".to_owned();
+        lines.insert("Load during faults".to_owned(), text);
+    }
+    lines
+}

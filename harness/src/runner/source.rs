@@ -1,0 +1,148 @@
+//! The phases of a run whose records come from a source database. The names are those of every run:
+//! load (with the faults) → heal → recover → final read.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::{FINAL_READ_WITHIN, Run, RunError, raw_topics};
+use crate::fault::Stage;
+use crate::history::event::Fact;
+use crate::observer::log::{Role, read};
+use crate::observer::source::events::Ends;
+use crate::observer::{self, Topics};
+use crate::plan::{FaultPlan, Plan};
+use crate::testbed::TestbedError;
+use crate::testbed::source::SourceAccess;
+use crate::workload::source::{CONNECTOR, OFFSETS_TOPIC, SLOT, SourcePlan, driver};
+use crate::{nemesis, workload};
+
+/// A connector that does not stream after this time never will.
+const CAPTURE_WITHIN: Duration = Duration::from_secs(60);
+/// Space between two looks at the end of the topic.
+const LOOK_EVERY: Duration = Duration::from_millis(100);
+
+impl Run {
+    pub(super) async fn source_phases(
+        &self,
+        plan: &Plan,
+        load: &SourcePlan,
+        faults: Vec<FaultPlan>,
+    ) -> Result<(), RunError> {
+        let source = self.context.testbed.source().ok_or_else(|| TestbedError::Unsupported {
+            part: "the testbed".to_owned(),
+            act: "capture a database's changes".to_owned(),
+            testbed: self.context.testbed.kind(),
+        })?;
+        self.phase("prepare");
+        self.prepare(load, &source).await?;
+        self.phase("load");
+        self.change_rows(load, &source, faults).await?;
+        self.phase("recover");
+        if let Err(reason) = self.captured(plan, &source).await {
+            self.warning(format!("the capture did not come to the end of the log: {reason}"));
+        }
+        self.interrupted()?;
+        self.phase("final-read");
+        self.read_source(plan, &source).await?;
+        self.phase("done");
+        Ok(())
+    }
+
+    /// Table, the harness's own hold on the database's log, connector; then the capture streams.
+    async fn prepare(&self, load: &SourcePlan, source: &SourceAccess) -> Result<(), RunError> {
+        let failed = |what: &'static str| move |reason| TestbedError::request(what, reason);
+        let create = load.create_table();
+        source.query(&create).await.map_err(failed("create the table under test"))?;
+        let kept = observer::source::keep_journal(source).await;
+        kept.map_err(failed("have the database keep its log"))?;
+        let mut properties = source.connector_properties.clone();
+        properties.extend(load.connector());
+        source.create_connector(CONNECTOR, &properties).await?;
+        let streams = source.await_capture(CONNECTOR, SLOT, CAPTURE_WITHIN).await;
+        streams.map_err(failed("wait for the connector to stream"))?;
+        match source.connector_configuration(CONNECTOR).await {
+            Ok(properties) => {
+                let of = format!("connector {CONNECTOR}");
+                let fact = Fact::Configuration { of, properties };
+                self.recorder.record("configuration-reader", fact);
+            }
+            Err(reason) => self.warning(format!("the connector's configuration: {reason}")),
+        }
+        Ok(())
+    }
+
+    async fn change_rows(
+        &self,
+        load: &SourcePlan,
+        source: &SourceAccess,
+        faults: Vec<FaultPlan>,
+    ) -> Result<(), RunError> {
+        let (recorder, progress, stop) =
+            (&self.recorder, &self.context.progress, &self.context.stop);
+        let stage =
+            Stage { testbed: self.context.testbed.clone(), processes: self.supervisor.clone() };
+        let load_over = stop.child_token();
+        let feed = async {
+            let fed =
+                workload::source::driver::feed(load, source.database, recorder, progress, stop);
+            if let Err(reason) = fed.await {
+                self.error(format!("{}: {reason}", driver::PROCESS));
+                load_over.cancel();
+            }
+            self.phase("heal");
+        };
+        tokio::join!(feed, nemesis::walk(faults, &stage, recorder, progress, &load_over));
+        self.interrupted()
+    }
+
+    /// Waits until the last change of the database's log is in its topic, or the promised time is
+    /// over.
+    async fn captured(&self, plan: &Plan, source: &SourceAccess) -> Result<(), String> {
+        let tables = plan.promises.source.as_ref().map(|s| s.tables.clone()).unwrap_or_default();
+        let deadline = Instant::now() + plan.recovery_within;
+        let bootstrap = self.context.testbed.observer_bootstrap_servers();
+        let ends = Ends::of(&bootstrap, raw_topics(plan)).map_err(|error| error.to_string())?;
+        let mut ends = Some(ends);
+        loop {
+            let wanted = observer::source::last_change(source, &tables).await;
+            if let Some(look) = ends.take() {
+                let looked = tokio::task::spawn_blocking(move || (look.last_captured(), look));
+                let (last, look) = looked.await.map_err(|error| error.to_string())?;
+                ends = Some(look);
+                let last = last.map_err(|error| error.to_string());
+                match (&wanted, &last) {
+                    (Ok(wanted), Ok(last)) if last >= wanted => return Ok(()),
+                    _ if Instant::now() >= deadline => {
+                        return Err(format!("captured up to {last:?}, the log ends at {wanted:?}"));
+                    }
+                    _ => {}
+                }
+            }
+            if self.context.stop.is_cancelled() {
+                return Ok(());
+            }
+            tokio::time::sleep(LOOK_EVERY).await;
+        }
+    }
+
+    async fn read_source(&self, plan: &Plan, source: &SourceAccess) -> Result<(), RunError> {
+        let tables = plan.promises.source.as_ref().map(|s| s.tables.clone()).unwrap_or_default();
+        if let Err(reason) = observer::source::read_journal(source, &tables, &self.recorder).await {
+            self.error(format!("the final read of the database's log failed: {reason}"));
+        }
+        let bootstrap = self.context.testbed.observer_bootstrap_servers();
+        let (topics, recorder) = (raw_topics(plan), self.recorder.clone());
+        let offsets = Topics::from([(OFFSETS_TOPIC.to_owned(), 1)]);
+        let reading = tokio::task::spawn_blocking(move || {
+            read(&bootstrap, &topics, Role::ChangeEvents, &recorder, FINAL_READ_WITHIN)?;
+            read(&bootstrap, &offsets, Role::ConnectOffsets, &recorder, FINAL_READ_WITHIN)
+        });
+        match reading.await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => self.error(format!("the final read of the topics failed: {error}")),
+            Err(error) => self.error(format!("the final read of the topics failed: {error}")),
+        }
+        self.interrupted()
+    }
+}
