@@ -107,7 +107,7 @@ fn last_at_end(sample: &mut Sample) -> bool {
 }
 
 #[rustfmt::skip]
-const TABLE: [Planted; 24] = [
+const TABLE: [Planted; 25] = [
     Planted { name: "an acknowledged record is not in the log", found: ("acknowledged-is-durable", "acknowledged-but-not-logged"), plant: |s, rng| {
         let Some((op, _, _)) = acknowledged(s, rng) else { return false };
         s.facts.retain(|(_, _, f)| !matches!(f, Fact::Logged(l) if l.op == Some(op)));
@@ -219,6 +219,9 @@ const TABLE: [Planted; 24] = [
         let Some(place) = pick(s, rng, |f| matches!(f, Fact::DeadLetter(d) if d.source.is_some())) else { return false };
         let Fact::DeadLetter(gone) = s.facts[place].2.clone() else { return false };
         s.facts.retain(|f| !matches!(&f.2, Fact::DeadLetter(d) if d.source == gone.source)); true
+    } },
+    Planted { name: "a date folder is off by one day", found: ("placement", ""), plant: |s, rng| {
+        alter(s, rng, |f| matches!(f, Fact::Stored(_)), |f| if let Fact::Stored(l) = f { l.ingested_ms = Some(l.timestamp_ms + 86_400_000) })
     } },
 ];
 

@@ -324,7 +324,7 @@ impl World {
         let metadata = Object {
             object: group.parts,
             raw_zone: group.zone.clone(),
-            name: "raw/day/_metadata.json".to_owned(),
+            name: super::METADATA.to_owned(),
             generation: "7".to_owned(),
             created_us: t_us,
             bytes: 10,

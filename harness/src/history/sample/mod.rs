@@ -271,6 +271,9 @@ impl Sample {
 /// When the final read of a [`Sample`] happens.
 pub const END_US: u64 = 1_000_000;
 
+/// Name of the metadata beside the parts of a [`Sample`].
+pub const METADATA: &str = "raw/ingestion_date=2026-11-06/_metadata.json";
+
 /// Name of a part of a [`Sample`].
 #[must_use]
 pub fn part_name(object: u32) -> String {
