@@ -286,17 +286,8 @@ impl Run {
     async fn unread(&self, what: &str, error: impl std::fmt::Display, parts: Vec<Part>) {
         let mut text = format!("the final read of {what} failed: {error}");
         for part in parts {
-            match self.context.testbed.observe(&part).await {
-                Ok(seen) => {
-                    let told =
-                        ["state", "exit_code", "stopped_by", "finished_at", "oom_killed", "link"];
-                    let told = told.iter().filter_map(|name| Some((name, seen.get(*name)?)));
-                    let told: Vec<_> =
-                        told.map(|(name, value)| format!("{name}={value}")).collect();
-                    text.push_str(&format!("; {part} is seen with {}", told.join(", ")));
-                }
-                Err(error) => text.push_str(&format!("; {part} cannot be looked at: {error}")),
-            }
+            text.push_str("; ");
+            text.push_str(&observer::condition(self.context.testbed.as_ref(), &part).await);
         }
         self.error(text);
     }

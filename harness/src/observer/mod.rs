@@ -17,6 +17,8 @@ use rdkafka::ClientConfig;
 use rdkafka::consumer::BaseConsumer;
 use rdkafka::error::KafkaResult;
 
+use crate::testbed::{Part, Testbed};
+
 /// A client that reads without taking part in any group's work: it never subscribes and never
 /// commits. `group` is only named in order to ask for that group's committed offsets.
 fn reader(bootstrap: &str, group: &str) -> KafkaResult<BaseConsumer> {
@@ -38,3 +40,16 @@ fn reader(bootstrap: &str, group: &str) -> KafkaResult<BaseConsumer> {
 
 /// Topics under test with their partitions.
 pub(crate) type Topics = BTreeMap<String, u32>;
+
+/// How a part is seen from outside right now, in a sentence.
+pub(crate) async fn condition(testbed: &dyn Testbed, part: &Part) -> String {
+    const TOLD: [&str; 6] =
+        ["state", "exit_code", "stopped_by", "finished_at", "oom_killed", "link"];
+    match testbed.observe(part).await {
+        Ok(seen) => {
+            let told = TOLD.iter().filter_map(|name| Some(format!("{name}={}", seen.get(*name)?)));
+            format!("{part} is seen with {}", told.collect::<Vec<_>>().join(", "))
+        }
+        Err(error) => format!("{part} cannot be looked at: {error}"),
+    }
+}
