@@ -133,11 +133,17 @@ fn faults<'a>(
             faults.entry("dead-letter-incomplete").or_default().push(dead);
         }
         let Some((lane, offset)) = dead.source else {
-            let known = letter.op.is_some_and(|op| index.ops.is_poison(op));
-            if !known && letter.op.is_some() {
-                faults.entry("dead-letter-of-good-record").or_default().push(dead);
-            } else if !known && !poison_values.contains(&letter.value.0) {
+            // Refused by its producer: there is no record to compare with, but an invocation.
+            let kept = letter.op.and_then(|op| index.ops.kept.get(&op));
+            let poison = kept.filter(|kept| kept.invocation.poison);
+            let altered = match poison {
+                Some(kept) => kept.invocation.value != letter.value.0,
+                None => letter.op.is_none() && !poison_values.contains(&letter.value.0),
+            };
+            if altered {
                 faults.entry("dead-letter-altered").or_default().push(dead);
+            } else if poison.is_none() && letter.op.is_some() {
+                faults.entry("dead-letter-of-good-record").or_default().push(dead);
             }
             continue;
         };

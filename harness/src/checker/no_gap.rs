@@ -23,8 +23,8 @@ pub(super) fn judge(index: &Index, case: &mut Case<'_>) -> String {
             gaps += gap.len();
             if !gap.is_empty() {
                 let text = format!(
-                    "{} of {} in what group {} {}: {}",
-                    count(gap.len(), "offset missing"),
+                    "{} of {} missing in what group {} {}: {}",
+                    count(gap.len(), "offset"),
                     index.lane_name(number),
                     quoted(&group.promise.group),
                     group.verb,

@@ -212,6 +212,10 @@ fn a_rejected_operation_needs_its_dead_letter() {
     sample.tell(900_000, "producer-1", Fact::Invoked(invoked));
     sample.complete(901_000, 60, Outcome::Rejected { reason: "no amount".to_owned() });
     found(&sample, "dead-letters", "rejected-without-dead-letter");
+    let mut altered = sample.clone();
+    let reencoded = DeadLetter { value: Print(1), ..letter(60, None) };
+    altered.tell(END_US, "log-reader", Fact::DeadLetter(reencoded));
+    found(&altered, "dead-letters", "dead-letter-altered");
     sample.tell(END_US, "log-reader", Fact::DeadLetter(letter(60, None)));
     comes(&sample, "dead-letters", Status::Pass);
 }
