@@ -125,11 +125,14 @@ impl RunArguments {
         None
     }
 
-    /// The same arguments for one scenario with one bug.
+    /// The same arguments for one scenario of the proof with one bug, in a folder of their own.
     #[cfg(feature = "planted-bugs")]
     pub(crate) fn planting(&self, scenario: &str, bug: Option<&str>) -> Self {
+        let mut folders = self.folders.clone();
+        folders.runs_dir = folders.runs_dir.join("prove").join(bug.unwrap_or("none"));
+        folders.scenarios_dir = folders.scenarios_dir.join("prove");
         let scenarios = vec![scenario.to_owned()];
-        Self { scenarios, plant: bug.map(str::to_owned), ..self.clone() }
+        Self { scenarios, plant: bug.map(str::to_owned), folders, ..self.clone() }
     }
 }
 

@@ -288,6 +288,7 @@ impl Reader<'_> {
                 Some(every) => Some(self.number(every, 1..100_000_001)?),
                 None => None,
             },
+            lets_poison_through: self.file.scenario.producer.lets_poison_through,
             topic: format!("streamlake.{DATASET}.raw"),
         })
     }

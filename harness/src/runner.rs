@@ -5,7 +5,6 @@
 
 mod source;
 
-use std::collections::BTreeMap;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -174,7 +173,8 @@ impl Run {
         self.phase("load");
         let (input, output) = self.supervisor.start_piped(self.context.system.producer(
             PRODUCER,
-            &plan.producer_properties,
+            plan,
+            load,
             self.context.testbed.as_ref(),
             &self.context.folder,
         ))?;
@@ -262,19 +262,43 @@ impl Run {
         });
         match log.await {
             Ok(Ok(())) => {}
-            Ok(Err(error)) => self.error(format!("the final read of the log failed: {error}")),
+            Ok(Err(error)) => self.unread("the log", error, brokers(plan)).await,
             Err(error) => self.error(format!("the final read of the log failed: {error}")),
+        }
+        if let Some(journal) = self.context.testbed.store_journal() {
+            let zones: Vec<_> = plan.groups.iter().map(|group| group.raw_zone.clone()).collect();
+            observer::store::journal(&journal, &zones, &self.recorder);
         }
         if let Some(store) = self.context.testbed.observer_store() {
             for group in &plan.groups {
                 if let Err(error) =
                     observer::store::read(store.as_ref(), &group.raw_zone, &self.recorder).await
                 {
-                    self.error(format!("the final read of {} failed: {error}", group.raw_zone));
+                    self.unread(&group.raw_zone, error, vec![Part::Store]).await;
                 }
             }
         }
         self.interrupted()
+    }
+
+    /// Records that something could not be read, and how the parts that hold it are: a client's error
+    /// says that nobody answers, not why.
+    async fn unread(&self, what: &str, error: impl std::fmt::Display, parts: Vec<Part>) {
+        let mut text = format!("the final read of {what} failed: {error}");
+        for part in parts {
+            match self.context.testbed.observe(&part).await {
+                Ok(seen) => {
+                    let told =
+                        ["state", "exit_code", "stopped_by", "finished_at", "oom_killed", "link"];
+                    let told = told.iter().filter_map(|name| Some((name, seen.get(*name)?)));
+                    let told: Vec<_> =
+                        told.map(|(name, value)| format!("{name}={value}")).collect();
+                    text.push_str(&format!("; {part} is seen with {}", told.join(", ")));
+                }
+                Err(error) => text.push_str(&format!("; {part} cannot be looked at: {error}")),
+            }
+        }
+        self.error(text);
     }
 
     fn start_observers(&self, plan: &Plan) -> Observers {
@@ -290,7 +314,7 @@ impl Run {
         let exact = self.context.abilities.evidence.contains(&Evidence::CommitsComplete);
         let commits =
             (!plan.groups.is_empty()).then(|| commits::start(watch.clone(), exact, stop.clone()));
-        let mut parts: Vec<_> = (1..=plan.topology.brokers).map(Part::Broker).collect();
+        let mut parts = brokers(plan);
         parts.extend((!plan.topology.buckets.is_empty()).then_some(Part::Store));
         let captures = plan.topology.change_data_capture;
         parts.extend(captures.then_some([Part::Database, Part::Connect]).into_iter().flatten());
@@ -361,13 +385,17 @@ impl Observers {
 fn lag(watch: &Watch, topics: &Topics) -> rdkafka::error::KafkaResult<u64> {
     let ends = observer::log::ends(&watch.bootstrap, topics)?;
     let committed = commits::committed_now(watch)?;
-    let of_group = |offsets: &BTreeMap<(String, u32), u64>| -> u64 {
+    let of_group = |offsets: &commits::Offsets| -> u64 {
         let lag = |(place, end): (&(String, u32), &u64)| {
             end.saturating_sub(offsets.get(place).copied().unwrap_or(0))
         };
         ends.iter().map(lag).sum()
     };
     Ok(committed.values().map(of_group).sum())
+}
+
+fn brokers(plan: &Plan) -> Vec<Part> {
+    (1..=plan.topology.brokers).map(Part::Broker).collect()
 }
 
 fn raw_topics(plan: &Plan) -> Topics {

@@ -171,6 +171,8 @@ impl Default for Operations {
 pub struct Producer {
     /// librdkafka properties over the pipeline's own defaults.
     pub properties: BTreeMap<String, String>,
+    /// The producer does not validate: poison gets into the log, for the consumer to find.
+    pub lets_poison_through: bool,
 }
 
 /// Table `[[group]]`.
@@ -242,10 +244,14 @@ fn unplaced<T>(value: T) -> Spanned<T> {
     Spanned::new(0..0, value)
 }
 
-/// A mistake in a scenario file.
+/// A mistake in a scenario file, with its place and its remedy.
+#[derive(Debug, thiserror::Error)]
+#[error(transparent)]
+pub struct ScenarioError(Box<Mistake>);
+
 #[derive(Debug, thiserror::Error)]
 #[error("{path}:{line}: {message}")]
-pub struct ScenarioError {
+struct Mistake {
     path: String,
     line: usize,
     message: String,
@@ -256,13 +262,13 @@ pub struct ScenarioError {
 
 impl Diagnostic for ScenarioError {
     fn help<'a>(&'a self) -> Option<Box<dyn std::fmt::Display + 'a>> {
-        self.remedy.as_ref().map(|remedy| Box::new(remedy) as Box<dyn std::fmt::Display>)
+        self.0.remedy.as_ref().map(|remedy| Box::new(remedy) as Box<dyn std::fmt::Display>)
     }
     fn source_code(&self) -> Option<&dyn SourceCode> {
-        Some(&self.source_text)
+        Some(&self.0.source_text)
     }
     fn labels(&self) -> Option<Box<dyn Iterator<Item = LabeledSpan> + '_>> {
-        let span = self.span.start..self.span.end.max(self.span.start + 1);
+        let span = self.0.span.start..self.0.span.end.max(self.0.span.start + 1);
         Some(Box::new(std::iter::once(LabeledSpan::new_with_span(Some("here".to_owned()), span))))
     }
 }
@@ -271,7 +277,7 @@ impl ScenarioError {
     /// Line of the mistake, from 1.
     #[must_use]
     pub fn line(&self) -> usize {
-        self.line
+        self.0.line
     }
 }
 
@@ -331,7 +337,7 @@ fn error_at(
     let path = path.display().to_string();
     let line = text[..span.start.min(text.len())].matches('\n').count() + 1;
     let source_text = NamedSource::new(&path, text.to_owned()).with_language("TOML");
-    ScenarioError { path, line, message, remedy, span, source_text }
+    ScenarioError(Box::new(Mistake { path, line, message, remedy, span, source_text }))
 }
 
 /// Finds the known key that an unknown one was probably meant to be.
@@ -395,7 +401,7 @@ rate_per_s = 5
         assert_eq!(error.line(), 8);
         let text = error.to_string();
         assert!(text.starts_with("scenarios/x.toml:8: unknown field `record`"), "{text}");
-        assert_eq!(error.remedy.as_deref(), Some("did you mean `records`?"));
+        assert_eq!(error.0.remedy.as_deref(), Some("did you mean `records`?"));
     }
 
     #[test]

@@ -235,7 +235,7 @@ impl Supervisor {
         if let Some(status) = status {
             seen.insert("state".to_owned(), format!("ended: {status}"));
         } else if let Ok(stat) = sweep::Stat::of(pid) {
-            seen.insert("state".to_owned(), stat.state.to_string());
+            seen.insert("state".to_owned(), stat.state_in_words());
             seen.insert("started_ticks".to_owned(), stat.started.to_string());
         }
         Ok(seen)

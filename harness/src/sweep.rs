@@ -161,6 +161,21 @@ pub struct Stat {
 }
 
 impl Stat {
+    /// The state with its meaning: `T (stopped)`.
+    #[must_use]
+    pub fn state_in_words(&self) -> String {
+        let meaning = match self.state {
+            'R' => "running",
+            'S' => "sleeping",
+            'D' => "waiting for a device",
+            'T' => "stopped",
+            't' => "traced",
+            'Z' => "ended",
+            _ => return self.state.to_string(),
+        };
+        format!("{} ({meaning})", self.state)
+    }
+
     /// # Errors
     /// `NotFound` when there is no such process (any more).
     pub fn of(pid: u32) -> io::Result<Self> {

@@ -7,9 +7,10 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use crate::plan::{DATASET, GroupPlan};
+use crate::plan::{DATASET, GroupPlan, Plan};
 use crate::supervisor::Launch;
 use crate::testbed::Testbed;
+use crate::workload::WorkloadPlan;
 
 /// How to start the pipeline.
 #[derive(Debug, Clone)]
@@ -40,13 +41,17 @@ impl System {
     pub(crate) fn producer(
         &self,
         name: &str,
-        properties: &BTreeMap<String, String>,
+        plan: &Plan,
+        workload: &WorkloadPlan,
         testbed: &dyn Testbed,
         run: &Path,
     ) -> Launch {
         let mut arguments = self.prefix.clone();
         arguments.extend(["produce", "--dataset", DATASET].map(str::to_owned));
-        self.launch(name, arguments, properties, testbed, run)
+        if workload.lets_poison_through {
+            arguments.extend(["--schema", "any", "--input", "envelope"].map(str::to_owned));
+        }
+        self.launch(name, arguments, &plan.producer_properties, testbed, run)
     }
 
     /// One member of a consumer group.

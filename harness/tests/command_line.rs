@@ -65,20 +65,20 @@ fn said(output: &Output) -> String {
 fn a_mistake_in_a_scenario_exits_2_and_is_shown_with_file_and_line() {
     let fault = "[[fault]]\nkind = \"broker-restart\"\nat = \"3s\"\n";
     let cases = [
-        ("unknown.toml", format!("{SMALL}\npartition = 3\n"), 14, "unknown field `partition`"),
+        ("unknown.toml", format!("{SMALL}\npartition = 3\n"), 13, "unknown field `partition`"),
         ("rate.toml", SMALL.replace("rate_per_s = 100", "rate_per_s = -5"), 9, "a rate of -5"),
-        ("late.toml", format!("{SMALL}\n{fault}"), 16, "the load is over after 1s"),
+        ("late.toml", format!("{SMALL}\n{fault}"), 15, "the load is over after 1s"),
         (
             "kind.toml",
             format!("{SMALL}\n{}", fault.replace("broker-restart", "x")),
-            15,
+            14,
             "no fault `x`",
         ),
         (
             "target.toml",
             format!("{SMALL}\n{fault}target = \"brokr\"\n").replace("3s", "10% of invoked"),
-            17,
-            "no target",
+            16,
+            "is no target",
         ),
     ];
     for (name, text, line, message) in cases {

@@ -161,13 +161,13 @@ async fn a_single_broker_is_frozen_by_a_signal() {
     let before = bed.observe(&broker).await.unwrap();
     bed.act(&broker, Act::Pause).await.unwrap();
     let frozen = bed.observe(&broker).await.unwrap();
-    assert_eq!(frozen["state"], "T");
+    assert_eq!(frozen["state"], "T (stopped)");
     assert_eq!((&frozen["pid"], &frozen["started_at"]), (&before["pid"], &before["started_at"]));
     let silent = bed.probe(&broker, PROBE_WITHIN).await;
     assert_eq!(silent, Err("no answer within 500ms".to_owned()));
     let thaw = async { bed.act(&broker, Act::Unpause).await.unwrap() };
     tokio::join!(produce(&bed, 0..10), thaw);
-    assert_ne!(bed.observe(&broker).await.unwrap()["state"], "T");
+    assert_ne!(bed.observe(&broker).await.unwrap()["state"], "T (stopped)");
     bed.probe(&broker, PROBE_WITHIN).await.unwrap();
     // A frozen host is ended too.
     bed.act(&broker, Act::Pause).await.unwrap();

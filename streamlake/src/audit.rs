@@ -221,7 +221,7 @@ fn read_offsets(bytes: &[u8], topic: &str, stored: &mut Stored) -> Result<(), pa
 /// The offsets of this topic that lie in the dead-letter topic, by partition.
 fn dead_letters(inspector: &Inspector, request: &Request) -> Result<BTreeMap<i32, Ranges>> {
     let mut dead: BTreeMap<i32, Ranges> = BTreeMap::new();
-    for partition in inspector.partitions(&request.dead_letter_topic)? {
+    for partition in inspector.partitions_if_any(&request.dead_letter_topic)? {
         inspector.read(&request.dead_letter_topic, partition, 0, i64::MAX, |message| {
             let record = owned(message);
             let last = |name: &str| {

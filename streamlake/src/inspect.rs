@@ -60,20 +60,28 @@ impl Inspector {
         Ok(Inspector { consumer, group })
     }
 
-    /// The partitions of a topic.
-    pub fn partitions(&self, topic: &str) -> Result<Vec<i32>> {
+    /// The partitions of a topic; none if there is no such topic (nothing was ever dead, say).
+    pub fn partitions_if_any(&self, topic: &str) -> Result<Vec<i32>> {
         let asking = || Error::kafka(format!("asking for the partitions of {topic}"));
         let metadata = self.consumer.fetch_metadata(Some(topic), ANSWER_WITHIN).map_err(asking())?;
         let found = metadata.topics().iter().find(|found| found.name() == topic);
         let partitions =
             found.map(|found| found.partitions().iter().map(|p| p.id()).collect::<Vec<_>>());
-        match partitions {
-            Some(mut partitions) if !partitions.is_empty() => {
-                partitions.sort_unstable();
-                Ok(partitions)
-            }
-            _ => Err(asking()(KafkaError::MetadataFetch(Code::UnknownTopicOrPartition))),
+        let mut partitions = partitions.unwrap_or_default();
+        partitions.sort_unstable();
+        Ok(partitions)
+    }
+
+    /// The partitions of a topic that must be there.
+    pub fn partitions(&self, topic: &str) -> Result<Vec<i32>> {
+        let partitions = self.partitions_if_any(topic)?;
+        if partitions.is_empty() {
+            return Err(Error::Kafka {
+                doing: format!("asking for the partitions of {topic}"),
+                source: KafkaError::MetadataFetch(Code::UnknownTopicOrPartition),
+            });
         }
+        Ok(partitions)
     }
 
     /// The first offset of a partition and the one after its last.

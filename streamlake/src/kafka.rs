@@ -2,6 +2,7 @@
 
 use crate::config::KafkaSettings;
 use crate::error::{Error, Result};
+use crate::planted::{self, Bug};
 use rdkafka::ClientConfig;
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::error::KafkaError;
@@ -16,6 +17,10 @@ const CONSUMER_DEFAULTS: &[(&str, &str)] = &[
     ("partition.assignment.strategy", "cooperative-sticky"),
     // The default of 64 MiB of prefetched records would be most of this process's memory.
     ("queued.max.messages.kbytes", "32768"),
+    // A full prefetch queue keeps its partitions from being fetched for this long. With the default of
+    // one second the queue runs empty in between: 32 MiB a second is then all that there ever is,
+    // 135 000 records of 200 bytes, whatever the machine could do.
+    ("fetch.queue.backoff.ms", "10"),
     ("fetch.wait.max.ms", "100"),
     // Lag and high watermarks for the metrics come from here.
     ("statistics.interval.ms", "5000"),
@@ -126,12 +131,34 @@ pub fn consumer_config(settings: &KafkaSettings, group: &str) -> Result<ClientCo
     let mut config = base(settings, Role::Consumer, CONSUMER_DEFAULTS)?;
     config.set("group.id", group).set("enable.auto.commit", "false");
     config.set("enable.auto.offset.store", "false");
+    if planted::is(Bug::AutoCommit) {
+        config.set("enable.auto.commit", "true").set("enable.auto.offset.store", "true");
+        config.set("auto.commit.interval.ms", "100");
+    }
     Ok(config)
 }
 
 /// A producer's configuration; `role` tells events from dead letters.
 pub fn producer_config(settings: &KafkaSettings, role: Role) -> Result<ClientConfig> {
-    base(settings, role, PRODUCER_DEFAULTS)
+    let mut config = base(settings, role, PRODUCER_DEFAULTS)?;
+    if role == Role::Producer {
+        plant(&mut config);
+    }
+    Ok(config)
+}
+
+/// The planted bugs that are nothing but a setting.
+fn plant(config: &mut ClientConfig) {
+    if planted::is(Bug::WrongPartitioner) {
+        config.set("partitioner", "consistent_random");
+    }
+    if planted::is(Bug::AcksOne) {
+        config.set("acks", "1").set("enable.idempotence", "false");
+    }
+    if planted::is(Bug::ReorderedRetries) {
+        config.set("enable.idempotence", "false");
+        config.set("max.in.flight.requests.per.connection", "100").set("batch.num.messages", "1");
+    }
 }
 
 /// The configuration of a client that only looks, never joins a group and never writes.

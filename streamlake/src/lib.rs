@@ -11,6 +11,8 @@
 //! | [`raw_zone`] | object names, part files, metadata, the object store |
 //! | [`dead_letter`] | the dead-letter topic: writing, listing, sending again |
 //! | [`observe`] | events, metrics, health: the only windows into a running process |
+//! | [`inspect`], [`replay`], [`audit`] | looking from outside; setting offsets back; comparing |
+//! | [`planted`] | bugs on purpose, in test builds only |
 //! | [`cli`] | the command line |
 //!
 //! `DESIGN.md` beside this crate holds the decisions and their reasons.

@@ -4,17 +4,98 @@
 //! `false`, the compiler removes the branches, and no variable can bring one back. With it, the
 //! variable `STREAMLAKE_PLANTED_BUG` names one of [`Bug::ALL`] for the life of the process.
 
+use crate::dead_letter::{DeadLetter, DeadLetterWriter, Source};
+use crate::error::Result;
+use crate::raw_zone::buffer::SealedPart;
+use crate::raw_zone::part;
+use crate::raw_zone::store::Retry;
+use crate::raw_zone::writer::{PartWriter, Written};
+use crate::record::Invalid;
+
 /// One bug on purpose.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Bug {
     /// Offsets are committed as soon as the records are read, before they are stored.
     CommitBeforeWrite,
+    /// The client commits by itself what it has handed out, every 100 ms.
+    AutoCommit,
+    /// The last offset handled is committed, not the next one to read: one record is read twice.
+    CommitLastOffset,
+    /// One more than the next offset is committed: one record is never read.
+    CommitOneTooFar,
+    /// The newest part that was stored is committed, whatever is still on its way before it.
+    CommitNewestCompletion,
+    /// What finishes after its partition was taken away is committed all the same.
+    CommitAfterRevoke,
+    /// A partition that was given up is still looked after as if it were assigned.
+    StaleAssignment,
+    /// A part that the store refuses is given up and counted as stored.
+    DropOnStoreError,
+    /// A part that the store refuses once goes to the dead-letter topic record by record.
+    DeadLetterOnTransientError,
+    /// A record counts as handled when its dead letter is sent, not when it is acknowledged.
+    CommitBeforeDeadLetterAck,
+    /// The payload of a dead letter is decoded and encoded again.
+    DeadLetterReencoded,
+    /// The last header of each record is not stored.
+    HeaderLost,
+    /// Payloads are parsed and written anew.
+    ValueReserialized,
+    /// Parts are written without a condition, from number 1 in each process.
+    PartOverwritten,
+    /// A part is cut to its half after it was stored.
+    PartTruncated,
+    /// Each third part is left out of the metadata.
+    MetadataMissingPart,
+    /// What is still open at a signal is dropped, and committed.
+    TailForgotten,
+    /// Records are stored under the day after their own.
+    DateOffByOne,
+    /// The producer uses librdkafka's own partitioner, a CRC-32.
+    WrongPartitioner,
+    /// The producer is content with the leader's answer.
+    AcksOne,
+    /// The producer retries without idempotence and with many requests in flight.
+    ReorderedRetries,
+    /// A record that failed is reported as acknowledged.
+    ErrorSwallowed,
+    /// An outcome that is not known is reported as failed.
+    UnknownAsFailed,
+    /// One record in ten thousand is neither stored nor reported.
+    RecordSkipped,
+    /// A replay starts one record after the one that was asked for.
+    ReplayOffByOne,
 }
 
 impl Bug {
     /// Every bug with the name that selects it.
-    pub const ALL: &'static [(&'static str, Bug)] =
-        &[("commit-before-write", Bug::CommitBeforeWrite)];
+    pub const ALL: &'static [(&'static str, Bug)] = &[
+        ("commit-before-write", Bug::CommitBeforeWrite),
+        ("auto-commit", Bug::AutoCommit),
+        ("commit-last-offset", Bug::CommitLastOffset),
+        ("commit-one-too-far", Bug::CommitOneTooFar),
+        ("commit-newest-completion", Bug::CommitNewestCompletion),
+        ("commit-after-revoke", Bug::CommitAfterRevoke),
+        ("stale-assignment", Bug::StaleAssignment),
+        ("drop-on-store-error", Bug::DropOnStoreError),
+        ("dead-letter-on-transient-error", Bug::DeadLetterOnTransientError),
+        ("commit-before-dead-letter-ack", Bug::CommitBeforeDeadLetterAck),
+        ("dead-letter-reencoded", Bug::DeadLetterReencoded),
+        ("header-lost", Bug::HeaderLost),
+        ("value-reserialized", Bug::ValueReserialized),
+        ("part-overwritten", Bug::PartOverwritten),
+        ("part-truncated", Bug::PartTruncated),
+        ("metadata-missing-part", Bug::MetadataMissingPart),
+        ("tail-forgotten", Bug::TailForgotten),
+        ("date-off-by-one", Bug::DateOffByOne),
+        ("wrong-partitioner", Bug::WrongPartitioner),
+        ("acks-one", Bug::AcksOne),
+        ("reordered-retries", Bug::ReorderedRetries),
+        ("error-swallowed", Bug::ErrorSwallowed),
+        ("unknown-as-failed", Bug::UnknownAsFailed),
+        ("record-skipped", Bug::RecordSkipped),
+        ("replay-off-by-one", Bug::ReplayOffByOne),
+    ];
 }
 
 /// Whether this process runs with `bug`.
@@ -54,4 +135,49 @@ pub fn names() -> Vec<&'static str> {
     } else {
         Vec::new()
     }
+}
+
+/// A payload parsed and written anew, for the bugs that do so; `None` in every other case.
+pub(crate) fn rewrite(bug: Bug, payload: Option<&[u8]>) -> Option<Vec<u8>> {
+    if !is(bug) {
+        return None;
+    }
+    let bytes = payload?;
+    match serde_json::from_slice::<serde_json::Value>(bytes) {
+        Ok(value) => serde_json::to_vec(&value).ok(),
+        Err(_) => Some(String::from_utf8_lossy(bytes).into_owned().into_bytes()),
+    }
+}
+
+/// Storing a part, with the two bugs that lose patience with a store that fails.
+pub(crate) async fn store(
+    dead_letters: &DeadLetterWriter,
+    writer: &PartWriter,
+    part: &SealedPart,
+    patient: impl Future<Output = Result<Written>>,
+) -> Result<Written> {
+    if !is(Bug::DropOnStoreError) && !is(Bug::DeadLetterOnTransientError) {
+        return patient.await;
+    }
+    let first_failure = tokio::sync::Notify::new();
+    let note = |_: &Retry<'_>| first_failure.notify_one();
+    tokio::select! {
+        outcome = writer.write(part, note) => return outcome,
+        () = first_failure.notified() => {}
+    }
+    if is(Bug::DeadLetterOnTransientError) {
+        for record in part::records(&part.chunks.concat()).flatten() {
+            let why = Invalid { reason: "the store failed".into(), detail: "planted".into() };
+            let source = Source {
+                topic: &record.topic,
+                partition: record.partition,
+                offset: record.offset,
+                timestamp_ms: record.timestamp_ms,
+            };
+            let (key, value) = (record.key.as_deref(), record.value.as_deref());
+            let letter = DeadLetter::of_record(source, key, value, record.headers.clone(), &why);
+            dead_letters.write(&letter, |_, _| {}).await?;
+        }
+    }
+    Ok(Written { path: "nowhere".into(), attempts: 1, collisions: 0, took: Default::default() })
 }

@@ -130,7 +130,10 @@ fn order(text: &str) -> Result<Valid<'_>, Invalid> {
             return Err(invalid(format!("{name} is empty"), "a mandatory field has no content"));
         }
     }
-    if let Err(err) = DateTime::parse_from_rfc3339(&event.event_time) {
+    let time = event.event_time.as_bytes();
+    if plain_utc_date(time).is_none()
+        && let Err(err) = DateTime::parse_from_rfc3339(&event.event_time)
+    {
         return Err(invalid("event_time is not RFC 3339", err));
     }
     Ok(Valid { key: Some(event.order_id), json: Some(text) })
@@ -155,6 +158,9 @@ fn invalid(reason: impl Into<String>, detail: impl fmt::Display) -> Invalid {
 /// timestamp, else 1970-01-01. It depends on the record alone, so that a replay writes into the
 /// folder that the first run wrote into.
 pub fn ingestion_date(ingested_at: Option<&[u8]>, timestamp_ms: Option<i64>) -> NaiveDate {
+    if let Some(date) = ingested_at.and_then(plain_utc_date) {
+        return date;
+    }
     let from_header = ingested_at
         .and_then(|value| std::str::from_utf8(value).ok())
         .and_then(|text| DateTime::parse_from_rfc3339(text).ok())
@@ -165,6 +171,30 @@ pub fn ingestion_date(ingested_at: Option<&[u8]>, timestamp_ms: Option<i64>) -> 
         .map(|time| time.date_naive())
         .filter(|date| (0..=9999).contains(&chrono::Datelike::year(date)))
         .unwrap_or_default()
+}
+
+/// The date in a time of the plainest shape, `2026-01-21T10:00:00[.123]Z`: nearly every time there is,
+/// at a tenth of the cost of the whole grammar. `None` for all others, valid or not.
+fn plain_utc_date(time: &[u8]) -> Option<NaiveDate> {
+    let (head, tail) = time.split_at_checked(19)?;
+    let number = |from: usize, to: usize| {
+        head[from..to].iter().try_fold(0u32, |sum, digit| {
+            digit.is_ascii_digit().then(|| sum * 10 + u32::from(digit - b'0'))
+        })
+    };
+    let separated = [(4, b'-'), (7, b'-'), (10, b'T'), (13, b':'), (16, b':')]
+        .iter()
+        .all(|(at, sep)| head[*at] == *sep);
+    let fraction = match tail.strip_suffix(b"Z")? {
+        [] => true,
+        [b'.', digits @ ..] => !digits.is_empty() && digits.iter().all(u8::is_ascii_digit),
+        _ => false,
+    };
+    let clock = number(11, 13)? < 24 && number(14, 16)? < 60 && number(17, 19)? < 60;
+    if !separated || !fraction || !clock {
+        return None;
+    }
+    NaiveDate::from_ymd_opt(number(0, 4)? as i32, number(5, 7)?, number(8, 10)?)
 }
 
 /// Now, as the header `ingested_at` has it.
@@ -217,6 +247,19 @@ mod tests {
             let payload = GOOD.replace('}', &format!(",\"extra\":{extra}}}"));
             let valid = validate(Schema::Order, Some(payload.as_bytes()));
             assert!(valid.is_ok(), "{extra:.20} {valid:?}");
+        }
+    }
+
+    proptest::proptest! {
+        /// The short way never says anything that the long one does not.
+        #[test]
+        fn the_plain_shape_agrees_with_the_grammar(
+            text in "[0-9]{4}-[01][0-9]-[0-3][0-9]T[0-2][0-9]:[0-6][0-9]:[0-6][0-9](\\.[0-9]{0,9})?Z?"
+        ) {
+            if let Some(date) = plain_utc_date(text.as_bytes()) {
+                let long = DateTime::parse_from_rfc3339(&text);
+                proptest::prop_assert_eq!(long.map(|time| time.date_naive()), Ok(date));
+            }
         }
     }
 

@@ -4,6 +4,7 @@
 use crate::config::KafkaSettings;
 use crate::error::{Error, Result};
 use crate::inspect::Inspector;
+use crate::planted::{self, Bug};
 use serde::Serialize;
 use std::collections::BTreeMap;
 
@@ -88,7 +89,8 @@ pub fn plan(settings: &KafkaSettings, request: &Request) -> Result<Plan> {
 /// Carries a plan out.
 pub fn execute(settings: &KafkaSettings, plan: &Plan) -> Result<()> {
     let inspector = Inspector::connect(settings, Some(&plan.group))?;
-    let targets = plan.partitions.iter().map(|part| (part.partition, part.target)).collect();
+    let bend = i64::from(planted::is(Bug::ReplayOffByOne));
+    let targets = plan.partitions.iter().map(|part| (part.partition, part.target + bend)).collect();
     inspector.set_offsets(&plan.topic, &targets)
 }
 

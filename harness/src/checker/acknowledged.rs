@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use super::case::{Case, EVIDENCE_MAX, OPS_MAX, anomalous, count, spelled};
 use super::evidence::logs_read;
 use crate::history::event::Evidence;
-use crate::history::index::{Bit, End, Index, Lane, RangeSet, Source};
+use crate::history::index::{Bit, End, Index, Lane, NO_ID, RangeSet, Source};
 
 pub(super) fn judge(index: &Index, case: &mut Case<'_>) -> String {
     if !index.vouches(Evidence::Receipts) {
@@ -18,7 +18,7 @@ pub(super) fn judge(index: &Index, case: &mut Case<'_>) -> String {
     if !logs_read(index, case) {
         return "the log cannot be read".to_owned();
     }
-    let acknowledged = index.ops.count(Bit::Acknowledged);
+    let acknowledged = index.ops.acknowledged();
     if acknowledged == 0 {
         case.doubt("no operation was acknowledged");
     }
@@ -161,7 +161,7 @@ fn altered(index: &Index, case: &mut Case<'_>) {
             let Some(kept) = kept.get(&seen.op) else {
                 continue;
             };
-            if kept.invocation.key != seen.key || kept.invocation.value != seen.value {
+            if !index.reduce(kept.invocation.seen(seen.op, NO_ID)).same_content(&seen) {
                 set.push((offset, offset));
                 if evidence.len() < EVIDENCE_MAX {
                     evidence.push(format!("operation {} at offset {offset}", seen.op));

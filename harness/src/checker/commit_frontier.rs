@@ -25,7 +25,9 @@ pub(super) fn judge(index: &Index, case: &mut Case<'_>) -> String {
             };
             let precise = known.commits.iter().filter(|commit| commit.exact).count() as u64;
             exact += precise;
-            sampled += known.commits.len() as u64 - precise;
+            // The first and the last sight of an offset are kept; what counts is that it changed.
+            let again = known.commits.windows(2).filter(|w| w[0].offset == w[1].offset).count();
+            sampled += (known.commits.len() as u64 - precise).saturating_sub(again as u64);
             judged += frontier(index, case, &group, number, lane, known);
             beyond(case, &group, number, lane, known);
             backwards(index, case, &group, number, known);

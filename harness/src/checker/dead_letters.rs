@@ -8,8 +8,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::case::{Case, EVIDENCE_MAX, OPS_MAX, anomalous, count, quoted, spelled};
 use super::evidence::dead_letters_read;
-use crate::history::event::Evidence;
-use crate::history::index::{Bit, Dead, End, Index, Range, RangeSet};
+use crate::history::event::{DeadLetter, Evidence};
+use crate::history::index::{Bit, Dead, End, Index, NO_ID, NO_OP, Range, RangeSet, Seen};
 
 pub(super) fn judge(index: &Index, case: &mut Case<'_>) -> String {
     let topics: BTreeSet<&str> = index
@@ -133,7 +133,7 @@ fn faults<'a>(
             faults.entry("dead-letter-incomplete").or_default().push(dead);
         }
         let Some((lane, offset)) = dead.source else {
-            let known = letter.op.is_some_and(|op| index.ops.is(op, Bit::Poison));
+            let known = letter.op.is_some_and(|op| index.ops.is_poison(op));
             if !known && letter.op.is_some() {
                 faults.entry("dead-letter-of-good-record").or_default().push(dead);
             } else if !known && !poison_values.contains(&letter.value.0) {
@@ -147,14 +147,15 @@ fn faults<'a>(
             }
             None => faults.entry("dead-letter-of-nothing").or_default().push(dead),
             Some(log) => {
-                if log.value != letter.value.0 || log.key != index.key_print(letter.key.as_ref()) {
+                let told = index.reduce(letter_word(index, letter));
+                if !told.same_content(&log) {
                     faults.entry("dead-letter-altered").or_default().push(dead);
-                } else if log.headers != letter.headers.0 {
+                } else if log.headers != told.headers {
                     faults.entry("dead-letter-headers-differ").or_default().push(dead);
                 }
                 match index.lanes[lane].op_at(offset) {
-                    None => unjudged += u64::from(!poison_values.contains(&log.value)),
-                    Some(op) if index.ops.is(op, Bit::Poison) => {}
+                    None => unjudged += u64::from(!poison_values.contains(&letter.value.0)),
+                    Some(op) if index.ops.is_poison(op) => {}
                     Some(_) => faults.entry("dead-letter-of-good-record").or_default().push(dead),
                 }
             }
@@ -167,6 +168,18 @@ fn faults<'a>(
         ));
     }
     faults
+}
+
+/// What a dead letter says of its record.
+fn letter_word(index: &Index, letter: &DeadLetter) -> Seen {
+    Seen {
+        key: index.key_print(letter.key.as_ref()),
+        value: letter.value.0,
+        headers: letter.headers.0,
+        timestamp_ms: 0,
+        op: NO_OP,
+        id: NO_ID,
+    }
 }
 
 fn report(index: &Index, case: &mut Case<'_>, anomaly: &'static str, faulty: &[&Dead]) {

@@ -9,7 +9,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::case::{Case, EVIDENCE_MAX, count, quoted, seconds, spelled};
+use super::case::{Case, EVIDENCE_MAX, anomalous, count, quoted, seconds, spelled};
 use super::commit_frontier::CLOCK_US;
 use crate::history::event::{AssignmentChange, Evidence, FaultStage};
 use crate::history::index::{GroupLane, Index, NO_OP, RangeSet, Surplus};
@@ -100,6 +100,7 @@ fn in_log(index: &Index, case: &mut Case<'_>) -> u64 {
     if surplus == 0 || !index.header.promises.idempotent || !index.vouches(Evidence::Idempotence) {
         return surplus;
     }
+    let mut placed = false;
     for (number, lane) in index.promised_lanes() {
         let mut set = Vec::new();
         for (offset, seen) in lane.log_records() {
@@ -121,7 +122,15 @@ fn in_log(index: &Index, case: &mut Case<'_>) -> u64 {
                 spelled(&set)
             );
             case.find_at("duplicate-in-log", None, number, &set, text);
+            placed = true;
         }
+    }
+    if !placed {
+        let text = count(surplus, "record");
+        let text = format!(
+            "{text} of the log repeat an ingestion id, although the producer is idempotent"
+        );
+        case.find(anomalous("duplicate-in-log", text));
     }
     surplus
 }
@@ -211,7 +220,10 @@ fn explain(index: &Index, known: &GroupLane, disturbances: &[Disturbance]) -> Ex
 /// What a reset of the offsets took back: everything from the lowest offset that a commit went back
 /// to. Where no commit shows it, the replay accounts for all.
 fn replayed(known: &GroupLane, surplus: &Surplus, open: &RangeSet) -> RangeSet {
-    let resets = known.backwards.iter().filter(|(at, _, _)| *at <= surplus.again_us + CLOCK_US);
+    let resets = known
+        .backwards
+        .iter()
+        .filter(|(at, _, _)| *at <= surplus.again_us.saturating_add(CLOCK_US));
     match resets.map(|&(_, _, to)| to).min() {
         Some(from) => open.from(from),
         None => open.clone(),

@@ -3,8 +3,8 @@
 //! fault that did not bite leaves the run without anything to show.
 
 use super::case::{Case, count, quoted};
-use crate::history::event::{FaultStage, PlannedFault};
-use crate::history::index::Index;
+use crate::history::event::{FaultStage, FaultStep, PlannedFault};
+use crate::history::index::{At, Index};
 
 pub(super) fn judge(index: &Index, case: &mut Case<'_>) -> String {
     let planned = &index.header.promises.faults;
@@ -43,8 +43,10 @@ fn doubts(index: &Index, fault: &PlannedFault) -> Vec<String> {
     use FaultStage::{Healed, Injected, Injecting, Missed, Seen};
     let at = |stage| step(index, fault.fault, stage);
     let mut doubts = Vec::new();
-    if at(Missed).is_some() {
-        doubts.push("it failed or hit nothing".to_owned());
+    let missed = |s: &&At<FaultStep>| s.fact.fault == fault.fault && s.fact.step == Missed;
+    for step in index.rare.faults.iter().filter(missed) {
+        let reason = step.fact.evidence.get("reason").map_or("no reason given", String::as_str);
+        doubts.push(format!("it failed or hit nothing: {reason}"));
     }
     let mut before = (0, "the start");
     let stages =

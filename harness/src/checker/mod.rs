@@ -24,6 +24,7 @@ mod no_gap;
 mod no_loss;
 mod order;
 mod partition_determinism;
+mod placement;
 #[cfg(test)]
 mod planted;
 mod recovery;
@@ -63,11 +64,11 @@ impl std::fmt::Debug for Checker {
 /// All checkers, in the order of the report.
 #[must_use]
 pub fn all() -> &'static [Checker] {
-    &TABLE
+    TABLE
 }
 
 #[rustfmt::skip]
-static TABLE: [Checker; 17] = [
+static TABLE: &[Checker] = &[
     Checker { name: "history", judge: whole_history::judge,
         guarantee: "The evidence is whole: all operations ran, all phases were reached, log and stores were read to their ends." },
     Checker { name: "fault-bit", judge: fault_bit::judge,
@@ -94,6 +95,8 @@ static TABLE: [Checker; 17] = [
         guarantee: "Every poison record is in the dead-letter topic with all its fields, and nothing else is." },
     Checker { name: "metadata", judge: metadata::judge,
         guarantee: "Each _metadata.json lists exactly the parts of its folder, with their ranges, counts and sizes." },
+    Checker { name: "placement", judge: placement::judge,
+        guarantee: "Each record stands in the folder of the UTC day on which it was ingested." },
     Checker { name: "group-independence", judge: group_independence::judge,
         guarantee: "Each group gets every record, whatever the others do." },
     Checker { name: "recovery", judge: recovery::judge,

@@ -10,14 +10,14 @@ pub(super) fn judge(index: &Index, case: &mut Case<'_>) -> String {
     if !logs_read(index, case) || !commits_seen(index, case) {
         return "log or commits cannot be seen".to_owned();
     }
-    let (mut spans, mut gaps) = (0, 0);
+    let (mut spans, mut gaps) = (0u64, 0);
     for group in observed_groups(index, case) {
         for (number, lane) in index.promised_lanes().filter(|(_, lane)| lane.complete()) {
             let Some(known) = group.lanes.get(&number) else {
                 continue;
             };
             let expected = expected(index, number, known);
-            spans += expected.len();
+            spans = spans.saturating_add(expected.len());
             let open = expected.minus(&known.done());
             let gap = open.intersect(&lane.logged());
             gaps += gap.len();

@@ -11,7 +11,7 @@ use std::collections::{HashMap, HashSet};
 
 use super::case::{Case, EVIDENCE_MAX, count, quoted, seconds, spelled};
 use crate::history::event::{Evidence, ObjectRole};
-use crate::history::index::{Index, Lane, NO_KEY, NO_OP, RangeSet};
+use crate::history::index::{Index, Lane, NO_KEY, NO_OP, Quick, RangeSet};
 
 pub(super) fn judge(index: &Index, case: &mut Case<'_>) -> String {
     let parts = parts(index, case);
@@ -22,6 +22,12 @@ pub(super) fn judge(index: &Index, case: &mut Case<'_>) -> String {
             case.doubt("the order of keys is promised, and log or producers cannot be seen");
         } else if keyed == 0 {
             case.doubt("the order of keys is promised, and the log names no operation with a key");
+        }
+        if index.unjudged_order > 0 {
+            let text = count(index.unjudged_order, "record");
+            case.doubt(format!(
+                "{text} came so late that the order of their keys is not known any more"
+            ));
         }
         if !index.unordered_owners.is_empty() {
             case.doubt(
@@ -100,7 +106,10 @@ fn reads(index: &Index, case: &mut Case<'_>) -> u64 {
 fn keys(index: &Index, case: &mut Case<'_>) -> u64 {
     let mut seen = 0;
     for (number, lane) in index.promised_lanes() {
-        let (keyed, inversions) = inversions(index, lane);
+        let (keyed, inversions) = match index.is_full() {
+            true => inversions(index, lane),
+            false => (lane.logged().len(), followed(index, number)),
+        };
         seen += keyed;
         if inversions.is_empty() {
             continue;
@@ -132,7 +141,7 @@ struct Inversion {
 /// A second copy of an operation is a duplicate and not out of order: only first copies are compared.
 fn inversions(index: &Index, lane: &Lane) -> (u64, Vec<Inversion>) {
     let (mut keyed, mut inversions) = (0, Vec::new());
-    let mut latest: HashMap<(u64, u16), (u64, u64)> = HashMap::new();
+    let mut latest: HashMap<(u64, u8), (u64, u64), Quick> = HashMap::default();
     let mut repeated: HashSet<u64> = HashSet::new();
     for (offset, seen) in lane.log_records() {
         let owner = (seen.op != NO_OP && seen.key != NO_KEY).then(|| index.ops.owner(seen.op));
@@ -149,6 +158,22 @@ fn inversions(index: &Index, lane: &Lane) -> (u64, Vec<Inversion>) {
         }
     }
     (keyed, inversions)
+}
+
+/// The same for a run too large to keep keys: what was seen while the log passed by.
+fn followed(index: &Index, lane: usize) -> Vec<Inversion> {
+    let late = index.late_keys.iter().filter(|late| late.lane == lane);
+    late.filter(|late| !index.ops.logged_again.contains_key(&late.op))
+        .filter(|late| {
+            let owner = index.ops.owner(late.op);
+            owner.is_some() && owner == index.ops.owner(late.later_op)
+        })
+        .map(|late| Inversion {
+            offset: late.offset,
+            op: late.op,
+            later: (late.later_op, late.later_offset),
+        })
+        .collect()
 }
 
 /// Parts that came into being after a part with higher offsets of a partition, and do not repeat

@@ -23,7 +23,7 @@ fn of_pipeline(index: &Index) -> Tally {
         index.acks.gaps().max_by_key(|&(from, to)| (to.saturating_sub(from), u64::MAX - from));
     Tally {
         invoked: index.ops.count(Bit::Invoked),
-        acknowledged: index.ops.count(Bit::Acknowledged),
+        acknowledged: index.ops.acknowledged(),
         rejected: ended(Some(End::Rejected)),
         failed: ended(Some(End::Failed)),
         unknown: ended(Some(End::Unknown)) + ended(None),

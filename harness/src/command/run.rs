@@ -33,23 +33,35 @@ pub(crate) fn main(arguments: &RunArguments) -> miette::Result<u8> {
 }
 
 /// Runs what the arguments select. None when the harness was asked to stop.
-pub(crate) fn entries(arguments: &RunArguments) -> miette::Result<Option<Vec<ScenarioEntry>>> {
+fn entries(arguments: &RunArguments) -> miette::Result<Option<Vec<ScenarioEntry>>> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    runtime.into_diagnostic()?.block_on(async {
+        let stop = prepare(arguments).await;
+        selected(arguments, &stop).await
+    })
+}
+
+/// Sweeps up after harnesses that died, and makes the token that a signal cancels.
+pub(crate) async fn prepare(arguments: &RunArguments) -> CancellationToken {
+    let swept = testbed::sweep(arguments.testbed).await;
+    if swept > 0 {
+        eprintln!("swept up {swept} things that a harness which was killed had left behind");
+    }
+    stop_on_signal()
+}
+
+/// Resolves every file that the arguments select before anything is started (a mistake in the last one
+/// must not cost the time of the first), and runs them.
+pub(crate) async fn selected(
+    arguments: &RunArguments,
+    stop: &CancellationToken,
+) -> miette::Result<Option<Vec<ScenarioEntry>>> {
     let suite = suite::selected(&arguments.folders.scenarios_dir, &arguments.scenarios)?;
-    // Every file is resolved before anything is started: a mistake in the last one must not cost the
-    // time of the first.
     let abilities = testbed::abilities(arguments.testbed);
     for file in &suite {
         resolve(file, arguments.testbed.name(), &abilities, arguments.seed)?;
     }
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
-    runtime.into_diagnostic()?.block_on(async {
-        let swept = testbed::sweep(arguments.testbed).await;
-        if swept > 0 {
-            eprintln!("swept up {swept} things that a harness which was killed had left behind");
-        }
-        let stop = stop_on_signal();
-        all(&suite, arguments, &stop).await
-    })
+    all(&suite, arguments, stop).await
 }
 
 /// Runs everything, several at a time where they share nothing. Each run has a testbed of its own, so
@@ -60,8 +72,9 @@ async fn all(
     stop: &CancellationToken,
 ) -> miette::Result<Option<Vec<ScenarioEntry>>> {
     let bars = MultiProgress::new();
+    let enough = stop.child_token();
     let runs =
-        repeated(suite, arguments).map(|(file, seed)| one(file, seed, arguments, &bars, stop));
+        repeated(suite, arguments).map(|(file, seed)| one(file, seed, arguments, &bars, &enough));
     let mut runs = futures::stream::iter(runs).buffered(arguments.jobs());
     let mut entries = Vec::new();
     while let Some(outcome) = runs.next().await {
@@ -75,13 +88,14 @@ async fn all(
             }
             failed => {
                 // The others take down what they started before the harness leaves.
-                stop.cancel();
+                enough.cancel();
                 while runs.next().await.is_some() {}
                 return failed.map(|_| None);
             }
         }
     }
-    stop.cancel();
+    // Those that are still under way after the first failure are not waited for to their ends.
+    enough.cancel();
     while runs.next().await.is_some() {}
     Ok(Some(entries))
 }

@@ -67,6 +67,16 @@ pub enum HistoryError {
         /// The number found.
         found: u64,
     },
+    /// A line of a foreign history is not of its format.
+    #[error("{file}, line {line}: {why}")]
+    Foreign {
+        /// The file.
+        file: String,
+        /// Line number from 1.
+        line: u64,
+        /// What is wrong.
+        why: String,
+    },
     /// The trailer does not fit the lines.
     #[error(
         "the trailer (line {line}) does not fit the lines before it: {why}; restore the file or run it again"

@@ -494,6 +494,10 @@ pub struct Stored {
     pub offset: u64,
     /// Kafka timestamp, milliseconds since the epoch.
     pub timestamp_ms: i64,
+    /// When the record says that it was ingested (header `ingested_at`), milliseconds since the
+    /// epoch; it decides the folder that the record belongs into.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ingested_ms: Option<i64>,
     /// The operation that it names in itself, if it does.
     pub op: Option<u64>,
     /// Ingestion id of the record.

@@ -3,10 +3,12 @@
 mod bytes;
 mod error;
 pub mod event;
+pub mod foreign;
 pub mod index;
 mod reader;
 mod recorder;
 pub mod sample;
+pub mod synthetic;
 #[cfg(test)]
 mod tests;
 mod writer;

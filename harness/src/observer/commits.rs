@@ -56,7 +56,7 @@ pub(crate) fn start(watch: Watch, exact: bool, stop: CancellationToken) -> JoinH
 }
 
 /// Committed offset of each partition of each topic that has one.
-type Offsets = BTreeMap<(String, u32), u64>;
+pub(crate) type Offsets = BTreeMap<(String, u32), u64>;
 
 impl Watch {
     /// Asks each group's coordinator again and again, and a last time after the stop.
@@ -183,9 +183,7 @@ impl Watch {
 }
 
 /// Reads the committed offsets of all groups once: what the recovery waits on.
-pub(crate) fn committed_now(
-    watch: &Watch,
-) -> KafkaResult<BTreeMap<String, BTreeMap<(String, u32), u64>>> {
+pub(crate) fn committed_now(watch: &Watch) -> KafkaResult<BTreeMap<String, Offsets>> {
     watch.last_words()
 }
 

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use chrono::DateTime;
 use serde::Deserialize;
 use tokio_util::sync::CancellationToken;
 
@@ -11,12 +12,14 @@ use crate::history::Recorder;
 use crate::history::event::{Blob, Fact, ListedPart, Object, ObjectRole, Print, Stored};
 use crate::observer::part::{self, PartRecord};
 use crate::testbed::gateway::backend::{ObjectMeta, StoreError};
+use crate::testbed::gateway::journal::JournalView;
 use crate::testbed::gateway::observer::ObserverStore;
 use crate::workload::op_of;
 
 /// Process names of these facts in a history.
 const WATCH: &str = "store-watch";
 const READER: &str = "store-reader";
+const JOURNAL: &str = "store-journal";
 const EVERY: Duration = Duration::from_millis(250);
 
 /// Lists the raw zones again and again until `stop` is cancelled, and records each generation of each
@@ -90,6 +93,39 @@ pub(crate) async fn read(
     Ok(())
 }
 
+/// Records each write of a part as the store's gateway saw it: a part that was replaced between two
+/// listings shows here.
+pub(crate) fn journal(journal: &JournalView, raw_zones: &[String], recorder: &Recorder) {
+    let done = journal.entries.iter().filter(|entry| (200..300).contains(&entry.status));
+    let mut number = 0;
+    for entry in done {
+        let name = format!("gs://{}/{}", entry.bucket, entry.object);
+        let zone = raw_zones.iter().find(|zone| {
+            name.strip_prefix(zone.as_str()).is_some_and(|rest| rest.starts_with('/'))
+        });
+        let (Some(raw_zone), Some(generation)) = (zone, entry.generation) else { continue };
+        let meta = ObjectMeta {
+            name: entry.object.clone(),
+            generation,
+            created: entry.answered,
+            bytes: entry.bytes,
+            checksum: None,
+            etag: String::new(),
+            attributes: BTreeMap::new(),
+        };
+        let mut object = object(number, raw_zone, &meta, recorder);
+        if object.role == ObjectRole::Part {
+            object.during_run = true;
+            recorder.record(JOURNAL, Fact::Object(object));
+            number += 1;
+        }
+    }
+    if journal.dropped > 0 {
+        let text = format!("{} writes found no room in the store's journal", journal.dropped);
+        recorder.record(JOURNAL, Fact::Note { level: "error".to_owned(), text });
+    }
+}
+
 async fn list(store: &dyn ObserverStore, raw_zone: &str) -> Result<Vec<ObjectMeta>, StoreError> {
     let (bucket, prefix) = bucket_and_prefix(raw_zone);
     let mut listing = store.list(bucket, &format!("{prefix}/")).await?;
@@ -129,6 +165,9 @@ fn object(number: u32, raw_zone: &str, meta: &ObjectMeta, recorder: &Recorder) -
 
 fn stored(object: u32, line: u32, record: PartRecord) -> Stored {
     let value = record.value.unwrap_or_default();
+    let ingested_at = record.headers.iter().find(|(name, _)| name == "ingested_at");
+    let ingested_at = ingested_at.and_then(|(_, value)| std::str::from_utf8(value.as_ref()?).ok());
+    let ingested_at = ingested_at.and_then(|text| DateTime::parse_from_rfc3339(text).ok());
     let headers = record.headers.iter().map(|(name, value)| (name.as_str(), value.as_deref()));
     Stored {
         object,
@@ -137,6 +176,7 @@ fn stored(object: u32, line: u32, record: PartRecord) -> Stored {
         partition: record.partition,
         offset: record.offset,
         timestamp_ms: record.timestamp_ms.unwrap_or(0),
+        ingested_ms: ingested_at.map(|at| at.timestamp_millis()),
         op: op_of(&value),
         ingestion_id: record.ingestion_id,
         key: record.key.map(Blob),

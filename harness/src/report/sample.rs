@@ -340,6 +340,7 @@ fn delivery(op: u64, partition: u32, offset: u64, acked: u64) -> Vec<Event> {
             topic: topic.clone(),
             partition,
             offset,
+            ingested_ms: None,
             timestamp_ms: 0,
             op: Some(op),
             ingestion_id: None,

@@ -3,11 +3,13 @@
 //! Plain where nobody looks at it live: the caller says whether there are colours and how wide the
 //! terminal is. Nothing from outside reaches the terminal but as visible characters.
 
+use std::collections::BTreeSet;
+
 use comfy_table::{Attribute, Cell, CellAlignment, Color, ContentArrangement, Table, presets};
 
 use super::escape::visible;
 use super::{ScenarioEntry, ScenarioReport, SuiteReport, content, words};
-use crate::verdict::Status;
+use crate::verdict::{CheckResult, Status};
 
 /// How the terminal is.
 #[derive(Debug, Clone, Copy, Default)]
@@ -18,6 +20,8 @@ pub struct Look {
     pub width: Option<u16>,
 }
 
+/// Reasons that are printed for each check.
+const REASONS_MAX: usize = 6;
 /// Findings that are printed for each check.
 const FINDINGS_MAX: usize = 3;
 
@@ -94,8 +98,28 @@ fn verdict(status: Status) -> Cell {
     }
 }
 
+fn reasons<'a>(check: &'a CheckResult, told: &mut BTreeSet<&'a str>, text: &mut String) {
+    let all: BTreeSet<&str> = check.reasons.iter().map(String::as_str).collect();
+    let fresh: Vec<&str> = all.iter().copied().filter(|reason| told.insert(reason)).collect();
+    // What the harness itself met explains the rest.
+    let (errors, others): (Vec<&str>, Vec<&str>) =
+        fresh.iter().partition(|reason| reason.starts_with("the harness met an error"));
+    for reason in errors.iter().chain(&others).take(REASONS_MAX) {
+        text.push_str(&format!("  - {}\n", visible(reason)));
+    }
+    let left = fresh.len().saturating_sub(REASONS_MAX) as u64;
+    if left > 0 {
+        text.push_str(&format!("  … and {} more in the report\n", words::count(left)));
+    }
+    if fresh.len() < all.len() {
+        text.push_str("  - for a reason named above\n");
+    }
+}
+
 fn problems(run: &ScenarioReport, text: &mut String) {
     let doubtful = |status| matches!(status, Status::Fail | Status::Inconclusive);
+    // One missing piece of evidence leaves many checks undecided: each reason is told once.
+    let mut told = BTreeSet::new();
     for check in run.verdict.checks.iter().filter(|check| doubtful(check.status)) {
         text.push_str(&format!(
             "\n{} {}: {}\n  {}\n",
@@ -104,9 +128,7 @@ fn problems(run: &ScenarioReport, text: &mut String) {
             visible(&check.check),
             visible(&check.summary)
         ));
-        for reason in check.reasons.iter().take(FINDINGS_MAX) {
-            text.push_str(&format!("  - {}\n", visible(reason)));
-        }
+        reasons(check, &mut told, text);
         for finding in check.findings.iter().take(FINDINGS_MAX) {
             let place = content::place(finding);
             text.push_str(&format!("  - {}\n", visible(&finding.message)));

@@ -274,6 +274,11 @@ pub trait Testbed: Send + Sync {
     /// The harness's own look at the object store, past the injected faults.
     fn observer_store(&self) -> Option<Arc<dyn gateway::observer::ObserverStore>>;
 
+    /// Every write that reached the object store, where the testbed sees them pass.
+    fn store_journal(&self) -> Option<gateway::journal::JournalView> {
+        None
+    }
+
     /// The source database and the worker that captures its changes, if the topology has them.
     fn source(&self) -> Option<source::SourceAccess> {
         None

@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 use crate::history::Recorder;
 use crate::history::event::{Blob, Completed, Fact, Invoked, Outcome, Print};
 use crate::progress::Progress;
-use crate::workload::WorkloadPlan;
+use crate::workload::{Operation, WorkloadPlan};
 
 /// A receipt as the producer prints it: one JSON line an input line.
 #[derive(Debug, Deserialize)]
@@ -45,6 +45,7 @@ pub(crate) async fn feed(
             () = tokio::time::sleep_until(begin + operation.due) => {}
             () = stop.cancelled() => break,
         }
+        let line = input_line(plan, &operation);
         recorder.record(
             name,
             Fact::Invoked(Invoked {
@@ -57,11 +58,21 @@ pub(crate) async fn feed(
             }),
         );
         progress.invoked(operation.op + 1);
-        input.write_all(&operation.payload).await?;
+        input.write_all(&line).await?;
         input.write_all(b"\n").await?;
         input.flush().await?;
     }
     Ok(())
+}
+
+/// An operation as the producer's input takes it: the payload itself, or an envelope with the key
+/// beside it where the producer does not look into payloads.
+fn input_line(plan: &WorkloadPlan, operation: &Operation) -> Vec<u8> {
+    if !plan.lets_poison_through {
+        return operation.payload.clone();
+    }
+    let value = String::from_utf8_lossy(&operation.payload);
+    serde_json::json!({ "key": operation.key, "value": value }).to_string().into_bytes()
 }
 
 /// Records receipts until the producer closes its output. Operations are numbered like input lines.

@@ -48,7 +48,7 @@ pub(super) struct Args {
     #[arg(long, default_value_t = 4)]
     uploads_in_flight: usize,
     /// Bytes that may wait in memory before fetching stops.
-    #[arg(long, default_value_t = 96 << 20)]
+    #[arg(long, default_value_t = 64 << 20)]
     memory_bytes: usize,
     /// From the signal to the end of the process.
     #[arg(long, default_value = "10s", value_parser = duration)]

@@ -5,7 +5,7 @@ use crate::config::KafkaSettings;
 use crate::dead_letter::{self, read::Filed};
 use crate::error::{Error, Result};
 use crate::kafka::{self, Role};
-use crate::producer::delivery::{Delivery, RawProducer, RawRecord};
+use crate::producer::delivery::{Delivery, RawProducer, RawRecord, owned_headers};
 use crate::raw_zone::part::{RecordRef, write_record};
 use serde_json::{Value, json};
 use std::io::Write;
@@ -167,9 +167,9 @@ async fn resend(place: &Place, at: Option<Vec<(i32, i64)>>, dry_run: bool) -> Re
             partition: None,
             key: letter.record.key.as_deref(),
             value: letter.record.value.as_deref(),
-            headers: &original,
+            headers: owned_headers(&original),
         };
-        match producer.deliver(&record).await {
+        match producer.deliver(record).await {
             Delivery::Acknowledged { partition, offset } => {
                 line["outcome"] = "acknowledged".into();
                 line["sent"] = json!({"topic": target, "partition": partition, "offset": offset});

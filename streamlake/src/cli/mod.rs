@@ -2,6 +2,7 @@
 //! in the present state, 4 an audit found something.
 
 mod audit;
+mod bench;
 mod config_file;
 mod consume;
 mod dlq;
@@ -43,6 +44,8 @@ enum Command {
     Replay(replay::Args),
     /// Compare raw zone, dead letters, watermarks and commits, and name every gap and duplicate.
     Audit(audit::Args),
+    /// Measure the pipeline against the bare client library.
+    Bench(bench::Args),
 }
 
 /// Runs the program with these arguments (the first is the program's name), on a runtime of its own.
@@ -99,6 +102,7 @@ async fn run(commands: Vec<Command>) -> Result<ExitCode, Error> {
             Command::Dlq(args) => return dlq::run(args).await,
             Command::Replay(args) => return replay::run(args).await,
             Command::Audit(args) => return audit::run(args).await,
+            Command::Bench(args) => return bench::run(args).await,
         }
     }
     consume::run(pipelines).await

@@ -2,6 +2,7 @@
 
 use super::context::Context;
 use super::poll_loop::PollLoop;
+use crate::planted::{self, Bug};
 use rdkafka::consumer::BaseConsumer;
 use serde_json::json;
 use std::time::{Duration, Instant};
@@ -12,6 +13,16 @@ fn reserve(deadline: Duration) -> Duration {
 }
 
 impl PollLoop {
+    /// The planted bug `tail-forgotten`.
+    fn forget_tail(&mut self) {
+        for state in self.partitions.iter_mut().flatten() {
+            for (_, part) in state.open.drain(..) {
+                self.held_bytes -= part.bytes();
+                state.frontier.finish(part.span().first_offset);
+            }
+        }
+    }
+
     /// Drains within the deadline; says whether everything that was read is stored and committed.
     /// After a failure that is hopeless only what is durable already is committed.
     pub(super) fn drain(&mut self, consumer: &BaseConsumer<Context>, store_the_rest: bool) -> bool {
@@ -25,6 +36,9 @@ impl PollLoop {
         }));
         self.set_paused(consumer, true);
         if store_the_rest {
+            if planted::is(Bug::TailForgotten) {
+                self.forget_tail();
+            }
             self.seal_all();
         }
         loop {

@@ -5,6 +5,7 @@ use super::work::Unit;
 use crate::classify::{self, Decision};
 use crate::dead_letter::{DeadLetter, Source};
 use crate::native;
+use crate::planted::{self, Bug};
 use crate::raw_zone::buffer::PartBuffer;
 use crate::raw_zone::name::Folder;
 use crate::raw_zone::part::{RecordRef, write_record};
@@ -58,7 +59,13 @@ impl PollLoop {
             }
             Some(_) => {}
         }
-        let headers = HeaderView::of(message);
+        if planted::is(Bug::RecordSkipped) && offset % 10_000 == 137 {
+            return;
+        }
+        let mut headers = HeaderView::of(message);
+        if planted::is(Bug::HeaderLost) {
+            headers.all.pop();
+        }
         let schema = self.settings.schema;
         match record::validate(schema, message.payload()) {
             Ok(valid) => self.store(message, &headers, valid.json.is_some(), now),
@@ -79,6 +86,8 @@ impl PollLoop {
         let (number, offset) = (message.partition(), message.offset());
         let timestamp_ms = message.timestamp().to_millis();
         let date = record::ingestion_date(headers.ingested_at, timestamp_ms);
+        let date = if planted::is(Bug::DateOffByOne) { date + chrono::Days::new(1) } else { date };
+        let rewritten = planted::rewrite(Bug::ValueReserialized, message.payload());
         let record = RecordRef {
             topic: &self.settings.topic,
             partition: number,
@@ -86,7 +95,7 @@ impl PollLoop {
             timestamp_ms,
             ingestion_id: headers.ingestion_id,
             key: message.key(),
-            value: message.payload(),
+            value: rewritten.as_deref().or(message.payload()),
             value_is_json,
         };
         let length = |bytes: Option<&[u8]>| bytes.map_or(0, <[u8]>::len);
@@ -131,7 +140,9 @@ impl PollLoop {
         let timestamp_ms = message.timestamp().to_millis();
         let source = Source { topic, partition: number, offset, timestamp_ms };
         let owned = headers.all.iter().map(|(n, v)| (n.to_vec(), v.map(<[u8]>::to_vec))).collect();
-        let letter = DeadLetter::of_record(source, message.key(), message.payload(), owned, why);
+        let rewritten = planted::rewrite(Bug::DeadLetterReencoded, message.payload());
+        let value = rewritten.as_deref().or(message.payload());
+        let letter = DeadLetter::of_record(source, message.key(), value, owned, why);
         let bytes = letter.bytes();
         let Some(state) = self.partition(number) else {
             return;
@@ -139,7 +150,11 @@ impl PollLoop {
         state.committed.get_or_insert(offset);
         state.frontier.take(offset, true);
         let unit = Unit { partition: number, epoch: state.epoch, first_offset: offset, bytes };
+        if planted::is(Bug::CommitBeforeDeadLetterAck) {
+            state.frontier.finish(offset);
+        }
         self.held_bytes += bytes;
+        self.outside += 1;
         self.work.dead_letter(unit, letter);
     }
 

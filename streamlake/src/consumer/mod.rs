@@ -131,10 +131,8 @@ fn build(
         "version": env!("CARGO_PKG_VERSION"), "librdkafka": rdkafka::util::get_rdkafka_version().1,
     }));
     let context = Context::new(Arc::clone(wake));
-    let mut consumer: BaseConsumer<Context> =
+    let consumer: BaseConsumer<Context> =
         config.create_with_context(context).map_err(Error::kafka("creating the consumer"))?;
-    let nonempty = Arc::clone(wake);
-    consumer.set_nonempty_callback(move || nonempty.notify());
     let (done, completions) = mpsc::channel();
     let work = work::Work {
         runtime: tokio::runtime::Handle::current(),
@@ -162,7 +160,8 @@ fn build(
         paused: false,
         full_since: None,
         stopping: false,
-        last_error: None,
+        outside: 0,
+        complaints: Default::default(),
         board,
         reported_at: None,
     })

@@ -18,6 +18,8 @@ pub(super) struct Partition {
     pub(super) revoking: bool,
     /// The last offset that the broker confirmed.
     pub(super) committed: Option<i64>,
+    /// Only for the planted bug `commit-newest-completion`.
+    pub(super) newest: Option<i64>,
     /// The high watermark, as the client last saw it.
     pub(super) high_watermark: Option<i64>,
 }
@@ -30,6 +32,7 @@ impl Partition {
             open: Vec::new(),
             revoking: false,
             committed: None,
+            newest: None,
             high_watermark: None,
         }
     }

@@ -4,6 +4,7 @@ use super::context::{Context, unassign};
 use super::partition::Partition;
 use super::poll_loop::PollLoop;
 use crate::observe::metrics;
+use crate::planted::{self, Bug};
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::topic_partition_list::TopicPartitionList;
 use serde_json::json;
@@ -46,6 +47,9 @@ impl PollLoop {
 
     /// Begins a new assignment of one partition; what is left of an old one is dropped.
     pub(super) fn assign_one(&mut self, number: i32) {
+        if planted::is(Bug::StaleAssignment) && self.partition(number).is_some() {
+            return;
+        }
         self.forget(number);
         self.epochs += 1;
         let Ok(index) = usize::try_from(number) else {
@@ -76,10 +80,11 @@ impl PollLoop {
         self.give_up(consumer, false);
         for number in &numbers {
             if let Some(state) = self.partition(*number) {
-                state.revoking = true;
+                state.revoking = !planted::is(Bug::StaleAssignment);
             }
             self.seal(*number, None);
         }
+        let lost = lost || planted::is(Bug::CommitAfterRevoke);
         let deadline = if lost { now } else { now + self.settings.revoke_deadline };
         let failures_before = self.committer.failures;
         self.revocation = Some(Revocation { list, numbers, deadline, failures_before });
@@ -110,7 +115,9 @@ impl PollLoop {
             return;
         };
         for number in &revocation.numbers {
-            self.forget(*number);
+            if !planted::is(Bug::StaleAssignment) {
+                self.forget(*number);
+            }
         }
         unassign(consumer, &revocation.list);
         self.events.emit(

@@ -6,6 +6,7 @@ use crate::dead_letter::{DeadLetter, DeadLetterWriter, Position};
 use crate::error::Error;
 use crate::observe::events::Events;
 use crate::observe::metrics;
+use crate::planted;
 use crate::raw_zone::buffer::SealedPart;
 use crate::raw_zone::writer::{PartWriter, Written};
 use serde_json::json;
@@ -53,6 +54,7 @@ impl Work {
     /// Stores a part.
     pub(super) fn store(&self, unit: Unit, part: SealedPart) {
         let (writer, events) = (Arc::clone(&self.writer), Arc::clone(&self.events));
+        let dead_letters = Arc::clone(&self.dead_letters);
         self.spawn(async move {
             let outcome = writer.write(&part, |retry| {
                 metrics::retried("part");
@@ -67,6 +69,7 @@ impl Work {
                     "delay_ms": retry.delay.as_millis() as u64, "error": retry.error.to_string(),
                 }));
             });
+            let outcome = planted::store(&dead_letters, &writer, &part, outcome);
             match outcome.await {
                 Ok(written) => Completion::Stored { unit, part, written },
                 Err(err) => Completion::Hopeless(err),

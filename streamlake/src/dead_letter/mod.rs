@@ -10,7 +10,7 @@ use crate::classify::{self, Decision};
 use crate::config::KafkaSettings;
 use crate::error::{Error, Result};
 use crate::kafka::{self, Role};
-use crate::producer::delivery::{Delivery, RawProducer, RawRecord};
+use crate::producer::delivery::{Delivery, RawProducer, RawRecord, owned_headers};
 use crate::raw_zone::part::Header;
 use crate::raw_zone::store::{backoff, next_delay};
 use crate::record::{Invalid, now_rfc3339};
@@ -214,9 +214,9 @@ impl DeadLetterWriter {
             partition: None,
             key: letter.key.as_deref(),
             value: letter.value.as_deref(),
-            headers: &letter.headers,
+            headers: owned_headers(&letter.headers),
         };
-        let delivery = producer.deliver(&record).await;
+        let delivery = producer.deliver(record).await;
         if producer.is_spent() {
             self.renew(&producer);
         }

@@ -81,7 +81,7 @@ pub fn each(
 ) -> Result<()> {
     let inspector = Inspector::connect(settings, None)?;
     let mut go_on = true;
-    for partition in inspector.partitions(topic)? {
+    for partition in inspector.partitions_if_any(topic)? {
         let (from, to) = match only {
             Some((wanted, _)) if wanted != partition => continue,
             Some((_, offset)) => (offset, offset + 1),

@@ -38,19 +38,20 @@ pub enum Delivery {
 pub(crate) type Done = Box<dyn FnOnce(Delivery) + Send + Sync>;
 
 /// A record to be sent.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug)]
 pub(crate) struct RawRecord<'a> {
     pub(crate) topic: &'a str,
     pub(crate) partition: Option<i32>,
     pub(crate) key: Option<&'a [u8]>,
     pub(crate) value: Option<&'a [u8]>,
-    pub(crate) headers: &'a [Header],
+    pub(crate) headers: OwnedHeaders,
 }
 
 struct Reports {
     spent: AtomicBool,
-    /// Told at each delivery, for those who wait for room in the queue.
+    /// Told at each delivery while somebody waits for room in the queue.
     room: Notify,
+    waiting: AtomicBool,
 }
 
 impl ClientContext for Reports {
@@ -62,7 +63,8 @@ impl ClientContext for Reports {
         if error.rdkafka_error_code() == Some(Code::Fatal) {
             self.spent.store(true, Ordering::SeqCst);
         }
-        tracing::warn!(error = %error, reason, "the producer reports");
+        // The client has logged it already, and keeps its repetitions short.
+        tracing::debug!(error = %error, reason, "the producer reports");
     }
 }
 
@@ -80,7 +82,10 @@ impl ProducerContext for Reports {
             },
         };
         done(delivery);
-        self.room.notify_waiters();
+        // Nearly always nobody waits, and telling nobody would still take a lock a record.
+        if self.waiting.load(Ordering::Relaxed) {
+            self.room.notify_waiters();
+        }
     }
 }
 
@@ -92,7 +97,11 @@ pub(crate) struct RawProducer {
 
 impl RawProducer {
     pub(crate) fn new(config: &ClientConfig) -> Result<RawProducer> {
-        let context = Reports { spent: AtomicBool::new(false), room: Notify::new() };
+        let context = Reports {
+            spent: AtomicBool::new(false),
+            room: Notify::new(),
+            waiting: AtomicBool::new(false),
+        };
         let inner: ThreadedProducer<Reports> =
             config.create_with_context(context).map_err(Error::kafka("creating a producer"))?;
         let reports = Arc::clone(inner.context());
@@ -105,21 +114,22 @@ impl RawProducer {
     }
 
     /// Puts a record into the queue, waiting for room. `done` is called exactly once.
-    pub(crate) async fn send(&self, record: &RawRecord<'_>, done: Done) {
-        let mut done = Box::new(done);
+    pub(crate) async fn send(&self, record: RawRecord<'_>, done: Done) {
+        let mut next = BaseRecord::with_opaque_to(record.topic, Box::new(done));
+        next.key = record.key;
+        next.payload = record.value;
+        next.partition = record.partition;
+        next.headers = Some(record.headers);
         loop {
-            let room = self.reports.room.notified();
-            let mut next = BaseRecord::with_opaque_to(record.topic, done);
-            next.key = record.key;
-            next.payload = record.value;
-            next.partition = record.partition;
-            next.headers = Some(owned_headers(record.headers));
             match self.inner.send(next) {
                 Ok(()) => return,
                 Err((KafkaError::MessageProduction(Code::QueueFull), back)) => {
-                    done = back.delivery_opaque;
-                    // A delivery between the refusal and this line was told already: look again soon.
-                    let _ = tokio::time::timeout(Duration::from_millis(100), room).await;
+                    next = back;
+                    self.reports.waiting.store(true, Ordering::Relaxed);
+                    // A delivery may have slipped by before this line: look again soon.
+                    let room = self.reports.room.notified();
+                    let _ = tokio::time::timeout(Duration::from_millis(20), room).await;
+                    self.reports.waiting.store(false, Ordering::Relaxed);
                 }
                 Err((error, back)) => {
                     // Never enqueued, so certainly not written.
@@ -131,7 +141,7 @@ impl RawProducer {
     }
 
     /// Sends one record and waits for its outcome.
-    pub(crate) async fn deliver(&self, record: &RawRecord<'_>) -> Delivery {
+    pub(crate) async fn deliver(&self, record: RawRecord<'_>) -> Delivery {
         let (outcome, waiting) = tokio::sync::oneshot::channel();
         let done: Done = Box::new(move |delivery| {
             if let Err(Delivery::Failed(err) | Delivery::Unknown(err)) = outcome.send(delivery) {
@@ -153,7 +163,7 @@ impl RawProducer {
 }
 
 /// librdkafka's headers. Names are text there; the rare one that is not UTF-8 is repaired.
-fn owned_headers(headers: &[Header]) -> OwnedHeaders {
+pub(crate) fn owned_headers(headers: &[Header]) -> OwnedHeaders {
     let mut owned = OwnedHeaders::new_with_capacity(headers.len());
     for (name, value) in headers {
         let key: Cow<'_, str> = String::from_utf8_lossy(name);

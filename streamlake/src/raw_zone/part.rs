@@ -144,13 +144,14 @@ fn can_be_embedded(json: &[u8]) -> bool {
 }
 
 fn write_bytes(out: &mut Vec<u8>, bytes: &[u8]) {
-    match std::str::from_utf8(bytes) {
-        Ok(text) => write_string(out, text),
-        Err(_) => {
-            out.extend_from_slice(b"{\"base64\":");
-            write_base64(out, bytes);
-            out.push(b'}');
-        }
+    if is_plain(bytes) {
+        write_plain(out, bytes);
+    } else if let Ok(text) = std::str::from_utf8(bytes) {
+        write_string(out, text);
+    } else {
+        out.extend_from_slice(b"{\"base64\":");
+        write_base64(out, bytes);
+        out.push(b'}');
     }
 }
 
@@ -162,14 +163,25 @@ fn write_base64(out: &mut Vec<u8>, bytes: &[u8]) {
 
 /// Most names, keys and ids need no escaping; the others take serde's way.
 fn write_string(out: &mut Vec<u8>, text: &str) {
-    if text.bytes().all(|b| b >= 0x20 && b != b'"' && b != b'\\') {
-        out.push(b'"');
-        out.extend_from_slice(text.as_bytes());
-        out.push(b'"');
+    if is_plain(text.as_bytes()) {
+        write_plain(out, text.as_bytes());
     } else {
         // Writing into a vector does not fail.
         let _ = serde_json::to_writer(out, text);
     }
+}
+
+fn write_plain(out: &mut Vec<u8>, bytes: &[u8]) {
+    out.push(b'"');
+    out.extend_from_slice(bytes);
+    out.push(b'"');
+}
+
+/// Whether the bytes are printable ASCII that JSON takes as it is. Without an early end, because so
+/// the compiler looks at many bytes at a time.
+fn is_plain(bytes: &[u8]) -> bool {
+    let odd = |b: u8| b.wrapping_sub(0x20) >= 0x5f || b == b'"' || b == b'\\';
+    !bytes.iter().fold(false, |found, b| found | odd(*b))
 }
 
 fn write_integer(out: &mut Vec<u8>, number: i64) {

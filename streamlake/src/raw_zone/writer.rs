@@ -12,6 +12,7 @@ use super::name::{Folder, part_name};
 use super::store::{Retry, Zone, backoff, next_delay};
 use crate::classify::{self, Decision, Phase};
 use crate::error::{Error, Result};
+use crate::planted::{self, Bug};
 use object_store::path::Path;
 use object_store::{Attribute, Attributes, ObjectStoreExt, PutMode, PutOptions, PutPayload};
 use std::collections::BTreeMap;
@@ -71,7 +72,13 @@ impl PartWriter {
             let outcome = self.create(&path, part, &payload).await;
             match outcome {
                 Ok(true) => {
-                    self.list(&part.folder, PartEntry::of(part, number));
+                    if planted::is(Bug::PartTruncated) {
+                        let half = part.chunks.concat()[..part.bytes / 2].to_vec();
+                        let _ = self.zone.store.put(&Path::from(path.as_str()), half.into()).await;
+                    }
+                    if !planted::is(Bug::MetadataMissingPart) || number % 3 != 0 {
+                        self.list(&part.folder, PartEntry::of(part, number));
+                    }
                     return Ok(Written { path, attempts, collisions, took: started.elapsed() });
                 }
                 Ok(false) => {
@@ -100,7 +107,11 @@ impl PartWriter {
     ) -> object_store::Result<bool> {
         let location = Path::from(path);
         let options = PutOptions {
-            mode: PutMode::Create,
+            mode: if planted::is(Bug::PartOverwritten) {
+                PutMode::Overwrite
+            } else {
+                PutMode::Create
+            },
             attributes: self.attributes(part),
             ..PutOptions::default()
         };
@@ -139,6 +150,7 @@ impl PartWriter {
         let mut next = counter.lock().await;
         let number = match *next {
             Some(number) => number,
+            None if planted::is(Bug::PartOverwritten) => 1,
             None => self.highest_number(folder, on_retry).await? + 1,
         };
         *next = Some(number + 1);
@@ -226,6 +238,9 @@ impl PartWriter {
     /// left unlisted too.
     pub async fn complete_metadata(&self) -> Result<()> {
         self.flush_metadata().await?;
+        if planted::is(Bug::MetadataMissingPart) {
+            return Ok(());
+        }
         let folders: Vec<Folder> = {
             let numbers = self.numbers.lock().unwrap_or_else(PoisonError::into_inner);
             numbers.keys().cloned().collect()

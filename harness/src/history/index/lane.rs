@@ -7,7 +7,9 @@
 
 use std::collections::BTreeMap;
 
+use super::coarse::{Coarse, Merge};
 use super::ranges::{Range, RangeSet};
+use super::slots::{Bits, CHUNK, Detail, Slots};
 
 /// No operation is named.
 pub const NO_OP: u64 = u64::MAX;
@@ -78,24 +80,31 @@ impl Contested {
     }
 }
 
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 struct Chunk {
-    receipt: u64,
-    log: u64,
-    copy: u64,
-    // The log named an operation, an id: a receipt may have filled them in.
-    log_op: u64,
-    log_id: u64,
-    slots: Vec<Seen>,
+    receipt: Bits,
+    log: Bits,
+    // The log holds the record and names no operation, no id: a receipt may have filled them in.
+    unnamed: Option<Box<Bits>>,
+    untagged: Option<Box<Bits>>,
+    slots: Slots,
 }
 
 impl Chunk {
-    fn known(&self) -> u64 {
-        self.receipt | self.log | self.copy
+    fn new(detail: Detail) -> Self {
+        let (receipt, log) = (Bits::default(), Bits::default());
+        Self { receipt, log, unnamed: None, untagged: None, slots: Slots::new(detail) }
     }
 
-    fn rank(&self, bit: u64) -> usize {
-        (self.known() & (bit - 1)).count_ones() as usize
+    /// What the log said, if the slot holds it.
+    fn log_word(&self, at: u64, mut seen: Seen) -> Seen {
+        if self.unnamed.as_ref().is_some_and(|bits| bits.has(at)) {
+            seen.op = NO_OP;
+        }
+        if self.untagged.as_ref().is_some_and(|bits| bits.has(at)) {
+            seen.id = NO_ID;
+        }
+        seen
     }
 }
 
@@ -124,23 +133,43 @@ pub struct Lane {
     /// Offsets on which sources disagree.
     pub contested: BTreeMap<u64, Contested>,
     chunks: Vec<Chunk>,
-    // A bit per group and chunk: `group_copies[chunk * groups + group]`.
-    group_copies: Vec<u64>,
+    // Bits per group and chunk: `copies[chunk * groups + group]`.
+    copies: Vec<Bits>,
     groups: usize,
+    detail: Detail,
+    // Operations too far from their neighbours' to be packed beside them.
+    far: BTreeMap<u64, u64>,
     place: BTreeMap<u64, u32>,
     last: [(u64, u32); 3],
-    first_at_ms: BTreeMap<i64, u64>,
-    last_ms: (i64, u64),
+    written: Option<Coarse<First>>,
+}
+
+/// Intervals of writing time that are kept of one partition.
+const WRITTEN_MAX: usize = 1 << 13;
+
+/// The lowest offset of an interval.
+#[derive(Debug, Clone, Copy)]
+struct First(u64);
+
+impl Merge for First {
+    fn merge(&mut self, other: Self) {
+        self.0 = self.0.min(other.0);
+    }
+}
+
+/// Milliseconds as they can be counted from below: the epoch is in the middle.
+fn count_ms(timestamp_ms: i64) -> u64 {
+    timestamp_ms.cast_unsigned() ^ (1 << 63)
 }
 
 impl Lane {
-    pub(super) fn new(topic: &str, partition: u32, groups: usize) -> Self {
+    pub(super) fn new(topic: &str, partition: u32, groups: usize, detail: Detail) -> Self {
         Self {
             topic: topic.to_owned(),
             partition,
             groups,
+            detail,
             last: [(u64::MAX, 0); 3],
-            last_ms: (i64::MIN, u64::MAX),
             ..Self::default()
         }
     }
@@ -150,75 +179,82 @@ impl Lane {
             return self.last[cache].1 as usize;
         }
         let index = *self.place.entry(number).or_insert_with(|| {
-            self.chunks.push(Chunk::default());
-            self.group_copies.extend(std::iter::repeat_n(0, self.groups));
+            self.chunks.push(Chunk::new(self.detail));
+            self.copies.extend(std::iter::repeat_n(Bits::default(), self.groups));
             u32::try_from(self.chunks.len() - 1).unwrap_or(u32::MAX)
         });
         self.last[cache] = (number, index);
         index as usize
     }
 
+    /// What of a word this index keeps and compares.
+    #[must_use]
+    pub fn reduce(&self, seen: Seen) -> Seen {
+        self.detail.reduce(seen)
+    }
+
     /// Takes a source's word on an offset.
     pub(super) fn hear(&mut self, offset: u64, source: Source, seen: Seen) {
-        let seen = match source {
-            Source::Receipt => Seen { headers: 0, timestamp_ms: 0, ..seen },
-            Source::Log => seen,
-            Source::Copy(_) => Seen { op: NO_OP, id: NO_ID, ..seen },
-        };
-        let cache = match source {
-            Source::Receipt => 0,
-            Source::Log => 1,
-            Source::Copy(_) => 2,
-        };
-        let index = self.chunk(offset / 64, cache);
-        let bit = 1u64 << (offset % 64);
         if source == Source::Log {
             self.note_time(offset, seen.timestamp_ms);
         }
-        let chunk = &mut self.chunks[index];
-        let rank = chunk.rank(bit);
-        if chunk.known() & bit == 0 {
-            chunk.slots.insert(rank, seen);
+        let (cache, seen) = match source {
+            Source::Receipt => (0, Seen { headers: 0, timestamp_ms: 0, ..seen }),
+            Source::Log => (1, seen),
+            Source::Copy(_) => (2, Seen { op: NO_OP, id: NO_ID, ..seen }),
+        };
+        let seen = self.detail.reduce(seen);
+        let index = self.chunk(offset / CHUNK, cache);
+        let at = offset % CHUNK;
+        let chunk = &self.chunks[index];
+        if !chunk.slots.known().has(at) {
+            self.chunks[index].slots.put(at, offset, seen, &mut self.far);
         } else if let Some(contested) = self.contested.get_mut(&offset) {
             contested.words.push((source, seen));
-        } else if agrees(chunk, bit, source, &chunk.slots[rank], &seen) {
-            let slot = &mut chunk.slots[rank];
-            merge(slot, source, chunk.log | chunk.copy, bit, &seen);
         } else {
-            let copies = &self.group_copies[index * self.groups..(index + 1) * self.groups];
-            let mut words = words_so_far(chunk, bit, rank, copies);
-            words.push((source, seen));
-            self.contested.insert(offset, Contested { words });
+            let slot = chunk.slots.get(at, offset, &self.far);
+            let copies = &self.copies[index * self.groups..(index + 1) * self.groups];
+            let framed = chunk.log.has(at) || copies.iter().any(|bits| bits.has(at));
+            if agrees(chunk, at, source, framed, &slot, &seen) {
+                let merged = merge(slot, source, framed, &seen);
+                if merged != slot {
+                    self.chunks[index].slots.put(at, offset, merged, &mut self.far);
+                }
+            } else {
+                let mut words = words_so_far(chunk, at, slot, copies);
+                words.push((source, seen));
+                self.contested.insert(offset, Contested { words });
+            }
         }
-        self.mark(index, bit, source, &seen);
+        self.mark(index, at, source, &seen);
     }
 
-    fn mark(&mut self, index: usize, bit: u64, source: Source, seen: &Seen) {
+    fn mark(&mut self, index: usize, at: u64, source: Source, seen: &Seen) {
         let chunk = &mut self.chunks[index];
         match source {
-            Source::Receipt => chunk.receipt |= bit,
+            Source::Receipt => chunk.receipt.set(at),
             Source::Log => {
-                chunk.log |= bit;
-                chunk.log_op |= if seen.op == NO_OP { 0 } else { bit };
-                chunk.log_id |= if seen.id == NO_ID { 0 } else { bit };
+                chunk.log.set(at);
+                if seen.op == NO_OP {
+                    chunk.unnamed.get_or_insert_default().set(at);
+                }
+                if seen.id == NO_ID && self.detail == Detail::Full {
+                    chunk.untagged.get_or_insert_default().set(at);
+                }
             }
-            Source::Copy(group) => {
-                chunk.copy |= bit;
-                self.group_copies[index * self.groups + group] |= bit;
-            }
+            Source::Copy(group) => self.copies[index * self.groups + group].set(at),
         }
     }
 
     fn note_time(&mut self, offset: u64, timestamp_ms: i64) {
-        if self.last_ms.0 == timestamp_ms && self.last_ms.1 <= offset {
-            return;
-        }
-        let first = self.first_at_ms.entry(timestamp_ms).or_insert(offset);
-        *first = offset.min(*first);
-        self.last_ms = (timestamp_ms, *first);
+        let written = self.written.get_or_insert_with(|| Coarse::new(0, WRITTEN_MAX));
+        written.add(count_ms(timestamp_ms), First(offset));
     }
 
     pub(super) fn settle(&mut self) {
+        if let Some(written) = &mut self.written {
+            written.close();
+        }
         for contested in self.contested.values_mut() {
             contested.words.sort_unstable();
             contested.words.dedup();
@@ -227,10 +263,10 @@ impl Lane {
         self.bounds.dedup();
     }
 
-    fn set(&self, bits: impl Fn(&Chunk) -> u64) -> RangeSet {
-        RangeSet::of(self.place.iter().flat_map(|(&number, &index)| {
-            bit_runs(bits(&self.chunks[index as usize]))
-                .map(move |(a, b)| (number * 64 + a, number * 64 + b))
+    fn set(&self, bits: impl Fn(&Chunk) -> Bits) -> RangeSet {
+        RangeSet::of_rising(self.place.iter().flat_map(|(&number, &index)| {
+            let runs = bits(&self.chunks[index as usize]).runs();
+            runs.map(move |(a, b)| (number * CHUNK + a, number * CHUNK + b))
         }))
     }
 
@@ -270,6 +306,12 @@ impl Lane {
         self.bounds.iter().any(|b| b.complete)
     }
 
+    fn slot(&self, offset: u64) -> Option<(&Chunk, Seen)> {
+        let chunk = &self.chunks[*self.place.get(&(offset / CHUNK))? as usize];
+        let at = offset % CHUNK;
+        chunk.slots.known().has(at).then(|| (chunk, chunk.slots.get(at, offset, &self.far)))
+    }
+
     /// The operation of a record: as the log names it, else as a receipt does.
     #[must_use]
     pub fn op_at(&self, offset: u64) -> Option<u64> {
@@ -280,16 +322,18 @@ impl Lane {
                 let log = contested.of(Source::Log).find(named);
                 log.or_else(|| contested.of(Source::Receipt).find(named))?.op
             }
-            None => {
-                let chunk = &self.chunks[*self.place.get(&(offset / 64))? as usize];
-                let bit = 1u64 << (offset % 64);
-                if chunk.known() & bit == 0 {
-                    return None;
-                }
-                chunk.slots[chunk.rank(bit)].op
-            }
+            None => self.slot(offset)?.1.op,
         };
         (op != NO_OP).then_some(op)
+    }
+
+    /// Operations of the records in a range, by offset. Costs what records there are, not the range.
+    pub fn ops_in(&self, (first, last): Range) -> impl Iterator<Item = u64> + '_ {
+        self.place.range(first / CHUNK..=last / CHUNK).flat_map(move |(&number, &index)| {
+            let known = self.chunks[index as usize].slots.known();
+            let offsets = known.places().map(move |at| number * CHUNK + at);
+            offsets.filter(move |o| (first..=last).contains(o)).filter_map(|o| self.op_at(o))
+        })
     }
 
     /// What the log says of an offset, if it holds it.
@@ -298,106 +342,78 @@ impl Lane {
         if let Some(contested) = self.contested.get(&offset) {
             return contested.of(Source::Log).next().copied();
         }
-        let chunk = &self.chunks[*self.place.get(&(offset / 64))? as usize];
-        let bit = 1u64 << (offset % 64);
-        (chunk.log & bit != 0).then(|| log_word(chunk, bit, chunk.slots[chunk.rank(bit)]))
+        let (chunk, seen) = self.slot(offset)?;
+        chunk.log.has(offset % CHUNK).then(|| chunk.log_word(offset % CHUNK, seen))
     }
 
     /// All records of the log, rising.
     pub fn log_records(&self) -> impl Iterator<Item = (u64, Seen)> + '_ {
         self.place.iter().flat_map(move |(&number, &index)| {
             let chunk = &self.chunks[index as usize];
-            (0..64u64).filter(move |n| chunk.log >> n & 1 == 1).filter_map(move |n| {
-                let offset = number * 64 + n;
+            chunk.log.places().filter_map(move |at| {
+                let offset = number * CHUNK + at;
                 if self.contested.contains_key(&offset) {
                     return self.log_record(offset).map(|seen| (offset, seen));
                 }
-                let bit = 1u64 << n;
-                Some((offset, log_word(chunk, bit, chunk.slots[chunk.rank(bit)])))
+                let seen = chunk.slots.get(at, offset, &self.far);
+                Some((offset, chunk.log_word(at, seen)))
             })
         })
     }
 
-    /// First offset whose record the log stamped at or after a wall-clock instant.
+    /// An offset whose record the log stamped after a wall-clock instant: the first, or, of more
+    /// than some thousand milliseconds of writing, one close behind it.
     #[must_use]
     pub fn first_offset_from_ms(&self, wall_ms: i64) -> Option<u64> {
-        self.first_at_ms.range(wall_ms..).map(|(_, &offset)| offset).min()
+        let written = self.written.as_ref()?;
+        let before = count_ms(wall_ms).checked_sub(1)?;
+        let later = written.entries().range(written.interval(before) + 1..);
+        later.map(|(_, first)| first.0).min()
     }
-}
-
-fn log_word(chunk: &Chunk, bit: u64, mut seen: Seen) -> Seen {
-    if chunk.log_op & bit == 0 {
-        seen.op = NO_OP;
-    }
-    if chunk.log_id & bit == 0 {
-        seen.id = NO_ID;
-    }
-    seen
 }
 
 /// Whether a word fits what the slot holds. A second receipt for one offset never does, and a
-/// second reading of the log only if it says the same.
-fn agrees(chunk: &Chunk, bit: u64, source: Source, slot: &Seen, seen: &Seen) -> bool {
-    let framed = (chunk.log | chunk.copy) & bit != 0;
-    match source {
-        Source::Receipt => {
-            chunk.receipt & bit == 0 && slot.same_content(seen) && slot.same_name(seen)
+/// second reading of the log only if it says the same. `framed`: headers and timestamp are known.
+fn agrees(chunk: &Chunk, at: u64, source: Source, framed: bool, slot: &Seen, seen: &Seen) -> bool {
+    let frame = || !framed || slot.same_frame(seen);
+    slot.same_content(seen)
+        && match source {
+            Source::Receipt => !chunk.receipt.has(at) && slot.same_name(seen),
+            Source::Log if chunk.log.has(at) => {
+                let word = chunk.log_word(at, *slot);
+                word.op == seen.op && word.id == seen.id && frame()
+            }
+            Source::Log => slot.same_name(seen) && frame(),
+            Source::Copy(_) => frame(),
         }
-        Source::Log => {
-            let names = if chunk.log & bit != 0 {
-                log_word(chunk, bit, *slot).op == seen.op
-                    && log_word(chunk, bit, *slot).id == seen.id
-            } else {
-                slot.same_name(seen)
-            };
-            slot.same_content(seen) && (!framed || slot.same_frame(seen)) && names
-        }
-        Source::Copy(_) => slot.same_content(seen) && (!framed || slot.same_frame(seen)),
-    }
 }
 
-fn merge(slot: &mut Seen, source: Source, framed: u64, bit: u64, seen: &Seen) {
-    if source != Source::Receipt && framed & bit == 0 {
+fn merge(mut slot: Seen, source: Source, framed: bool, seen: &Seen) -> Seen {
+    if source != Source::Receipt && !framed {
         slot.headers = seen.headers;
         slot.timestamp_ms = seen.timestamp_ms;
     }
-    if !matches!(source, Source::Copy(_)) {
-        if slot.op == NO_OP {
-            slot.op = seen.op;
-        }
-        if slot.id == NO_ID {
-            slot.id = seen.id;
-        }
+    if slot.op == NO_OP {
+        slot.op = seen.op;
     }
+    if slot.id == NO_ID {
+        slot.id = seen.id;
+    }
+    slot
 }
 
-fn words_so_far(chunk: &Chunk, bit: u64, rank: usize, copies: &[u64]) -> Vec<(Source, Seen)> {
-    let slot = chunk.slots[rank];
+fn words_so_far(chunk: &Chunk, at: u64, slot: Seen, copies: &[Bits]) -> Vec<(Source, Seen)> {
     let mut words = Vec::new();
-    if chunk.receipt & bit != 0 {
+    if chunk.receipt.has(at) {
         words.push((Source::Receipt, Seen { headers: 0, timestamp_ms: 0, ..slot }));
     }
-    if chunk.log & bit != 0 {
-        words.push((Source::Log, log_word(chunk, bit, slot)));
+    if chunk.log.has(at) {
+        words.push((Source::Log, chunk.log_word(at, slot)));
     }
     for (group, bits) in copies.iter().enumerate() {
-        if bits & bit != 0 {
+        if bits.has(at) {
             words.push((Source::Copy(group), Seen { op: NO_OP, id: NO_ID, ..slot }));
         }
     }
     words
-}
-
-/// Runs of set bits as inclusive ranges.
-fn bit_runs(mut bits: u64) -> impl Iterator<Item = Range> {
-    std::iter::from_fn(move || {
-        if bits == 0 {
-            return None;
-        }
-        let first = bits.trailing_zeros();
-        let len = (bits >> first).trailing_ones();
-        let mask = if len == 64 { u64::MAX } else { ((1u64 << len) - 1) << first };
-        bits &= !mask;
-        Some((u64::from(first), u64::from(first + len - 1)))
-    })
 }

@@ -6,21 +6,29 @@
 //! (an operation invoked twice, a clock that runs backwards) is kept as a *contradiction*: a history
 //! with one is not judged at all.
 
+mod coarse;
+mod deliveries;
 mod group;
+mod hash;
+mod keys;
 mod lane;
 mod observe;
 mod ops;
 mod parts;
 mod ranges;
+mod records;
+mod slots;
 mod source;
 mod times;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-/// Fingerprint of a key that is absent.
-pub const NO_KEY: u64 = observe::NO_KEY;
+/// Stands for the fingerprint of a key that is absent, apart from an empty one.
+pub const NO_KEY: u64 = 0x6e6f_206b_6579;
 
 pub use group::{Commit, GroupLane, Rewind, Run, Surplus};
+pub use hash::Quick;
+pub use keys::LateKey;
 pub use lane::{Bounds, Contested, Lane, NO_ID, NO_OP, Seen, Source};
 pub use ops::{Bit, End, Invocation, Kept, Ops};
 pub use parts::{Part, PartLane, Zone};
@@ -140,13 +148,18 @@ pub struct Index {
     /// Records of the log without a mandatory header: lane, offset, names.
     pub headers_missing: Vec<(usize, u64, String)>,
     /// Processes whose operations were not invoked in the order of their numbers.
-    pub unordered_owners: BTreeSet<u16>,
+    pub unordered_owners: BTreeSet<u8>,
     /// Facts by kind that name a group, zone or topic that nobody promised.
     pub foreign: BTreeMap<&'static str, u64>,
     /// Instant of the last fact.
     pub end_us: u64,
     /// What no honest recorder writes: kind → count and the first example.
     pub contradictions: BTreeMap<&'static str, (u64, String)>,
+    /// Records of one key out of order, seen while the log passed by; only of packed indices.
+    pub late_keys: Vec<LateKey>,
+    /// Records whose order nobody can judge any more; only of packed indices.
+    pub unjudged_order: u64,
+    detail: slots::Detail,
     work: observe::Work,
 }
 
@@ -193,6 +206,18 @@ impl Index {
         begun.max_by_key(|f| f.t_us).map(|f| f.fact.fault)
     }
 
+    /// What of a word on a record this index keeps and compares.
+    #[must_use]
+    pub fn reduce(&self, seen: Seen) -> Seen {
+        self.detail.reduce(seen)
+    }
+
+    /// Everything said of each record is kept; otherwise it is packed, see [`Index::new`].
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        self.detail == slots::Detail::Full
+    }
+
     /// Name of a partition for messages.
     #[must_use]
     pub fn lane_name(&self, lane: usize) -> String {
@@ -202,7 +227,7 @@ impl Index {
     /// Fingerprint of a key as the index keeps it.
     #[must_use]
     pub fn key_print(&self, key: Option<&Blob>) -> u64 {
-        observe::key_print(key)
+        records::key_print(key)
     }
 
     /// Parts of a group that were seen during the run and are not there at the end, although the
@@ -225,15 +250,8 @@ impl Index {
     #[must_use]
     pub fn ops_at(&self, lane: usize, set: &RangeSet, max: usize) -> Vec<u64> {
         let lane = &self.lanes[lane];
-        let mut ops = Vec::new();
-        for &(first, last) in set.ranges() {
-            for offset in first..=last {
-                if ops.len() >= max || offset - first > 1_000_000 {
-                    break;
-                }
-                ops.extend(lane.op_at(offset));
-            }
-        }
+        let ranges = set.ranges().iter();
+        let mut ops: Vec<u64> = ranges.flat_map(|&range| lane.ops_in(range)).take(max).collect();
         ops.sort_unstable();
         ops.dedup();
         ops

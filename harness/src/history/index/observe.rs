@@ -4,76 +4,61 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use chrono::DateTime;
 
-use super::lane::{NO_ID, NO_OP};
-use super::{
-    At, Bounds, Commit, Dead, End, Index, Instants, Invocation, Lane, Latencies, Ops, Part, Rare,
-    ReadBack, Seen, Source, Stray, Zone,
-};
-use crate::checker::murmur2;
-use crate::history::event::{
-    Blob, Committed, Completed, DeadLetter, Event, Fact, Header, Invoked, LogBounds, Logged,
-    Object, Outcome, Print, Read, Stored,
-};
+use super::hash::Quick;
+use super::keys::KeyOrder;
+use super::records::Oracle;
+use super::slots::Detail;
+use super::{At, Dead, Index, Instants, Lane, Latencies, Ops, Part, Rare, ReadBack, Source, Zone};
+use crate::history::event::{Event, Fact, Header};
 
 /// Kafka's offsets are signed: no higher one exists.
-const OFFSET_MAX: u64 = i64::MAX as u64;
-/// Stands for the absence of a key, apart from an empty one.
-pub(super) const NO_KEY: u64 = 0x6e6f_206b_6579;
+pub(super) const OFFSET_MAX: u64 = i64::MAX as u64;
+
+/// More operations than this, and records are packed.
+const FULL_OPERATIONS_MAX: u64 = 4_000_000;
 
 /// What is only needed while facts come in.
 #[derive(Debug, Default)]
 pub(super) struct Work {
-    clocks: HashMap<String, Clock>,
-    topic_numbers: HashMap<String, usize>,
-    lane_numbers: HashMap<(usize, u32), usize>,
-    last_lane: Option<usize>,
-    objects: HashMap<(u16, u32), Option<u32>>,
-    key_homes: HashMap<u64, usize>,
-    oracle: Oracle,
+    clocks: Vec<Clock>,
+    pub(super) clock_numbers: HashMap<String, u16>,
+    pub(super) last_clock: u16,
+    pub(super) topic_numbers: HashMap<String, usize>,
+    pub(super) lane_numbers: HashMap<(usize, u32), usize, Quick>,
+    pub(super) last_lane: Option<usize>,
+    pub(super) objects: HashMap<(u16, u32), Option<u32>, Quick>,
+    pub(super) key_homes: HashMap<u64, usize, Quick>,
+    pub(super) key_orders: HashMap<(u16, usize), KeyOrder, Quick>,
+    pub(super) producers: u8,
+    pub(super) oracle: Oracle,
 }
 
 #[derive(Debug)]
 struct Clock {
-    number: u16,
+    process: String,
     next_seq: u64,
     t_us: u64,
     last_op: Option<u64>,
-}
-
-#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
-enum Oracle {
-    /// Keys promise nothing.
-    #[default]
-    None,
-    /// Kafka's own hash says where a key belongs.
-    Murmur2,
-    /// Only that a key stays where it is.
-    Stable,
-}
-
-impl Oracle {
-    fn of(partitioner: Option<&str>) -> Self {
-        match partitioner {
-            None | Some("random") => Self::None,
-            Some("murmur2" | "murmur2_random" | "default") => Self::Murmur2,
-            Some(_) => Self::Stable,
-        }
-    }
-}
-
-pub(super) fn key_print(key: Option<&Blob>) -> u64 {
-    key.map_or(NO_KEY, |key| Print::of(&key.0).0)
-}
-
-fn id_print(id: Option<&String>) -> u64 {
-    // 0 means none.
-    id.map_or(NO_ID, |id| Print::of(id.as_bytes()).0.max(1))
+    // Its number among those that invoke operations.
+    producer: Option<u8>,
 }
 
 impl Index {
-    /// An index of nothing yet.
+    /// An index of nothing yet. Runs of more than four million promised operations are packed: eight
+    /// bytes a record instead of fifty, which says less about each (see the checkers' limits).
     #[must_use]
     pub fn new(header: &Header) -> Self {
+        let large = header.promises.operations > FULL_OPERATIONS_MAX;
+        Self::with(header, if large { Detail::Packed } else { Detail::Full })
+    }
+
+    /// As [`Index::new`], packed whatever the size of the run.
+    #[must_use]
+    pub fn packed(header: &Header) -> Self {
+        Self::with(header, Detail::Packed)
+    }
+
+    fn with(header: &Header, detail: Detail) -> Self {
         let promises = &header.promises;
         let mut zones: Vec<Zone> = Vec::new();
         for (number, group) in promises.groups.iter().enumerate() {
@@ -116,6 +101,9 @@ impl Index {
             foreign: BTreeMap::new(),
             end_us: 0,
             contradictions: BTreeMap::new(),
+            late_keys: Vec::new(),
+            unjudged_order: 0,
+            detail,
             work: Work { oracle: Oracle::of(promises.partitioner.as_deref()), ..Work::default() },
             header: header.clone(),
         };
@@ -133,7 +121,7 @@ impl Index {
         match &event.fact {
             Fact::Invoked(fact) => self.invoked(event, process, fact),
             Fact::Completed(fact) => self.completed(event, fact),
-            Fact::Logged(fact) => self.logged(fact),
+            Fact::Logged(fact) => self.logged(process, fact),
             Fact::Stored(fact) => self.stored(process, fact),
             Fact::LogBounds(fact) => self.log_bounds(fact),
             Fact::Committed(fact) => self.committed(process, fact),
@@ -151,34 +139,54 @@ impl Index {
     }
 
     fn check_clock(&mut self, event: &Event) -> u16 {
-        if !self.work.clocks.contains_key(&event.process) {
-            let number = u16::try_from(self.work.clocks.len()).unwrap_or(u16::MAX);
-            if number == u16::MAX {
-                self.contradict("more than 65 534 processes", String::new());
-            }
-            let clock = Clock { number, next_seq: 0, t_us: 0, last_op: None };
-            self.work.clocks.insert(event.process.clone(), clock);
-        }
-        let Some(clock) = self.work.clocks.get_mut(&event.process) else {
-            return 0;
-        };
-        let (number, due, before) = (clock.number, clock.next_seq, clock.t_us);
+        let number = self.clock_number(&event.process);
+        let clock = &mut self.work.clocks[usize::from(number)];
+        let (due, before) = (clock.next_seq, clock.t_us);
         clock.next_seq = event.seq.saturating_add(1);
         clock.t_us = event.t_us;
-        if event.seq != due {
+        if event.seq != due || event.t_us < before {
             let example =
                 format!("process `{}` at seq {}", event.process.escape_debug(), event.seq);
-            self.contradict("the numbering of a process has a hole or a repetition", example);
-        }
-        if event.t_us < before {
-            let example =
-                format!("process `{}` at seq {}", event.process.escape_debug(), event.seq);
-            self.contradict("the clock of a process runs backwards", example);
+            if event.seq != due {
+                let kind = "the numbering of a process has a hole or a repetition";
+                self.contradict(kind, example.clone());
+            }
+            if event.t_us < before {
+                self.contradict("the clock of a process runs backwards", example);
+            }
         }
         number
     }
 
-    fn topic_number(&mut self, topic: &str) -> usize {
+    fn clock_number(&mut self, process: &str) -> u16 {
+        let work = &mut self.work;
+        if work.clocks.get(usize::from(work.last_clock)).is_some_and(|c| c.process == process) {
+            return work.last_clock;
+        }
+        let number = match work.clock_numbers.get(process) {
+            Some(&number) => number,
+            None if work.clocks.len() >= usize::from(u16::MAX) => {
+                self.contradict("more than 65 535 processes", String::new());
+                return u16::MAX - 1;
+            }
+            None => {
+                let number = work.clocks.len() as u16;
+                let process = process.to_owned();
+                work.clock_numbers.insert(process.clone(), number);
+                let (next_seq, t_us, last_op, producer) = (0, 0, None, None);
+                work.clocks.push(Clock { process, next_seq, t_us, last_op, producer });
+                number
+            }
+        };
+        self.work.last_clock = number;
+        number
+    }
+
+    pub(super) fn topic_number(&mut self, topic: &str) -> usize {
+        // Most runs have one topic under test.
+        if self.topics.first().is_some_and(|first| first == topic) {
+            return 0;
+        }
         if let Some(&number) = self.work.topic_numbers.get(topic) {
             return number;
         }
@@ -188,7 +196,22 @@ impl Index {
         number
     }
 
-    fn lane_number(&mut self, topic: &str, partition: u32) -> usize {
+    /// The number of a process among the producers; they share the last one when there are too many
+    /// of them, and their order is not judged.
+    pub(super) fn producer_number(&mut self, process: u16, op: u64) -> u8 {
+        let clock = &mut self.work.clocks[usize::from(process)];
+        let number = *clock.producer.get_or_insert_with(|| {
+            self.work.producers = self.work.producers.saturating_add(1);
+            self.work.producers - 1
+        });
+        let before = clock.last_op.replace(op);
+        if number == u8::MAX - 1 || before.is_some_and(|before| before >= op) {
+            self.unordered_owners.insert(number);
+        }
+        number
+    }
+
+    pub(super) fn lane_number(&mut self, topic: &str, partition: u32) -> usize {
         if let Some(last) = self.work.last_lane
             && self.lanes[last].partition == partition
             && self.lanes[last].topic == topic
@@ -200,7 +223,7 @@ impl Index {
             Some(&number) => number,
             None => {
                 let number = self.lanes.len();
-                self.lanes.push(Lane::new(topic, partition, self.groups.len()));
+                self.lanes.push(Lane::new(topic, partition, self.groups.len(), self.detail));
                 self.work.lane_numbers.insert(key, number);
                 self.by_name.entry(topic.to_owned()).or_default().insert(partition, number);
                 number
@@ -210,251 +233,15 @@ impl Index {
         number
     }
 
-    fn offset_ok(&mut self, offset: u64) -> bool {
+    pub(super) fn offset_ok(&mut self, offset: u64) -> bool {
         if offset > OFFSET_MAX {
             self.contradict("an offset that Kafka cannot have", offset.to_string());
         }
         offset <= OFFSET_MAX
     }
 
-    fn count_foreign(&mut self, what: &'static str) {
+    pub(super) fn count_foreign(&mut self, what: &'static str) {
         *self.foreign.entry(what).or_insert(0) += 1;
-    }
-
-    fn invoked(&mut self, event: &Event, owner: u16, fact: &Invoked) {
-        if fact.op == NO_OP {
-            return self.contradict("an operation number that is reserved", fact.op.to_string());
-        }
-        let invocation = Invocation {
-            t_us: event.t_us,
-            topic: self.topic_number(&fact.topic),
-            key: key_print(fact.key.as_ref()),
-            value: fact.value.0,
-            poison: fact.poison,
-            owner,
-        };
-        if let Some(clock) = self.work.clocks.get_mut(&event.process) {
-            let before = clock.last_op.replace(fact.op);
-            if before.is_some_and(|before| before >= fact.op) {
-                self.unordered_owners.insert(owner);
-            }
-        }
-        self.invocations.add(event.t_us);
-        match self.ops.invoked(fact.op, invocation) {
-            Ok(joined) => self.join(fact.op, joined),
-            Err(()) => self.contradict("an operation was invoked twice", fact.op.to_string()),
-        }
-    }
-
-    fn completed(&mut self, event: &Event, fact: &Completed) {
-        if fact.op == NO_OP {
-            return self.contradict("an operation number that is reserved", fact.op.to_string());
-        }
-        let end = match &fact.outcome {
-            Outcome::Acknowledged { topic, partition, offset } => {
-                if !self.offset_ok(*offset) {
-                    return;
-                }
-                End::Acknowledged(self.lane_number(topic, *partition), *offset)
-            }
-            Outcome::Rejected { .. } => End::Rejected,
-            Outcome::Failed { .. } => End::Failed,
-            Outcome::Unknown { .. } => End::Unknown,
-        };
-        self.completions.add(event.t_us);
-        if matches!(end, End::Acknowledged(..)) {
-            self.acks.add(event.t_us);
-        }
-        let id = id_print(fact.ingestion_id.as_ref());
-        match self.ops.completed(fact.op, end, id, event.t_us) {
-            Ok(joined) => self.join(fact.op, joined),
-            Err(()) => self.contradict("an operation completed twice", fact.op.to_string()),
-        }
-    }
-
-    fn join(&mut self, op: u64, joined: Option<super::ops::Joined>) {
-        let Some(joined) = joined else { return };
-        if joined.t_us < joined.invocation.t_us {
-            self.contradict("an operation completed before it was invoked", op.to_string());
-        }
-        if let End::Acknowledged(lane, offset) = joined.end {
-            self.latencies.add(joined.t_us.saturating_sub(joined.invocation.t_us));
-            if self.topics[joined.invocation.topic] != self.lanes[lane].topic {
-                self.misplaced.push(op);
-            }
-            self.lanes[lane].hear(offset, Source::Receipt, joined.invocation.seen(op, joined.id));
-        }
-    }
-
-    fn logged(&mut self, fact: &Logged) {
-        if !self.offset_ok(fact.offset) {
-            return;
-        }
-        if fact.op == Some(NO_OP) {
-            return self.contradict("an operation number that is reserved", NO_OP.to_string());
-        }
-        let lane = self.lane_number(&fact.topic, fact.partition);
-        let seen = Seen {
-            key: key_print(fact.key.as_ref()),
-            value: fact.value.0,
-            headers: fact.headers.0,
-            timestamp_ms: fact.timestamp_ms,
-            op: fact.op.unwrap_or(NO_OP),
-            id: id_print(fact.ingestion_id.as_ref()),
-        };
-        if self.header.promises.topics.contains_key(&fact.topic) {
-            self.ops.logged(&seen);
-            self.consult_oracle(lane, fact, seen.key);
-            if !fact.missing_headers.is_empty() {
-                let names = fact.missing_headers.join(", ");
-                self.headers_missing.push((lane, fact.offset, names));
-            }
-        }
-        self.lanes[lane].hear(fact.offset, Source::Log, seen);
-    }
-
-    fn consult_oracle(&mut self, lane: usize, fact: &Logged, print: u64) {
-        let Some(key) = &fact.key else { return };
-        match self.work.oracle {
-            Oracle::None => {}
-            Oracle::Murmur2 => {
-                self.keyed += 1;
-                let hash = murmur2::positive(murmur2::murmur2(&key.0));
-                let partitions = self.header.promises.topics.get(&fact.topic).copied().unwrap_or(0);
-                if partitions == 0 || hash % partitions != fact.partition {
-                    self.strays.push(Stray { lane, offset: fact.offset, hash });
-                }
-            }
-            Oracle::Stable => {
-                self.keyed += 1;
-                let home = *self.work.key_homes.entry(print).or_insert(lane);
-                if home != lane && self.lanes[home].topic == fact.topic {
-                    self.split_keys.entry(print).or_default().extend([home, lane]);
-                }
-            }
-        }
-    }
-
-    fn log_bounds(&mut self, fact: &LogBounds) {
-        let wrong = fact.low > fact.high
-            || fact.high > OFFSET_MAX
-            || fact.holes.iter().any(|&(a, b)| a > b || b >= fact.high);
-        if wrong {
-            let name = format!("{}/{}", fact.topic.escape_debug(), fact.partition);
-            return self.contradict("bounds of a log that cannot be", name);
-        }
-        let lane = self.lane_number(&fact.topic, fact.partition);
-        self.lanes[lane].bounds.push(Bounds {
-            low: fact.low,
-            high: fact.high,
-            complete: fact.complete,
-            holes: fact.holes.clone(),
-        });
-    }
-
-    fn group_number(&self, group: &str) -> Option<usize> {
-        self.header.promises.groups.iter().position(|g| g.group == group)
-    }
-
-    fn committed(&mut self, process: u16, fact: &Committed) {
-        if !self.offset_ok(fact.offset) {
-            return;
-        }
-        let Some(group) = self.group_number(&fact.group) else {
-            return self.count_foreign("commits");
-        };
-        let lane = self.lane_number(&fact.topic, fact.partition);
-        let commit = Commit { at_us: fact.at_us, offset: fact.offset, exact: fact.exact };
-        self.groups[group].entry(lane).or_default().committed(process, commit);
-    }
-
-    fn read(&mut self, t_us: u64, fact: &Read) {
-        if !self.offset_ok(fact.offset) {
-            return;
-        }
-        let Some(group) = self.group_number(&fact.group) else {
-            return self.count_foreign("reads");
-        };
-        let lane = self.lane_number(&fact.topic, fact.partition);
-        self.groups[group].entry(lane).or_default().read(&fact.member, fact.offset, t_us);
-    }
-
-    fn object(&mut self, process: u16, fact: &Object) {
-        let zone = self.zones.iter().position(|zone| zone.name == fact.raw_zone);
-        let number = zone.map(|zone| {
-            self.parts.push(Part {
-                zone,
-                name: fact.name.clone(),
-                generation: fact.generation.clone(),
-                created_us: fact.created_us,
-                bytes: fact.bytes,
-                content: fact.content,
-                role: fact.role,
-                during_run: fact.during_run,
-                problem: fact.problem.clone(),
-                lists: fact.lists.clone(),
-                lanes: BTreeMap::new(),
-                disorder: Vec::new(),
-            });
-            u32::try_from(self.parts.len() - 1).unwrap_or(u32::MAX)
-        });
-        if number.is_none() {
-            self.count_foreign("objects");
-        }
-        self.work.objects.insert((process, fact.object), number);
-    }
-
-    fn stored(&mut self, process: u16, fact: &Stored) {
-        if !self.offset_ok(fact.offset) {
-            return;
-        }
-        let number = match self.work.objects.get(&(process, fact.object)) {
-            Some(Some(number)) => *number,
-            Some(None) => return self.count_foreign("stored records"),
-            None => {
-                let example = format!("object {}", fact.object);
-                return self
-                    .contradict("a stored record in an object that nobody reported", example);
-            }
-        };
-        let lane = self.lane_number(&fact.topic, fact.partition);
-        let part = &mut self.parts[number as usize];
-        part.take(lane, fact.line, fact.offset);
-        let seen = Seen {
-            key: key_print(fact.key.as_ref()),
-            value: fact.value.0,
-            headers: fact.headers.0,
-            timestamp_ms: fact.timestamp_ms,
-            op: NO_OP,
-            id: NO_ID,
-        };
-        let created_us = part.created_us;
-        for &group in &self.zones[part.zone].groups {
-            let entry = self.groups[group].entry(lane).or_default();
-            entry.stored(fact.offset, created_us, number);
-            self.lanes[lane].hear(fact.offset, Source::Copy(group), seen);
-        }
-    }
-
-    fn dead_letter(&mut self, fact: &DeadLetter) {
-        let source = match &fact.source {
-            Some((topic, partition, offset)) => {
-                if !self.offset_ok(*offset) {
-                    return;
-                }
-                Some((self.lane_number(topic, *partition), *offset))
-            }
-            None => None,
-        };
-        if let Some((lane, offset)) = source {
-            for (group, promise) in self.header.promises.groups.iter().enumerate() {
-                if promise.dead_letter_topic.as_ref() == Some(&fact.topic) {
-                    let entry = self.groups[group].entry(lane).or_default();
-                    entry.dead(offset, fact.created_us);
-                }
-            }
-        }
-        self.dead.push(Dead { letter: fact.clone(), source });
     }
 
     fn rare_fact(&mut self, event: &Event) {
@@ -514,6 +301,8 @@ impl Index {
         sort(&mut self.rare.assignments);
         sort(&mut self.rare.configuration);
         sort(&mut self.rare.notes);
+        self.late_keys.sort_unstable();
+        self.unjudged_order = self.work.key_orders.values().map(|order| order.unjudged).sum();
         self.rare.source.settle();
         self.work = Work::default();
         self

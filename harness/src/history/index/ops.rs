@@ -3,7 +3,9 @@
 
 use std::collections::{BTreeMap, HashMap};
 
+use super::hash::Quick;
 use super::lane::{NO_ID, NO_OP, Seen};
+use super::slots::{Bits, CHUNK};
 
 /// How an operation ended, without the words.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -31,12 +33,14 @@ pub struct Invocation {
     pub value: u64,
     /// Invalid on purpose.
     pub poison: bool,
-    /// Number of the process that invoked it.
-    pub owner: u16,
+    /// Number of the producer that invoked it.
+    pub owner: u8,
 }
 
 impl Invocation {
-    pub(super) fn seen(&self, op: u64, id: u64) -> Seen {
+    /// What its receipt says of the record, if it gets one.
+    #[must_use]
+    pub fn seen(&self, op: u64, id: u64) -> Seen {
         Seen { key: self.key, value: self.value, headers: 0, timestamp_ms: 0, op, id }
     }
 }
@@ -57,24 +61,22 @@ pub enum Bit {
     Invoked,
     /// Some completion came.
     Completed,
-    /// Acknowledged.
-    Acknowledged,
     /// Named by a record of the log.
     Logged,
-    /// Invalid on purpose.
-    Poison,
 }
 
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 enum Owner {
-    One(u16),
-    Many(Box<[u16; 64]>),
+    #[default]
+    Nobody,
+    One(u8),
+    Many(Box<[u8; CHUNK as usize]>),
 }
 
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 struct Chunk {
-    bits: [u64; 5],
-    owner: Option<Owner>,
+    bits: [Bits; 3],
+    owner: Owner,
 }
 
 /// All operations.
@@ -82,9 +84,9 @@ struct Chunk {
 pub struct Ops {
     chunks: Vec<Chunk>,
     place: BTreeMap<u64, u32>,
-    last: [(u64, u32); 2],
-    waiting: HashMap<u64, Invocation>,
-    early: HashMap<u64, (End, u64, u64)>,
+    last: [(u64, u32); 3],
+    waiting: HashMap<u64, Invocation, Quick>,
+    early: HashMap<u64, (End, u64, u64), Quick>,
     /// Operations of which more is kept, filled up when the history is at its end.
     pub kept: BTreeMap<u64, Kept>,
     /// Operations that the log names more than once: surplus records.
@@ -108,7 +110,7 @@ impl Ops {
             (known, index) if known == number + 1 => index,
             _ => {
                 let index = *self.place.entry(number).or_insert_with(|| {
-                    self.chunks.push(Chunk { bits: [0; 5], owner: None });
+                    self.chunks.push(Chunk::default());
                     u32::try_from(self.chunks.len() - 1).unwrap_or(u32::MAX)
                 });
                 // One more than the number, so that 0 means none.
@@ -120,55 +122,67 @@ impl Ops {
     }
 
     /// Sets a bit and tells whether it was set before.
-    fn set(&mut self, op: u64, bit: Bit, cache: usize) -> bool {
-        let word = &mut self.chunk(op / 64, cache).bits[bit as usize];
-        let mask = 1u64 << (op % 64);
-        let before = *word & mask != 0;
-        *word |= mask;
+    fn set(&mut self, op: u64, bit: Bit) -> bool {
+        let bits = &mut self.chunk(op / CHUNK, bit as usize).bits[bit as usize];
+        let before = bits.has(op % CHUNK);
+        bits.set(op % CHUNK);
         before
     }
 
     /// Whether a bit is set.
     #[must_use]
     pub fn is(&self, op: u64, bit: Bit) -> bool {
-        self.place.get(&(op / 64)).is_some_and(|&index| {
-            self.chunks[index as usize].bits[bit as usize] >> (op % 64) & 1 == 1
-        })
+        let index = self.place.get(&(op / CHUNK));
+        index.is_some_and(|&n| self.chunks[n as usize].bits[bit as usize].has(op % CHUNK))
+    }
+
+    /// Whether an operation was invalid on purpose.
+    #[must_use]
+    pub fn is_poison(&self, op: u64) -> bool {
+        self.kept.get(&op).is_some_and(|kept| kept.invocation.poison)
     }
 
     /// Number of operations with a bit.
     #[must_use]
     pub fn count(&self, bit: Bit) -> u64 {
-        self.chunks.iter().map(|c| u64::from(c.bits[bit as usize].count_ones())).sum()
+        self.chunks.iter().map(|c| c.bits[bit as usize].count()).sum()
     }
 
-    /// The process that invoked an operation.
+    /// Number of operations that were acknowledged.
     #[must_use]
-    pub fn owner(&self, op: u64) -> Option<u16> {
-        match self.chunks[*self.place.get(&(op / 64))? as usize].owner.as_ref()? {
+    pub fn acknowledged(&self) -> u64 {
+        let other = |end| !matches!(end, None | Some(End::Acknowledged(..)));
+        let others = self.kept.values().filter(|kept| other(kept.end)).count() as u64;
+        self.count(Bit::Completed).saturating_sub(others)
+    }
+
+    /// The producer that invoked an operation, by a number of its own.
+    #[must_use]
+    pub fn owner(&self, op: u64) -> Option<u8> {
+        match &self.chunks[*self.place.get(&(op / CHUNK))? as usize].owner {
+            Owner::Nobody => None,
             Owner::One(owner) => Some(*owner),
-            Owner::Many(owners) => Some(owners[(op % 64) as usize]),
+            Owner::Many(owners) => Some(owners[(op % CHUNK) as usize]),
         }
+        .filter(|_| self.is(op, Bit::Invoked))
     }
 
     /// Takes an invocation; an error if the operation was invoked before.
     pub(super) fn invoked(&mut self, op: u64, new: Invocation) -> Result<Option<Joined>, ()> {
-        if self.set(op, Bit::Invoked, 0) {
+        if self.set(op, Bit::Invoked) {
             return Err(());
         }
-        if new.poison {
-            self.set(op, Bit::Poison, 0);
-        }
-        let chunk = self.chunk(op / 64, 0);
-        match &mut chunk.owner {
-            None => chunk.owner = Some(Owner::One(new.owner)),
-            Some(Owner::One(owner)) if *owner == new.owner => {}
-            Some(Owner::One(owner)) => {
-                let mut owners = Box::new([*owner; 64]);
-                owners[(op % 64) as usize] = new.owner;
-                chunk.owner = Some(Owner::Many(owners));
+        let at = (op % CHUNK) as usize;
+        let owner = &mut self.chunk(op / CHUNK, Bit::Invoked as usize).owner;
+        match owner {
+            Owner::Nobody => *owner = Owner::One(new.owner),
+            Owner::One(one) if *one == new.owner => {}
+            Owner::One(one) => {
+                let mut owners = Box::new([*one; CHUNK as usize]);
+                owners[at] = new.owner;
+                *owner = Owner::Many(owners);
             }
-            Some(Owner::Many(owners)) => owners[(op % 64) as usize] = new.owner,
+            Owner::Many(owners) => owners[at] = new.owner,
         }
         match self.early.remove(&op) {
             Some((end, id, t_us)) => Ok(Some(self.join(op, new, end, id, t_us))),
@@ -187,11 +201,8 @@ impl Ops {
         id: u64,
         t_us: u64,
     ) -> Result<Option<Joined>, ()> {
-        if self.set(op, Bit::Completed, 1) {
+        if self.set(op, Bit::Completed) {
             return Err(());
-        }
-        if matches!(end, End::Acknowledged(..)) {
-            self.set(op, Bit::Acknowledged, 1);
         }
         match self.waiting.remove(&op) {
             Some(invocation) => Ok(Some(self.join(op, invocation, end, id, t_us))),
@@ -212,7 +223,7 @@ impl Ops {
     /// Takes note that a record of the log names an operation, or only an id, or nothing.
     pub(super) fn logged(&mut self, seen: &Seen) {
         if seen.op != NO_OP {
-            if self.set(seen.op, Bit::Logged, 1) {
+            if self.set(seen.op, Bit::Logged) {
                 *self.logged_again.entry(seen.op).or_insert(0) += 1;
             }
         } else if seen.id != NO_ID {
@@ -234,18 +245,9 @@ impl Ops {
     pub fn logged_uninvoked(&self) -> Vec<u64> {
         let mut ops = Vec::new();
         for (&number, &index) in &self.place {
-            let bits = &self.chunks[index as usize].bits;
-            let word = bits[Bit::Logged as usize] & !bits[Bit::Invoked as usize];
-            ops.extend((0..64).filter(|n| word >> n & 1 == 1).map(|n| number * 64 + n));
+            let [invoked, _, logged] = self.chunks[index as usize].bits;
+            ops.extend(logged.minus(&invoked).places().map(|at| number * CHUNK + at));
         }
         ops
-    }
-
-    /// Operations with a bit, rising.
-    pub fn with(&self, bit: Bit) -> impl Iterator<Item = u64> + '_ {
-        self.place.iter().flat_map(move |(&number, &index)| {
-            let word = self.chunks[index as usize].bits[bit as usize];
-            (0..64).filter(move |n| word >> n & 1 == 1).map(move |n| number * 64 + n)
-        })
     }
 }

@@ -40,6 +40,10 @@ pub struct Part {
     pub lists: Vec<ListedPart>,
     /// Records listed from it, by lane.
     pub lanes: BTreeMap<usize, PartLane>,
+    /// Day of the folder that it stands in (`ingestion_date=`), as days since the epoch.
+    pub day: Option<i64>,
+    /// Records that were ingested on another day: how many, and the lane, offset and day of the first.
+    pub misplaced: Option<(u64, usize, u64, i64)>,
     /// Offsets that came at or below their predecessor of the same partition: lane, line, offset.
     pub disorder: Vec<(usize, u32, u64)>,
 }
@@ -55,6 +59,22 @@ impl Part {
         entry.first = entry.first.min(offset);
         entry.last = entry.last.max(offset);
         entry.records += 1;
+    }
+
+    /// Compares the day on which a record was ingested with the folder's.
+    pub(super) fn place(&mut self, lane: usize, offset: u64, ingested_ms: i64) {
+        const DAY_MS: i64 = 24 * 60 * 60 * 1000;
+        let day = ingested_ms.div_euclid(DAY_MS);
+        if self.day.is_some_and(|folder| folder != day) {
+            self.misplaced.get_or_insert((0, lane, offset, day)).0 += 1;
+        }
+    }
+
+    /// The day that a name says with a folder `ingestion_date=YYYY-MM-DD`.
+    pub(super) fn day_of(name: &str) -> Option<i64> {
+        let date = name.split('/').find_map(|folder| folder.strip_prefix("ingestion_date="))?;
+        let date = chrono::NaiveDate::parse_from_str(date, "%Y-%m-%d").ok()?;
+        Some(i64::from(date.to_epoch_days()))
     }
 
     /// The folder: the name up to its last slash.

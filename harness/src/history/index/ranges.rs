@@ -16,8 +16,14 @@ impl RangeSet {
     pub fn of(ranges: impl IntoIterator<Item = Range>) -> Self {
         let mut all: Vec<Range> = ranges.into_iter().filter(|(a, b)| a <= b).collect();
         all.sort_unstable();
+        Self::of_rising(all)
+    }
+
+    /// The union of ranges that rise already.
+    #[must_use]
+    pub fn of_rising(ranges: impl IntoIterator<Item = Range>) -> Self {
         let mut merged: Vec<Range> = Vec::new();
-        for (first, last) in all {
+        for (first, last) in ranges {
             match merged.last_mut() {
                 Some(end) if first <= end.1.saturating_add(1) => end.1 = end.1.max(last),
                 _ => merged.push((first, last)),

@@ -1,66 +1,76 @@
 //! Instants in bulk: when operations began, ended and were acknowledged, and how long they took.
 //!
-//! Instants are kept by the millisecond, so that the state follows the run's length, not its
-//! operations; latencies in buckets that are never wider than 1/128 of their value.
+//! Instants are kept by intervals of a millisecond, in runs of more than a minute of wider ones, so
+//! that the state follows neither the operations nor the run's length; latencies in buckets that are
+//! never wider than 1/128 of their value.
 
-use std::collections::BTreeMap;
+use super::coarse::{Coarse, Merge};
 
-/// How many instants fell into each millisecond, with the first and the last of each.
-#[derive(Debug, Clone, Default)]
-pub struct Instants {
-    by_ms: BTreeMap<u64, (u64, u64, u64)>,
-    // The millisecond in hand, to keep the map out of the way of instants that come in order.
-    open: Option<(u64, (u64, u64, u64))>,
+/// Intervals that are kept of one kind of instant.
+const INTERVALS_MAX: usize = 1 << 16;
+
+/// Number, first and last of the instants in an interval.
+#[derive(Debug, Clone, Copy)]
+struct Span {
+    count: u64,
+    first: u64,
+    last: u64,
+}
+
+impl Merge for Span {
+    fn merge(&mut self, other: Self) {
+        self.count += other.count;
+        self.first = self.first.min(other.first);
+        self.last = self.last.max(other.last);
+    }
+}
+
+/// How many instants fell into each interval, with the first and the last of each.
+#[derive(Debug, Clone)]
+pub struct Instants(Coarse<Span>);
+
+impl Default for Instants {
+    fn default() -> Self {
+        Self(Coarse::new(10, INTERVALS_MAX))
+    }
 }
 
 impl Instants {
     /// Adds an instant.
     pub fn add(&mut self, at_us: u64) {
-        let ms = at_us / 1000;
-        match &mut self.open {
-            Some((open, slot)) if *open == ms => {
-                *slot = (slot.0 + 1, slot.1.min(at_us), slot.2.max(at_us));
-            }
-            _ => {
-                self.close();
-                self.open = Some((ms, (1, at_us, at_us)));
-            }
-        }
+        self.0.add(at_us, Span { count: 1, first: at_us, last: at_us });
     }
 
-    /// Ends the millisecond in hand; to be called before anything is asked.
+    /// To be called before anything is asked.
     pub fn close(&mut self) {
-        if let Some((ms, new)) = self.open.take() {
-            let slot = self.by_ms.entry(ms).or_insert((0, u64::MAX, 0));
-            *slot = (slot.0 + new.0, slot.1.min(new.1), slot.2.max(new.2));
-        }
+        self.0.close();
     }
 
-    /// Number of instants up to and including the millisecond of this one.
+    /// Number of instants up to and including the interval of this one.
     #[must_use]
     pub fn up_to(&self, at_us: u64) -> u64 {
-        self.by_ms.range(..=at_us / 1000).map(|(_, slot)| slot.0).sum()
+        self.0.entries().range(..=self.0.interval(at_us)).map(|(_, span)| span.count).sum()
     }
 
-    /// Number of instants in the milliseconds before that of this one.
+    /// Number of instants in the intervals before that of this one.
     #[must_use]
     pub fn before(&self, at_us: u64) -> u64 {
-        self.by_ms.range(..at_us / 1000).map(|(_, slot)| slot.0).sum()
+        self.0.entries().range(..self.0.interval(at_us)).map(|(_, span)| span.count).sum()
     }
 
-    /// First instant at or after this one; exact to a millisecond, never too early.
+    /// First instant at or after this one; exact to an interval, never too early.
     #[must_use]
     pub fn first_from(&self, at_us: u64) -> Option<u64> {
-        self.by_ms
-            .range(at_us / 1000..)
-            .find(|(_, slot)| slot.2 >= at_us)
-            .map(|(_, slot)| if slot.1 >= at_us { slot.1 } else { slot.2 })
+        let mut later = self.0.entries().range(self.0.interval(at_us)..).map(|(_, span)| span);
+        let span = later.find(|span| span.last >= at_us)?;
+        Some(if span.first >= at_us { span.first } else { span.last })
     }
 
-    /// The longest times without an instant between two that follow each other: begin and end, in
-    /// the order of the run. Those under a millisecond are not told.
+    /// The times without an instant between two that follow each other: begin and end, in the order
+    /// of the run. Those within an interval are not told.
     pub fn gaps(&self) -> impl Iterator<Item = (u64, u64)> + '_ {
-        self.by_ms.values().zip(self.by_ms.values().skip(1)).map(|(a, b)| (a.2, b.1))
+        let spans = || self.0.entries().values();
+        spans().zip(spans().skip(1)).map(|(a, b)| (a.last, b.first))
     }
 }
 
@@ -69,7 +79,7 @@ const SUB: u32 = 7;
 /// Latencies, log-linear.
 #[derive(Debug, Clone, Default)]
 pub struct Latencies {
-    buckets: BTreeMap<u32, u64>,
+    buckets: Vec<u64>,
     count: u64,
     max: Option<u64>,
 }
@@ -77,7 +87,11 @@ pub struct Latencies {
 impl Latencies {
     /// Adds a latency.
     pub fn add(&mut self, us: u64) {
-        *self.buckets.entry(bucket(us)).or_insert(0) += 1;
+        let bucket = bucket(us) as usize;
+        if bucket >= self.buckets.len() {
+            self.buckets.resize(bucket + 1, 0);
+        }
+        self.buckets[bucket] += 1;
         self.count += 1;
         self.max = self.max.max(Some(us));
     }
@@ -87,9 +101,9 @@ impl Latencies {
     pub fn quantile(&self, per_mille: u64) -> Option<u64> {
         let rank = (self.count * per_mille).div_ceil(1000).max(1);
         let mut seen = 0;
-        for (&bucket, &count) in &self.buckets {
+        for (bucket, &count) in (0..).zip(&self.buckets) {
             seen += count;
-            if seen >= rank {
+            if seen >= rank && count > 0 {
                 return Some(floor(bucket));
             }
         }
@@ -130,9 +144,23 @@ mod tests {
     }
 
     #[test]
+    fn long_runs_cost_no_more_whatever_their_order() {
+        let times = || (0..300_000u64).map(|n| n * 7_919 % 300_007 * 1_500);
+        let mut there = Instants::default();
+        let mut back = Instants::default();
+        times().for_each(|t| there.add(t));
+        times().collect::<Vec<_>>().into_iter().rev().for_each(|t| back.add(t));
+        there.close();
+        back.close();
+        assert!(there.0.entries().len() <= INTERVALS_MAX);
+        assert_eq!(there.gaps().collect::<Vec<_>>(), back.gaps().collect::<Vec<_>>());
+        assert_eq!(there.up_to(u64::MAX), 300_000);
+    }
+
+    #[test]
     fn gaps_and_counts() {
         let mut instants = Instants::default();
-        for at in [1_000, 5_500, 1_200, 9_000] {
+        for at in [1_100, 5_500, 1_200, 9_000] {
             instants.add(at);
         }
         instants.close();

@@ -1,6 +1,6 @@
 //! The honest run that handwritten histories start from.
 
-use super::{DEAD_LETTERS, END_US, Sample, TOPIC, ZONE, key, part_name};
+use super::{DEAD_LETTERS, END_US, METADATA, Sample, TOPIC, ZONE, key, part_name};
 use crate::history::event::*;
 
 impl Sample {
@@ -71,7 +71,7 @@ impl Sample {
         for partition in 0..2 {
             self.bounds(TOPIC, partition, 0, next[partition as usize]);
         }
-        self.object(99, "raw/day/_metadata.json", 720_000, ObjectRole::Metadata);
+        self.object(99, METADATA, 720_000, ObjectRole::Metadata);
         if let Some((_, _, Fact::Object(object))) = self.facts.last_mut() {
             object.lists = listed;
         }

@@ -324,7 +324,7 @@ impl World {
         let metadata = Object {
             object: group.parts,
             raw_zone: group.zone.clone(),
-            name: "raw/day/_metadata.json".to_owned(),
+            name: super::METADATA.to_owned(),
             generation: "7".to_owned(),
             created_us: t_us,
             bytes: 10,
@@ -434,6 +434,7 @@ fn stored(object: u32, line: u32, partition: u32, record: Record) -> Stored {
         topic: TOPIC.to_owned(),
         partition,
         offset: record.offset,
+        ingested_ms: None,
         timestamp_ms: timestamp_ms(record),
         op: Some(record.op),
         ingestion_id: Some(format!("id-{}", record.op)),

@@ -191,6 +191,7 @@ impl Sample {
                 topic: TOPIC.to_owned(),
                 partition,
                 offset,
+                ingested_ms: None,
                 timestamp_ms: START_MS + i64::try_from(wrote_us / 1000).unwrap_or(0),
                 op: Some(op),
                 ingestion_id: Some(format!("id-{op}")),
@@ -270,8 +271,12 @@ impl Sample {
 /// When the final read of a [`Sample`] happens.
 pub const END_US: u64 = 1_000_000;
 
+/// Name of the metadata beside the parts of a [`Sample`].
+pub const METADATA: &str = "raw/ingestion_date=2026-11-06/_metadata.json";
+
 /// Name of a part of a [`Sample`].
 #[must_use]
 pub fn part_name(object: u32) -> String {
-    format!("raw/day/part-{object:04}.json")
+    // START_MS lies on that day.
+    format!("raw/ingestion_date=2026-11-06/part-{object:04}.json")
 }

@@ -196,29 +196,33 @@ fn regularly(suite: &SuiteReport) -> Option<Text> {
     })
 }
 
+/// What went wrong comes first, then what is not known, then what was not tried.
 fn next_steps(suite: &SuiteReport) -> Vec<Text> {
-    let mut steps = Vec::new();
+    let (mut anomalies, mut doubts, mut absent) = (Vec::new(), Vec::new(), Vec::new());
     for entry in &suite.scenarios {
         let title = Text::data(entry.title());
         match entry {
-            ScenarioEntry::Ran(run) if run.verdict.status == Status::Fail => steps.push(
+            ScenarioEntry::Ran(run) if run.verdict.status == Status::Fail => anomalies.push(
                 Text::prose("Look into the anomaly of ")
                     .then(title)
                     .and(": ")
                     .code_too(run_again(run)),
             ),
-            ScenarioEntry::Ran(run) if run.verdict.status == Status::Inconclusive => steps.push(
+            ScenarioEntry::Ran(run) if run.verdict.status == Status::Inconclusive => doubts.push(
                 Text::prose("Find out why the evidence of ")
                     .then(title)
                     .and(" does not suffice, and run it again: ")
                     .code_too(run_again(run)),
             ),
             ScenarioEntry::NotRun { command, .. } => {
-                steps.push(Text::prose("Run ").then(title).and(": ").code_too(command));
+                absent.push(Text::prose("Run ").then(title).and(": ").code_too(command));
             }
             _ => {}
         }
     }
+    let mut steps = anomalies;
+    steps.extend(doubts);
+    steps.extend(absent);
     if steps.is_empty() {
         steps.push(Text::prose(
             "All that ran passed. Run again with `--repeat 10` for a tighter bound, and with other \

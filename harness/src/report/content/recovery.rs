@@ -17,11 +17,15 @@ pub(super) fn write(suite: &SuiteReport, document: &mut Document) {
         "Measured from outside; where a scenario ran several times, the median with the shortest and \
          the longest.",
     );
-    for Windows { title, id, kind, windows } in scenarios {
-        let heading = Text::data(title).and(": recovery from ").code_too(kind);
+    let kinds_of = |id: &str| scenarios.iter().filter(|same| same.id == id).count();
+    for Windows { title, id, kind, windows } in &scenarios {
+        let mut heading = Text::data(format!("{title} Recovery"));
+        if kinds_of(id) > 1 {
+            heading = heading.and(", ").code_too(*kind);
+        }
         document.heading(3, heading, &format!("recovery-{id}-{kind}"));
         let mut all: Vec<Text> = mechanism(suite, kind).into_iter().collect();
-        all.extend(steps(&windows, hits_producers(kind)));
+        all.extend(steps(windows, hits_producers(kind)));
         document.numbered(all);
     }
 }

@@ -28,8 +28,7 @@ pub(super) fn write(run: &ScenarioReport, picture: &str, document: &mut Document
         window::write(run, window, document);
     }
     unreachable(run, document);
-    document.paragraph("**Checks:**");
-    document.table(&["Check", "Verdict", "What was found"], 3, checks(&verdict.checks));
+    all_checks(&verdict.checks, verdict.status, document);
     for check in &verdict.checks {
         findings(check, document);
     }
@@ -167,6 +166,26 @@ fn unreachable(run: &ScenarioReport, document: &mut Document) {
         .collect();
     lines.extend(more(stretches.len(), FACTS_MAX));
     document.list(lines);
+}
+
+/// Where all held, the list is for whoever doubts it; where one did not, it is what is read first.
+fn all_checks(all: &[CheckResult], status: Status, document: &mut Document) {
+    let head = &["Check", "Verdict", "What was found"];
+    if status != Status::Pass {
+        document.paragraph("**Checks:**");
+        document.table(head, 3, checks(all));
+        return;
+    }
+    let held = all.iter().filter(|check| check.status == Status::Pass).count() as u64;
+    let others = all.len() as u64 - held;
+    let mut summary = format!("{} held", words::counted(held, "check", "checks"));
+    if others > 0 {
+        let word = if others == 1 { "does" } else { "do" };
+        summary.push_str(&format!(", {} {word} not apply here", words::count(others)));
+    }
+    let mut inner = Document::default();
+    inner.table(head, 3, checks(all));
+    document.fold(Text::data(summary), inner);
 }
 
 fn checks(checks: &[CheckResult]) -> Vec<Vec<Text>> {

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::super::document::{Document, Text};
 use super::super::{ScenarioEntry, ScenarioReport, SuiteReport, words};
 use super::{absence, by_scenario, configuration, duplicates, labelled, recovery_us};
-use crate::verdict::Status;
+use crate::verdict::{Status, Tally};
 
 pub(super) fn write(suite: &SuiteReport, document: &mut Document) {
     document.heading(1, "Kafka Delivery Guarantees Report", "report");
@@ -112,13 +112,32 @@ pub(in super::super) fn sentence(suite: &SuiteReport) -> String {
         .filter(|(count, _)| *count > 0)
         .map(|(count, word)| format!("{} {word}", words::count(count)))
         .collect();
-    let acknowledged = runs.iter().map(|run| run.verdict.tally.acknowledged).sum();
+    let sum =
+        |of: fn(&Tally) -> u64| -> u64 { runs.iter().map(|run| of(&run.verdict.tally)).sum() };
+    let others = [
+        (sum(|tally| tally.rejected), "rejected into the dead-letter topic"),
+        (sum(|tally| tally.failed), "certainly not written"),
+        (sum(|tally| tally.unknown), "unknown"),
+    ];
+    let others: Vec<String> = others
+        .into_iter()
+        .filter(|(count, _)| *count > 0)
+        .map(|(count, what)| format!("{} {what}", words::count(count)))
+        .collect();
+    let others = match others.is_empty() {
+        true => String::new(),
+        false => format!(" Not acknowledged: {}.", words::listed(&others)),
+    };
     format!(
-        "{ran} of {} scenarios ran, {} in all: {}. {} {}",
+        "{ran} of {} scenarios ran, {} in all: {}. {} {}{others}",
         scenarios.len(),
         words::counted(runs.len() as u64, "run", "runs"),
         words::listed(&outcomes),
-        words::counted(acknowledged, "record was acknowledged;", "records were acknowledged;"),
+        words::counted(
+            sum(|tally| tally.acknowledged),
+            "record was acknowledged;",
+            "records were acknowledged;"
+        ),
         losses(&runs)
     )
 }
@@ -145,9 +164,13 @@ fn losses(runs: &[&ScenarioReport]) -> String {
         ),
     };
     let copies = match copies {
+        0 if !certain => "and no copy of a record was seen".to_owned(),
         0 => "no record appears twice".to_owned(),
         copies => {
-            format!("{} counted", words::counted(copies, "surplus copy was", "surplus copies were"))
+            let copies = words::counted(copies, "surplus copy was", "surplus copies were");
+            // The check on duplicates is among those that passed.
+            let explained = if certain { ", each with its cause" } else { "" };
+            format!("{copies} counted{explained}")
         }
     };
     format!("{lost}{gaps}, {copies}.")
@@ -182,6 +205,16 @@ fn rows(suite: &SuiteReport) -> Vec<Vec<Text>> {
     rows
 }
 
+/// How many were acknowledged, and of how many where it is not all: "none lost" of few is not much.
+fn acknowledged(tally: &Tally) -> String {
+    match tally.acknowledged == tally.invoked {
+        true => words::count(tally.acknowledged),
+        false => {
+            format!("{} of {}", words::count(tally.acknowledged), words::count(tally.invoked))
+        }
+    }
+}
+
 /// Acknowledged, lost, gaps, duplicates, longest unavailability and recovery of a run.
 pub(in super::super) fn figures(run: &ScenarioReport) -> [String; 6] {
     let tally = &run.verdict.tally;
@@ -193,7 +226,7 @@ pub(in super::super) fn figures(run: &ScenarioReport) -> [String; 6] {
         false => "not seen".to_owned(),
     };
     [
-        words::count(tally.acknowledged),
+        acknowledged(tally),
         absence(tally.lost, status),
         absence(tally.gaps, status),
         words::count(duplicates(tally)),

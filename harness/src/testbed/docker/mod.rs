@@ -40,6 +40,7 @@ use self::engine::Engine;
 use self::entrances::{Entrances, bootstrap_servers, url};
 use self::run::Run;
 use super::gateway::client_environment;
+use super::gateway::journal::JournalView;
 use super::gateway::observer::{JsonApi, ObserverStore};
 use super::proxy::Proxy;
 use super::source::SourceAccess;
@@ -229,6 +230,10 @@ impl Testbed for DockerTestbed {
         let observer_url = self.entrances.gateway.as_ref()?.observer_url();
         let client_environment = client_environment(&client_url);
         Some(StoreAccess { client_url, observer_url, client_environment })
+    }
+
+    fn store_journal(&self) -> Option<JournalView> {
+        Some(self.entrances.gateway.as_ref()?.journal())
     }
 
     fn observer_store(&self) -> Option<Arc<dyn ObserverStore>> {

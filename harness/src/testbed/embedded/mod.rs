@@ -36,6 +36,7 @@ use self::control::What;
 pub use self::vouch::abilities;
 use super::gateway::Gateway;
 use super::gateway::backend::Backend;
+use super::gateway::journal::JournalView;
 use super::gateway::memory::Memory;
 use super::gateway::observer::ObserverStore;
 use super::proxy::{Link, Proxy};
@@ -200,7 +201,7 @@ impl Embedded {
         let seen = broker.proxy.counters();
         Ok(observation([
             ("pid", pid.to_string()),
-            ("state", stat.state.to_string()),
+            ("state", stat.state_in_words()),
             ("started_at", format!("{} ticks after boot", stat.started)),
             ("listening", if listens { "yes" } else { "no" }.to_owned()),
             ("link", broker.proxy.link().to_string()),
@@ -266,6 +267,10 @@ impl Testbed for Embedded {
 
     fn store(&self) -> Option<StoreAccess> {
         self.store.as_ref().map(|store| store.gateway.access())
+    }
+
+    fn store_journal(&self) -> Option<JournalView> {
+        Some(self.store.as_ref()?.gateway.journal())
     }
 
     fn observer_store(&self) -> Option<Arc<dyn ObserverStore>> {

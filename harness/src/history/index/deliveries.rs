@@ -1,0 +1,118 @@
+//! Facts about deliveries: commits, reads, objects and what they hold, dead letters.
+
+use std::collections::BTreeMap;
+
+use super::lane::{NO_ID, NO_OP};
+use super::records::key_print;
+use super::{Commit, Dead, Index, Part, Seen, Source};
+use crate::history::event::{Committed, DeadLetter, Object, Read, Stored};
+
+impl Index {
+    pub(super) fn group_number(&self, group: &str) -> Option<usize> {
+        self.header.promises.groups.iter().position(|g| g.group == group)
+    }
+
+    pub(super) fn committed(&mut self, process: u16, fact: &Committed) {
+        if !self.offset_ok(fact.offset) {
+            return;
+        }
+        let Some(group) = self.group_number(&fact.group) else {
+            return self.count_foreign("commits");
+        };
+        let lane = self.lane_number(&fact.topic, fact.partition);
+        let commit = Commit { at_us: fact.at_us, offset: fact.offset, exact: fact.exact };
+        self.groups[group].entry(lane).or_default().committed(process, commit);
+    }
+
+    pub(super) fn read(&mut self, t_us: u64, fact: &Read) {
+        if !self.offset_ok(fact.offset) {
+            return;
+        }
+        let Some(group) = self.group_number(&fact.group) else {
+            return self.count_foreign("reads");
+        };
+        let lane = self.lane_number(&fact.topic, fact.partition);
+        self.groups[group].entry(lane).or_default().read(&fact.member, fact.offset, t_us);
+    }
+
+    pub(super) fn object(&mut self, process: u16, fact: &Object) {
+        let zone = self.zones.iter().position(|zone| zone.name == fact.raw_zone);
+        let number = zone.map(|zone| {
+            self.parts.push(Part {
+                zone,
+                name: fact.name.clone(),
+                generation: fact.generation.clone(),
+                created_us: fact.created_us,
+                bytes: fact.bytes,
+                content: fact.content,
+                role: fact.role,
+                during_run: fact.during_run,
+                problem: fact.problem.clone(),
+                lists: fact.lists.clone(),
+                lanes: BTreeMap::new(),
+                day: Part::day_of(&fact.name),
+                misplaced: None,
+                disorder: Vec::new(),
+            });
+            u32::try_from(self.parts.len() - 1).unwrap_or(u32::MAX)
+        });
+        if number.is_none() {
+            self.count_foreign("objects");
+        }
+        self.work.objects.insert((process, fact.object), number);
+    }
+
+    pub(super) fn stored(&mut self, process: u16, fact: &Stored) {
+        if !self.offset_ok(fact.offset) {
+            return;
+        }
+        let number = match self.work.objects.get(&(process, fact.object)) {
+            Some(Some(number)) => *number,
+            Some(None) => return self.count_foreign("stored records"),
+            None => {
+                let example = format!("object {}", fact.object);
+                return self
+                    .contradict("a stored record in an object that nobody reported", example);
+            }
+        };
+        let lane = self.lane_number(&fact.topic, fact.partition);
+        let part = &mut self.parts[number as usize];
+        part.take(lane, fact.line, fact.offset);
+        part.place(lane, fact.offset, fact.ingested_ms.unwrap_or(fact.timestamp_ms));
+        let seen = Seen {
+            key: key_print(fact.key.as_ref()),
+            value: fact.value.0,
+            headers: fact.headers.0,
+            timestamp_ms: fact.timestamp_ms,
+            op: NO_OP,
+            id: NO_ID,
+        };
+        let created_us = part.created_us;
+        for &group in &self.zones[part.zone].groups {
+            let entry = self.groups[group].entry(lane).or_default();
+            entry.stored(fact.offset, created_us, number);
+            self.lanes[lane].hear(fact.offset, Source::Copy(group), seen);
+        }
+    }
+
+    pub(super) fn dead_letter(&mut self, fact: &DeadLetter) {
+        let source = match &fact.source {
+            Some((topic, partition, offset)) => {
+                if !self.offset_ok(*offset) {
+                    return;
+                }
+                Some((self.lane_number(topic, *partition), *offset))
+            }
+            None => None,
+        };
+        if let Some((lane, offset)) = source {
+            for (group, promise) in self.header.promises.groups.iter().enumerate() {
+                if promise.dead_letter_topic.as_ref() == Some(&fact.topic) {
+                    let entry = self.groups[group].entry(lane).or_default();
+                    entry.dead(offset, fact.created_us);
+                }
+            }
+        }
+        self.dead.push(Dead { letter: fact.clone(), source });
+    }
+}
