@@ -35,11 +35,15 @@ pub(super) fn judge(index: &Index, case: &mut Case<'_>) -> String {
     for (kind, number) in &index.foreign {
         case.figure(&format!("unpromised_{}", kind.replace(' ', "_")), *number);
     }
-    format!(
-        "{invoked} of {} invoked, {} read",
-        count(promised, "operation"),
-        count(index.lanes.iter().filter(|lane| lane.complete()).count() as u64, "log")
-    )
+    let begun = match &index.header.promises.source {
+        Some(source) => {
+            let ended = count(index.rare.source.transactions.len() as u64, "transaction");
+            format!("{ended} ended, {} were to be committed", source.transactions)
+        }
+        None => format!("{invoked} of {} invoked", count(promised, "operation")),
+    };
+    let logs = index.lanes.iter().filter(|lane| lane.complete()).count() as u64;
+    format!("{begun}, {} read", count(logs, "log"))
 }
 
 fn phases(index: &Index, case: &mut Case<'_>) {

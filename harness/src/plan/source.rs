@@ -146,3 +146,66 @@ pub(super) fn lines(plan: &SourcePlan) -> BTreeMap<String, String> {
     }
     lines
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use std::path::Path;
+
+    use super::super::{Resolved, resolve};
+    use super::*;
+    use crate::cli::TestbedName;
+    use crate::scenario::ScenarioFile;
+    use crate::testbed::abilities;
+
+    const HEAD: &str = "title = \"t\"\ncriterion = \"c\"\nstory = \"s\"\nexpected = \"e\"\n\
+        testbeds = [\"embedded\", \"docker\"]\n";
+    const SOURCE: &str = "[source]\ntransactions = 15\nrate_per_s = 10\nhold_at_faults = true\n";
+    const FAULT: &str = "[[fault]]\nkind = \"connector-restart\"\nat = \"67% of committed\"\n";
+
+    fn resolved(testbed: TestbedName, text: &str) -> Result<Resolved, ScenarioError> {
+        let file = ScenarioFile::parse(Path::new("x.toml"), format!("{HEAD}{text}")).unwrap();
+        resolve(&file, testbed.name(), &abilities(testbed), 1)
+    }
+
+    fn refused(text: &str, line: usize, message: &str) {
+        let error = resolved(TestbedName::Docker, text).map(drop).unwrap_err();
+        assert_eq!(error.line(), line, "{error}");
+        assert!(error.to_string().contains(message), "{error}");
+    }
+
+    #[test]
+    fn a_held_load_waits_for_its_fault_and_needs_none_in_flight() {
+        let plan = resolved(TestbedName::Docker, &format!("{SOURCE}{FAULT}")).unwrap();
+        let Resolved::Plan(plan) = plan else { panic!("{plan:?}") };
+        let Load::Source(load) = &plan.load else { panic!("{:?}", plan.load) };
+        assert_eq!(load.holds, [10]);
+        assert!(plan.topology.change_data_capture && plan.topology.buckets.is_empty());
+        assert!(!plan.promises.faults[0].needs_load);
+        assert_eq!((plan.promises.operations, plan.groups.len()), (0, 0));
+        let promise = plan.promises.source.unwrap();
+        assert_eq!((promise.transactions, promise.changes), (15, 15));
+        assert_eq!(promise.tables["public.orders"], plan.topic);
+    }
+
+    #[test]
+    fn a_testbed_without_a_database_cannot_carry_it_out() {
+        let plan = resolved(TestbedName::Embedded, SOURCE).unwrap();
+        assert!(
+            matches!(plan, Resolved::NotApplicable { reason, .. } if reason.contains("PostgreSQL"))
+        );
+    }
+
+    #[test]
+    fn mistakes_are_shown_at_their_place() {
+        let workload = "[workload]\nrecords = 10\nrate_per_s = 5\n";
+        refused("", 5, "no load");
+        refused(&format!("{workload}{SOURCE}"), 9, "one load");
+        refused(&format!("{SOURCE}[[group]]\nname = \"g\"\n"), 11, "not what the consumers");
+        refused(&format!("{SOURCE}table = \"a b\"\n"), 10, "name of a table");
+        let at = FAULT.replace("67% of committed", "1s");
+        refused(&format!("{SOURCE}{at}"), 12, "cannot be held at an instant");
+        let target = FAULT.replace("connector-restart\"", "connect-kill\"\ntarget = \"broker-1\"");
+        refused(&format!("{SOURCE}{target}"), 12, "no target for this fault");
+    }
+}

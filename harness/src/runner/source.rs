@@ -1,6 +1,7 @@
 //! The phases of a run whose records come from a source database. The names are those of every run:
 //! load (with the faults) → heal → recover → final read.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -103,26 +104,20 @@ impl Run {
         let deadline = Instant::now() + plan.recovery_within;
         let bootstrap = self.context.testbed.observer_bootstrap_servers();
         let ends = Ends::of(&bootstrap, raw_topics(plan)).map_err(|error| error.to_string())?;
-        let mut ends = Some(ends);
+        let ends = Arc::new(ends);
         loop {
             let wanted = observer::source::last_change(source, &tables).await;
-            if let Some(look) = ends.take() {
-                let looked = tokio::task::spawn_blocking(move || (look.last_captured(), look));
-                let (last, look) = looked.await.map_err(|error| error.to_string())?;
-                ends = Some(look);
-                let last = last.map_err(|error| error.to_string());
-                match (&wanted, &last) {
-                    (Ok(wanted), Ok(last)) if last >= wanted => return Ok(()),
-                    _ if Instant::now() >= deadline => {
-                        return Err(format!("captured up to {last:?}, the log ends at {wanted:?}"));
-                    }
-                    _ => {}
+            let look = ends.clone();
+            let last = tokio::task::spawn_blocking(move || look.last_captured()).await;
+            let last = last.map_err(|error| error.to_string())?.map_err(|error| error.to_string());
+            match (&wanted, &last) {
+                (Ok(wanted), Ok(last)) if last >= wanted => return Ok(()),
+                _ if Instant::now() >= deadline => {
+                    return Err(format!("captured up to {last:?}, the log ends at {wanted:?}"));
                 }
+                _ if self.context.stop.is_cancelled() => return Ok(()),
+                _ => tokio::time::sleep(LOOK_EVERY).await,
             }
-            if self.context.stop.is_cancelled() {
-                return Ok(());
-            }
-            tokio::time::sleep(LOOK_EVERY).await;
         }
     }
 

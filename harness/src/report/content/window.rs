@@ -11,6 +11,9 @@ use crate::verdict::WindowTally;
 /// A property is looked at up to three times; its name in the evidence ends with which.
 const MOMENTS: [&str; 3] = ["before", "during", "after"];
 
+/// Told even where the fault left it as it was: that is what speaks for the capture.
+const TOLD_ALWAYS: [&str; 2] = ["connector", "slot confirmed_flush_lsn"];
+
 pub(super) fn write(run: &ScenarioReport, window: &WindowTally, document: &mut Document) {
     document.paragraph(
         labelled("Fault window as seen from outside:", Text::code(&window.kind))
@@ -106,6 +109,10 @@ impl<'a> Observed<'a> {
         Self { several, single, moments }
     }
 
+    fn is_told(&self, property: &str, values: &[Option<&str>; 3]) -> bool {
+        TOLD_ALWAYS.contains(&property) || self.is_changed(values)
+    }
+
     fn is_changed(&self, values: &[Option<&str>; 3]) -> bool {
         let looked: BTreeSet<_> = self.moments.iter().map(|&moment| values[moment]).collect();
         looked.len() > 1
@@ -113,7 +120,8 @@ impl<'a> Observed<'a> {
 
     /// A row for each property that was not the same at every moment.
     fn changed(&self) -> Vec<Vec<Text>> {
-        let changed = self.several.iter().filter(|(_, values)| self.is_changed(values));
+        let changed =
+            self.several.iter().filter(|(property, values)| self.is_told(property, values));
         changed
             .map(|(property, values)| {
                 let cell =
@@ -127,7 +135,8 @@ impl<'a> Observed<'a> {
 
     /// How many stayed as they were. That they did is evidence too: of what the fault left alone.
     fn unchanged(&self) -> Option<Text> {
-        let same = self.several.values().filter(|values| !self.is_changed(values)).count() as u64;
+        let same = self.several.iter().filter(|(name, values)| !self.is_told(name, values));
+        let same = same.count() as u64;
         (same > 0).then(|| {
             let count = words::counted(same, "more property", "more properties");
             Text::data(format!("{count} stayed the same throughout; all values are in "))
