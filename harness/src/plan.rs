@@ -2,6 +2,8 @@
 //! instant. Pure: the same input gives the same plan, and nothing past this point has an optional, a
 //! default, or a string that still means something.
 
+mod about;
+mod promises;
 mod source;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -11,11 +13,14 @@ use std::time::Duration;
 use toml::Spanned;
 
 use crate::fault::{self, Fault, Wrong};
-use crate::history::event::{About, GroupPromise, PlannedFault, Promises, SourcePromise};
+use crate::history::event::{About, Promises};
 use crate::scenario::{FaultEntry, Group, ScenarioError, ScenarioFile, Workload};
 use crate::testbed::{Abilities, Capability, TopicSpec, Topology};
 use crate::workload::WorkloadPlan;
-use crate::workload::source::{self as source_load, SourcePlan};
+use crate::workload::source::SourcePlan;
+
+use about::about;
+use promises::promises;
 
 /// Dataset that every scenario produces into.
 pub const DATASET: &str = "orders";
@@ -245,133 +250,6 @@ fn not_applicable(
         ));
     }
     None
-}
-
-fn promises(
-    file: &ScenarioFile,
-    abilities: &Abilities,
-    load: &Load,
-    groups: &[GroupPlan],
-    faults: &[FaultPlan],
-    recovery_within: Duration,
-    topology: &Topology,
-) -> Promises {
-    let property = |name: &str| file.scenario.producer.properties.get(name).map(String::as_str);
-    let produced = matches!(load, Load::Producer(_));
-    let idempotent = produced && property("enable.idempotence") != Some("false");
-    let held = matches!(load, Load::Source(source) if !source.holds.is_empty());
-    Promises {
-        operations: if produced { load.operations() } else { 0 },
-        topics: topology.topics.iter().map(|t| (t.name.clone(), t.partitions)).collect(),
-        partitioner: produced
-            .then(|| property("partitioner").unwrap_or("murmur2_random").to_owned()),
-        idempotent,
-        key_order: idempotent,
-        groups: groups
-            .iter()
-            .map(|group| GroupPromise {
-                group: group.group.clone(),
-                raw_zone: Some(group.raw_zone.clone()),
-                dead_letter_topic: Some(format!("streamlake.{DATASET}.dlq")),
-            })
-            .collect(),
-        faults: faults
-            .iter()
-            .map(|fault| PlannedFault {
-                fault: fault.number,
-                kind: fault.kind.to_owned(),
-                target: fault.target.clone(),
-                needs_load: !held && fault::kind(fault.kind).is_some_and(|kind| kind.needs_load),
-            })
-            .collect(),
-        recovery_within_us: u64::try_from(recovery_within.as_micros()).unwrap_or(u64::MAX),
-        evidence: abilities.evidence.iter().copied().collect(),
-        source: match load {
-            Load::Producer(_) => None,
-            Load::Source(source) => Some(SourcePromise {
-                tables: BTreeMap::from([(source.qualified_table(), source.topic())]),
-                transactions: source.transactions,
-                changes: source.changes(),
-                connector: source_load::CONNECTOR.to_owned(),
-                slot: source_load::SLOT.to_owned(),
-                offsets_topic: source_load::OFFSETS_TOPIC.to_owned(),
-            }),
-        },
-    }
-}
-
-fn about(file: &ScenarioFile, load: &Load, groups: &[GroupPlan], faults: &[FaultPlan]) -> About {
-    let (mut configuration, noun) = match load {
-        Load::Producer(load) => (load_lines(load), "records"),
-        Load::Source(load) => (source::lines(load), "transactions"),
-    };
-    for group in groups {
-        let members = match group.members.len() {
-            1 => "1 process".to_owned(),
-            members => format!("{members} processes"),
-        };
-        let properties = group.properties.iter().map(|(name, value)| format!(", {name}={value}"));
-        let text = format!("{members}{}", properties.collect::<String>());
-        configuration.insert(format!("Consumer group {}", group.group), text);
-    }
-    for fault in faults {
-        let entry = file.scenario.faults.get(fault.number as usize).map(Spanned::get_ref);
-        let label = format!("Failure injection {}", fault.number + 1);
-        configuration.insert(label, in_words(fault, entry, noun));
-    }
-    About { configuration, ..about_of(file) }
-}
-
-fn load_lines(load: &WorkloadPlan) -> BTreeMap<String, String> {
-    BTreeMap::from([
-        ("Records".to_owned(), load.operations.to_string()),
-        ("Rate".to_owned(), format!("{} records/s", load.rate_per_s)),
-        ("Keys".to_owned(), load.keys.to_string()),
-        ("Payload".to_owned(), format!("{} bytes", load.payload_bytes)),
-    ])
-}
-
-/// A fault in a sentence: `broker-pause of broker-1 at 150 records invoked, undone after 10s`.
-fn in_words(fault: &FaultPlan, entry: Option<&FaultEntry>, noun: &str) -> String {
-    let settings = entry.and_then(|entry| entry.settings.as_ref());
-    let settings: Vec<String> = settings.map_or_else(Vec::new, |settings| {
-        let plain =
-            |value: &toml::Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
-        settings
-            .get_ref()
-            .iter()
-            .map(|(name, value)| format!("{name} = {}", plain(value)))
-            .collect()
-    });
-    let settings = match settings.is_empty() {
-        true => String::new(),
-        false => format!(" ({})", settings.join(", ")),
-    };
-    let when = match fault.trigger {
-        Trigger::After(after) => {
-            format!("{} into the load", humantime::format_duration(after))
-        }
-        Trigger::Invoked(count) => format!("at {count} {noun} invoked"),
-        Trigger::Committed(count) => format!("at {count} {noun} committed"),
-    };
-    let undone = match fault.lasts {
-        Duration::ZERO => "undone as soon as its effect is seen".to_owned(),
-        lasts => format!("undone after {}", humantime::format_duration(lasts)),
-    };
-    format!("{}{settings} of {} {when}, {undone}", fault.kind, fault.target)
-}
-
-/// A scenario in its own words, without what only a plan knows.
-fn about_of(file: &ScenarioFile) -> About {
-    let scenario = &file.scenario;
-    About {
-        title: scenario.title.clone(),
-        id: scenario.id.clone(),
-        criterion: scenario.criterion.clone(),
-        story: scenario.story.clone(),
-        expected: scenario.expected.clone(),
-        configuration: BTreeMap::new(),
-    }
 }
 
 /// Reads values out of a scenario, each mistake with its place.

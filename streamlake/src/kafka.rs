@@ -255,7 +255,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_seeds_ask_for_is_in_effect() {
+    fn the_documented_settings_are_in_effect() {
         let config = consumer_config(&settings(&[]), "g").unwrap();
         let found = effective(&config, Role::Consumer);
         for (name, value) in [

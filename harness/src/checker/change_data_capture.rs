@@ -20,7 +20,7 @@ use crate::history::event::{
     TransactionOutcome,
 };
 use crate::history::index::Index;
-use crate::verdict::{Finding, OffsetRange};
+use crate::verdict::{Finding, OffsetRange, Tally};
 
 use matching::Captured;
 
@@ -48,7 +48,11 @@ pub(super) fn judge(index: &Index, case: &mut Case<'_>) -> String {
     figures(index, &captured, missing, case);
     let changes = count(captured.changes.len() as u64, "row change");
     let events = captured.events();
-    format!("{changes} committed, {events} events, {missing} missing, {repeats}{recovered}")
+    let read = match captured.snapshots {
+        0 => String::new(),
+        rows => format!(" ({rows} of them by reading the whole table)"),
+    };
+    format!("{changes} committed, {events} events{read}, {missing} missing, {repeats}{recovered}")
 }
 
 fn topics_complete(index: &Index, promise: &SourcePromise) -> bool {
@@ -141,13 +145,7 @@ fn at_the_end(index: &Index, case: &mut Case<'_>) {
 /// Changes without an event. One that was passed over, by later events or by reading the whole table
 /// anew, is lost; one after the last event may be late, if the capture was not given its time.
 fn missing(index: &Index, captured: &Captured<'_>, case: &mut Case<'_>) -> u64 {
-    let missing: Vec<usize> =
-        (0..captured.changes.len()).filter(|&n| captured.seen[n].is_empty()).collect();
-    let last = (0..captured.changes.len()).rfind(|&n| !captured.seen[n].is_empty());
-    let (passed, tail): (Vec<usize>, Vec<usize>) = missing.iter().copied().partition(|&n| {
-        let read_over = captured.read_up_to >= Some(captured.changes[n].lsn);
-        read_over || last.is_some_and(|last| n < last)
-    });
+    let (passed, tail) = captured.missing();
     if !passed.is_empty() {
         let text = format!(
             "{} have no event although the capture has gone past them{}",
@@ -172,7 +170,7 @@ fn missing(index: &Index, captured: &Captured<'_>, case: &mut Case<'_>) -> u64 {
             case.doubt(text);
         }
     }
-    missing.len() as u64
+    (passed.len() + tail.len()) as u64
 }
 
 fn of_changes(anomaly: &str, text: String, captured: &Captured<'_>, numbers: &[usize]) -> Finding {
@@ -300,6 +298,34 @@ pub(super) fn recovered_at(index: &Index, fault: u32) -> Option<u64> {
     let promise = index.header.promises.source.as_ref()?;
     let window = windows(index).into_iter().find(|window| window.fault == fault)?;
     Captured::of(index, promise).recovered(&window)
+}
+
+/// Counts a run for the tables of every report: what the database acknowledged, what of it is in the
+/// topic, what is lost there, what came twice and after which fault.
+pub(super) fn count_into(index: &Index, tally: &mut Tally) {
+    let Some(promise) = &index.header.promises.source else { return };
+    let captured = Captured::of(index, promise);
+    let told = |outcome| {
+        let told = index.rare.source.transactions.iter().filter(move |t| t.fact.outcome == outcome);
+        told.map(|told| u64::from(told.fact.changes)).sum::<u64>()
+    };
+    tally.acknowledged = told(TransactionOutcome::Committed);
+    tally.failed = told(TransactionOutcome::RolledBack);
+    tally.unknown = told(TransactionOutcome::Unknown);
+    tally.invoked = tally.acknowledged + tally.failed + tally.unknown;
+    tally.logged = captured.events();
+    let distinct = captured.seen.iter().filter(|events| !events.is_empty()).count() as u64;
+    tally.logged_duplicates = captured.events() - distinct;
+    if topics_complete(index, promise) && !index.rare.source.reads.is_empty() {
+        tally.lost = captured.missing().0.len() as u64;
+    }
+    tally.duplicates_by_cause = repeats::by_cause(index, &captured);
+    let mut latencies = captured.latencies();
+    latencies.sort_unstable();
+    let quantile = |percent| latencies.get(latencies.len() * percent / 100).copied();
+    tally.latency_p50_us = quantile(50);
+    tally.latency_p99_us = quantile(99);
+    tally.latency_max_us = latencies.last().copied();
 }
 
 fn recovery(index: &Index, captured: &Captured<'_>, case: &mut Case<'_>) -> String {

@@ -14,6 +14,7 @@ mod configuration;
 mod dead_letters;
 mod duplicates;
 mod evidence;
+mod explain;
 mod fault_bit;
 mod fidelity;
 mod group_independence;
@@ -43,6 +44,7 @@ use crate::history::index::Index;
 use crate::verdict::{CheckResult, Status, Tally, Verdict};
 
 use case::Case;
+pub use explain::explain;
 
 /// One guarantee under judgement.
 #[derive(Clone, Copy)]

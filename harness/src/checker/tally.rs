@@ -12,6 +12,12 @@ use crate::verdict::{GroupTally, Tally, WindowTally};
 
 /// Counts a settled index.
 pub(super) fn count(index: &Index) -> Tally {
+    let mut tally = of_pipeline(index);
+    super::change_data_capture::count_into(index, &mut tally);
+    tally
+}
+
+fn of_pipeline(index: &Index) -> Tally {
     let ended = |end| index.ops.kept.values().filter(|kept| kept.end == end).count() as u64;
     let gap =
         index.acks.gaps().max_by_key(|&(from, to)| (to.saturating_sub(from), u64::MAX - from));

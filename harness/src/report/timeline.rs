@@ -11,7 +11,9 @@ use std::collections::{BTreeMap, HashMap};
 use serde::{Deserialize, Serialize};
 
 use super::histogram::Histogram;
-use crate::history::event::{Committed, Completed, Event, Fact, Header, Outcome};
+use crate::history::event::{
+    Committed, Completed, Event, Fact, Header, Outcome, RowOperation, TransactionOutcome,
+};
 
 /// Most stretches of time that a timeline has.
 pub const BUCKETS_MAX: usize = 400;
@@ -159,6 +161,15 @@ impl TimelineBuilder {
                 if let Some(at_us) = self.since_start(logged.timestamp_ms) {
                     self.count(at_us, SeriesKind::Logged, None);
                 }
+            }
+            // What the database acknowledged, and what of it came into the topic.
+            Fact::SourceTransaction(told) if told.outcome == TransactionOutcome::Committed => {
+                for _ in 0..told.changes {
+                    self.count(event.t_us, SeriesKind::Acknowledged, None);
+                }
+            }
+            Fact::ChangeEvent(change) if change.operation != RowOperation::Tombstone => {
+                self.count(change.at_us, SeriesKind::Logged, None);
             }
             Fact::LogBounds(bounds) => {
                 self.low.insert((bounds.topic.clone(), bounds.partition), bounds.low);

@@ -1,4 +1,6 @@
-//! Which events belong to which changes: by table, key and position in the database's log.
+//! Which events belong to which changes: by table, key and position in the database's log. A row that
+//! comes from reading the whole table has no position of its own: it tells of the change that made it
+//! what it was, which it names by its revision.
 
 use std::collections::BTreeMap;
 
@@ -6,6 +8,9 @@ use super::{Window, of_events};
 use crate::checker::case::{Case, count, quoted};
 use crate::history::event::{ChangeEvent, Lsn, RowOperation, SourceChange, SourcePromise};
 use crate::history::index::Index;
+
+/// Table, key and position → number of the change.
+type Places<'a> = BTreeMap<(&'a str, &'a str, Lsn), usize>;
 
 /// Changes with their events.
 pub(super) struct Captured<'a> {
@@ -34,7 +39,7 @@ impl<'a> Captured<'a> {
         let places = changes.iter().enumerate().map(|(number, change)| {
             ((change.table.as_str(), change.key.as_str(), change.lsn), number)
         });
-        let places: BTreeMap<_, usize> = places.collect();
+        let places: Places<'_> = places.collect();
         let mut captured = Self {
             seen: vec![Vec::new(); changes.len()],
             changes,
@@ -56,25 +61,38 @@ impl<'a> Captured<'a> {
         if event.problem.is_some() {
             return self.unreadable.push(event);
         }
-        match event.operation {
+        let (table, key) = (event.table.as_str(), event.key.as_str());
+        let number = match event.operation {
             RowOperation::Tombstone => return self.tombstones += 1,
             RowOperation::Read => {
+                self.snapshots += 1;
                 self.read_up_to = self.read_up_to.max(event.lsn);
-                return self.snapshots += 1;
+                let same = |c: &&SourceChange| {
+                    (c.table.as_str(), c.key.as_str(), c.revision) == (table, key, event.revision)
+                };
+                event.revision.and_then(|_| self.changes.iter().position(same))
             }
-            _ => {}
-        }
-        let key = (event.table.as_str(), event.key.as_str());
-        let Some(&number) = event.lsn.and_then(|lsn| places.get(&(key.0, key.1, lsn))) else {
-            return self.strangers.push(event);
+            _ => event.lsn.and_then(|lsn| places.get(&(table, key, lsn)).copied()),
         };
+        let Some(number) = number else { return self.strangers.push(event) };
         self.seen[number].push(event);
-        self.by_key.entry(key).or_default().push((number, event));
+        self.by_key.entry((table, key)).or_default().push((number, event));
     }
 
     /// Events of committed changes, repeated ones included.
     pub(super) fn events(&self) -> u64 {
         self.seen.iter().map(|events| events.len() as u64).sum()
+    }
+
+    /// Changes without an event: those that the capture has gone past, by later events or by reading
+    /// the whole table anew, and those after all that it has captured.
+    pub(super) fn missing(&self) -> (Vec<usize>, Vec<usize>) {
+        let last = self.seen.iter().rposition(|events| !events.is_empty());
+        let missing = (0..self.changes.len()).filter(|&n| self.seen[n].is_empty());
+        missing.partition(|&n| {
+            let read_over = self.read_up_to >= Some(self.changes[n].lsn);
+            read_over || last.is_some_and(|last| n < last)
+        })
     }
 
     /// Time from the commit to the first event of each change.
@@ -108,8 +126,11 @@ impl<'a> Captured<'a> {
         let mut differing = Vec::new();
         for (change, events) in self.changes.iter().zip(&self.seen) {
             let said = (change.operation, change.revision, Some(change.transaction));
-            let same = |e: &&&ChangeEvent| (e.operation, e.revision, e.transaction) != said;
-            differing.extend(events.iter().filter(same).copied());
+            let differs = |e: &&&ChangeEvent| {
+                e.operation != RowOperation::Read
+                    && (e.operation, e.revision, e.transaction) != said
+            };
+            differing.extend(events.iter().filter(differs).copied());
         }
         if !differing.is_empty() {
             let events = count(differing.len() as u64, "event");

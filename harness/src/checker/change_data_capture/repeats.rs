@@ -87,6 +87,20 @@ pub(super) fn judge(
     text
 }
 
+/// Repeated events by the fault that explains them.
+pub(super) fn by_cause(index: &Index, captured: &Captured<'_>) -> BTreeMap<String, u64> {
+    let windows = windows(index);
+    let mut causes = BTreeMap::new();
+    for pair in captured.seen.iter().flat_map(|events| events.windows(2)) {
+        let name = match cause(&windows, pair[0], pair[1]) {
+            Some(window) => format!("captured again after {}", window.kind),
+            None => "captured again without a fault".to_owned(),
+        };
+        *causes.entry(name).or_default() += 1;
+    }
+    causes
+}
+
 /// The fault that explains why an event comes again: the last one that had begun by then, if the
 /// event stood in the topic before that fault was over.
 fn cause<'a>(

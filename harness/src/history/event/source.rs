@@ -213,7 +213,10 @@ impl ConnectorState {
 
 impl fmt::Display for ConnectorState {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} on {}", self.state, self.worker)?;
+        f.write_str(&self.state)?;
+        if !self.worker.is_empty() {
+            write!(f, " on {}", self.worker)?;
+        }
         for task in &self.tasks {
             write!(f, ", task {} {} on {}", task.task, task.state, task.worker)?;
         }

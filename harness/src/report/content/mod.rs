@@ -4,6 +4,7 @@
 
 mod advice;
 mod analysis;
+mod capture;
 mod compare;
 mod configuration;
 mod pause;

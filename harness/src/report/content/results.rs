@@ -3,7 +3,7 @@
 
 use super::super::document::{Document, Text};
 use super::super::{ScenarioReport, What, words};
-use super::{absence, described, duplicates, judge_again, labelled, run_again, window};
+use super::{absence, capture, described, duplicates, judge_again, labelled, run_again, window};
 use crate::verdict::{CheckResult, Finding, Status, Tally};
 
 /// Findings of one check that are printed; the JSON report holds all.
@@ -20,8 +20,10 @@ pub(super) fn write(run: &ScenarioReport, picture: &str, document: &mut Document
         run.header.run.scenario
     );
     document.picture(picture, super::super::svg::timeline(run), alt);
-    document.table(&["Measured", "Value"], 1, measured(&verdict.tally, verdict.status));
-    copies(&verdict.tally, document);
+    if !capture::write(run, document) {
+        document.table(&["Measured", "Value"], 1, measured(&verdict.tally, verdict.status));
+        copies(&verdict.tally, document);
+    }
     for window in &verdict.tally.windows {
         window::write(run, window, document);
     }

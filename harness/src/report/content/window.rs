@@ -22,16 +22,14 @@ pub(super) fn write(run: &ScenarioReport, window: &WindowTally, document: &mut D
     let observed = Observed::of(window);
     let changed = observed.changed();
     document.table(&["What was looked at", "Before", "During", "After"], 4, changed);
-    let mut lines = vec![
-        Text::data(format!(
-            "Operations in flight in the window: {}",
-            words::count(window.in_flight)
-        )),
-        Text::data(format!(
+    let flying = words::count(window.in_flight);
+    let mut lines = vec![Text::data(format!("Operations in flight in the window: {flying}"))];
+    if run.header.promises.source.is_none() {
+        lines.push(Text::data(format!(
             "Longest time without an acknowledgement that touches the window: {}",
             words::maybe_duration(window.unavailability_us)
-        )),
-    ];
+        )));
+    }
     lines.extend(
         observed
             .single
@@ -60,18 +58,25 @@ fn stages(run: &ScenarioReport, window: &WindowTally) -> Vec<Vec<Text>> {
         true => "none was left to come",
         false => "not seen",
     };
-    let mut recovered =
-        row("Recovered: first commit of a newer record", window.recovered_us, "not seen");
+    let captures = run.header.promises.source.is_some();
+    let recovered = match captures {
+        true => "Recovered: first event of a newer row change",
+        false => "Recovered: first commit of a newer record",
+    };
+    let mut recovered = row(recovered, window.recovered_us, "not seen");
     if window.recovered_us.is_some() && window.recovered_us == window.healed_us {
         recovered[1] = Text::data(words::AT_ONCE);
     }
-    vec![
+    let mut stages = vec![
         row("The act began", window.injecting_us, "not seen"),
         row("Its effect was seen", window.seen_us, "not seen"),
         row("The target was seen to be back", window.healed_us, "not seen"),
-        row("First acknowledgement after that", window.first_ack_after_us, first_ack),
-        recovered,
-    ]
+    ];
+    if !captures {
+        stages.push(row("First acknowledgement after that", window.first_ack_after_us, first_ack));
+    }
+    stages.push(recovered);
+    stages
 }
 
 /// The evidence of a window, told apart: looked at several times, or once.

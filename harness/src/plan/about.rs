@@ -1,0 +1,90 @@
+//! A scenario in words, for the report.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use toml::Spanned;
+
+use super::{FaultPlan, GroupPlan, Load, Trigger, source};
+use crate::history::event::About;
+use crate::scenario::{FaultEntry, ScenarioFile};
+use crate::workload::WorkloadPlan;
+
+pub(super) fn about(
+    file: &ScenarioFile,
+    load: &Load,
+    groups: &[GroupPlan],
+    faults: &[FaultPlan],
+) -> About {
+    let (mut configuration, noun) = match load {
+        Load::Producer(load) => (load_lines(load), "records"),
+        Load::Source(load) => (source::lines(load), "transactions"),
+    };
+    for group in groups {
+        let members = match group.members.len() {
+            1 => "1 process".to_owned(),
+            members => format!("{members} processes"),
+        };
+        let properties = group.properties.iter().map(|(name, value)| format!(", {name}={value}"));
+        let text = format!("{members}{}", properties.collect::<String>());
+        configuration.insert(format!("Consumer group {}", group.group), text);
+    }
+    for fault in faults {
+        let entry = file.scenario.faults.get(fault.number as usize).map(Spanned::get_ref);
+        let label = format!("Failure injection {}", fault.number + 1);
+        configuration.insert(label, in_words(fault, entry, noun));
+    }
+    About { configuration, ..about_of(file) }
+}
+
+fn load_lines(load: &WorkloadPlan) -> BTreeMap<String, String> {
+    BTreeMap::from([
+        ("Records".to_owned(), load.operations.to_string()),
+        ("Rate".to_owned(), format!("{} records/s", load.rate_per_s)),
+        ("Keys".to_owned(), load.keys.to_string()),
+        ("Payload".to_owned(), format!("{} bytes", load.payload_bytes)),
+    ])
+}
+
+/// A fault in a sentence: `broker-pause of broker-1 at 150 records invoked, undone after 10s`.
+fn in_words(fault: &FaultPlan, entry: Option<&FaultEntry>, noun: &str) -> String {
+    let settings = entry.and_then(|entry| entry.settings.as_ref());
+    let settings: Vec<String> = settings.map_or_else(Vec::new, |settings| {
+        let plain =
+            |value: &toml::Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+        settings
+            .get_ref()
+            .iter()
+            .map(|(name, value)| format!("{name} = {}", plain(value)))
+            .collect()
+    });
+    let settings = match settings.is_empty() {
+        true => String::new(),
+        false => format!(" ({})", settings.join(", ")),
+    };
+    let when = match fault.trigger {
+        Trigger::After(after) => {
+            format!("{} into the load", humantime::format_duration(after))
+        }
+        Trigger::Invoked(count) => format!("at {count} {noun} invoked"),
+        Trigger::Committed(count) => format!("at {count} {noun} committed"),
+    };
+    let undone = match fault.lasts {
+        Duration::ZERO => "undone as soon as its effect is seen".to_owned(),
+        lasts => format!("undone after {}", humantime::format_duration(lasts)),
+    };
+    format!("{}{settings} of {} {when}, {undone}", fault.kind, fault.target)
+}
+
+/// A scenario in its own words, without what only a plan knows.
+fn about_of(file: &ScenarioFile) -> About {
+    let scenario = &file.scenario;
+    About {
+        title: scenario.title.clone(),
+        id: scenario.id.clone(),
+        criterion: scenario.criterion.clone(),
+        story: scenario.story.clone(),
+        expected: scenario.expected.clone(),
+        configuration: BTreeMap::new(),
+    }
+}

@@ -1,0 +1,64 @@
+//! What a run will be judged by.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use super::{DATASET, FaultPlan, GroupPlan, Load};
+use crate::fault;
+use crate::history::event::{GroupPromise, PlannedFault, Promises, SourcePromise};
+use crate::scenario::ScenarioFile;
+use crate::testbed::{Abilities, Topology};
+use crate::workload::source as source_load;
+
+pub(super) fn promises(
+    file: &ScenarioFile,
+    abilities: &Abilities,
+    load: &Load,
+    groups: &[GroupPlan],
+    faults: &[FaultPlan],
+    recovery_within: Duration,
+    topology: &Topology,
+) -> Promises {
+    let property = |name: &str| file.scenario.producer.properties.get(name).map(String::as_str);
+    let produced = matches!(load, Load::Producer(_));
+    let idempotent = produced && property("enable.idempotence") != Some("false");
+    let held = matches!(load, Load::Source(source) if !source.holds.is_empty());
+    Promises {
+        operations: if produced { load.operations() } else { 0 },
+        topics: topology.topics.iter().map(|t| (t.name.clone(), t.partitions)).collect(),
+        partitioner: produced
+            .then(|| property("partitioner").unwrap_or("murmur2_random").to_owned()),
+        idempotent,
+        key_order: idempotent,
+        groups: groups
+            .iter()
+            .map(|group| GroupPromise {
+                group: group.group.clone(),
+                raw_zone: Some(group.raw_zone.clone()),
+                dead_letter_topic: Some(format!("streamlake.{DATASET}.dlq")),
+            })
+            .collect(),
+        faults: faults
+            .iter()
+            .map(|fault| PlannedFault {
+                fault: fault.number,
+                kind: fault.kind.to_owned(),
+                target: fault.target.clone(),
+                needs_load: !held && fault::kind(fault.kind).is_some_and(|kind| kind.needs_load),
+            })
+            .collect(),
+        recovery_within_us: u64::try_from(recovery_within.as_micros()).unwrap_or(u64::MAX),
+        evidence: abilities.evidence.iter().copied().collect(),
+        source: match load {
+            Load::Producer(_) => None,
+            Load::Source(source) => Some(SourcePromise {
+                tables: BTreeMap::from([(source.qualified_table(), source.topic())]),
+                transactions: source.transactions,
+                changes: source.changes(),
+                connector: source_load::CONNECTOR.to_owned(),
+                slot: source_load::SLOT.to_owned(),
+                offsets_topic: source_load::OFFSETS_TOPIC.to_owned(),
+            }),
+        },
+    }
+}
