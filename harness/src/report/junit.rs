@@ -40,8 +40,16 @@ fn skipped(name: &str, message: &str) -> TestSuite {
     let mut suite = TestSuite::new(visible(name));
     let mut status = TestCaseStatus::skipped();
     status.set_message(visible(message));
-    suite.add_test_case(TestCase::new("verdict", status));
+    suite.add_test_case(verdict_case(name, status));
     suite
+}
+
+/// The one case of a suite without checks. Schemas of JUnit ask for a class and a time.
+fn verdict_case(name: &str, status: TestCaseStatus) -> TestCase {
+    let mut case = TestCase::new("verdict", status);
+    case.set_classname(visible(name));
+    case.set_time(Duration::ZERO);
+    case
 }
 
 /// Whether a scenario ran more than once. Whoever collects such files takes cases of one name for one
@@ -78,7 +86,7 @@ fn ran(run: &ScenarioReport, repeated: bool) -> TestSuite {
     if run.verdict.checks.is_empty() {
         let mut status = TestCaseStatus::non_success(NonSuccessKind::Error);
         status.set_message("nothing was judged");
-        suite.add_test_case(TestCase::new("verdict", status));
+        suite.add_test_case(verdict_case(&name, status));
     }
     suite
 }

@@ -19,7 +19,9 @@ pub(super) fn write(suite: &SuiteReport, document: &mut Document) {
     );
     let kinds_of = |id: &str| scenarios.iter().filter(|same| same.id == id).count();
     for Windows { title, id, kind, windows } in &scenarios {
-        let mut heading = Text::data(format!("{title} Recovery"));
+        let named = title.to_lowercase().ends_with("recovery");
+        let mut heading =
+            Text::data(if named { (*title).to_owned() } else { format!("{title} Recovery") });
         if kinds_of(id) > 1 {
             heading = heading.and(", ").code_too(*kind);
         }
@@ -52,6 +54,13 @@ fn mechanism(suite: &SuiteReport, kind: &str) -> Option<Text> {
                 .code_too(format!("reconnect.backoff.max.ms={}", words::listed(&reconnect)))
                 .prose_too("."),
         );
+    }
+    let captures = ["connect", "database"].iter().any(|part| kind.starts_with(part));
+    if captures {
+        return Some(Text::prose(
+            "The connector goes on from the offset that its worker flushed last; the database keeps \
+             its log for it until then. What was sent since that flush comes again.",
+        ));
     }
     kind.starts_with("consumer").then(|| {
         Text::prose(
@@ -120,10 +129,17 @@ fn recovered(windows: &[(&ScenarioReport, &WindowTally)]) -> Option<Text> {
              than the fault.",
         ));
     }
-    Some(Text::data(format!(
-        "The consumers committed a record newer than the fault {} after the target was back.",
-        words::spread(values)
-    )))
+    let after = words::spread(values);
+    let captures = windows.iter().all(|(run, _)| run.header.promises.source.is_some());
+    Some(Text::data(match captures {
+        true => format!(
+            "The first event of a row change newer than the fault came {after} after the target was \
+             back."
+        ),
+        false => format!(
+            "The consumers committed a record newer than the fault {after} after the target was back."
+        ),
+    }))
 }
 
 fn missing(windows: &[(&ScenarioReport, &WindowTally)]) -> Option<Text> {

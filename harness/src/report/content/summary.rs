@@ -114,9 +114,12 @@ pub(in super::super) fn sentence(suite: &SuiteReport) -> String {
         .collect();
     let sum =
         |of: fn(&Tally) -> u64| -> u64 { runs.iter().map(|run| of(&run.verdict.tally)).sum() };
+    // What a database rolled back was never meant to be written.
+    let produced = runs.iter().filter(|run| run.header.promises.source.is_none());
+    let failed: u64 = produced.map(|run| run.verdict.tally.failed).sum();
     let others = [
         (sum(|tally| tally.rejected), "rejected into the dead-letter topic"),
-        (sum(|tally| tally.failed), "certainly not written"),
+        (failed, "certainly not written"),
         (sum(|tally| tally.unknown), "unknown"),
     ];
     let others: Vec<String> = others
@@ -206,8 +209,10 @@ fn rows(suite: &SuiteReport) -> Vec<Vec<Text>> {
 }
 
 /// How many were acknowledged, and of how many where it is not all: "none lost" of few is not much.
-fn acknowledged(tally: &Tally) -> String {
-    match tally.acknowledged == tally.invoked {
+/// What a database rolled back was never meant to be written.
+fn acknowledged(run: &ScenarioReport) -> String {
+    let tally = &run.verdict.tally;
+    match tally.acknowledged == tally.invoked || run.header.promises.source.is_some() {
         true => words::count(tally.acknowledged),
         false => {
             format!("{} of {}", words::count(tally.acknowledged), words::count(tally.invoked))
@@ -226,7 +231,7 @@ pub(in super::super) fn figures(run: &ScenarioReport) -> [String; 6] {
         false => "not seen".to_owned(),
     };
     [
-        acknowledged(tally),
+        acknowledged(run),
         absence(tally.lost, status),
         absence(tally.gaps, status),
         words::count(duplicates(tally)),
