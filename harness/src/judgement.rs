@@ -5,6 +5,7 @@ use std::io::BufReader;
 use std::path::{Path, PathBuf};
 
 use crate::checker;
+use crate::history::event::Header;
 use crate::history::{HistoryError, HistoryReader};
 use crate::report::{Observer, ScenarioReport};
 
@@ -39,23 +40,32 @@ impl JudgementError {
     }
 }
 
-/// Judges a history in one pass.
+/// Judges a history.
 ///
 /// # Errors
 /// When it cannot be opened or understood.
 pub(crate) fn judge(path: &Path) -> Result<ScenarioReport, JudgementError> {
-    let open = |source| JudgementError::Open { path: path.to_owned(), source };
     let history = |source| JudgementError::History { path: path.to_owned(), source };
-    let file = File::open(path).map_err(open)?;
-    let (header, reader) =
-        HistoryReader::open(BufReader::with_capacity(1 << 20, file)).map_err(history)?;
+    let (header, reader) = open_history(path)?;
     let mut observer = Observer::new(&header);
     let events = reader.inspect(|event| {
         if let Ok(event) = event {
             observer.observe(event);
         }
     });
-    let verdict = checker::judge(&header, events).map_err(history)?;
+    let mut verdict = checker::judge(&header, events).map_err(history)?;
+    // Only a history with findings is read a second time, for the story of their records.
+    if verdict.checks.iter().any(|check| !check.findings.is_empty()) {
+        let (_, again) = open_history(path)?;
+        checker::explain(&mut verdict, again).map_err(history)?;
+    }
     let history_file = path.display().to_string();
     Ok(ScenarioReport { header, verdict, observed: observer.finish(), history_file })
+}
+
+fn open_history(path: &Path) -> Result<(Header, HistoryReader<BufReader<File>>), JudgementError> {
+    let open = |source| JudgementError::Open { path: path.to_owned(), source };
+    let history = |source| JudgementError::History { path: path.to_owned(), source };
+    let file = File::open(path).map_err(open)?;
+    HistoryReader::open(BufReader::with_capacity(1 << 20, file)).map_err(history)
 }
