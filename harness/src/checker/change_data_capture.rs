@@ -158,16 +158,22 @@ fn missing(index: &Index, captured: &Captured<'_>, case: &mut Case<'_>) -> u64 {
     }
     if let Some(&newest) = tail.last() {
         let waited = index.end_us.saturating_sub(captured.changes[newest].committed_us);
-        let runs = index.rare.source.connectors.last().is_some_and(|last| last.fact.runs());
+        // A worker that answers shows what became of the capture, be it that its task has failed; one
+        // that does not is evidence cut short.
+        let state = index.rare.source.connectors.last().map(|last| &last.fact);
+        let state = state.filter(|state| state.state != "unreachable");
         let text = format!(
             "{} at the end of the database's log have no event, {} after the last commit",
             count(tail.len() as u64, "row change"),
             seconds(waited)
         );
-        if runs && waited >= index.header.promises.recovery_within_us {
-            case.find(of_changes("not-captured-in-time", text, captured, &tail));
-        } else {
-            case.doubt(text);
+        match state {
+            Some(state) if waited >= index.header.promises.recovery_within_us => {
+                let mut finding = of_changes("not-captured-in-time", text, captured, &tail);
+                finding.evidence.insert(0, format!("the connector at the end: {state}"));
+                case.find(finding);
+            }
+            _ => case.doubt(text),
         }
     }
     (passed.len() + tail.len()) as u64

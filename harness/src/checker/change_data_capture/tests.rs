@@ -338,6 +338,17 @@ fn a_late_end_is_found_only_where_the_capture_ran_and_had_its_time() {
     let mut early = sample.clone();
     early.header.promises.recovery_within_us = 10 * END_US;
     undecided(&early, "have no event");
+    let state = |sample: &mut Sample, change: fn(&mut ConnectorState)| {
+        for (_, _, fact) in &mut sample.facts {
+            if let Fact::Connector(state) = fact {
+                change(state);
+            }
+        }
+    };
+    state(&mut sample, |state| state.tasks[0].state = "FAILED".to_owned());
+    found(&sample, "not-captured-in-time");
+    state(&mut sample, |state| state.state = "unreachable".to_owned());
+    undecided(&sample, "did not run at the end: unreachable");
     drop_facts(&mut sample, |fact| matches!(fact, Fact::Connector(_)));
     undecided(&sample, "never looked at");
 }
