@@ -90,7 +90,7 @@ pub struct RunArguments {
     /// Run each scenario so many times, with rising seeds.
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1000))]
     pub repeat: u32,
-    /// Run so many scenarios at once, each on a testbed of its own [default: 4 embedded, 1 docker].
+    /// Run so many scenarios at once, each on a testbed of its own [default: 6 embedded, 1 docker].
     #[arg(long, value_parser = clap::value_parser!(u16).range(1..=64))]
     pub jobs: Option<u16>,
     /// Plant a bug in the pipeline by its name: a run that must not pass.
@@ -111,7 +111,7 @@ impl RunArguments {
     #[must_use]
     pub fn jobs(&self) -> usize {
         let default = match self.testbed {
-            TestbedName::Embedded => 4,
+            TestbedName::Embedded => 6,
             TestbedName::Docker => 1,
         };
         self.jobs.map_or(default, usize::from)
