@@ -72,8 +72,7 @@ impl Inspector {
     pub fn connect(settings: &KafkaSettings, group: Option<&str>) -> Result<Inspector> {
         let group = group.unwrap_or(NO_GROUP).to_owned();
         let config = kafka::inspector_config(settings, Some(&group))?;
-        let consumer =
-            config.create_with_context(Quiet::default()).map_err(kafka::not_created)?;
+        let consumer = config.create_with_context(Quiet::default()).map_err(kafka::not_created)?;
         let inspector = Inspector { consumer, group };
         inspector.greet()?;
         Ok(inspector)

@@ -2,8 +2,8 @@
 
 use crate::config::KafkaSettings;
 use crate::error::{Error, Result};
-use crate::planted::{self, Bug};
 use crate::native;
+use crate::planted::{self, Bug};
 use rdkafka::client::Client;
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};

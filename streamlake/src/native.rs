@@ -77,7 +77,8 @@ pub(crate) fn property<C: ClientContext>(client: &Client<C>, name: &str) -> Opti
         let conf = rdsys::rd_kafka_conf(client.native_ptr());
         rdsys::rd_kafka_conf_get(conf, name.as_ptr(), ptr::null_mut(), &mut size);
         let mut text = vec![0u8; size];
-        let known = rdsys::rd_kafka_conf_get(conf, name.as_ptr(), text.as_mut_ptr().cast(), &mut size);
+        let known =
+            rdsys::rd_kafka_conf_get(conf, name.as_ptr(), text.as_mut_ptr().cast(), &mut size);
         (known, text)
     };
     if known != rdsys::rd_kafka_conf_res_t::RD_KAFKA_CONF_OK {

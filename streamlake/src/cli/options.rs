@@ -73,7 +73,8 @@ impl TypedValueParser for PropertyParser {
 impl Kafka {
     /// File, then environment, then flags: the last one wins.
     pub(super) fn settings(&self) -> KafkaSettings {
-        let mut properties: BTreeMap<String, String> = self.file_property.iter().map(Property::pair).collect();
+        let mut properties: BTreeMap<String, String> =
+            self.file_property.iter().map(Property::pair).collect();
         for (name, value) in std::env::vars_os() {
             if let (Some(name), Some(value)) = (name.to_str(), value.to_str())
                 && let Some(property) = name.strip_prefix(PROPERTY_PREFIX)

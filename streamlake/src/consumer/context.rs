@@ -22,8 +22,14 @@ use std::sync::{Arc, Mutex, PoisonError};
 #[derive(Debug)]
 pub(super) enum ClientEvent {
     Assigned(Vec<i32>),
-    Revoked { partitions: TopicPartitionList, lost: bool },
-    Committed { outcome: KafkaResult<()>, offsets: Vec<(i32, i64)> },
+    Revoked {
+        partitions: TopicPartitionList,
+        lost: bool,
+    },
+    Committed {
+        outcome: KafkaResult<()>,
+        offsets: Vec<(i32, i64)>,
+    },
     HighWatermarks(Vec<(i32, i64)>),
     Error(KafkaError, String),
     /// Brokers refuse this client, and it never was a member of its group.

@@ -284,14 +284,14 @@ fn keeping(generations: &[(u64, u32, usize)]) -> Sample {
         sample.tell(at_us, "commit-watch", Fact::Generation(fact));
     }
     sample.tell(DRAIN_US, "runner", Fact::Phase { name: "drain".to_owned() });
+    sample.facts.sort_by_key(|(t_us, _, _)| *t_us);
     sample
 }
 
 #[test]
 fn a_group_that_keeps_its_members_does_not_rebalance_through_the_faults() {
     let sample = Sample::honest();
-    let injecting =
-        |f: &Fact| matches!(f, Fact::Fault(step) if step.step == FaultStage::Injecting);
+    let injecting = |f: &Fact| matches!(f, Fact::Fault(step) if step.step == FaultStage::Injecting);
     let fault = sample.facts.iter().find(|(_, _, f)| injecting(f)).map(|fact| fact.0).unwrap();
     comes(&sample, "membership", Status::NotApplicable);
     let kept = keeping(&[(1_000, 1, 1), (2_000, 2, 2), (fault + 9, 2, 2), (DRAIN_US + 1, 3, 0)]);
@@ -301,7 +301,10 @@ fn a_group_that_keeps_its_members_does_not_rebalance_through_the_faults() {
     let check = check(&evicted.judge().unwrap(), "membership");
     assert_eq!(check.findings.len(), 2);
     let text = &check.findings[0].message;
-    assert!(text.contains("from generation 1 with 2 members to generation 2 with 1 member"), "{text}");
+    assert!(
+        text.contains("from generation 1 with 2 members to generation 2 with 1 member"),
+        "{text}"
+    );
     assert_eq!(check.findings[0].fault, Some(0));
     // What was not seen is not kept.
     comes(&keeping(&[]), "membership", Status::Inconclusive);

@@ -37,8 +37,8 @@ pub use source::SourceFacts;
 pub use times::{Instants, Latencies};
 
 use super::event::{
-    Assignment, Blob, DeadLetter, Evidence, FaultStep, Generation, GroupPromise, Header, ObjectRole, Probe,
-    ProcessState,
+    Assignment, Blob, DeadLetter, Evidence, FaultStep, Generation, GroupPromise, Header,
+    ObjectRole, Probe, ProcessState,
 };
 
 /// A fact of which there are few, with its instant.
