@@ -3,6 +3,7 @@
 //! default, or a string that still means something.
 
 mod about;
+mod faults;
 mod promises;
 mod source;
 
@@ -12,9 +13,9 @@ use std::time::Duration;
 
 use toml::Spanned;
 
-use crate::fault::{self, Fault, Wrong};
+use crate::fault::Fault;
 use crate::history::event::{About, Promises};
-use crate::scenario::{FaultEntry, Group, ScenarioError, ScenarioFile, Workload};
+use crate::scenario::{Group, ScenarioError, ScenarioFile, Workload};
 use crate::testbed::{Abilities, Capability, TopicSpec, Topology};
 use crate::workload::WorkloadPlan;
 use crate::workload::source::SourcePlan;
@@ -112,6 +113,8 @@ pub struct GroupPlan {
     pub batch_records: u64,
     /// Age at which a batch is closed.
     pub batch_age: Duration,
+    /// It must not rebalance from the first fault until its consumers are asked to stop.
+    pub keeps_members: bool,
 }
 
 /// One fault window.
@@ -119,6 +122,8 @@ pub struct GroupPlan {
 pub struct FaultPlan {
     /// Number in the plan.
     pub number: u32,
+    /// Which `[[fault]]` of the scenario it comes from, from 0.
+    pub entry: usize,
     /// Its kind's name.
     pub kind: &'static str,
     /// What it is aimed at.
@@ -171,7 +176,7 @@ pub fn resolve(
     let reader = Reader { file };
     let mut load = reader.load(seed)?;
     let groups = reader.groups()?;
-    let faults = reader.faults(&load)?;
+    let faults = reader.faults(&load, seed)?;
     reader.hold(&mut load, &faults)?;
     let topology = reader.topology(&load)?;
     let recovery_within = match &scenario.recovery.within {
@@ -326,96 +331,8 @@ impl Reader<'_> {
                 Some(age) => self.duration(age)?,
                 None => Duration::from_millis(500),
             },
+            keeps_members: group.keeps_members,
         })
-    }
-
-    fn faults(&self, load: &Load) -> Result<Vec<FaultPlan>, ScenarioError> {
-        let entries = self.file.scenario.faults.iter().enumerate();
-        entries
-            .map(|(number, entry)| {
-                let number = u32::try_from(number).unwrap_or(u32::MAX);
-                self.fault(number, entry.get_ref(), load)
-            })
-            .collect()
-    }
-
-    fn fault(
-        &self,
-        number: u32,
-        entry: &FaultEntry,
-        load: &Load,
-    ) -> Result<FaultPlan, ScenarioError> {
-        let Some(kind) = fault::kind(entry.kind.get_ref()) else {
-            let known: Vec<_> = fault::KINDS.iter().map(|kind| kind.name).collect();
-            return Err(self.file.error_at(
-                entry.kind.span(),
-                format!("there is no fault `{}`", entry.kind.get_ref()),
-                format!("known faults: {}", known.join(", ")),
-            ));
-        };
-        let lasts = match &entry.lasts {
-            Some(text) => self.duration(text)?,
-            None => kind.default_lasts,
-        };
-        let target = entry.target.as_ref().map_or(kind.default_target, |t| t.get_ref()).to_owned();
-        let settings = entry.settings.as_ref().map(|s| s.get_ref().clone()).unwrap_or_default();
-        let order = fault::Order { target: target.clone(), settings };
-        let fault = (kind.make)(order).map_err(|wrong| {
-            let place = |spanned: Option<Range<usize>>| spanned.unwrap_or(entry.kind.span());
-            match wrong {
-                Wrong::Target(message, remedy) => {
-                    let span = place(entry.target.as_ref().map(Spanned::span));
-                    self.file.error_at(span, message, remedy)
-                }
-                Wrong::Settings(message, remedy) => {
-                    let span = place(entry.settings.as_ref().map(Spanned::span));
-                    self.file.error_at(span, message, remedy)
-                }
-            }
-        })?;
-        let trigger = self.trigger(&entry.at, load)?;
-        Ok(FaultPlan { number, kind: kind.name, target, trigger, lasts, fault })
-    }
-
-    fn trigger(&self, at: &Spanned<String>, load: &Load) -> Result<Trigger, ScenarioError> {
-        let text = at.get_ref().trim();
-        let Some((percent, of)) = text.split_once('%') else {
-            let after = self.duration(at)?;
-            if after >= load.length() {
-                return Err(self.file.error_at(
-                    at.span(),
-                    format!(
-                        "the load is over after {:?}, the fault would begin after that",
-                        load.length()
-                    ),
-                    "begin earlier, or produce more records",
-                ));
-            }
-            return Ok(Trigger::After(after));
-        };
-        let percent: f64 =
-            percent.trim().parse().ok().filter(|p| (0.0..100.0).contains(p)).ok_or_else(|| {
-                self.file.error_at(
-                    at.span(),
-                    format!("`{text}` lies outside the load"),
-                    "give a percentage from 0 up to, but not including, 100",
-                )
-            })?;
-        #[expect(
-            clippy::cast_possible_truncation,
-            clippy::cast_sign_loss,
-            clippy::cast_precision_loss
-        )]
-        let count = (load.operations() as f64 * percent / 100.0) as u64;
-        match of.trim() {
-            "of invoked" => Ok(Trigger::Invoked(count)),
-            "of committed" => Ok(Trigger::Committed(count)),
-            _ => Err(self.file.error_at(
-                at.span(),
-                format!("`{text}` does not say of what"),
-                "write `40% of invoked`, `40% of committed`, or a time like `3s`",
-            )),
-        }
     }
 
     fn topology(&self, load: &Load) -> Result<Topology, ScenarioError> {

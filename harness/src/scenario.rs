@@ -184,9 +184,13 @@ pub struct Group {
     /// Consumer processes.
     #[serde(default = "one")]
     pub members: Spanned<i64>,
-    /// librdkafka properties over the pipeline's own defaults.
+    /// librdkafka properties over the pipeline's own defaults. `{member}` in a value is the name of the
+    /// process, so that each can have a `group.instance.id` of its own.
     #[serde(default)]
     pub properties: BTreeMap<String, String>,
+    /// From the first fault until its consumers are asked to stop, the group must not rebalance.
+    #[serde(default)]
+    pub keeps_members: bool,
     /// Records after which a batch is closed.
     pub batch_records: Option<Spanned<i64>>,
     /// Age at which a batch is closed, `500ms`.
@@ -205,6 +209,11 @@ pub struct FaultEntry {
     pub at: Spanned<String>,
     /// How long until it is undone, `3s`.
     pub lasts: Option<Spanned<String>>,
+    /// How often, at instants that the seed draws: one in each equal slice of the time from `at` to
+    /// `until`. Once, at `at` itself, by default.
+    pub times: Option<Spanned<i64>>,
+    /// The end of that time, `4m`.
+    pub until: Option<Spanned<String>>,
     /// What only this kind of fault knows.
     pub settings: Option<Spanned<toml::Table>>,
 }

@@ -74,7 +74,7 @@ impl System {
 
     fn launch(
         &self,
-        name: &str,
+        process: &str,
         mut arguments: Vec<String>,
         properties: &BTreeMap<String, String>,
         testbed: &dyn Testbed,
@@ -82,19 +82,20 @@ impl System {
     ) -> Launch {
         arguments.extend(["--bootstrap-servers".to_owned(), testbed.bootstrap_servers()]);
         for (name, value) in properties {
+            let value = value.replace("{member}", process);
             arguments.extend(["-X".to_owned(), format!("{name}={value}")]);
         }
-        arguments.extend(["--events".to_owned(), events(run, name).display().to_string()]);
+        arguments.extend(["--events".to_owned(), events(run, process).display().to_string()]);
         let mut environment = self.environment.clone();
         if let Some(store) = testbed.store() {
             environment.extend(store.client_environment);
         }
         Launch {
-            name: name.to_owned(),
+            name: process.to_owned(),
             program: self.program.clone(),
             arguments,
             environment,
-            log: run.join(format!("{name}.log")),
+            log: run.join(format!("{process}.log")),
         }
     }
 }

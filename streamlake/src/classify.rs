@@ -9,6 +9,7 @@
 //! | store: the object exists, precondition failed | not a failure: see [`crate::raw_zone::writer`] |
 //! | Kafka: everything that the client retries, transport, coordinator, time-outs | retry |
 //! | Kafka: authentication, authorization, unknown topic while running | retry |
+//! | Kafka: wrong credentials, a certificate that is not trusted, at start-up | stop |
 //! | Kafka: fatal client error, unsupported version, fenced static member | stop |
 //! | dead letter: larger than its topic takes, refused as invalid by the broker | stop |
 //! | payload: not UTF-8, not JSON, field missing or of a wrong type, bad `event_time`, no value | dead letter |
@@ -83,6 +84,22 @@ pub fn consumer(err: &KafkaError) -> Decision {
     }
 }
 
+/// A failure of a connection, as the client's error callback tells it with its reason. The client
+/// goes on trying by itself: a retry is nothing to be done.
+pub fn connection(err: &KafkaError, reason: &str, phase: Phase) -> Decision {
+    let refused = match err.rdkafka_error_code() {
+        Some(Code::Authentication | Code::SaslAuthenticationFailed) => true,
+        Some(Code::UnsupportedSASLMechanism) => true,
+        // A broker that goes away in the middle of a handshake is no refusal.
+        Some(Code::SSL) => !reason.contains("Disconnected"),
+        _ => false,
+    };
+    match phase {
+        Phase::StartUp if refused => Decision::Stop,
+        _ => Decision::Retry,
+    }
+}
+
 /// A failure to write a dead letter.
 pub fn dead_letter(err: &KafkaError) -> Decision {
     match err.rdkafka_error_code() {
@@ -136,6 +153,25 @@ mod tests {
         for (err, at_start, running) in rows {
             assert_eq!(store(&err, Phase::StartUp), at_start, "{err}");
             assert_eq!(store(&err, Phase::Running), running, "{err}");
+        }
+    }
+
+    #[test]
+    fn the_table_of_connections() {
+        use Decision::{Retry, Stop};
+        for (code, reason, at_start) in [
+            (Code::Authentication, "SASL authentication error: invalid credentials", Stop),
+            (Code::SaslAuthenticationFailed, "", Stop),
+            (Code::UnsupportedSASLMechanism, "", Stop),
+            (Code::SSL, "SSL handshake failed: certificate verify failed", Stop),
+            (Code::SSL, "SSL handshake failed: Disconnected: connecting to a PLAINTEXT", Retry),
+            (Code::BrokerTransportFailure, "Connection refused", Retry),
+            (Code::AllBrokersDown, "1/1 brokers are down", Retry),
+            (Code::Resolve, "Failed to resolve", Retry),
+        ] {
+            let err = KafkaError::Global(code);
+            assert_eq!(connection(&err, reason, Phase::StartUp), at_start, "{code:?} {reason}");
+            assert_eq!(connection(&err, reason, Phase::Running), Retry, "{code:?} {reason}");
         }
     }
 

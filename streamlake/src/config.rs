@@ -151,12 +151,11 @@ pub fn duration(text: &str) -> Result<Duration, String> {
     }
 }
 
-/// Reads a librdkafka property, `key=value`.
-pub fn property(text: &str) -> Result<(String, String), String> {
-    match text.split_once('=') {
-        Some((key, value)) if !key.is_empty() => Ok((key.to_owned(), value.to_owned())),
-        _ => Err(format!("{text:?} is no property; say key=value")),
-    }
+/// Reads a librdkafka property, `key=value`. What is none may be a secret that lost its key: no
+/// complaint is made of it.
+pub fn property(text: &str) -> Option<(String, String)> {
+    let (key, value) = text.split_once('=')?;
+    (!key.is_empty()).then(|| (key.to_owned(), value.to_owned()))
 }
 
 impl ConsumerSettings {

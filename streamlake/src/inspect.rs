@@ -1,6 +1,7 @@
 //! Looking at Kafka from outside: partitions, watermarks, groups, and records by offset. It never
 //! joins a group. Blocking: call it from a blocking thread.
 
+use crate::classify::{self, Decision, Phase};
 use crate::config::KafkaSettings;
 use crate::error::{Error, Result};
 use crate::kafka;
@@ -14,15 +15,28 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
 use rdkafka::message::BorrowedMessage;
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 use std::collections::BTreeMap;
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 /// How long one question may take.
 const ANSWER_WITHIN: Duration = Duration::from_secs(15);
+/// How long the first contact may take before the first question is asked all the same.
+const GREETING_WITHIN: Duration = Duration::from_secs(5);
 /// A group that no group could be called: for looking at topics alone.
 const NO_GROUP: &str = "streamlake-inspector";
 
 /// The quiet context of an inspector.
-pub(crate) struct Quiet;
+#[derive(Default)]
+pub(crate) struct Quiet {
+    /// What brokers refused this client with.
+    refused: Mutex<Option<Error>>,
+}
+
+impl Quiet {
+    fn refused(&self) -> std::sync::MutexGuard<'_, Option<Error>> {
+        self.refused.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
 
 impl ClientContext for Quiet {
     fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
@@ -30,6 +44,9 @@ impl ClientContext for Quiet {
     }
     fn error(&self, error: KafkaError, reason: &str) {
         tracing::warn!(error = %error, reason, "Kafka");
+        if classify::connection(&error, reason, Phase::StartUp) == Decision::Stop {
+            *self.refused() = Some(kafka::refused(&error, reason));
+        }
     }
 }
 
@@ -55,9 +72,27 @@ impl Inspector {
     pub fn connect(settings: &KafkaSettings, group: Option<&str>) -> Result<Inspector> {
         let group = group.unwrap_or(NO_GROUP).to_owned();
         let config = kafka::inspector_config(settings, Some(&group))?;
-        let consumer =
-            config.create_with_context(Quiet).map_err(Error::kafka("creating a client"))?;
-        Ok(Inspector { consumer, group })
+        let consumer = config.create_with_context(Quiet::default()).map_err(kafka::not_created)?;
+        let inspector = Inspector { consumer, group };
+        inspector.greet()?;
+        Ok(inspector)
+    }
+
+    /// Waits until a broker answers. A question would wait out its time and never say that this
+    /// client is refused; a broker that is away is left to the question.
+    fn greet(&self) -> Result<()> {
+        let deadline = Instant::now() + GREETING_WITHIN;
+        while self.consumer.client().fetch_cluster_id(Duration::from_millis(100)).is_none() {
+            // Errors are told inside a poll.
+            let _ = self.consumer.poll(Duration::ZERO);
+            if let Some(refusal) = self.consumer.context().refused().take() {
+                return Err(refusal);
+            }
+            if Instant::now() >= deadline {
+                break;
+            }
+        }
+        Ok(())
     }
 
     /// The partitions of a topic; none if there is no such topic (nothing was ever dead, say).
@@ -186,9 +221,7 @@ impl Inspector {
                         break Ok(());
                     }
                 }
-                Some(Err(err))
-                    if crate::classify::consumer(&err) == crate::classify::Decision::Stop =>
-                {
+                Some(Err(err)) if classify::consumer(&err) == Decision::Stop => {
                     break Err(doing()(err));
                 }
                 Some(Err(KafkaError::MessageConsumption(Code::AutoOffsetReset))) => break Ok(()),

@@ -2,10 +2,12 @@
 
 use crate::config::KafkaSettings;
 use crate::error::{Error, Result};
+use crate::native;
 use crate::planted::{self, Bug};
-use rdkafka::ClientConfig;
+use rdkafka::client::Client;
 use rdkafka::config::RDKafkaLogLevel;
-use rdkafka::error::KafkaError;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
+use rdkafka::{ClientConfig, ClientContext};
 use std::collections::BTreeMap;
 
 /// What a consumer is told before the user's own properties.
@@ -79,6 +81,10 @@ const REPORTED: &[&str] = &[
     "bootstrap.servers",
     "client.id",
     "security.protocol",
+    "sasl.mechanisms",
+    "ssl.ca.location",
+    "enable.ssl.certificate.verification",
+    "ssl.endpoint.identification.algorithm",
     "reconnect.backoff.max.ms",
     "retry.backoff.ms",
     "socket.timeout.ms",
@@ -112,6 +118,10 @@ const REPORTED_CONSUMER: &[&str] = &[
     "fetch.wait.max.ms",
     "queued.max.messages.kbytes",
 ];
+
+/// Words in the names of properties whose values are shown to nobody.
+const SECRET_WORDS: &[&str] =
+    &["password", "secret", "private.key", "key.pem", "jaas", "oauthbearer.config", "token"];
 
 /// The part of a client's name that says which one it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -199,14 +209,67 @@ fn base(settings: &KafkaSettings, role: Role, defaults: &[(&str, &str)]) -> Resu
         }
     }
     config.set("bootstrap.servers", &settings.bootstrap_servers);
+    find_authorities(&mut config);
     // Refuse a bad property here, by its name, and not when the client is created.
     config.create_native_config().map_err(|err| match err {
+        KafkaError::ClientConfig(_, _, key, _) if is_secret(&key) => {
+            Error::Config(format!("librdkafka refuses the property {key}"))
+        }
         KafkaError::ClientConfig(_, text, key, _) => {
             Error::Config(format!("librdkafka refuses the property {key}: {text}"))
         }
         other => Error::Config(other.to_string()),
     })?;
     Ok(config)
+}
+
+/// The built-in OpenSSL knows no directory of this system: unless an authority is named, the places
+/// where systems keep theirs are tried.
+fn find_authorities(config: &mut ClientConfig) {
+    let secured = config.get("security.protocol").is_some_and(|protocol| {
+        matches!(protocol.to_ascii_lowercase().as_str(), "ssl" | "sasl_ssl")
+    });
+    let named = ["ssl.ca.location", "ssl.ca.pem"].iter().any(|key| config.get(key).is_some());
+    if secured && !named {
+        config.set("ssl.ca.location", "probe");
+    }
+}
+
+/// Whether a property holds what nobody may see.
+fn is_secret(key: &str) -> bool {
+    SECRET_WORDS.iter().any(|word| key.contains(word))
+}
+
+/// A client that librdkafka does not make of settings that it took one by one.
+pub(crate) fn not_created(err: KafkaError) -> Error {
+    let KafkaError::ClientCreation(text) = err else {
+        return Error::Kafka { doing: "creating a client".into(), source: err };
+    };
+    let remedy = if text.contains("ssl.") {
+        "; the file must be there, readable, and PEM"
+    } else if text.contains("SASL mechanism GSSAPI") {
+        "; set sasl.mechanism to PLAIN, SCRAM-SHA-256 or SCRAM-SHA-512 (Kerberos is not built in)"
+    } else {
+        ""
+    };
+    Error::Config(format!("librdkafka makes no client of these settings: {text}{remedy}"))
+}
+
+/// The end of a client that brokers refuse: what they said, and what can be done about it.
+pub(crate) fn refused(err: &KafkaError, reason: &str) -> Error {
+    let remedy = match err.rdkafka_error_code() {
+        Some(Code::SSL) => {
+            "ssl.ca.location must be a file with the certificate of the authority that signed the \
+             broker's, and the broker's must name the host that --bootstrap-servers names; a broker \
+             that wants a certificate of its clients needs ssl.certificate.location and \
+             ssl.key.location"
+        }
+        _ => {
+            "sasl.mechanism, sasl.username and sasl.password must be those of a user that the broker \
+             knows"
+        }
+    };
+    Error::Config(format!("Kafka refuses this client: {reason}. {remedy}"))
 }
 
 fn role_name(role: Role) -> &'static str {
@@ -218,17 +281,15 @@ fn role_name(role: Role) -> &'static str {
     }
 }
 
-/// The properties in effect, read back from librdkafka itself. None of them is a secret.
-pub fn effective(config: &ClientConfig, role: Role) -> BTreeMap<String, String> {
-    let Ok(native) = config.create_native_config() else {
-        return BTreeMap::new();
-    };
+/// The properties in effect, read back from the running client itself. None of them is a secret.
+pub fn effective<C: ClientContext>(client: &Client<C>, role: Role) -> BTreeMap<String, String> {
     let more = match role {
         Role::Consumer | Role::Inspector => REPORTED_CONSUMER,
         Role::Producer | Role::DeadLetters => REPORTED_PRODUCER,
     };
     let names = REPORTED.iter().chain(more);
-    names.filter_map(|name| Some(((*name).to_owned(), native.get(name).ok()?))).collect()
+    let told = |name: &&str| Some(((*name).to_owned(), native::property(client, name)?));
+    names.filter_map(told).collect()
 }
 
 /// Passes librdkafka's log lines on to `tracing`.
@@ -246,6 +307,8 @@ pub(crate) fn log(level: RDKafkaLogLevel, facility: &str, message: &str) {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
+    use rdkafka::consumer::{BaseConsumer, Consumer};
+    use rdkafka::producer::{BaseProducer, Producer};
 
     fn settings(pairs: &[(&str, &str)]) -> KafkaSettings {
         KafkaSettings {
@@ -257,7 +320,8 @@ mod tests {
     #[test]
     fn the_documented_settings_are_in_effect() {
         let config = consumer_config(&settings(&[]), "g").unwrap();
-        let found = effective(&config, Role::Consumer);
+        let consumer: BaseConsumer = config.create().unwrap();
+        let found = effective(consumer.client(), Role::Consumer);
         for (name, value) in [
             ("enable.auto.commit", "false"),
             ("enable.auto.offset.store", "false"),
@@ -268,11 +332,57 @@ mod tests {
         ] {
             assert_eq!(found[name], value, "{name}");
         }
-        let found =
-            effective(&producer_config(&settings(&[]), Role::Producer).unwrap(), Role::Producer);
+        let config = producer_config(&settings(&[]), Role::Producer).unwrap();
+        let producer: BaseProducer = config.create().unwrap();
+        let found = effective(producer.client(), Role::Producer);
         assert_eq!(found["acks"], "-1");
         assert_eq!(found["enable.idempotence"], "true");
         assert_eq!(found["partitioner"], "murmur2_random");
+        // Nobody set these: idempotence brings them about when the client is made.
+        assert_eq!(found["max.in.flight.requests.per.connection"], "5");
+        assert_eq!(found["retries"], "2147483647");
+    }
+
+    #[test]
+    fn tls_and_every_promised_mechanism_are_built_in() {
+        for mechanism in ["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] {
+            let pairs = [
+                ("security.protocol", "SASL_SSL"),
+                ("sasl.mechanism", mechanism),
+                ("sasl.username", "u"),
+                ("sasl.password", "hunter2"),
+            ];
+            let config = consumer_config(&settings(&pairs), "g").unwrap();
+            let consumer: BaseConsumer = config.create().unwrap();
+            let found = effective(consumer.client(), Role::Consumer);
+            assert_eq!(found["security.protocol"], "sasl_ssl");
+            assert_eq!(found["sasl.mechanisms"], mechanism);
+            assert_eq!(found["ssl.ca.location"], "probe");
+            assert!(!found.values().any(|value| value.contains("hunter2")), "{found:?}");
+        }
+    }
+
+    #[test]
+    fn nothing_that_is_reported_is_a_secret() {
+        for name in [REPORTED, REPORTED_CONSUMER, REPORTED_PRODUCER].concat() {
+            assert!(!is_secret(name), "{name}");
+        }
+        for name in ["sasl.password", "ssl.key.pem", "sasl.oauthbearer.client.secret"] {
+            assert!(is_secret(name), "{name}");
+        }
+    }
+
+    #[test]
+    fn settings_that_make_no_client_are_refused_with_a_remedy() {
+        for (pairs, text) in [
+            (vec![("security.protocol", "ssl"), ("ssl.ca.location", "/nowhere.pem")], "readable"),
+            (vec![("security.protocol", "sasl_ssl")], "set sasl.mechanism"),
+        ] {
+            let config = consumer_config(&settings(&pairs), "g").unwrap();
+            let err = not_created(config.create::<BaseConsumer>().map(drop).unwrap_err());
+            assert!(err.to_string().contains(text), "{err}");
+            assert_eq!(err.exit_code(), 2);
+        }
     }
 
     #[test]

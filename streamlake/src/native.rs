@@ -1,9 +1,11 @@
-//! The three things that librdkafka does and the `rdkafka` crate does not pass on. The only unsafe
+//! The four things that librdkafka does and the `rdkafka` crate does not pass on. The only unsafe
 //! code of the crate.
 
 #![allow(unsafe_code)]
 
+use rdkafka::ClientContext;
 use rdkafka::bindings as rdsys;
+use rdkafka::client::Client;
 use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
 use rdkafka::error::{KafkaError, KafkaResult};
 use rdkafka::message::BorrowedMessage;
@@ -61,6 +63,28 @@ pub(crate) fn for_each_header<'m>(
         };
         visit(name, value);
     }
+}
+
+/// A property of a running client, by the client itself: what librdkafka made of the settings, not
+/// what it was given. `max.in.flight.requests.per.connection` is 1 000 000 in a configuration and 5
+/// in an idempotent producer.
+pub(crate) fn property<C: ClientContext>(client: &Client<C>, name: &str) -> Option<String> {
+    let name = CString::new(name).ok()?;
+    let mut size = 0;
+    // SAFETY: the client outlives the call, and its configuration lives as long as it does. Without
+    // a buffer the size is told; the second call gets a buffer of that size.
+    let (known, text) = unsafe {
+        let conf = rdsys::rd_kafka_conf(client.native_ptr());
+        rdsys::rd_kafka_conf_get(conf, name.as_ptr(), ptr::null_mut(), &mut size);
+        let mut text = vec![0u8; size];
+        let known =
+            rdsys::rd_kafka_conf_get(conf, name.as_ptr(), text.as_mut_ptr().cast(), &mut size);
+        (known, text)
+    };
+    if known != rdsys::rd_kafka_conf_res_t::RD_KAFKA_CONF_OK {
+        return None;
+    }
+    Some(CStr::from_bytes_until_nul(&text).ok()?.to_string_lossy().into_owned())
 }
 
 /// Asks the broker to commit these offsets (partition, next offset to read) and returns at once; the

@@ -19,6 +19,7 @@ mod fault_bit;
 mod fidelity;
 mod group_independence;
 mod immutability;
+mod membership;
 mod metadata;
 pub mod murmur2;
 mod no_gap;
@@ -101,6 +102,8 @@ static TABLE: &[Checker] = &[
         guarantee: "Each record stands in the folder of the UTC day on which it was ingested." },
     Checker { name: "group-independence", judge: group_independence::judge,
         guarantee: "Each group gets every record, whatever the others do." },
+    Checker { name: "membership", judge: membership::judge,
+        guarantee: "A group that is to keep its members through the faults does not rebalance." },
     Checker { name: "recovery", judge: recovery::judge,
         guarantee: "After the last heal producers and consumers move again within the budget, and nothing is left over at the end." },
     Checker { name: "configuration", judge: configuration::judge,

@@ -119,6 +119,9 @@ pub struct GroupPromise {
     pub raw_zone: Option<String>,
     /// The dead-letter topic, if there is one.
     pub dead_letter_topic: Option<String>,
+    /// From the first fault until its consumers are asked to stop, the group does not rebalance.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub keeps_members: bool,
 }
 
 /// One fault window of the plan.
@@ -190,6 +193,8 @@ pub enum Fact {
     LogBounds(LogBounds),
     /// The group's committed offset.
     Committed(Committed),
+    /// A group completed a rebalance, by the broker's own record of it.
+    Generation(Generation),
     /// A record was delivered to a group member (foreign histories; not the raw zone).
     Read(Read),
     /// A partition was given to, or taken from, a group member.
@@ -366,6 +371,21 @@ pub struct Committed {
     pub at_us: u64,
     /// It is the broker's own record of the commit, not a sample of the state.
     pub exact: bool,
+}
+
+/// A group as the broker wrote it down at the end of a rebalance.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Generation {
+    /// Group id.
+    pub group: String,
+    /// Number of the generation.
+    pub generation: u32,
+    /// Its members, by their static instance id where they have one, else by the id that the broker
+    /// gave them; none for a group that became empty.
+    pub members: Vec<String>,
+    /// When the broker wrote it down.
+    pub at_us: u64,
 }
 
 /// A record as a group member received it.

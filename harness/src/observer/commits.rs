@@ -1,7 +1,7 @@
-//! The groups' committed offsets over time.
+//! The groups' committed offsets over time, and their generations.
 //!
-//! Where the broker keeps its own record of commits (`__consumer_offsets`), every commit is read from
-//! it with the broker's time. Elsewhere the state is sampled: a sample shows that a commit had
+//! Where the broker keeps its own record of both (`__consumer_offsets`), every commit and every
+//! completed rebalance is read from it with the broker's time. Elsewhere the state is sampled: a sample shows that a commit had
 //! happened by then, and may miss those that a later one replaced between two samples.
 
 use std::collections::BTreeMap;
@@ -16,8 +16,8 @@ use rdkafka::{Offset, TopicPartitionList};
 use tokio_util::sync::CancellationToken;
 
 use crate::history::Recorder;
-use crate::history::event::{Committed, Fact};
-use crate::observer::{Topics, reader};
+use crate::history::event::{Committed, Fact, Generation};
+use crate::observer::{Topics, generations, reader};
 use crate::progress::Progress;
 
 /// Process name of these facts in a history.
@@ -93,7 +93,7 @@ impl Watch {
         loop {
             assigned = assigned || assign_commits(&log)?;
             if let Some(Ok(message)) = log.poll(Duration::from_millis(50)) {
-                self.commit_record(&message, &mut seen);
+                self.take(&message, &mut seen);
             }
             if awaited.is_none() && stop.is_cancelled() {
                 awaited = Some((self.last_words()?, Instant::now() + CATCH_UP_WITHIN));
@@ -116,19 +116,48 @@ impl Watch {
         }
     }
 
-    fn commit_record(&self, message: &BorrowedMessage<'_>, seen: &mut BTreeMap<String, Offsets>) {
-        let Some((group, topic, partition)) = message.key().and_then(commit_key) else { return };
-        if !self.groups.contains(&group) || !self.topics.contains_key(&topic) {
-            return;
-        }
-        // A record without a value is an expired commit.
-        let Some(offset) = message.payload().and_then(commit_offset) else { return };
+    fn take(&self, message: &BorrowedMessage<'_>, seen: &mut BTreeMap<String, Offsets>) {
         let at_us = match message.timestamp() {
             Timestamp::CreateTime(ms) | Timestamp::LogAppendTime(ms) => {
                 self.recorder.run_us_of_wall_ms(ms)
             }
             Timestamp::NotAvailable => self.recorder.now_us(),
         };
+        let (key, value) = (message.key().unwrap_or_default(), message.payload());
+        if let Some(group) = generations::group_key(key).filter(|g| self.groups.contains(g)) {
+            return self.generation_record(group, value, at_us);
+        }
+        self.commit_record(key, value, at_us, seen);
+    }
+
+    /// A group's record is its state after a rebalance; one without a value is a group that is gone.
+    fn generation_record(&self, group: String, value: Option<&[u8]>, at_us: u64) {
+        let Some(value) = value else { return };
+        let fact = match generations::group_state(value) {
+            Some((generation, members)) => {
+                Fact::Generation(Generation { group, generation, members, at_us })
+            }
+            None => Fact::Note {
+                level: "warning".to_owned(),
+                text: format!("the broker's record of the group {group} is of an unknown form"),
+            },
+        };
+        self.recorder.record(PROCESS, fact);
+    }
+
+    fn commit_record(
+        &self,
+        key: &[u8],
+        value: Option<&[u8]>,
+        at_us: u64,
+        seen: &mut BTreeMap<String, Offsets>,
+    ) {
+        let Some((group, topic, partition)) = commit_key(key) else { return };
+        if !self.groups.contains(&group) || !self.topics.contains_key(&topic) {
+            return;
+        }
+        // A record without a value is an expired commit.
+        let Some(offset) = value.and_then(commit_offset) else { return };
         let place = (topic, partition);
         seen.entry(group.clone()).or_default().insert(place.clone(), offset);
         self.record(&group, place, offset, at_us, true);
@@ -222,7 +251,8 @@ fn commit_offset(value: &[u8]) -> Option<u64> {
     u64::try_from(i64::from_be_bytes(*rest.first_chunk::<8>()?)).ok()
 }
 
-fn string(bytes: &[u8]) -> Option<(String, &[u8])> {
+/// A string with its length before it, and what comes after it.
+pub(super) fn string(bytes: &[u8]) -> Option<(String, &[u8])> {
     let (length, rest) = bytes.split_first_chunk::<2>()?;
     let length = usize::try_from(i16::from_be_bytes(*length)).ok()?;
     let (text, rest) = rest.split_at_checked(length)?;

@@ -5,6 +5,7 @@
 
 pub(crate) mod commits;
 pub(crate) mod configuration;
+mod generations;
 pub(crate) mod log;
 mod part;
 pub(crate) mod probes;

@@ -30,7 +30,7 @@ pub(super) fn about(
         configuration.insert(format!("Consumer group {}", group.group), text);
     }
     for fault in faults {
-        let entry = file.scenario.faults.get(fault.number as usize).map(Spanned::get_ref);
+        let entry = file.scenario.faults.get(fault.entry).map(Spanned::get_ref);
         let label = format!("Failure injection {}", fault.number + 1);
         configuration.insert(label, in_words(fault, entry, noun));
     }

@@ -36,6 +36,7 @@ pub(super) fn promises(
                 group: group.group.clone(),
                 raw_zone: Some(group.raw_zone.clone()),
                 dead_letter_topic: Some(format!("streamlake.{DATASET}.dlq")),
+                keeps_members: group.keeps_members,
             })
             .collect(),
         faults: faults

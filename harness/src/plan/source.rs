@@ -93,7 +93,8 @@ impl Reader<'_> {
         if !entry.get_ref().hold_at_faults {
             return Ok(());
         }
-        for (fault, written) in faults.iter().zip(&self.file.scenario.faults) {
+        for fault in faults {
+            let written = &self.file.scenario.faults[fault.entry];
             match fault.trigger {
                 Trigger::Invoked(count) | Trigger::Committed(count) => plan.holds.push(count),
                 Trigger::After(_) => {

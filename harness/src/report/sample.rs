@@ -155,6 +155,7 @@ pub(super) fn scenario(name: &str, title: &str, id: Option<&str>, seed: u64) -> 
             group: "streamlake-consumer-orders".into(),
             raw_zone: Some("gs://lake/raw/dataset=orders".into()),
             dead_letter_topic: None,
+            keeps_members: false,
         }],
         faults: vec![PlannedFault {
             fault: 0,

@@ -29,7 +29,7 @@ pub(super) fn expand(args: Vec<OsString>, cli: &Command) -> Result<Vec<Vec<OsStr
     };
     let shown = path.to_string_lossy().into_owned();
     let text = std::fs::read_to_string(&path).map_err(|err| format!("{shown}: {err}"))?;
-    let file: Table = text.parse().map_err(|err| format!("{shown}: {err}"))?;
+    let file: Table = text.parse().map_err(|err| broken(&shown, &text, &err))?;
     let at = args
         .iter()
         .position(|arg| arg.to_str().is_some_and(|name| cli.find_subcommand(name).is_some()));
@@ -69,6 +69,13 @@ pub(super) fn expand(args: Vec<OsString>, cli: &Command) -> Result<Vec<Vec<OsStr
         lines.push(joined(&args, at, &common));
     }
     Ok(lines)
+}
+
+/// The place and the mistake. The library's own text repeats the line, which may hold a secret.
+fn broken(shown: &str, text: &str, err: &toml::de::Error) -> String {
+    let before = err.span().and_then(|span| text.get(..span.start)).unwrap_or_default();
+    let line = before.matches('\n').count() + 1;
+    format!("{shown}:{line}: {}", err.message())
 }
 
 fn joined(args: &[OsString], at: usize, more: &[OsString]) -> Vec<OsString> {
@@ -190,6 +197,12 @@ mod tests {
         assert_eq!(lines(file, &[]).unwrap(), [["--dataset=a"], ["--dataset=b"]]);
         let one: [[&str; 0]; 1] = [[]];
         assert_eq!(lines(file, &["--dataset", "b"]).unwrap(), one);
+    }
+
+    #[test]
+    fn a_broken_line_is_named_and_not_shown() {
+        let err = lines("[kafka]\n\"sasl.password\" = \"hunter2\n", &[]).unwrap_err();
+        assert!(err.contains("c.toml:2: ") && !err.contains("hunter2"), "{err}");
     }
 
     #[test]

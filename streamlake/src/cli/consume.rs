@@ -27,6 +27,10 @@ pub(super) struct Args {
     dataset: Dataset,
     #[command(flatten)]
     group: Group,
+    /// Static membership: this process's own name in its group, the same after a restart. The group
+    /// keeps its partitions for it until the session times out [property: group.instance.id]
+    #[arg(long, value_name = "ID")]
+    group_instance_id: Option<String>,
     /// Where the raw zone is: gs://bucket[/prefix] or file:///dir
     #[arg(long, env = "STREAMLAKE_RAW_ZONE")]
     raw_zone: String,
@@ -72,13 +76,17 @@ pub(super) struct Args {
 
 impl Args {
     fn settings(&self) -> Result<(ConsumerSettings, RawZoneSettings)> {
+        let mut kafka = self.kafka.settings();
+        if let Some(id) = &self.group_instance_id {
+            kafka.properties.insert("group.instance.id".into(), id.clone());
+        }
         let consumer = ConsumerSettings {
             dataset: self.dataset.dataset.clone(),
             topic: self.dataset.topic(),
             group: self.group.name(&self.dataset.dataset),
             dead_letter_topic: self.dataset.dead_letter_topic(),
             schema: self.schema,
-            kafka: self.kafka.settings(),
+            kafka,
             batch: BatchLimits {
                 records: self.batch_records,
                 bytes: self.batch_bytes,

@@ -4,9 +4,12 @@ use crate::config::{
     KafkaSettings, default_dead_letter_topic, default_group, default_topic, property,
 };
 use crate::error::{Error, Result};
-use clap::Args;
+use clap::builder::TypedValueParser;
+use clap::error::ErrorKind;
+use clap::{Arg, Args, Command};
 use serde::Serialize;
 use std::collections::BTreeMap;
+use std::ffi::OsStr;
 use std::io::Write;
 
 /// Variables with this prefix are librdkafka properties: `STREAMLAKE_KAFKA_SASL_PASSWORD` is
@@ -22,17 +25,56 @@ pub(super) struct Kafka {
     /// A librdkafka property, passed through; may be given often. `dlq.` before a name sets it for
     /// the dead-letter producer alone. Also from the environment: STREAMLAKE_KAFKA_SASL_PASSWORD is
     /// sasl.password.
-    #[arg(short = 'X', value_name = "KEY=VALUE", value_parser = property)]
-    properties: Vec<(String, String)>,
+    #[arg(short = 'X', value_name = "KEY=VALUE", value_parser = PropertyParser)]
+    properties: Vec<Property>,
     /// A property from the configuration file.
-    #[arg(long, hide = true, value_parser = property)]
-    file_property: Vec<(String, String)>,
+    #[arg(long, hide = true, value_parser = PropertyParser)]
+    file_property: Vec<Property>,
+}
+
+/// A librdkafka property. It may be a secret: [`std::fmt::Debug`] shows its name only.
+#[derive(Clone)]
+struct Property(String, String);
+
+impl std::fmt::Debug for Property {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}=…", self.0)
+    }
+}
+
+impl Property {
+    fn pair(&self) -> (String, String) {
+        (self.0.clone(), self.1.clone())
+    }
+}
+
+/// Reads a property. Unlike a plain parser's, its complaint does not repeat what was given.
+#[derive(Clone)]
+struct PropertyParser;
+
+impl TypedValueParser for PropertyParser {
+    type Value = Property;
+
+    fn parse_ref(
+        &self,
+        cmd: &Command,
+        _arg: Option<&Arg>,
+        value: &OsStr,
+    ) -> Result<Property, clap::Error> {
+        let found = value.to_str().and_then(property);
+        found.map(|(key, value)| Property(key, value)).ok_or_else(|| {
+            let text = "a property is given as KEY=VALUE, like -X linger.ms=5 (what was given is not \
+                        shown, it may be a secret)";
+            cmd.clone().error(ErrorKind::ValueValidation, text)
+        })
+    }
 }
 
 impl Kafka {
     /// File, then environment, then flags: the last one wins.
     pub(super) fn settings(&self) -> KafkaSettings {
-        let mut properties: BTreeMap<String, String> = self.file_property.iter().cloned().collect();
+        let mut properties: BTreeMap<String, String> =
+            self.file_property.iter().map(Property::pair).collect();
         for (name, value) in std::env::vars_os() {
             if let (Some(name), Some(value)) = (name.to_str(), value.to_str())
                 && let Some(property) = name.strip_prefix(PROPERTY_PREFIX)
@@ -41,7 +83,7 @@ impl Kafka {
                     .insert(property.to_ascii_lowercase().replace('_', "."), value.to_owned());
             }
         }
-        properties.extend(self.properties.iter().cloned());
+        properties.extend(self.properties.iter().map(Property::pair));
         let bootstrap_servers =
             self.bootstrap_servers.clone().unwrap_or_else(|| "127.0.0.1:9092".to_owned());
         KafkaSettings { bootstrap_servers, properties }

@@ -14,6 +14,7 @@ use std::io::{BufRead, BufReader, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::sync::mpsc;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -73,12 +74,32 @@ pub(super) async fn run(args: Args) -> Result<ExitCode> {
         "version": env!("CARGO_PKG_VERSION"), "librdkafka": rdkafka::util::get_rdkafka_version().1,
     }));
     let (receipts, written) = write_receipts(topic.into(), dead_letter_topic)?;
+    let refusal = tokio::select! {
+        fed = feed(&producer, args.input, &receipts) => fed.err(),
+        refusal = producer.refused() => {
+            // Each record that waits for a broker gets its receipt: it was certainly not written.
+            tokio::task::block_in_place(|| producer.flush(Duration::ZERO));
+            Some(refusal)
+        }
+    };
+    drop(receipts);
+    let clean = tokio::task::spawn_blocking(move || written.join()).await;
+    match (refusal, clean) {
+        (Some(err), _) => Err(err),
+        (None, Ok(Ok(Ok(clean)))) => Ok(ExitCode::from(u8::from(!clean))),
+        (None, Ok(Ok(Err(err)))) => Err(Error::io("writing receipts")(err)),
+        _ => Ok(ExitCode::FAILURE),
+    }
+}
+
+/// Sends every line of standard input and waits for the outcome of each.
+async fn feed(producer: &Producer, input: Input, receipts: &Receipts) -> Result<()> {
     let mut lines = read_lines()?;
     let mut number = 0u64;
     while let Some(line) = lines.recv().await {
         number += 1;
         let line = line.map_err(Error::io(format!("reading line {number} of standard input")))?;
-        let event = match args.input {
+        let event = match input {
             Input::Lines => Ok(Event { value: line, key: None }),
             Input::Envelope => open_envelope(&line),
         };
@@ -95,13 +116,7 @@ pub(super) async fn run(args: Args) -> Result<ExitCode> {
         }
     }
     producer.settle().await;
-    drop(receipts);
-    let clean = tokio::task::spawn_blocking(move || written.join()).await;
-    match clean {
-        Ok(Ok(Ok(clean))) => Ok(ExitCode::from(u8::from(!clean))),
-        Ok(Ok(Err(err))) => Err(Error::io("writing receipts")(err)),
-        _ => Ok(ExitCode::FAILURE),
-    }
+    Ok(())
 }
 
 /// Lines of standard input, read by a thread: a pipe that blocks must not hold anything up.

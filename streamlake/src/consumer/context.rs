@@ -5,6 +5,8 @@
 //! has been stored and committed (librdkafka waits for that call).
 
 use super::wake::Wake;
+use crate::classify::{self, Decision, Phase};
+use crate::error::Error;
 use rdkafka::ClientContext;
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext, RebalanceProtocol};
@@ -20,10 +22,18 @@ use std::sync::{Arc, Mutex, PoisonError};
 #[derive(Debug)]
 pub(super) enum ClientEvent {
     Assigned(Vec<i32>),
-    Revoked { partitions: TopicPartitionList, lost: bool },
-    Committed { outcome: KafkaResult<()>, offsets: Vec<(i32, i64)> },
+    Revoked {
+        partitions: TopicPartitionList,
+        lost: bool,
+    },
+    Committed {
+        outcome: KafkaResult<()>,
+        offsets: Vec<(i32, i64)>,
+    },
     HighWatermarks(Vec<(i32, i64)>),
     Error(KafkaError, String),
+    /// Brokers refuse this client, and it never was a member of its group.
+    Refused(Error),
 }
 
 pub(super) struct Context {
@@ -31,6 +41,8 @@ pub(super) struct Context {
     waiting: AtomicBool,
     /// Set before the consumer is dropped: nobody will answer a revocation any more.
     closing: AtomicBool,
+    /// Set by the first assignment: from then on a refusal is weather.
+    joined: AtomicBool,
     wake: Arc<Wake>,
 }
 
@@ -40,6 +52,7 @@ impl Context {
             queue: Mutex::default(),
             waiting: AtomicBool::new(false),
             closing: AtomicBool::new(false),
+            joined: AtomicBool::new(false),
             wake,
         }
     }
@@ -86,7 +99,14 @@ impl ClientContext for Context {
     }
 
     fn error(&self, error: KafkaError, reason: &str) {
-        self.push(ClientEvent::Error(error, reason.to_owned()));
+        let phase = match self.joined.load(Ordering::Relaxed) {
+            true => Phase::Running,
+            false => Phase::StartUp,
+        };
+        self.push(match classify::connection(&error, reason, phase) {
+            Decision::Stop => ClientEvent::Refused(crate::kafka::refused(&error, reason)),
+            _ => ClientEvent::Error(error, reason.to_owned()),
+        });
     }
 
     fn stats(&self, statistics: Statistics) {
@@ -107,6 +127,7 @@ impl ConsumerContext for Context {
         partitions: &mut TopicPartitionList,
     ) {
         if kind == RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS {
+            self.joined.store(true, Ordering::Relaxed);
             let done = match consumer.rebalance_protocol() {
                 RebalanceProtocol::Cooperative => consumer.incremental_assign(partitions),
                 _ => consumer.assign(partitions),

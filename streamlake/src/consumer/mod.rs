@@ -24,7 +24,7 @@ use crate::observe::health::Board;
 use crate::raw_zone::writer::PartWriter;
 use context::Context;
 use poll_loop::PollLoop;
-use rdkafka::consumer::BaseConsumer;
+use rdkafka::consumer::{BaseConsumer, Consumer};
 use serde_json::json;
 use std::sync::{Arc, mpsc};
 use std::time::Duration;
@@ -71,7 +71,6 @@ pub async fn run(
         let outcome = state.run();
         let _ = ended.send(outcome);
         // Leaving the group takes as long as it takes: nobody waits for it beyond the deadline.
-        use rdkafka::consumer::Consumer;
         consumer.context().close();
         drop(consumer);
         let _ = left.send(());
@@ -119,20 +118,20 @@ fn build(
 ) -> Result<PollLoop> {
     let config = kafka::consumer_config(&settings.kafka, &settings.group)?;
     let dead_letters = DeadLetterWriter::new(&settings.kafka, &settings.dead_letter_topic)?;
+    let context = Context::new(Arc::clone(wake));
+    let consumer: BaseConsumer<Context> =
+        config.create_with_context(context).map_err(kafka::not_created)?;
     events.emit("configured", json!({
         "dataset": settings.dataset, "topic": settings.topic, "group": settings.group,
         "dead_letter_topic": settings.dead_letter_topic,
         "batch": {"records": settings.batch.records, "bytes": settings.batch.bytes,
             "age_ms": settings.batch.age.as_millis() as u64},
         "uploads_in_flight": settings.uploads_in_flight, "memory_bytes": settings.memory_bytes,
-        "consumer": kafka::effective(&config, Role::Consumer),
+        "consumer": kafka::effective(consumer.client(), Role::Consumer),
         "dead_letter_producer": dead_letters.effective(),
         "planted_bugs": crate::planted::names(),
         "version": env!("CARGO_PKG_VERSION"), "librdkafka": rdkafka::util::get_rdkafka_version().1,
     }));
-    let context = Context::new(Arc::clone(wake));
-    let consumer: BaseConsumer<Context> =
-        config.create_with_context(context).map_err(Error::kafka("creating the consumer"))?;
     let (done, completions) = mpsc::channel();
     let work = work::Work {
         runtime: tokio::runtime::Handle::current(),

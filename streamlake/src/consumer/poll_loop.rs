@@ -156,6 +156,7 @@ impl PollLoop {
                     }
                 }
             }
+            ClientEvent::Refused(err) => return Err(err),
             ClientEvent::Error(err, reason) => {
                 // The client has logged the reason already.
                 tracing::debug!(error = %err, reason, "Kafka");

@@ -170,10 +170,7 @@ impl DeadLetterWriter {
 
     /// The properties in effect.
     pub fn effective(&self) -> std::collections::BTreeMap<String, String> {
-        match kafka::producer_config(&self.settings, Role::DeadLetters) {
-            Ok(config) => kafka::effective(&config, Role::DeadLetters),
-            Err(_) => Default::default(),
-        }
+        self.producer().effective(Role::DeadLetters)
     }
 
     /// Writes a dead letter and returns when it is acknowledged, however long Kafka is away.

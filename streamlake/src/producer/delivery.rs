@@ -1,7 +1,8 @@
 //! A librdkafka producer whose every record ends in one of three ways, and says so exactly once.
 
+use crate::classify::{self, Decision, Phase};
 use crate::error::{Error, Result};
-use crate::kafka;
+use crate::kafka::{self, Role};
 use crate::native::{self, Persistence};
 use crate::raw_zone::part::Header;
 use rdkafka::ClientConfig;
@@ -13,10 +14,11 @@ use rdkafka::producer::{
     BaseRecord, DeliveryResult, Producer, ProducerContext, PurgeConfig, ThreadedProducer,
 };
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 
 /// How one record ended.
 #[derive(Debug, Clone)]
@@ -49,6 +51,10 @@ pub(crate) struct RawRecord<'a> {
 
 struct Reports {
     spent: AtomicBool,
+    /// Something was acknowledged: from then on a refusal is weather.
+    worked: AtomicBool,
+    /// What brokers refused this client with, before anything was acknowledged.
+    refused: watch::Sender<Option<(KafkaError, String)>>,
     /// Told at each delivery while somebody waits for room in the queue.
     room: Notify,
     waiting: AtomicBool,
@@ -63,6 +69,13 @@ impl ClientContext for Reports {
         if error.rdkafka_error_code() == Some(Code::Fatal) {
             self.spent.store(true, Ordering::SeqCst);
         }
+        let phase = match self.worked.load(Ordering::Relaxed) {
+            true => Phase::Running,
+            false => Phase::StartUp,
+        };
+        if classify::connection(&error, reason, phase) == Decision::Stop {
+            self.refused.send_replace(Some((error.clone(), reason.to_owned())));
+        }
         // The client has logged it already, and keeps its repetitions short.
         tracing::debug!(error = %error, reason, "the producer reports");
     }
@@ -74,6 +87,7 @@ impl ProducerContext for Reports {
     fn delivery(&self, result: &DeliveryResult<'_>, done: Self::DeliveryOpaque) {
         let delivery = match result {
             Ok(message) => {
+                self.worked.store(true, Ordering::Relaxed);
                 Delivery::Acknowledged { partition: message.partition(), offset: message.offset() }
             }
             Err((error, message)) => match native::persistence(message) {
@@ -99,11 +113,13 @@ impl RawProducer {
     pub(crate) fn new(config: &ClientConfig) -> Result<RawProducer> {
         let context = Reports {
             spent: AtomicBool::new(false),
+            worked: AtomicBool::new(false),
+            refused: watch::Sender::new(None),
             room: Notify::new(),
             waiting: AtomicBool::new(false),
         };
         let inner: ThreadedProducer<Reports> =
-            config.create_with_context(context).map_err(Error::kafka("creating a producer"))?;
+            config.create_with_context(context).map_err(kafka::not_created)?;
         let reports = Arc::clone(inner.context());
         Ok(RawProducer { inner, reports })
     }
@@ -111,6 +127,22 @@ impl RawProducer {
     /// Whether a fatal error has ended this producer's life.
     pub(crate) fn is_spent(&self) -> bool {
         self.reports.spent.load(Ordering::SeqCst)
+    }
+
+    /// Waits until brokers refuse this client before anything was acknowledged; for ever if they do
+    /// not.
+    pub(crate) async fn refused(&self) -> Error {
+        let mut told = self.reports.refused.subscribe();
+        match told.wait_for(Option::is_some).await.as_deref() {
+            Ok(Some((err, reason))) => kafka::refused(err, reason),
+            // The sender lives as long as this producer.
+            _ => std::future::pending().await,
+        }
+    }
+
+    /// The properties in effect.
+    pub(crate) fn effective(&self, role: Role) -> BTreeMap<String, String> {
+        kafka::effective(self.inner.client(), role)
     }
 
     /// Puts a record into the queue, waiting for room. `done` is called exactly once.

@@ -84,10 +84,7 @@ impl Producer {
 
     /// The properties in effect.
     pub fn effective(&self) -> BTreeMap<String, String> {
-        match kafka::producer_config(&self.settings.kafka, Role::Producer) {
-            Ok(config) => kafka::effective(&config, Role::Producer),
-            Err(_) => BTreeMap::new(),
-        }
+        self.raw.effective(Role::Producer)
     }
 
     /// Sends one event and waits for its receipt.
@@ -221,6 +218,13 @@ impl Producer {
             text_header(record::HEADER_PRODUCER_SERVICE, record::PRODUCER_SERVICE),
             text_header(record::HEADER_INGESTED_AT, &record::now_rfc3339()),
         ]
+    }
+
+    /// Waits until brokers refuse this producer (wrong credentials, a certificate that is not trusted)
+    /// before anything was acknowledged, and says so with the remedy; for ever if they do not. The
+    /// client would try on until `message.timeout.ms`.
+    pub async fn refused(&self) -> crate::error::Error {
+        self.raw.refused().await
     }
 
     /// Waits until every event has its receipt, blocking. What is left at the deadline is reported

@@ -2,7 +2,7 @@
 
 use super::{change, check, comes, drop_facts, found};
 use crate::history::event::*;
-use crate::history::sample::{self, DEAD_LETTERS, END_US, Sample, TOPIC};
+use crate::history::sample::{self, DEAD_LETTERS, END_US, GROUP, Sample, TOPIC};
 use crate::verdict::Status;
 
 #[test]
@@ -241,6 +241,7 @@ fn second_group(without: &[u64]) -> Sample {
         group: "second".to_owned(),
         raw_zone: Some("gs://lake/second".to_owned()),
         dead_letter_topic: None,
+        keeps_members: false,
     });
     for (t_us, process, fact) in Sample::honest().facts {
         let fact = match fact {
@@ -268,6 +269,49 @@ fn a_loss_to_one_group_only_is_named_as_such() {
     let lacking = second_group(&[11]);
     found(&lacking, "group-independence", "group-lacks-records");
     found(&lacking, "no-loss", "lost-to-one-group");
+}
+
+/// When the consumers of [`keeping`] are asked to stop.
+const DRAIN_US: u64 = 710_000;
+
+/// A group that promised to keep its members, with these instants, generations and member counts.
+fn keeping(generations: &[(u64, u32, usize)]) -> Sample {
+    let mut sample = Sample::honest();
+    sample.header.promises.groups[0].keeps_members = true;
+    for &(at_us, generation, members) in generations {
+        let members = (1..=members).map(|number| format!("consumer-{number}")).collect();
+        let fact = Generation { group: GROUP.to_owned(), generation, members, at_us };
+        sample.tell(at_us, "commit-watch", Fact::Generation(fact));
+    }
+    sample.tell(DRAIN_US, "runner", Fact::Phase { name: "drain".to_owned() });
+    sample.facts.sort_by_key(|(t_us, _, _)| *t_us);
+    sample
+}
+
+#[test]
+fn a_group_that_keeps_its_members_does_not_rebalance_through_the_faults() {
+    let sample = Sample::honest();
+    let injecting = |f: &Fact| matches!(f, Fact::Fault(step) if step.step == FaultStage::Injecting);
+    let fault = sample.facts.iter().find(|(_, _, f)| injecting(f)).map(|fact| fact.0).unwrap();
+    comes(&sample, "membership", Status::NotApplicable);
+    let kept = keeping(&[(1_000, 1, 1), (2_000, 2, 2), (fault + 9, 2, 2), (DRAIN_US + 1, 3, 0)]);
+    comes(&kept, "membership", Status::Pass);
+    let evicted = keeping(&[(1_000, 1, 2), (fault + 1, 2, 1), (fault + 2, 3, 2)]);
+    found(&evicted, "membership", "group-rebalanced");
+    let check = check(&evicted.judge().unwrap(), "membership");
+    assert_eq!(check.findings.len(), 2);
+    let text = &check.findings[0].message;
+    assert!(
+        text.contains("from generation 1 with 2 members to generation 2 with 1 member"),
+        "{text}"
+    );
+    assert_eq!(check.findings[0].fault, Some(0));
+    // What was not seen is not kept.
+    comes(&keeping(&[]), "membership", Status::Inconclusive);
+    comes(&keeping(&[(1_000, 1, 0)]), "membership", Status::Inconclusive);
+    let mut embedded = keeping(&[(1_000, 1, 1)]);
+    embedded.header.promises.evidence.retain(|e| *e != Evidence::CommitsComplete);
+    comes(&embedded, "membership", Status::NotApplicable);
 }
 
 #[test]

@@ -112,6 +112,7 @@ impl Told {
             group: group.clone(),
             raw_zone: None,
             dead_letter_topic: None,
+            keeps_members: false,
         });
         let promises = Promises {
             source: None,

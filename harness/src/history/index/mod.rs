@@ -37,8 +37,8 @@ pub use source::SourceFacts;
 pub use times::{Instants, Latencies};
 
 use super::event::{
-    Assignment, Blob, DeadLetter, Evidence, FaultStep, GroupPromise, Header, ObjectRole, Probe,
-    ProcessState,
+    Assignment, Blob, DeadLetter, Evidence, FaultStep, Generation, GroupPromise, Header,
+    ObjectRole, Probe, ProcessState,
 };
 
 /// A fact of which there are few, with its instant.
@@ -85,6 +85,8 @@ pub struct Rare {
     pub processes: Vec<At<ProcessState>>,
     /// Assignments.
     pub assignments: Vec<At<Assignment>>,
+    /// Completed rebalances.
+    pub generations: Vec<At<Generation>>,
     /// Configuration.
     pub configuration: Vec<At<ReadBack>>,
     /// Notes: level and text.

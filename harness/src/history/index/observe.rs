@@ -250,6 +250,7 @@ impl Index {
             Fact::Phase { name } => rare.phases.push(at(event, name.clone())),
             Fact::Fault(fact) => rare.faults.push(at(event, fact.clone())),
             Fact::Probe(fact) => rare.probes.push(at(event, fact.clone())),
+            Fact::Generation(fact) => rare.generations.push(at(event, fact.clone())),
             Fact::Process(fact) => rare.processes.push(at(event, fact.clone())),
             Fact::Configuration { of, properties } => {
                 let fact = ReadBack { of: of.clone(), properties: properties.clone() };
@@ -299,6 +300,7 @@ impl Index {
         sort(&mut self.rare.probes);
         sort(&mut self.rare.processes);
         sort(&mut self.rare.assignments);
+        sort(&mut self.rare.generations);
         sort(&mut self.rare.configuration);
         sort(&mut self.rare.notes);
         self.late_keys.sort_unstable();

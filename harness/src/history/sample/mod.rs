@@ -46,6 +46,7 @@ pub fn header(operations: u64, partitions: u32) -> Header {
             group: GROUP.to_owned(),
             raw_zone: Some(ZONE.to_owned()),
             dead_letter_topic: Some(DEAD_LETTERS.to_owned()),
+            keeps_members: false,
         }],
         faults: Vec::new(),
         recovery_within_us: 10_000_000,

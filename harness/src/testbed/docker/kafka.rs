@@ -2,7 +2,9 @@
 //!
 //! A broker has four listeners. Clients and observers reach it through a proxy each, whose address
 //! is advertised, so that clients can be cut off while observers still see; brokers and Kafka
-//! Connect reach each other over the run's own network; the controllers have theirs.
+//! Connect reach each other over the run's own network; the controllers have theirs. All of them speak
+//! plaintext; `listener.security.protocol.map` among the broker properties can give the clients'
+//! listener, `CLIENT`, another protocol (the testbed's own probes of it go unanswered then).
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -20,13 +22,12 @@ const INTERNAL_PORT: u16 = 9095;
 pub(super) const READY_LINE: &str = "Kafka Server started";
 
 /// Properties that make the testbed work and that a scenario therefore cannot set.
-const RESERVED: [&str; 11] = [
+const RESERVED: [&str; 10] = [
     "advertised.listeners",
     "auto.create.topics.enable",
     "controller.listener.names",
     "controller.quorum.voters",
     "inter.broker.listener.name",
-    "listener.security.protocol.map",
     "listeners",
     "log.dir",
     "log.dirs",
