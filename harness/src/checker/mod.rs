@@ -28,6 +28,7 @@ mod partition_determinism;
 mod placement;
 #[cfg(test)]
 mod planted;
+mod recovered;
 mod recovery;
 #[cfg(test)]
 mod reference;

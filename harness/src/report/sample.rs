@@ -202,7 +202,9 @@ fn tally(kind: &str, unavailability_us: u64, copies: u64) -> Tally {
             healed_us: Some(healed),
             first_ack_after_us: Some(healed + 120_000),
             recovered_us: Some(healed + 830_000),
+            recovered_in: Some("streamlake.orders.raw/2, group streamlake-consumer-orders".into()),
             unavailability_us: Some(unavailability_us),
+            unavailability_open: false,
             in_flight: 312,
             evidence: BTreeMap::from([
                 ("pid before".into(), "4711".into()),
@@ -215,6 +217,7 @@ fn tally(kind: &str, unavailability_us: u64, copies: u64) -> Tally {
         }],
         longest_unavailability_us: Some(unavailability_us),
         longest_unavailability_from_us: Some(4_050_000),
+        unavailability_open: false,
         latency_p50_us: Some(6_200),
         latency_p99_us: Some(4_100_000),
         latency_max_us: Some(4_300_000),

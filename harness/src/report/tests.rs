@@ -112,7 +112,7 @@ fn a_recovery_without_a_time_is_at_once() {
         &text,
         &[
             "| 4.30 s | at once |",
-            "| Recovered: first commit of a newer record | at once | +",
+            "| Recovered: newer records committed in every partition | at once | +",
             "By the time the target was seen to be back, the consumers had",
         ],
     );

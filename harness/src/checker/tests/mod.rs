@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod deliveries;
+mod recovered;
 
 use crate::history::event::*;
 use crate::history::sample::{self, END_US, GROUP, Sample, TOPIC};

@@ -18,8 +18,8 @@ pub(super) fn write(suite: &SuiteReport, document: &mut Document) {
          below a committed offset that are stored nowhere. **Duplicates**: surplus copies in the log \
          and the raw zone; at-least-once delivery allows them. **Longest unavailability**: the \
          longest time without an acknowledgement. **Recovery**: from the heal, as seen from \
-         outside, to the first commit of a record newer than the fault; at once where such a \
-         commit had been made by then.",
+         outside, to the commit of a record written after the outage began, in the partition that \
+         came last; at once where such commits had been made by then.",
     );
 }
 
@@ -235,7 +235,7 @@ pub(in super::super) fn figures(run: &ScenarioReport) -> [String; 6] {
         absence(tally.lost, status),
         absence(tally.gaps, status),
         words::count(duplicates(tally)),
-        words::maybe_duration(tally.longest_unavailability_us),
+        words::unavailability(tally.longest_unavailability_us, tally.unavailability_open),
         recovery,
     ]
 }
