@@ -188,13 +188,11 @@ fn did_not_recover(index: &Index, case: &mut Case<'_>, group: &str, comeback: &C
         ),
     };
     let set = RangeSet::of([(comeback.offset, comeback.offset)]);
-    let finding =
-        case.find_at("group-did-not-recover", Some(group), comeback.lane, &set, text);
+    let finding = case.find_at("group-did-not-recover", Some(group), comeback.lane, &set, text);
     finding.at_us = Some(comeback.due_us);
-    finding.evidence.push(format!(
-        "the budget is {}",
-        seconds(index.header.promises.recovery_within_us)
-    ));
+    finding
+        .evidence
+        .push(format!("the budget is {}", seconds(index.header.promises.recovery_within_us)));
 }
 
 /// Sum over partitions of high watermark minus committed offset at the end.

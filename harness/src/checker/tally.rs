@@ -20,8 +20,8 @@ pub(super) fn count(index: &Index) -> Tally {
 
 fn of_pipeline(index: &Index) -> Tally {
     let ended = |end| index.ops.kept.values().filter(|kept| kept.end == end).count() as u64;
-    let gap = gaps_with_end(index)
-        .max_by_key(|&(from, to)| (to.saturating_sub(from), u64::MAX - from));
+    let gap =
+        gaps_with_end(index).max_by_key(|&(from, to)| (to.saturating_sub(from), u64::MAX - from));
     Tally {
         invoked: index.ops.count(Bit::Invoked),
         acknowledged: index.ops.acknowledged(),
@@ -143,11 +143,7 @@ fn window(index: &Index, fault: &PlannedFault) -> WindowTally {
 }
 
 /// When the last group had recovered in its last partition, and where that was. None if one never did.
-fn recovered(
-    index: &Index,
-    fault: u32,
-    healed_us: Option<u64>,
-) -> Option<(u64, Option<String>)> {
+fn recovered(index: &Index, fault: u32, healed_us: Option<u64>) -> Option<(u64, Option<String>)> {
     if index.header.promises.source.is_some() {
         return super::change_data_capture::recovered_at(index, fault).map(|at| (at, None));
     }
@@ -161,8 +157,7 @@ fn recovered(
         let (at_us, comeback) = last(&comebacks)?;
         if latest.as_ref().is_none_or(|(known, _)| at_us > *known) {
             let lane = &index.lanes[comeback.lane];
-            let place =
-                format!("{}/{}, group {}", lane.topic, lane.partition, promise.group);
+            let place = format!("{}/{}, group {}", lane.topic, lane.partition, promise.group);
             latest = Some((at_us, Some(place)));
         }
     }

@@ -76,7 +76,7 @@ pub(super) fn hostile_suite(text: &str) -> SuiteReport {
     let not_run =
         ScenarioEntry::NotRun { name: text.into(), about: about(text, None), command: text.into() };
     let scenarios = vec![ScenarioEntry::Ran(run), not_run];
-    SuiteReport { command: text.into(), scenarios, previous: None }
+    SuiteReport { command: text.into(), scenarios, ..SuiteReport::default() }
 }
 
 pub(super) fn suite() -> SuiteReport {
@@ -107,7 +107,7 @@ pub(super) fn suite() -> SuiteReport {
         testbed: "embedded".into(),
         reason: "the embedded cluster knows no in-sync replicas".into(),
     });
-    SuiteReport { command: "just test-kafka-delivery".into(), scenarios, previous: None }
+    SuiteReport { command: "just test-kafka-delivery".into(), scenarios, ..SuiteReport::default() }
 }
 
 pub(super) fn ran(header: Header, verdict: Verdict) -> ScenarioEntry {
@@ -165,6 +165,7 @@ pub(super) fn scenario(name: &str, title: &str, id: Option<&str>, seed: u64) -> 
         recovery_within_us: 30_000_000,
         evidence: vec![Evidence::Receipts, Evidence::Log, Evidence::Objects],
         source: None,
+        replay_from: None,
     };
     Header { format: "streamlake-history".into(), version: 1, run, promises }
 }

@@ -21,9 +21,10 @@ fn the_partition_that_comes_last_decides_and_is_named() {
     // The fault of the honest run is healed at 340 ms; both partitions commit at 415 ms.
     let mut sample = Sample::honest();
     assert_eq!(tally(&sample).windows[0].recovered_us, Some(415_000));
-    drop_facts(&mut sample, |f| {
-        matches!(f, Fact::Committed(c) if c.partition == 1 && (400_000..600_000).contains(&c.at_us))
-    });
+    drop_facts(
+        &mut sample,
+        |f| matches!(f, Fact::Committed(c) if c.partition == 1 && (400_000..600_000).contains(&c.at_us)),
+    );
     let window = tally(&sample).windows[0].clone();
     assert_eq!(window.recovered_us, Some(615_000));
     assert_eq!(window.recovered_in, Some(format!("{TOPIC}/1, group {GROUP}")));
@@ -31,9 +32,10 @@ fn the_partition_that_comes_last_decides_and_is_named() {
     assert_eq!(recovery.figures["recovered_after_heal_us"], 275_000);
     assert!(recovery.summary.contains("last in"), "{}", recovery.summary);
     // One that never commits again leaves the window open, however well the other does.
-    drop_facts(&mut sample, |f| {
-        matches!(f, Fact::Committed(c) if c.partition == 1 && c.at_us >= 400_000)
-    });
+    drop_facts(
+        &mut sample,
+        |f| matches!(f, Fact::Committed(c) if c.partition == 1 && c.at_us >= 400_000),
+    );
     assert_eq!(tally(&sample).windows[0].recovered_us, None);
     found(&sample, "recovery", "group-did-not-recover");
     assert_eq!(check(&sample.judge().unwrap(), "recovery").findings[1].partition, Some(1));
@@ -119,9 +121,10 @@ fn a_load_that_ends_without_an_acknowledgement_is_unavailability_with_an_open_en
 fn a_load_that_is_never_acknowledged_again_after_the_heal_breaks_the_budget() {
     let mut sample = refused_to_the_end();
     sample.header.promises.recovery_within_us = 100_000;
-    drop_facts(&mut sample, |f| {
-        matches!(f, Fact::Fault(s) if matches!(s.step, FaultStage::Healing | FaultStage::Healed))
-    });
+    drop_facts(
+        &mut sample,
+        |f| matches!(f, Fact::Fault(s) if matches!(s.step, FaultStage::Healing | FaultStage::Healed)),
+    );
     sample.fault(330_000, FaultStage::Healing).fault(340_000, FaultStage::Healed);
     sample.facts.sort_by_key(|f| f.0);
     found(&sample, "recovery", "producers-did-not-recover");

@@ -27,6 +27,10 @@ pub(super) fn write(suite: &SuiteReport, document: &mut Document) {
 pub(in super::super) fn table(suite: &SuiteReport, document: &mut Document) {
     let verdict = labelled("Verdict:", Text::status(suite.status()));
     document.paragraph(verdict.and(". ").and(sentence(suite)));
+    if let Some(canary) = &suite.canary {
+        let text = Text::data(format!("{}.", canary.sentence()));
+        document.paragraph(labelled("Canary:", text));
+    }
     let head = [
         "Scenario",
         "Verdict",

@@ -35,7 +35,8 @@ pub(super) fn write(run: &ScenarioReport, window: &WindowTally, document: &mut D
             words::unavailability(us, open)
         )));
     }
-    if let Some(place) = window.recovered_in.as_ref().filter(|_| window.recovered_us > window.healed_us)
+    if let Some(place) =
+        window.recovered_in.as_ref().filter(|_| window.recovered_us > window.healed_us)
     {
         lines.push(Text::prose("Last to recover: ").code_too(place));
     }
