@@ -30,6 +30,8 @@ mod sample;
 mod schema_tests;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod trust_tests;
 
 use serde::{Deserialize, Serialize};
 

@@ -202,8 +202,9 @@ pub(super) fn summary(proof: &Proof) -> String {
             }
         ),
     };
+    let were = if caught == 1 { "was" } else { "were" };
     format!(
-        "{caught} of {} were caught in each of {} by the check that is there for each; {} raised {}.{elsewhere}",
+        "{caught} of {} {were} caught in each of {} by the check that is there for each; {} raised {}.{elsewhere}",
         words::counted(asked().count() as u64, "planted bug", "planted bugs"),
         words::counted(runs, "run", "runs"),
         words::counted(clean, "clean run", "clean runs"),

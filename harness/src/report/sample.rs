@@ -6,7 +6,10 @@ use std::collections::BTreeMap;
 
 use proptest::prelude::*;
 
-use super::{Observed, Observer, ScenarioEntry, ScenarioReport, SuiteReport};
+use super::{
+    Canary, CleanRow, Observed, Observer, Proof, ScenarioEntry, ScenarioReport, SuiteReport,
+    TrialRow, Undetectable,
+};
 use crate::history::event::{
     About, Committed, Completed, Event, Evidence, Fact, FaultStage, FaultStep, GroupPromise,
     Header, Invoked, Object, ObjectRole, Outcome, PlannedFault, Print, Probe, Promises, RunInfo,
@@ -76,7 +79,8 @@ pub(super) fn hostile_suite(text: &str) -> SuiteReport {
     let not_run =
         ScenarioEntry::NotRun { name: text.into(), about: about(text, None), command: text.into() };
     let scenarios = vec![ScenarioEntry::Ran(run), not_run];
-    SuiteReport { command: text.into(), scenarios, ..SuiteReport::default() }
+    let (canary, proof) = (Some(canary(&["no-loss"], text)), Some(proof(text)));
+    SuiteReport { command: text.into(), scenarios, canary, proof, previous: None }
 }
 
 pub(super) fn suite() -> SuiteReport {
@@ -107,7 +111,45 @@ pub(super) fn suite() -> SuiteReport {
         testbed: "embedded".into(),
         reason: "the embedded cluster knows no in-sync replicas".into(),
     });
-    SuiteReport { command: "just test-kafka-delivery".into(), scenarios, ..SuiteReport::default() }
+    let (canary, proof) =
+        (canary(&["no-loss", "fidelity"], "runs/docker/canary-1/history.jsonl"), proof("c370279"));
+    SuiteReport {
+        command: "just test-kafka-delivery".into(),
+        scenarios,
+        canary: Some(canary),
+        proof: Some(proof),
+        previous: None,
+    }
+}
+
+/// A canary of which these two checks had to fail.
+pub(super) fn canary(failed: &[&str], history_file: &str) -> Canary {
+    Canary {
+        testbed: "docker".into(),
+        must_fail: vec!["no-loss".into(), "fidelity".into()],
+        failed: failed.iter().map(|check| (*check).to_owned()).collect(),
+        history_file: history_file.into(),
+    }
+}
+
+/// A trial of two bugs, of which the testbed can show one.
+pub(super) fn proof(text: &str) -> Proof {
+    let row = |bug: &str, runs| TrialRow {
+        bug: bug.into(),
+        scenario: "plain".into(),
+        check: "fidelity".into(),
+        runs,
+        caught: runs,
+        also: vec![text.into()],
+    };
+    Proof {
+        testbed: "docker".into(),
+        commit: text.into(),
+        seed: 1,
+        trials: vec![row("header-lost", 3), row("stale-assignment", 0)],
+        clean: vec![CleanRow { scenario: "plain".into(), runs: 3, alarms: 0, checks: vec![] }],
+        undetectable: vec![Undetectable { what: text.into(), why: text.into() }],
+    }
 }
 
 pub(super) fn ran(header: Header, verdict: Verdict) -> ScenarioEntry {
