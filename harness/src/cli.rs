@@ -127,12 +127,12 @@ impl RunArguments {
 
     /// The same arguments for one scenario of the proof with one bug, in a folder of their own.
     #[cfg(feature = "planted-bugs")]
-    pub(crate) fn planting(&self, scenario: &str, bug: Option<&str>) -> Self {
+    pub(crate) fn planting(&self, scenario: &str, bug: Option<&str>, seed: u64) -> Self {
         let mut folders = self.folders.clone();
         folders.runs_dir = folders.runs_dir.join("prove").join(bug.unwrap_or("none"));
         folders.scenarios_dir = folders.scenarios_dir.join("prove");
         let scenarios = vec![scenario.to_owned()];
-        Self { scenarios, plant: bug.map(str::to_owned), folders, ..self.clone() }
+        Self { scenarios, plant: bug.map(str::to_owned), folders, seed, ..self.clone() }
     }
 }
 

@@ -4,6 +4,7 @@
 //! verdict → reports. [`runner`] is the one place that joins the stages; everything before the history
 //! acts, everything after it is pure.
 
+mod canary;
 pub mod checker;
 pub mod cli;
 mod command;

@@ -55,6 +55,8 @@ pub struct Plan {
     pub groups: Vec<GroupPlan>,
     /// Fault windows.
     pub faults: Vec<FaultPlan>,
+    /// The offset from which the groups read everything again, when they have read it once.
+    pub replay_from: Option<u64>,
     /// Progress and no lag within this time after the last heal.
     pub recovery_within: Duration,
     /// What the run will be judged by.
@@ -177,6 +179,7 @@ pub fn resolve(
     let mut load = reader.load(seed)?;
     let groups = reader.groups()?;
     let faults = reader.faults(&load, seed)?;
+    let replay_from = reader.replay(&load, &groups)?;
     reader.hold(&mut load, &faults)?;
     let topology = reader.topology(&load)?;
     let recovery_within = match &scenario.recovery.within {
@@ -184,11 +187,14 @@ pub fn resolve(
         None => RECOVERY_WITHIN,
     };
     let about = about(file, &load, &groups, &faults);
-    if let Some(reason) = not_applicable(file, testbed, abilities, &topology, &load, &faults) {
+    let needs = needs(&topology, &faults, replay_from);
+    if let Some(reason) = not_applicable(file, testbed, abilities, &load, &needs) {
         return Ok(Resolved::NotApplicable { about, reason });
     }
     let topic = load.topic();
-    let promises = promises(file, abilities, &load, &groups, &faults, recovery_within, &topology);
+    let mut promises =
+        promises(file, abilities, &load, &groups, &faults, recovery_within, &topology);
+    promises.replay_from = replay_from;
     Ok(Resolved::Plan(Box::new(Plan {
         scenario: file.name.clone(),
         about,
@@ -199,6 +205,7 @@ pub fn resolve(
         producer_properties: scenario.producer.properties.clone(),
         groups,
         faults,
+        replay_from,
         recovery_within,
         promises,
     })))
@@ -217,19 +224,11 @@ fn known_testbeds(file: &ScenarioFile) -> Result<(), ScenarioError> {
     Ok(())
 }
 
-fn not_applicable(
-    file: &ScenarioFile,
-    testbed: &str,
-    abilities: &Abilities,
+fn needs(
     topology: &Topology,
-    load: &Load,
     faults: &[FaultPlan],
-) -> Option<String> {
-    let testbeds = file.scenario.testbeds.get_ref();
-    if !testbeds.iter().any(|name| name.get_ref() == testbed) {
-        let meant: Vec<_> = testbeds.iter().map(|name| name.get_ref().as_str()).collect();
-        return Some(format!("the scenario is meant for {} only", meant.join(" and ")));
-    }
+    replay_from: Option<u64>,
+) -> BTreeSet<Capability> {
     let mut needs: BTreeSet<Capability> =
         faults.iter().flat_map(|fault| fault.fault.needs()).copied().collect();
     if topology.topics.iter().any(|topic| topic.replication > 1) {
@@ -237,6 +236,24 @@ fn not_applicable(
     }
     if topology.change_data_capture {
         needs.insert(Capability::ChangeDataCapture);
+    }
+    if replay_from.is_some() {
+        needs.insert(Capability::SetOffsets);
+    }
+    needs
+}
+
+fn not_applicable(
+    file: &ScenarioFile,
+    testbed: &str,
+    abilities: &Abilities,
+    load: &Load,
+    needs: &BTreeSet<Capability>,
+) -> Option<String> {
+    let testbeds = file.scenario.testbeds.get_ref();
+    if !testbeds.iter().any(|name| name.get_ref() == testbed) {
+        let meant: Vec<_> = testbeds.iter().map(|name| name.get_ref().as_str()).collect();
+        return Some(format!("the scenario is meant for {} only", meant.join(" and ")));
     }
     if let Some(missing) = needs.iter().find(|need| !abilities.capabilities.contains(need)) {
         return Some(format!("the {testbed} testbed cannot {missing}"));
@@ -333,6 +350,19 @@ impl Reader<'_> {
             },
             keeps_members: group.keeps_members,
         })
+    }
+
+    /// The offset of a replay; one that cannot be carried out is a mistake.
+    fn replay(&self, load: &Load, groups: &[GroupPlan]) -> Result<Option<u64>, ScenarioError> {
+        let Some(replay) = &self.file.scenario.replay else {
+            return Ok(None);
+        };
+        if !matches!(load, Load::Producer(_)) || groups.is_empty() {
+            let (message, remedy) =
+                ("nobody is there to replay", "give it a `[workload]` and a `[[group]]`");
+            return Err(self.file.error_at(replay.span(), message, remedy));
+        }
+        self.number(&replay.get_ref().from_offset, 0..100_000_001).map(Some)
     }
 
     fn topology(&self, load: &Load) -> Result<Topology, ScenarioError> {

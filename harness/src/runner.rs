@@ -3,6 +3,7 @@
 //! Phases: load (with the faults) → heal → recover → drain → final read. Whatever happens in between,
 //! what was started is taken down again.
 
+mod replay;
 mod source;
 
 use std::fs::File;
@@ -148,6 +149,11 @@ impl Run {
         self.phase("recover");
         let lag = self.recover(&plan, &observers.watch).await?;
         tracing::debug!(lag, "recovered");
+        if let Some(from_offset) = plan.replay_from {
+            self.replay(&plan, from_offset).await?;
+            self.phase("recover");
+            self.recover(&plan, &observers.watch).await?;
+        }
         self.phase("drain");
         self.drain(&plan).await?;
         self.phase("final-read");

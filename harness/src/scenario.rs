@@ -56,6 +56,8 @@ pub struct Scenario {
     /// Consumer groups under test.
     #[serde(default, rename = "group")]
     pub groups: Vec<Group>,
+    /// The groups are stopped when they have read everything, set back, and started again.
+    pub replay: Option<Spanned<Replay>>,
     /// What is done to it all.
     #[serde(default, rename = "fault")]
     pub faults: Vec<Spanned<FaultEntry>>,
@@ -216,6 +218,14 @@ pub struct FaultEntry {
     pub until: Option<Spanned<String>>,
     /// What only this kind of fault knows.
     pub settings: Option<Spanned<toml::Table>>,
+}
+
+/// Table `[replay]`.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Replay {
+    /// Offset from which every partition is read again.
+    pub from_offset: Spanned<i64>,
 }
 
 /// Table `[recovery]`.

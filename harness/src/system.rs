@@ -72,6 +72,30 @@ impl System {
         self.launch(name, arguments, &group.properties, testbed, run)
     }
 
+    /// The command that sets a group back to an offset of every partition.
+    #[must_use]
+    pub(crate) fn replay(
+        &self,
+        name: &str,
+        group: &GroupPlan,
+        from_offset: u64,
+        testbed: &dyn Testbed,
+        run: &Path,
+    ) -> Launch {
+        let mut arguments = self.prefix.clone();
+        arguments.extend(["replay", "--dataset", DATASET].map(str::to_owned));
+        arguments.extend(["--group".to_owned(), group.group.clone()]);
+        arguments.extend(["--from-offset".to_owned(), from_offset.to_string()]);
+        arguments.extend(["--bootstrap-servers".to_owned(), testbed.bootstrap_servers()]);
+        Launch {
+            name: name.to_owned(),
+            program: self.program.clone(),
+            arguments,
+            environment: self.environment.clone(),
+            log: run.join(format!("{name}.log")),
+        }
+    }
+
     fn launch(
         &self,
         process: &str,

@@ -152,10 +152,15 @@ pub struct Tally {
     pub duplicates_by_cause: BTreeMap<String, u64>,
     /// One entry a fault window.
     pub windows: Vec<WindowTally>,
-    /// Longest time between two acknowledgements that follow each other, microseconds.
+    /// Longest time between two acknowledgements that follow each other, or from the last one to the
+    /// end of a load whose last operations got none, microseconds.
     pub longest_unavailability_us: Option<u64>,
     /// When that longest gap began.
     pub longest_unavailability_from_us: Option<u64>,
+    /// The load ended without an acknowledgement after operations that got none: the longest gap is
+    /// at least as long as it says.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub unavailability_open: bool,
     /// Latency from invocation to acknowledgement, microseconds: 50th, 99th percentile, maximum.
     pub latency_p50_us: Option<u64>,
     /// 99th percentile.
@@ -198,11 +203,18 @@ pub struct WindowTally {
     pub healed_us: Option<u64>,
     /// First acknowledgement after the target was back.
     pub first_ack_after_us: Option<u64>,
-    /// First commit by any group after the target was back that covers a record newer than the
-    /// fault: the pipeline moves again from end to end.
+    /// By when, after the target was back, every group had committed a record written after the
+    /// outage began in each partition that had one: the pipeline moves again from end to end.
     pub recovered_us: Option<u64>,
-    /// Longest gap between acknowledgements that overlaps the window.
+    /// The partition that came last, with its group: `topic/partition, group name`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub recovered_in: Option<String>,
+    /// Longest gap between acknowledgements that overlaps the window, that at the end of the load
+    /// included.
     pub unavailability_us: Option<u64>,
+    /// The load ended without an acknowledgement: the gap is at least as long as it says.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub unavailability_open: bool,
     /// Operations in flight at some time in the window.
     pub in_flight: u64,
     /// Evidence of all steps: name → value.

@@ -62,6 +62,20 @@ fn said(output: &Output) -> String {
 }
 
 #[test]
+fn a_run_of_the_suite_catches_its_canary_first() {
+    let place = Place::with(&[("small.toml", SMALL)]);
+    let output = place.run(&["run"]);
+    let said = said(&output);
+    assert_eq!(code(&output), 0, "{said}");
+    assert!(said.contains("canary: caught: all 5 checks that had to fail did"), "{said}");
+    assert!(said.contains("1 of 1 scenarios ran, 1 run in all: 1 passed"), "{said}");
+    let junit = std::fs::read_to_string(place.path("reports/embedded/junit.xml")).unwrap();
+    assert!(junit.contains("embedded.canary"), "{junit}");
+    // It can be looked at like any other run, and fails there.
+    assert_eq!(code(&place.run(&["check", "runs/embedded/canary-1/history.jsonl"])), 1);
+}
+
+#[test]
 fn a_mistake_in_a_scenario_exits_2_and_is_shown_with_file_and_line() {
     let fault = "[[fault]]\nkind = \"broker-restart\"\nat = \"3s\"\n";
     let cases = [

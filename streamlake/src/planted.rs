@@ -6,11 +6,14 @@
 
 use crate::dead_letter::{DeadLetter, DeadLetterWriter, Source};
 use crate::error::Result;
+use crate::producer::delivery::{Delivery, Done, RawProducer, RawRecord};
 use crate::raw_zone::buffer::SealedPart;
 use crate::raw_zone::part;
 use crate::raw_zone::store::Retry;
 use crate::raw_zone::writer::{PartWriter, Written};
 use crate::record::Invalid;
+use std::sync::Arc;
+use uuid::Uuid;
 
 /// One bug on purpose.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,7 +28,8 @@ pub enum Bug {
     CommitOneTooFar,
     /// The newest part that was stored is committed, whatever is still on its way before it.
     CommitNewestCompletion,
-    /// What finishes after its partition was taken away is committed all the same.
+    /// What was stored and not committed when its partition was taken away is committed all the same,
+    /// as soon as the member belongs to the group again.
     CommitAfterRevoke,
     /// A partition that was given up is still looked after as if it were assigned.
     StaleAssignment,
@@ -53,6 +57,8 @@ pub enum Bug {
     DateOffByOne,
     /// The producer uses librdkafka's own partitioner, a CRC-32.
     WrongPartitioner,
+    /// A record that was not acknowledged is sent once more, into any partition.
+    RandomPartitionForRetries,
     /// The producer is content with the leader's answer.
     AcksOne,
     /// The producer retries without idempotence and with many requests in flight.
@@ -89,6 +95,7 @@ impl Bug {
         ("tail-forgotten", Bug::TailForgotten),
         ("date-off-by-one", Bug::DateOffByOne),
         ("wrong-partitioner", Bug::WrongPartitioner),
+        ("random-partition-for-retries", Bug::RandomPartitionForRetries),
         ("acks-one", Bug::AcksOne),
         ("reordered-retries", Bug::ReorderedRetries),
         ("error-swallowed", Bug::ErrorSwallowed),
@@ -147,6 +154,30 @@ pub(crate) fn rewrite(bug: Bug, payload: Option<&[u8]>) -> Option<Vec<u8>> {
         Ok(value) => serde_json::to_vec(&value).ok(),
         Err(_) => Some(String::from_utf8_lossy(bytes).into_owned().into_bytes()),
     }
+}
+
+/// Partitions that a retry of the bug below is spread over; the topic must have as many.
+const RETRY_PARTITIONS: u128 = 3;
+
+/// What is to be called with a record's outcome, with the bug that sends a record which was not
+/// acknowledged once more without asking its key where.
+pub(crate) fn retry_anywhere(raw: &Arc<RawProducer>, record: &RawRecord<'_>, done: Done) -> Done {
+    if !is(Bug::RandomPartitionForRetries) {
+        return done;
+    }
+    let (raw, runtime) = (Arc::clone(raw), tokio::runtime::Handle::current());
+    let (topic, headers) = (record.topic.to_owned(), record.headers.clone());
+    let (key, value) = (record.key.map(<[u8]>::to_vec), record.value.map(<[u8]>::to_vec));
+    Box::new(move |delivery| {
+        if let Delivery::Acknowledged { .. } = delivery {
+            return done(delivery);
+        }
+        runtime.spawn(async move {
+            let partition = i32::try_from(Uuid::new_v4().as_u128() % RETRY_PARTITIONS).ok();
+            let (key, value) = (key.as_deref(), value.as_deref());
+            raw.send(RawRecord { topic: &topic, partition, key, value, headers }, done).await;
+        });
+    })
 }
 
 /// Storing a part, with the two bugs that lose patience with a store that fails.

@@ -138,16 +138,25 @@ fn in_log(index: &Index, case: &mut Case<'_>) -> u64 {
 /// All that may have made this group deliver again, the latest last.
 fn disturbances(index: &Index, group: usize) -> Vec<Disturbance> {
     let slack = index.header.promises.recovery_within_us;
-    let mut all = Vec::new();
+    let (mut all, mut windows) = (Vec::new(), Vec::new());
     for fault in &index.header.promises.faults {
         let at = |stage| super::fault_bit::step(index, fault.fault, stage);
         let Some(begin_us) = at(FaultStage::Injecting) else {
             continue;
         };
         let end_us = at(FaultStage::Healed).map_or(u64::MAX, |t| t.saturating_add(slack));
-        all.push(Disturbance { begin_us, end_us, label: fault.kind.clone() });
+        let healed_us = at(FaultStage::Healed).unwrap_or(u64::MAX);
+        let label = format!("{} (fault {})", fault.kind, fault.fault);
+        windows.push((begin_us, healed_us, label.clone()));
+        all.push(Disturbance { begin_us, end_us, label });
     }
+    // What happened inside a fault window is part of it: the fault is the cause, the rest is detail.
     let mut instant = |t_us: u64, label: String| {
+        let inside = windows.iter().filter(|(begin, end, _)| (*begin..=*end).contains(&t_us));
+        let label = match inside.max_by_key(|(begin, _, _)| *begin) {
+            Some((_, _, fault)) => format!("{fault}: {label}"),
+            None => label,
+        };
         all.push(Disturbance { begin_us: t_us, end_us: t_us.saturating_add(slack), label });
     };
     let mut started: BTreeSet<&str> = BTreeSet::new();

@@ -42,5 +42,8 @@ pub(super) fn judge(index: &Index, case: &mut Case<'_>) -> String {
         }
         shares.push(format!("{} {had} of {due}", group.promise.group.escape_debug()));
     }
-    shares.join(", ")
+    match shares.is_empty() {
+        true => "no group could be observed".to_owned(),
+        false => shares.join(", "),
+    }
 }

@@ -29,9 +29,11 @@ mod partition_determinism;
 mod placement;
 #[cfg(test)]
 mod planted;
+mod recovered;
 mod recovery;
 #[cfg(test)]
 mod reference;
+mod replay;
 mod tally;
 #[cfg(test)]
 mod tests;
@@ -106,6 +108,8 @@ static TABLE: &[Checker] = &[
         guarantee: "A group that is to keep its members through the faults does not rebalance." },
     Checker { name: "recovery", judge: recovery::judge,
         guarantee: "After the last heal producers and consumers move again within the budget, and nothing is left over at the end." },
+    Checker { name: "replay", judge: replay::judge,
+        guarantee: "A replay begins at the offset that was asked for and stores everything from there on again, and nothing before." },
     Checker { name: "configuration", judge: configuration::judge,
         guarantee: "What the promises rest on was read back from the running clients." },
     Checker { name: "change-data-capture", judge: change_data_capture::judge,

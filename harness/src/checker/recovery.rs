@@ -1,10 +1,11 @@
-//! Recovery: after the last heal producers are acknowledged and every group commits newer records
-//! within the budget, and at the end nothing is left over. Liveness: it can only be asked because
-//! the faults have healed.
+//! Recovery: after the last heal producers are acknowledged and every group commits newer records of
+//! every partition within the budget, and at the end nothing is left over. Liveness: it can only be
+//! asked because the faults have healed.
 
 use super::case::{Case, anomalous, count, quoted, seconds, spelled};
 use super::evidence::{commits_seen, logs_read};
 use super::fault_bit::{in_flight, step};
+use super::recovered::{Comeback, comebacks, last, outage};
 use crate::history::event::{Evidence, FaultStage};
 use crate::history::index::{GroupLane, Index, RangeSet};
 
@@ -18,19 +19,16 @@ pub(super) fn judge(index: &Index, case: &mut Case<'_>) -> String {
     }
     let lag = left_over(index, case);
     let mut sentence = format!("{} left over at the end", count(lag, "record"));
-    if let Some((begin, healed)) = last_window(index, case) {
-        let ack = producers(index, case, healed);
-        let commits = consumers(index, case, begin, healed);
-        for (name, after) in
-            [("first_ack_after_heal_us", ack), ("recovered_after_heal_us", commits)]
-        {
-            if let Some(after) = after {
-                case.figure(name, after);
-                sentence.push_str(&format!(
-                    ", {} {}",
-                    name.replace('_', " ").trim_end_matches(" us"),
-                    seconds(after)
-                ));
+    if let Some(window) = last_window(index, case) {
+        if let Some(after) = producers(index, case, window.healed) {
+            case.figure("first_ack_after_heal_us", after);
+            sentence.push_str(&format!(", first ack after heal {}", seconds(after)));
+        }
+        if let Some((after, place)) = consumers(index, case, &window) {
+            case.figure("recovered_after_heal_us", after);
+            sentence.push_str(&format!(", recovered after heal {}", seconds(after)));
+            if after > 0 {
+                sentence.push_str(&format!(", last in {place}"));
             }
         }
     }
@@ -38,11 +36,16 @@ pub(super) fn judge(index: &Index, case: &mut Case<'_>) -> String {
     sentence
 }
 
-/// Begin of the fault that healed last, and its heal.
-fn last_window(index: &Index, case: &mut Case<'_>) -> Option<(u64, u64)> {
+/// The fault window that recovery is asked for.
+struct Window {
+    outage: u64,
+    healed: u64,
+}
+
+/// The fault that healed last.
+fn last_window(index: &Index, case: &mut Case<'_>) -> Option<Window> {
     let mut last = None;
     for fault in &index.header.promises.faults {
-        let begin = step(index, fault.fault, FaultStage::Injecting);
         let Some(healed) = step(index, fault.fault, FaultStage::Healed) else {
             case.doubt(format!(
                 "fault {} never healed, so no recovery can be asked for",
@@ -50,9 +53,9 @@ fn last_window(index: &Index, case: &mut Case<'_>) -> Option<(u64, u64)> {
             ));
             continue;
         };
-        last = last.max(Some((healed, begin.unwrap_or(healed))));
+        last = last.max(Some((healed, outage(index, fault.fault).unwrap_or(healed))));
     }
-    last.map(|(healed, begin)| (begin, healed))
+    last.map(|(healed, outage)| Window { outage, healed })
 }
 
 /// Records of the log at or above the offset committed at the end.
@@ -82,109 +85,114 @@ fn left_over(index: &Index, case: &mut Case<'_>) -> u64 {
 
 /// Time from the heal to the next acknowledgement, where there was anything to acknowledge.
 fn producers(index: &Index, case: &mut Case<'_>, healed: u64) -> Option<u64> {
-    if !index.vouches(Evidence::Receipts) || in_flight(index, healed, u64::MAX) == 0 {
+    if !index.vouches(Evidence::Receipts) {
         return None;
     }
     let budget = index.header.promises.recovery_within_us;
     let after = index.acks.first_from(healed).map(|at| at - healed);
+    let open = open_end(index);
+    if let Some((from, to)) = open
+        && to.saturating_sub(from.max(healed)) > budget
+    {
+        let text = format!(
+            "nothing was acknowledged from {} until the load ended at {}, although the fault had \
+             healed by {}",
+            seconds(from),
+            seconds(to),
+            seconds(healed)
+        );
+        producers_stuck(case, text, from.max(healed), budget);
+        return after;
+    }
     if after.is_some_and(|after| after <= budget) {
         return after;
     }
     // The last operations may have completed in the very millisecond of the heal.
-    if index.invocations.up_to(u64::MAX) == index.completions.up_to(healed) {
-        return None;
-    }
-    let mut finding = anomalous(
-        "producers-did-not-recover",
-        match after {
+    let over = in_flight(index, healed, u64::MAX) == 0
+        || index.invocations.up_to(u64::MAX) == index.completions.up_to(healed);
+    if !over {
+        let text = match after {
             Some(after) => {
                 format!("the first acknowledgement came {} after the heal", seconds(after))
             }
             None => "nothing was acknowledged after the heal".to_owned(),
-        },
-    );
-    finding.at_us = Some(healed);
-    finding.evidence.push(format!("the budget is {}", seconds(budget)));
-    case.find(finding);
+        };
+        producers_stuck(case, text, healed, budget);
+    } else if let Some((from, to)) = open {
+        case.doubt(format!(
+            "nothing was acknowledged from {} until the load ended at {}, before the fault had \
+             healed: that producers are acknowledged again was not seen",
+            seconds(from),
+            seconds(to)
+        ));
+    }
     after
 }
 
-/// Time from the heal until every group had committed a record newer than the fault.
-fn consumers(index: &Index, case: &mut Case<'_>, begin: u64, healed: u64) -> Option<u64> {
+fn producers_stuck(case: &mut Case<'_>, text: String, at_us: u64, budget: u64) {
+    let mut finding = anomalous("producers-did-not-recover", text);
+    finding.at_us = Some(at_us);
+    finding.evidence.push(format!("the budget is {}", seconds(budget)));
+    case.find(finding);
+}
+
+/// The time without an acknowledgement at the end of the load: from the last one to the last
+/// operation that ended otherwise or never did. Nobody knows how long it would have lasted.
+pub(super) fn open_end(index: &Index) -> Option<(u64, u64)> {
+    let all = index.invocations.up_to(u64::MAX);
+    let never = all > index.completions.up_to(u64::MAX);
+    let last = index.invocations.last().filter(|_| never).max(index.unacknowledged.last())?;
+    let from = index.acks.last().or_else(|| index.invocations.first_from(0))?;
+    (last > from).then_some((from, last))
+}
+
+/// Time from the heal until every group had committed, in every partition that had work, a record that
+/// was written after the outage began.
+fn consumers(index: &Index, case: &mut Case<'_>, window: &Window) -> Option<(u64, String)> {
     let budget = index.header.promises.recovery_within_us;
     let mut longest = None;
+    let mut whole = true;
     for (_, promise, lanes) in index.promised_groups() {
-        let mut newer = newer_than(index, begin);
-        if newer.is_empty() {
-            newer = open_at(index, lanes, begin);
-        }
-        if newer.is_empty() {
+        let comebacks = comebacks(index, lanes, window.outage, window.healed);
+        if comebacks.is_empty() {
             case.doubt("the log holds no record that was still to be delivered at the last fault");
             return None;
         }
-        let at = recovered_at(lanes, &newer, healed);
-        let after = at.map(|at| at - healed);
-        longest = longest.max(after);
-        if after.is_some_and(|after| after <= budget) {
-            continue;
+        for comeback in &comebacks {
+            if comeback.at_us.is_none_or(|at| at - comeback.due_us > budget) {
+                did_not_recover(index, case, &promise.group, comeback);
+            }
         }
-        let group = quoted(&promise.group);
-        let mut finding = anomalous(
-            "group-did-not-recover",
-            match after {
-                Some(after) => format!(
-                    "group {group} committed a record newer than the fault {} after the heal",
-                    seconds(after)
-                ),
-                None => format!("group {group} never committed a record newer than the fault"),
-            },
-        );
-        finding.group = Some(promise.group.clone());
-        finding.at_us = Some(healed);
-        finding.evidence.push(format!("the budget is {}", seconds(budget)));
-        case.find(finding);
+        whole &= comebacks.iter().all(|comeback| comeback.at_us.is_some());
+        if let Some((at, last)) = last(&comebacks) {
+            let group = quoted(&promise.group);
+            let place = format!("{} of group {group}", index.lane_name(last.lane));
+            let after = at - window.healed;
+            longest = longest.max(Some((after, place)));
+        }
     }
-    longest
+    longest.filter(|_| whole)
 }
 
-/// Per partition the first offset that was written after an instant.
-pub(super) fn newer_than(index: &Index, begin: u64) -> Vec<(usize, u64)> {
-    let Some(zero) = index.started_at_ms else {
-        return Vec::new();
+fn did_not_recover(index: &Index, case: &mut Case<'_>, group: &str, comeback: &Comeback) {
+    let name = index.lane_name(comeback.lane);
+    let text = match comeback.at_us {
+        Some(at) => format!(
+            "group {} committed a record of {name} newer than the fault {} after it could",
+            quoted(group),
+            seconds(at - comeback.due_us)
+        ),
+        None => format!(
+            "group {} never committed a record of {name} newer than the fault",
+            quoted(group)
+        ),
     };
-    let wall_ms = zero.saturating_add(i64::try_from(begin / 1000).unwrap_or(i64::MAX));
-    let first = |(number, lane): (usize, &crate::history::index::Lane)| {
-        lane.first_offset_from_ms(wall_ms).map(|offset| (number, offset))
-    };
-    index.promised_lanes().filter_map(first).collect()
-}
-
-/// Per partition the first record that was not committed at an instant.
-fn open_at(
-    index: &Index,
-    lanes: &std::collections::BTreeMap<usize, GroupLane>,
-    at_us: u64,
-) -> Vec<(usize, u64)> {
-    let first = |(number, lane): (usize, &crate::history::index::Lane)| {
-        let committed = lanes.get(&number).and_then(|known| known.committed_at(at_us));
-        let open = lane.logged().from(committed.unwrap_or(0));
-        open.ranges().first().map(|range| (number, range.0))
-    };
-    index.promised_lanes().filter_map(first).collect()
-}
-
-/// First commit at or after the heal that covers one of these records. A commit before the heal that
-/// covers one counts as the heal itself: the group never stopped.
-pub(super) fn recovered_at(
-    lanes: &std::collections::BTreeMap<usize, GroupLane>,
-    newer: &[(usize, u64)],
-    healed: u64,
-) -> Option<u64> {
-    let covering = newer.iter().filter_map(|&(number, offset)| {
-        let commits = &lanes.get(&number)?.commits;
-        commits.iter().find(|commit| commit.offset > offset).map(|commit| commit.at_us.max(healed))
-    });
-    covering.min()
+    let set = RangeSet::of([(comeback.offset, comeback.offset)]);
+    let finding = case.find_at("group-did-not-recover", Some(group), comeback.lane, &set, text);
+    finding.at_us = Some(comeback.due_us);
+    finding
+        .evidence
+        .push(format!("the budget is {}", seconds(index.header.promises.recovery_within_us)));
 }
 
 /// Sum over partitions of high watermark minus committed offset at the end.

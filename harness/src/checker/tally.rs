@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use super::duplicates::{by_cause, log_surplus};
 use super::evidence::missing;
 use super::fault_bit::{in_flight, step};
-use super::recovery::{lag_end, newer_than, recovered_at};
+use super::recovered::{comebacks, last, outage};
+use super::recovery::{lag_end, open_end};
 use crate::history::event::{FaultStage, ObjectRole, PlannedFault};
 use crate::history::index::{Bit, End, GroupLane, Index};
 use crate::verdict::{GroupTally, Tally, WindowTally};
@@ -20,7 +21,7 @@ pub(super) fn count(index: &Index) -> Tally {
 fn of_pipeline(index: &Index) -> Tally {
     let ended = |end| index.ops.kept.values().filter(|kept| kept.end == end).count() as u64;
     let gap =
-        index.acks.gaps().max_by_key(|&(from, to)| (to.saturating_sub(from), u64::MAX - from));
+        gaps_with_end(index).max_by_key(|&(from, to)| (to.saturating_sub(from), u64::MAX - from));
     Tally {
         invoked: index.ops.count(Bit::Invoked),
         acknowledged: index.ops.acknowledged(),
@@ -37,11 +38,17 @@ fn of_pipeline(index: &Index) -> Tally {
         windows: index.header.promises.faults.iter().map(|fault| window(index, fault)).collect(),
         longest_unavailability_us: gap.map(|(from, to)| to.saturating_sub(from)),
         longest_unavailability_from_us: gap.map(|(from, _)| from),
+        unavailability_open: open_end(index).is_some(),
         latency_p50_us: index.latencies.quantile(500),
         latency_p99_us: index.latencies.quantile(990),
         latency_max_us: index.latencies.max(),
         length_us: index.end_us,
     }
+}
+
+/// The times without an acknowledgement, that at the end of the load included.
+fn gaps_with_end(index: &Index) -> impl Iterator<Item = (u64, u64)> + '_ {
+    index.acks.gaps().chain(open_end(index))
 }
 
 /// Acknowledged records that the log does not hold, or that a group committed past and has not.
@@ -111,13 +118,9 @@ fn window(index: &Index, fault: &PlannedFault) -> WindowTally {
     let (injecting_us, healed_us) = (at(FaultStage::Injecting), at(FaultStage::Healed));
     let begin = injecting_us.unwrap_or(0);
     let end = healed_us.unwrap_or(index.end_us);
-    let overlapping = index.acks.gaps().filter(|&(from, to)| from <= end && to >= begin);
-    let newer = newer_than(index, begin);
-    let recovered = healed_us.and_then(|healed| {
-        index.groups.iter().filter_map(|lanes| recovered_at(lanes, &newer, healed)).min()
-    });
-    let recovered =
-        recovered.or_else(|| super::change_data_capture::recovered_at(index, fault.fault));
+    let touches = |&(from, to): &(u64, u64)| from <= end && to >= begin;
+    let longest = gaps_with_end(index).filter(touches).map(|(from, to)| to.saturating_sub(from));
+    let recovered = recovered(index, fault.fault, healed_us);
     let mut evidence = BTreeMap::new();
     for step in index.rare.faults.iter().filter(|step| step.fact.fault == fault.fault) {
         evidence.extend(step.fact.evidence.clone());
@@ -130,10 +133,33 @@ fn window(index: &Index, fault: &PlannedFault) -> WindowTally {
         seen_us: at(FaultStage::Seen),
         healed_us,
         first_ack_after_us: healed_us.and_then(|healed| index.acks.first_from(healed)),
-        recovered_us: recovered,
-        unavailability_us: injecting_us
-            .and_then(|_| overlapping.map(|(from, to)| to.saturating_sub(from)).max()),
+        recovered_us: recovered.as_ref().map(|(at, _)| *at),
+        recovered_in: recovered.and_then(|(_, place)| place),
+        unavailability_us: injecting_us.and_then(|_| longest.max()),
+        unavailability_open: injecting_us.is_some() && open_end(index).is_some_and(|g| touches(&g)),
         in_flight: if injecting_us.is_some() { in_flight(index, begin, end) } else { 0 },
         evidence,
     }
+}
+
+/// When the last group had recovered in its last partition, and where that was. None if one never did.
+fn recovered(index: &Index, fault: u32, healed_us: Option<u64>) -> Option<(u64, Option<String>)> {
+    if index.header.promises.source.is_some() {
+        return super::change_data_capture::recovered_at(index, fault).map(|at| (at, None));
+    }
+    let (outage_us, healed_us) = (outage(index, fault)?, healed_us?);
+    let mut latest: Option<(u64, Option<String>)> = None;
+    for (_, promise, lanes) in index.promised_groups() {
+        let comebacks = comebacks(index, lanes, outage_us, healed_us);
+        if comebacks.is_empty() {
+            continue;
+        }
+        let (at_us, comeback) = last(&comebacks)?;
+        if latest.as_ref().is_none_or(|(known, _)| at_us > *known) {
+            let lane = &index.lanes[comeback.lane];
+            let place = format!("{}/{}, group {}", lane.topic, lane.partition, promise.group);
+            latest = Some((at_us, Some(place)));
+        }
+    }
+    latest
 }

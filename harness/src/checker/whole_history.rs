@@ -9,6 +9,10 @@ const PHASES: [&str; 5] = ["load", "heal", "recover", "final-read", "done"];
 
 pub(super) fn judge(index: &Index, case: &mut Case<'_>) -> String {
     let (promised, invoked) = (index.header.promises.operations, index.ops.count(Bit::Invoked));
+    // First: what the harness itself met explains what else is missing.
+    for note in index.rare.notes.iter().filter(|note| note.fact.0 == "error") {
+        case.doubt(format!("the harness met an error: {}", quoted(&note.fact.1)));
+    }
     let foreign = index.header.run.testbed == "foreign";
     if index.vouches(Evidence::Receipts) {
         if invoked < promised {
@@ -26,9 +30,6 @@ pub(super) fn judge(index: &Index, case: &mut Case<'_>) -> String {
     stores(index, case);
     if !foreign {
         phases(index, case);
-    }
-    for note in index.rare.notes.iter().filter(|note| note.fact.0 == "error") {
-        case.doubt(format!("the harness met an error: {}", quoted(&note.fact.1)));
     }
     case.figure("invoked_operations", invoked);
     case.figure("notes", index.rare.notes.len() as u64);

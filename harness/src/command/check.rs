@@ -23,7 +23,7 @@ pub(crate) fn main(arguments: &CheckArguments) -> miette::Result<u8> {
     let histories: Vec<_> =
         arguments.histories.iter().map(|path| path.display().to_string()).collect();
     let command = format!("streamlake-harness check {}", histories.join(" "));
-    let suite = SuiteReport { command, scenarios, previous: None };
+    let suite = SuiteReport { command, scenarios, ..SuiteReport::default() };
     let mut out = std::io::stdout().lock();
     if arguments.json {
         for file in report::render(&suite).into_diagnostic()? {

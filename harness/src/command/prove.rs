@@ -1,7 +1,8 @@
 //! `prove`: plants bugs in the pipeline and shows that the checkers catch them.
 //!
-//! Each bug runs in the scenario that can show it, and the same scenario runs clean. A bug is caught
-//! only when the checker that is named for it fails; a clean run must raise nothing.
+//! Each bug runs in the scenario that can show it, and for each such run the same scenario runs clean,
+//! with a seed of its own. A bug is caught only when the checker that is named for it fails; a clean run
+//! must raise nothing.
 
 #[cfg(not(feature = "planted-bugs"))]
 pub(crate) fn main(_: &crate::cli::RunArguments) -> miette::Result<u8> {
@@ -12,144 +13,206 @@ pub(crate) fn main(_: &crate::cli::RunArguments) -> miette::Result<u8> {
 }
 
 #[cfg(feature = "planted-bugs")]
+mod table;
+
+#[cfg(feature = "planted-bugs")]
 pub(crate) use with_bugs::main;
 
 #[cfg(feature = "planted-bugs")]
 mod with_bugs {
-    use std::collections::BTreeSet;
+    use std::collections::{BTreeMap, BTreeSet};
     use std::io::Write as _;
+    use std::path::Path;
 
     use comfy_table::Table;
     use comfy_table::presets::UTF8_BORDERS_ONLY;
     use futures::StreamExt as _;
-    use miette::IntoDiagnostic as _;
+    use miette::{IntoDiagnostic as _, WrapErr as _};
 
+    use super::table::{NEEDS_A_REAL_BROKER, TRIALS, Trial, UNDETECTABLE};
     use crate::cli::{EXIT_INTERRUPTED, RunArguments, TestbedName};
-    use crate::command::run;
-    use crate::report::ScenarioEntry;
+    use crate::command::{report, run};
+    use crate::report::{CleanRow, Proof, ScenarioEntry, TrialRow, Undetectable, render_proof};
     use crate::verdict::Status;
 
-    /// A planted bug, the scenario that can show it, and the check that is there to catch it.
-    struct Trial {
-        bug: &'static str,
-        scenario: &'static str,
-        check: &'static str,
-    }
-
-    const fn trial(bug: &'static str, scenario: &'static str, check: &'static str) -> Trial {
-        Trial { bug, scenario, check }
-    }
-
-    /// Every bug that the pipeline can be built with, but for `replay-off-by-one`, which no scenario
-    /// can show yet: replays are not part of a run.
-    const TRIALS: &[Trial] = &[
-        trial("commit-before-write", "slow-store", "commit-frontier"),
-        trial("auto-commit", "slow-store", "commit-frontier"),
-        trial("commit-last-offset", "plain", "recovery"),
-        trial("commit-one-too-far", "plain", "commit-frontier"),
-        trial("commit-newest-completion", "failing-store", "commit-frontier"),
-        trial("drop-on-store-error", "failing-store", "no-loss"),
-        trial("dead-letter-on-transient-error", "failing-store", "dead-letters"),
-        trial("commit-before-dead-letter-ack", "poison", "commit-frontier"),
-        trial("dead-letter-reencoded", "poison", "dead-letters"),
-        trial("header-lost", "plain", "fidelity"),
-        trial("value-reserialized", "plain", "fidelity"),
-        trial("part-overwritten", "kill", "immutability"),
-        trial("part-truncated", "plain", "immutability"),
-        trial("date-off-by-one", "plain", "placement"),
-        trial("metadata-missing-part", "plain", "metadata"),
-        trial("tail-forgotten", "stop", "no-loss"),
-        trial("wrong-partitioner", "plain", "partition-determinism"),
-        trial("acks-one", "plain", "configuration"),
-        trial("reordered-retries", "plain", "configuration"),
-        trial("error-swallowed", "lost-answers", "acknowledged-is-durable"),
-        trial("unknown-as-failed", "lost-answers", "acknowledged-is-durable"),
-        trial("record-skipped", "plain", "no-loss"),
-        trial("commit-after-revoke", "rebalance", "commit-frontier"),
-        trial("stale-assignment", "rebalance", "commit-frontier"),
-    ];
-
-    /// Bugs that only a real broker can show: the mock cluster's rebalances are not Kafka's, and it
-    /// stamps a dead letter when it is sent, not when it is appended.
-    const NEEDS_A_REAL_BROKER: [&str; 3] =
-        ["commit-after-revoke", "stale-assignment", "commit-before-dead-letter-ack"];
-
-    /// One row of the matrix: a trial, or (without a bug) a clean run of a scenario.
+    /// One run of the matrix: a trial, or (without a bug) a clean run of a scenario.
     struct Row {
         bug: Option<&'static Trial>,
         scenario: &'static str,
+        seed: u64,
     }
 
     pub(crate) fn main(arguments: &RunArguments) -> miette::Result<u8> {
+        known(&arguments.scenarios)?;
         let rows = rows(arguments);
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
         let outcomes = runtime.into_diagnostic()?.block_on(async {
             let stop = run::prepare(arguments).await;
             let runs = rows.iter().map(|row| {
-                let planted = arguments.planting(row.scenario, row.bug.map(|trial| trial.bug));
+                let bug = row.bug.map(|trial| trial.bug);
+                let planted = arguments.planting(row.scenario, bug, row.seed);
                 let stop = stop.clone();
                 async move { run::selected(&planted, &stop).await }
             });
             futures::stream::iter(runs).buffered(arguments.jobs()).collect::<Vec<_>>().await
         });
-        let mut table = Table::new();
-        table.load_style(UTF8_BORDERS_ONLY);
-        table.set_header(["bug", "scenario", "to be caught by", "checks that failed", "result"]);
-        let mut proven = true;
-        for (row, outcome) in rows.iter().zip(outcomes) {
+        let mut done = Vec::new();
+        for (row, outcome) in rows.into_iter().zip(outcomes) {
             let Some(entries) = outcome? else { return Ok(EXIT_INTERRUPTED) };
-            let (failed, verdict) = (failed_checks(&entries), verdict(&entries));
-            // A scenario that the testbed cannot carry out shows nothing, and says so.
-            let (result, as_expected) = match row.bug {
-                _ if verdict == Status::NotApplicable => ("not applicable", true),
-                Some(trial) if failed.contains(trial.check) => ("caught", true),
-                Some(_) => ("MISSED", false),
-                None if verdict == Status::Pass => ("clean", true),
-                None => ("FALSE ALARM", false),
-            };
-            proven &= as_expected;
-            table.add_row([
-                row.bug.map_or("none", |trial| trial.bug),
-                row.scenario,
-                row.bug.map_or("nothing", |trial| trial.check),
-                &failed.into_iter().collect::<Vec<_>>().join(", "),
-                result,
-            ]);
+            done.push((row, entries));
         }
-        writeln!(std::io::stdout(), "{table}").into_diagnostic()?;
-        Ok(if proven { 0 } else { 1 })
+        let proof = proof(arguments, &done);
+        writeln!(std::io::stdout(), "{}", table(&proof)).into_diagnostic()?;
+        if arguments.scenarios.is_empty() {
+            save(&proof, &report::proofs(&arguments.folders))?;
+        } else {
+            eprintln!("not saved: a report shows the trial of all bugs only");
+        }
+        Ok(if proof.holds() { 0 } else { 1 })
     }
 
-    /// The trials, by name of their bugs where some are named, and a clean run of each scenario.
+    fn known(names: &[String]) -> miette::Result<()> {
+        match names.iter().find(|name| !TRIALS.iter().any(|trial| trial.bug == **name)) {
+            None => Ok(()),
+            Some(name) => {
+                let all: Vec<&str> = TRIALS.iter().map(|trial| trial.bug).collect();
+                let help = format!("known bugs: {}", all.join(", "));
+                Err(miette::miette!(help = help, "there is no planted bug `{name}`"))
+            }
+        }
+    }
+
+    fn on_this_testbed(arguments: &RunArguments, trial: &Trial) -> bool {
+        arguments.testbed == TestbedName::Docker || !NEEDS_A_REAL_BROKER.contains(&trial.bug)
+    }
+
+    /// The trials, by name of their bugs where some are named, and a clean run for each.
     fn rows(arguments: &RunArguments) -> Vec<Row> {
         let wanted = |trial: &&Trial| {
             arguments.scenarios.is_empty()
                 || arguments.scenarios.iter().any(|name| name == trial.bug)
         };
-        let possible = |trial: &&Trial| {
-            arguments.testbed == TestbedName::Docker || !NEEDS_A_REAL_BROKER.contains(&trial.bug)
-        };
-        let trials = || TRIALS.iter().filter(wanted).filter(possible);
-        let scenarios: BTreeSet<_> = trials().map(|trial| trial.scenario).collect();
-        let clean = scenarios.into_iter().map(|scenario| Row { bug: None, scenario });
-        clean
-            .chain(trials().map(|trial| Row { bug: Some(trial), scenario: trial.scenario }))
-            .collect()
+        let mut rows = Vec::new();
+        let mut repeated: BTreeMap<&str, u64> = BTreeMap::new();
+        for trial in TRIALS.iter().filter(wanted).filter(|trial| on_this_testbed(arguments, trial))
+        {
+            let before = repeated.entry(trial.scenario).or_default();
+            let seed = arguments.seed.wrapping_add(*before * u64::from(arguments.repeat));
+            *before += 1;
+            let scenario = trial.scenario;
+            rows.push(Row { bug: Some(trial), scenario, seed: arguments.seed });
+            rows.push(Row { bug: None, scenario, seed });
+        }
+        rows
     }
 
-    fn verdict(entries: &[ScenarioEntry]) -> Status {
-        Status::combine(entries.iter().filter_map(ScenarioEntry::status))
-    }
-
-    fn failed_checks(entries: &[ScenarioEntry]) -> BTreeSet<String> {
-        let reports = entries.iter().filter_map(|entry| match entry {
-            ScenarioEntry::Ran(report) => Some(report),
-            _ => None,
+    fn proof(arguments: &RunArguments, done: &[(Row, Vec<ScenarioEntry>)]) -> Proof {
+        let trials = TRIALS.iter().map(|trial| {
+            let is_this = |row: &&(Row, _)| row.0.bug.is_some_and(|bug| bug.bug == trial.bug);
+            trial_row(trial, done.iter().filter(is_this).flat_map(|(_, entries)| entries))
         });
-        reports
-            .flat_map(|report| &report.verdict.checks)
-            .filter(|check| check.status == Status::Fail)
-            .map(|check| check.check.clone())
-            .collect()
+        let scenarios: BTreeSet<_> = done.iter().map(|(row, _)| row.scenario).collect();
+        let clean = scenarios.into_iter().map(|scenario| {
+            let is_this = |row: &&(Row, _)| row.0.bug.is_none() && row.0.scenario == scenario;
+            clean_row(scenario, done.iter().filter(is_this).flat_map(|(_, entries)| entries))
+        });
+        Proof {
+            testbed: arguments.testbed.name().to_owned(),
+            commit: crate::COMMIT.to_owned(),
+            seed: arguments.seed,
+            trials: trials.filter(|row| row.runs > 0 || arguments.scenarios.is_empty()).collect(),
+            clean: clean.collect(),
+            undetectable: UNDETECTABLE
+                .iter()
+                .map(|&(what, why)| Undetectable { what: what.to_owned(), why: why.to_owned() })
+                .collect(),
+        }
+    }
+
+    fn trial_row<'a>(trial: &Trial, entries: impl Iterator<Item = &'a ScenarioEntry>) -> TrialRow {
+        let mut row = TrialRow {
+            bug: trial.bug.to_owned(),
+            scenario: trial.scenario.to_owned(),
+            check: trial.check.to_owned(),
+            runs: 0,
+            caught: 0,
+            also: Vec::new(),
+        };
+        let mut also = BTreeSet::new();
+        for entry in entries.filter(|entry| entry.status() != Some(Status::NotApplicable)) {
+            let mut failed = checks(entry, |status| status == Status::Fail);
+            row.runs += 1;
+            row.caught += u64::from(failed.remove(trial.check));
+            also.extend(failed);
+        }
+        row.also = also.into_iter().collect();
+        row
+    }
+
+    fn clean_row<'a>(scenario: &str, entries: impl Iterator<Item = &'a ScenarioEntry>) -> CleanRow {
+        let (mut runs, mut alarms, mut raised) = (0, 0, BTreeSet::new());
+        for entry in entries.filter(|entry| entry.status() != Some(Status::NotApplicable)) {
+            runs += 1;
+            alarms += u64::from(entry.status() != Some(Status::Pass));
+            raised.extend(checks(entry, |s| matches!(s, Status::Fail | Status::Inconclusive)));
+        }
+        CleanRow {
+            scenario: scenario.to_owned(),
+            runs,
+            alarms,
+            checks: raised.into_iter().collect(),
+        }
+    }
+
+    fn checks(entry: &ScenarioEntry, wanted: impl Fn(Status) -> bool) -> BTreeSet<String> {
+        let ScenarioEntry::Ran(report) = entry else { return BTreeSet::new() };
+        let checks = report.verdict.checks.iter().filter(|check| wanted(check.status));
+        checks.map(|check| check.check.clone()).collect()
+    }
+
+    fn table(proof: &Proof) -> String {
+        let mut table = Table::new();
+        table.load_style(UTF8_BORDERS_ONLY);
+        table.set_header(["bug", "scenario", "to be caught by", "also failed", "runs", "result"]);
+        for row in &proof.trials {
+            let result = match (row.runs, row.caught) {
+                (0, _) => "not on this testbed".to_owned(),
+                (runs, caught) if runs == caught => "caught".to_owned(),
+                (runs, caught) => format!("MISSED in {} of {runs}", runs - caught),
+            };
+            let also = row.also.join(", ");
+            table.add_row([
+                &row.bug,
+                &row.scenario,
+                &row.check,
+                &also,
+                &row.runs.to_string(),
+                &result,
+            ]);
+        }
+        for row in &proof.clean {
+            let result = match row.alarms {
+                0 => "clean".to_owned(),
+                alarms => format!("FALSE ALARM in {alarms}: {}", row.checks.join(", ")),
+            };
+            table.add_row(["none", &row.scenario, "nothing", "", &row.runs.to_string(), &result]);
+        }
+        let tried = proof.undetectable.iter();
+        let tried: String =
+            tried.map(|tried| format!("- {}: {}\n", tried.what, tried.why)).collect();
+        format!("{table}\n\ntried, and found undetectable from outside:\n{tried}")
+    }
+
+    fn save(proof: &Proof, folder: &Path) -> miette::Result<()> {
+        let write = || -> miette::Result<()> {
+            std::fs::create_dir_all(folder).into_diagnostic()?;
+            for file in render_proof(proof).into_diagnostic()? {
+                std::fs::write(folder.join(&file.name), &file.bytes).into_diagnostic()?;
+            }
+            Ok(())
+        };
+        write().wrap_err_with(|| format!("writing the matrix into {}", folder.display()))?;
+        eprintln!("the matrix: {}", folder.display());
+        Ok(())
     }
 }

@@ -1,15 +1,16 @@
 //! `report`: the reports of the last run, made anew from its histories.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use miette::{IntoDiagnostic as _, WrapErr as _};
 
+use crate::canary;
 use crate::cli::{Folders, ReportArguments, TestbedName};
 use crate::command::show::look;
 use crate::command::suite;
 use crate::judgement::judge;
 use crate::plan::{Resolved, resolve};
-use crate::report::{self, PreviousReport, ScenarioEntry, SuiteReport};
+use crate::report::{self, Canary, PreviousReport, Proof, ScenarioEntry, SuiteReport};
 use crate::scenario::ScenarioFile;
 use crate::testbed;
 use crate::verdict::Status;
@@ -52,6 +53,7 @@ pub(crate) fn write(
     mut entries: Vec<ScenarioEntry>,
     previous: Option<PreviousReport>,
 ) -> miette::Result<u8> {
+    let canary = take_canary(&mut entries);
     let ran = Status::combine(entries.iter().filter_map(ScenarioEntry::status));
     let order = suite::all(&folders.scenarios_dir)?;
     for file in &order {
@@ -60,12 +62,37 @@ pub(crate) fn write(
         }
     }
     entries.sort_by_key(|entry| order.iter().position(|file| file.name == entry.name()));
-    let suite = SuiteReport { command, scenarios: entries, previous };
+    let proof = proof(testbed, folders);
+    let suite = SuiteReport { command, scenarios: entries, previous, canary, proof };
     let folder = folders.reports_dir.join(testbed.name());
     save(&suite, &folder).wrap_err_with(|| format!("writing reports into {}", folder.display()))?;
     eprintln!("{}", report::terminal_summary(&suite, look(&std::io::stderr())));
     eprintln!("reports: {}", folder.display());
-    Ok(ran.exit_code())
+    let blind = suite.canary.as_ref().is_some_and(|canary| !canary.caught());
+    Ok(if blind { Status::Inconclusive.exit_code() } else { ran.exit_code() })
+}
+
+/// Takes the canary out of what ran: it is no scenario of the suite, and its failure is as it should be.
+fn take_canary(entries: &mut Vec<ScenarioEntry>) -> Option<Canary> {
+    let place = entries.iter().position(|entry| entry.name() == canary::NAME)?;
+    match entries.remove(place) {
+        ScenarioEntry::Ran(run) => Some(Canary::of(&run, &canary::MUST_FAIL)),
+        _ => None,
+    }
+}
+
+/// What `prove` wrote last for this testbed.
+fn proof(testbed: TestbedName, folders: &Folders) -> Option<Proof> {
+    let path = proofs(folders).join(format!("{}.json", testbed.name()));
+    let bytes = std::fs::read(&path).ok()?;
+    Proof::from_json(&bytes)
+        .inspect_err(|error| eprintln!("{} is left out: {error}", path.display()))
+        .ok()
+}
+
+/// The folder of proofs.
+pub(crate) fn proofs(folders: &Folders) -> PathBuf {
+    folders.reports_dir.join("prove")
 }
 
 /// The entry of a scenario that has not run: with the command that would run it, unless the testbed

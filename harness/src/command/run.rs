@@ -8,6 +8,7 @@ use indicatif::MultiProgress;
 use miette::{IntoDiagnostic as _, WrapErr as _};
 use tokio_util::sync::CancellationToken;
 
+use crate::canary;
 use crate::cli::{EXIT_INTERRUPTED, RunArguments};
 use crate::command::show::Show;
 use crate::command::{report, suite};
@@ -56,7 +57,11 @@ pub(crate) async fn selected(
     arguments: &RunArguments,
     stop: &CancellationToken,
 ) -> miette::Result<Option<Vec<ScenarioEntry>>> {
-    let suite = suite::selected(&arguments.folders.scenarios_dir, &arguments.scenarios)?;
+    let mut suite = suite::selected(&arguments.folders.scenarios_dir, &arguments.scenarios)?;
+    if arguments.scenarios.is_empty() {
+        // First, so that it has run whatever comes of the others.
+        suite.insert(0, canary::scenario()?);
+    }
     let abilities = testbed::abilities(arguments.testbed);
     for file in &suite {
         resolve(file, arguments.testbed.name(), &abilities, arguments.seed)?;
@@ -80,7 +85,8 @@ async fn all(
     while let Some(outcome) = runs.next().await {
         match outcome {
             Ok(Some(entry)) => {
-                let good = matches!(entry.status(), Some(Status::Pass | Status::NotApplicable));
+                let good = matches!(entry.status(), Some(Status::Pass | Status::NotApplicable))
+                    || entry.name() == canary::NAME;
                 entries.push(entry);
                 if arguments.fail_fast && !good {
                     break;
@@ -105,7 +111,8 @@ fn repeated<'a>(
     arguments: &'a RunArguments,
 ) -> impl Iterator<Item = (&'a ScenarioFile, u64)> {
     let seeds = move || (0..u64::from(arguments.repeat)).map(|n| arguments.seed.wrapping_add(n));
-    suite.iter().flat_map(move |file| seeds().map(move |seed| (file, seed)))
+    let times = |file: &ScenarioFile| if file.name == canary::NAME { 1 } else { usize::MAX };
+    suite.iter().flat_map(move |file| seeds().take(times(file)).map(move |seed| (file, seed)))
 }
 
 /// Runs one scenario once. None when the harness was asked to stop.

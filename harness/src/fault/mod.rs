@@ -21,6 +21,7 @@ mod consumer_restart;
 mod database_restart;
 mod process;
 mod store_failure;
+mod tampering;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -135,6 +136,7 @@ pub static KINDS: &[&Kind] = &[
     &connector_restart::KIND,
     &connect_kill::KIND,
     &database_restart::KIND,
+    &tampering::KIND,
 ];
 
 /// Finds a kind by its name.

@@ -99,6 +99,10 @@ pub struct Promises {
     pub groups: Vec<GroupPromise>,
     /// Fault windows that were planned; each must be seen to have bitten and healed.
     pub faults: Vec<PlannedFault>,
+    /// The groups were set back to this offset of every partition by the pipeline's own replay, when
+    /// they had read everything once; none where no replay was planned.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub replay_from: Option<u64>,
     /// Consumers and producers make progress again within this time after the last heal.
     pub recovery_within_us: u64,
     /// What the testbed can vouch for. A checker that needs more is not applicable.

@@ -50,6 +50,7 @@ pub(super) fn promises(
             .collect(),
         recovery_within_us: u64::try_from(recovery_within.as_micros()).unwrap_or(u64::MAX),
         evidence: abilities.evidence.iter().copied().collect(),
+        replay_from: None,
         source: match load {
             Load::Producer(_) => None,
             Load::Source(source) => Some(SourcePromise {

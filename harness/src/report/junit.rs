@@ -8,7 +8,9 @@ use std::time::Duration;
 use quick_junit::{NonSuccessKind, Property, Report, TestCase, TestCaseStatus, TestSuite};
 
 use super::escape::visible;
-use super::{ReportError, ReportFile, ScenarioEntry, ScenarioReport, SuiteReport, content, words};
+use super::{
+    Canary, ReportError, ReportFile, ScenarioEntry, ScenarioReport, SuiteReport, content, words,
+};
 use crate::verdict::{CheckResult, Finding, Status};
 
 /// Name of the file.
@@ -18,6 +20,9 @@ const FINDINGS_MAX: usize = 20;
 
 pub(super) fn write(suite: &SuiteReport) -> Result<Vec<ReportFile>, ReportError> {
     let mut report = Report::new("streamlake-harness");
+    if let Some(canary) = &suite.canary {
+        report.add_test_suite(self::canary(canary));
+    }
     for entry in &suite.scenarios {
         report.add_test_suite(match entry {
             ScenarioEntry::Ran(run) => ran(run, repeated(suite, run)),
@@ -34,6 +39,26 @@ pub(super) fn write(suite: &SuiteReport) -> Result<Vec<ReportFile>, ReportError>
         text.push('\n');
     }
     Ok(vec![ReportFile::text(FILE, text)])
+}
+
+/// The run that must fail is a success of the harness, and the other way round.
+fn canary(canary: &Canary) -> TestSuite {
+    let mut suite = TestSuite::new("canary");
+    let sentence = visible(&canary.sentence());
+    let mut status = match canary.caught() {
+        true => TestCaseStatus::success(),
+        false => TestCaseStatus::non_success(NonSuccessKind::Error),
+    };
+    if !canary.caught() {
+        status.set_message(&sentence);
+    }
+    suite.add_property(Property::new("canary", &sentence));
+    suite.add_property(Property::new("history", visible(&canary.history_file)));
+    let mut case = TestCase::new("canary", status);
+    case.set_classname(visible(&format!("{}.canary", canary.testbed)));
+    case.set_time(Duration::ZERO);
+    suite.add_test_case(case);
+    suite
 }
 
 fn skipped(name: &str, message: &str) -> TestSuite {

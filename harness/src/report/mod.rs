@@ -6,6 +6,7 @@
 //! The words of the report are written once, as a document; markdown and HTML render it. A new
 //! format is one file here and one row in [`formats`].
 
+mod canary;
 mod content;
 mod document;
 mod escape;
@@ -16,6 +17,7 @@ mod junit;
 mod markdown;
 mod observe;
 mod previous;
+mod proof;
 mod step_summary;
 mod svg;
 mod terminal;
@@ -28,20 +30,24 @@ mod sample;
 mod schema_tests;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod trust_tests;
 
 use serde::{Deserialize, Serialize};
 
 use crate::history::event::{About, Header};
 use crate::verdict::{Status, Verdict};
 
+pub use canary::Canary;
 pub use json::{FILE as JSON_FILE, ReadError, SCHEMA, VERSION, read as read_json};
 pub use observe::{Entry, Observed, Observer, Unreachable, What};
 pub use previous::{PreviousReport, PreviousScenario};
+pub use proof::{CleanRow, Proof, ProofError, TrialRow, Undetectable, render as render_proof};
 pub use terminal::{Look, summary as terminal_summary};
 pub use timeline::{BUCKETS_MAX, Latency, Series, SeriesKind, Timeline, TimelineBuilder};
 
 /// Everything that a report tells: scenarios in the order in which they are to appear.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct SuiteReport {
     /// The command that makes this report again, as one would type it.
@@ -51,6 +57,12 @@ pub struct SuiteReport {
     /// An earlier report to compare with.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub previous: Option<PreviousReport>,
+    /// The scenario that must fail, where it ran.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub canary: Option<Canary>,
+    /// The checkers' last trial on this testbed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub proof: Option<Proof>,
 }
 
 /// A scenario's place in a report.
@@ -141,9 +153,13 @@ impl SuiteReport {
         })
     }
 
-    /// The verdict on everything that ran; what has not run says nothing.
+    /// The verdict on everything that ran; what has not run says nothing. Where the canary was not
+    /// caught nothing is known, whatever the others say.
     #[must_use]
     pub fn status(&self) -> Status {
+        if self.canary.as_ref().is_some_and(|canary| !canary.caught()) {
+            return Status::Inconclusive;
+        }
         Status::combine(self.scenarios.iter().filter_map(ScenarioEntry::status))
     }
 }

@@ -6,7 +6,10 @@ use std::collections::BTreeMap;
 
 use proptest::prelude::*;
 
-use super::{Observed, Observer, ScenarioEntry, ScenarioReport, SuiteReport};
+use super::{
+    Canary, CleanRow, Observed, Observer, Proof, ScenarioEntry, ScenarioReport, SuiteReport,
+    TrialRow, Undetectable,
+};
 use crate::history::event::{
     About, Committed, Completed, Event, Evidence, Fact, FaultStage, FaultStep, GroupPromise,
     Header, Invoked, Object, ObjectRole, Outcome, PlannedFault, Print, Probe, Promises, RunInfo,
@@ -76,7 +79,8 @@ pub(super) fn hostile_suite(text: &str) -> SuiteReport {
     let not_run =
         ScenarioEntry::NotRun { name: text.into(), about: about(text, None), command: text.into() };
     let scenarios = vec![ScenarioEntry::Ran(run), not_run];
-    SuiteReport { command: text.into(), scenarios, previous: None }
+    let (canary, proof) = (Some(canary(&["no-loss"], text)), Some(proof(text)));
+    SuiteReport { command: text.into(), scenarios, canary, proof, previous: None }
 }
 
 pub(super) fn suite() -> SuiteReport {
@@ -107,7 +111,45 @@ pub(super) fn suite() -> SuiteReport {
         testbed: "embedded".into(),
         reason: "the embedded cluster knows no in-sync replicas".into(),
     });
-    SuiteReport { command: "just test-kafka-delivery".into(), scenarios, previous: None }
+    let (canary, proof) =
+        (canary(&["no-loss", "fidelity"], "runs/docker/canary-1/history.jsonl"), proof("c370279"));
+    SuiteReport {
+        command: "just test-kafka-delivery".into(),
+        scenarios,
+        canary: Some(canary),
+        proof: Some(proof),
+        previous: None,
+    }
+}
+
+/// A canary of which these two checks had to fail.
+pub(super) fn canary(failed: &[&str], history_file: &str) -> Canary {
+    Canary {
+        testbed: "docker".into(),
+        must_fail: vec!["no-loss".into(), "fidelity".into()],
+        failed: failed.iter().map(|check| (*check).to_owned()).collect(),
+        history_file: history_file.into(),
+    }
+}
+
+/// A trial of two bugs, of which the testbed can show one.
+pub(super) fn proof(text: &str) -> Proof {
+    let row = |bug: &str, runs| TrialRow {
+        bug: bug.into(),
+        scenario: "plain".into(),
+        check: "fidelity".into(),
+        runs,
+        caught: runs,
+        also: vec![text.into()],
+    };
+    Proof {
+        testbed: "docker".into(),
+        commit: text.into(),
+        seed: 1,
+        trials: vec![row("header-lost", 3), row("stale-assignment", 0)],
+        clean: vec![CleanRow { scenario: "plain".into(), runs: 3, alarms: 0, checks: vec![] }],
+        undetectable: vec![Undetectable { what: text.into(), why: text.into() }],
+    }
 }
 
 pub(super) fn ran(header: Header, verdict: Verdict) -> ScenarioEntry {
@@ -166,6 +208,7 @@ pub(super) fn scenario(name: &str, title: &str, id: Option<&str>, seed: u64) -> 
         recovery_within_us: 30_000_000,
         evidence: vec![Evidence::Receipts, Evidence::Log, Evidence::Objects],
         source: None,
+        replay_from: None,
     };
     Header { format: "streamlake-history".into(), version: 1, run, promises }
 }
@@ -203,7 +246,9 @@ fn tally(kind: &str, unavailability_us: u64, copies: u64) -> Tally {
             healed_us: Some(healed),
             first_ack_after_us: Some(healed + 120_000),
             recovered_us: Some(healed + 830_000),
+            recovered_in: Some("streamlake.orders.raw/2, group streamlake-consumer-orders".into()),
             unavailability_us: Some(unavailability_us),
+            unavailability_open: false,
             in_flight: 312,
             evidence: BTreeMap::from([
                 ("pid before".into(), "4711".into()),
@@ -216,6 +261,7 @@ fn tally(kind: &str, unavailability_us: u64, copies: u64) -> Tally {
         }],
         longest_unavailability_us: Some(unavailability_us),
         longest_unavailability_from_us: Some(4_050_000),
+        unavailability_open: false,
         latency_p50_us: Some(6_200),
         latency_p99_us: Some(4_100_000),
         latency_max_us: Some(4_300_000),

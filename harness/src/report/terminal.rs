@@ -60,6 +60,9 @@ pub fn summary(suite: &SuiteReport, look: Look) -> String {
         problems(run, &mut text);
     }
     text.push_str(&format!("\n{}\n", visible(&content::sentence(suite))));
+    if let Some(canary) = &suite.canary {
+        text.push_str(&format!("canary: {}\n", visible(&canary.sentence())));
+    }
     text
 }
 

@@ -112,7 +112,7 @@ fn a_recovery_without_a_time_is_at_once() {
         &text,
         &[
             "| 4.30 s | at once |",
-            "| Recovered: first commit of a newer record | at once | +",
+            "| Recovered: newer records committed in every partition | at once | +",
             "By the time the target was seen to be back, the consumers had",
         ],
     );
@@ -142,7 +142,7 @@ fn a_summary_is_not_repeated_as_its_reason() {
     silent.reasons = vec!["no fault was planned".into(), "nor any other".into()];
     let verdict = Verdict { status: Status::Pass, checks: vec![silent], tally: sample_tally() };
     let scenarios = vec![ran(scenario("calm", "Calm", None, 1), verdict)];
-    let suite = SuiteReport { command: String::new(), previous: None, scenarios };
+    let suite = SuiteReport { command: String::new(), scenarios, ..SuiteReport::default() };
     contains(&file(&suite, markdown::FILE), &["| no fault was planned; nor any other |"]);
 }
 
@@ -264,8 +264,8 @@ fn a_run_without_checks_is_an_error_in_junit() {
     let verdict = Verdict { status: Status::Inconclusive, checks: vec![], tally: sample_tally() };
     let suite = SuiteReport {
         command: String::new(),
-        previous: None,
         scenarios: vec![ran(scenario("empty", "Empty", None, 1), verdict)],
+        ..SuiteReport::default()
     };
     contains(&file(&suite, junit::FILE), &["nothing was judged"]);
 }
@@ -342,7 +342,7 @@ fn repetitions_are_one_scenario_in_whatever_order_they_ran() {
     let verdict = || Verdict { status: Status::Pass, checks: vec![], tally: tally.clone() };
     let run = |name, seed| ran(scenario(name, name, None, seed), verdict());
     let scenarios = vec![run("a", 1), run("b", 1), run("a", 2), run("b", 2)];
-    let suite = SuiteReport { command: String::new(), previous: None, scenarios };
+    let suite = SuiteReport { command: String::new(), scenarios, ..SuiteReport::default() };
     let pictures: Vec<(String, u64)> = content::pictures(&suite)
         .into_iter()
         .map(|(file, run)| (file, run.header.run.seed))
@@ -381,7 +381,7 @@ fn what_others_recorded_is_judged_again_and_not_run_again() {
     header.run.testbed = "foreign".into();
     let verdict = Verdict { status: Status::Inconclusive, checks: vec![], tally: sample_tally() };
     let scenarios = vec![ran(header, verdict)];
-    let suite = SuiteReport { command: String::new(), previous: None, scenarios };
+    let suite = SuiteReport { command: String::new(), scenarios, ..SuiteReport::default() };
     let text = file(&suite, markdown::FILE);
     contains(&text, &["cargo run --release -- check histories/theirs.ndjson\n```"]);
     assert!(!text.contains("-- run theirs"));
@@ -392,7 +392,8 @@ fn nothing_run_is_said_so() {
     let command = "cargo run --release -- run x".to_owned();
     let about = About { title: "X".into(), ..About::default() };
     let entry = ScenarioEntry::NotRun { name: "x".into(), about, command };
-    let suite = SuiteReport { command: String::new(), scenarios: vec![entry], previous: None };
+    let suite =
+        SuiteReport { command: String::new(), scenarios: vec![entry], ..SuiteReport::default() };
     let text = file(&suite, markdown::FILE);
     contains(&text, &["None of 1 scenarios has run", "**No results available.**", "not read back"]);
 }
@@ -406,11 +407,11 @@ fn checks_that_share_a_name_are_counted_together() {
     };
     let suite = SuiteReport {
         command: String::new(),
-        previous: None,
         scenarios: vec![
             ran(scenario("a", "A", None, 1), verdict(Status::Pass)),
             ran(scenario("b", "B", None, 1), verdict(Status::Inconclusive)),
         ],
+        ..SuiteReport::default()
     };
     contains(&file(&suite, markdown::FILE), &["| ⚠ inconclusive | 1 | 0 | 1 | 0 |"]);
 }

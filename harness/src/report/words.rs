@@ -51,6 +51,17 @@ pub(super) fn maybe_duration(us: Option<u64>) -> String {
     us.map_or_else(|| NONE.to_owned(), duration)
 }
 
+/// As [`maybe_duration`]; `open` where nobody knows how much longer it would have lasted.
+pub(super) fn unavailability(us: Option<u64>, open: bool) -> String {
+    match us {
+        Some(us) if open => format!("at least {}", duration(us)),
+        us => maybe_duration(us),
+    }
+}
+
+/// What is said of an unavailability that is open.
+pub(super) const UNTIL_THE_END: &str = "until the end of the load, which ended without one";
+
 /// A time of recovery. Zero is no measurement.
 pub(super) fn recovery(us: Option<u64>) -> String {
     match us {

@@ -165,6 +165,8 @@ pub enum Capability {
     ChangeDataCapture,
     /// More than one broker with replication.
     Replication,
+    /// Set the committed offsets of a group that has no members.
+    SetOffsets,
 }
 
 impl fmt::Display for Capability {
@@ -178,6 +180,7 @@ impl fmt::Display for Capability {
             Self::StoreProcess => "stop the object store's server",
             Self::ChangeDataCapture => "run PostgreSQL, Kafka Connect and Debezium",
             Self::Replication => "replicate over several brokers",
+            Self::SetOffsets => "set the offsets of a group from outside",
         })
     }
 }

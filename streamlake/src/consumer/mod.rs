@@ -156,6 +156,7 @@ fn build(
         held_bytes: 0,
         committer: Default::default(),
         revocation: None,
+        late: Vec::new(),
         paused: false,
         full_since: None,
         stopping: false,

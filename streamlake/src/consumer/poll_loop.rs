@@ -8,7 +8,7 @@
 use super::commit::Committer;
 use super::context::{ClientEvent, Context};
 use super::partition::Partition;
-use super::rebalance::Revocation;
+use super::rebalance::{LATE, Revocation};
 use super::wake::Wake;
 use super::work::{Completion, Unit, Work};
 use crate::classify::{self, Decision};
@@ -57,6 +57,9 @@ pub(super) struct PollLoop {
     pub(super) held_bytes: usize,
     pub(super) committer: Committer,
     pub(super) revocation: Option<Revocation>,
+    /// Only for the planted bug `commit-after-revoke`: what is still to be committed for partitions
+    /// that were taken away.
+    pub(super) late: Vec<(i32, i64)>,
     pub(super) paused: bool,
     pub(super) full_since: Option<Instant>,
     pub(super) stopping: bool,
@@ -214,8 +217,7 @@ impl PollLoop {
                         state.newest = state.newest.max(Some(next));
                     }
                     if stale && planted::is(Bug::CommitAfterRevoke) {
-                        let late = [(unit.partition, next)];
-                        let _ = native::commit(&self.consumer, &part.topic, &late);
+                        self.late.push((unit.partition, next));
                     }
                     let (records, collisions) = (part.span.records, written.collisions);
                     metrics::stored(&part.topic, records, part.bytes, collisions, written.took);
@@ -279,7 +281,7 @@ impl PollLoop {
 
     /// Commits every frontier that has moved, if no other commit is on its way.
     pub(super) fn commit(&mut self, consumer: &BaseConsumer<Context>, now: Instant) {
-        if !self.committer.may_send(now) {
+        if !self.committer.may_send(now) || self.commit_late(consumer, now) {
             return;
         }
         let early = planted::is(Bug::CommitBeforeWrite);
@@ -322,6 +324,9 @@ impl PollLoop {
         now: Instant,
     ) {
         for (partition, epoch, offset) in self.committer.answered(now, outcome) {
+            if epoch == LATE && outcome.is_err() {
+                self.late.push((partition, offset));
+            }
             if !offsets.contains(&(partition, offset)) {
                 continue;
             }

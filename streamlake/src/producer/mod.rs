@@ -67,7 +67,7 @@ pub enum Outcome {
 /// Sends events of one dataset.
 pub struct Producer {
     settings: ProducerSettings,
-    raw: RawProducer,
+    raw: Arc<RawProducer>,
     dead_letters: Arc<DeadLetterWriter>,
     slots: Arc<Semaphore>,
 }
@@ -79,7 +79,8 @@ impl Producer {
         let raw = RawProducer::new(&kafka::producer_config(&settings.kafka, Role::Producer)?)?;
         let dead_letters = DeadLetterWriter::new(&settings.kafka, &settings.dead_letter_topic)?;
         let slots = Arc::new(Semaphore::new(settings.in_flight_max));
-        Ok(Producer { settings, raw, dead_letters: Arc::new(dead_letters), slots })
+        let (raw, dead_letters) = (Arc::new(raw), Arc::new(dead_letters));
+        Ok(Producer { settings, raw, dead_letters, slots })
     }
 
     /// The properties in effect.
@@ -160,6 +161,7 @@ impl Producer {
             };
             on_receipt(Receipt { ingestion_id, key: receipt_key, outcome });
         });
+        let done = planted::retry_anywhere(&self.raw, &record, done);
         self.raw.send(record, done).await;
     }
 

@@ -67,7 +67,13 @@ fn a_redelivery_near_a_fault_is_explained_and_others_are_found() {
     again(&mut sample, 350_000, 25);
     comes(&sample, "duplicates", Status::Pass);
     let tally = sample.judge().unwrap().tally;
-    assert_eq!(tally.duplicates_by_cause["redelivery after broker-restart"], 1);
+    assert_eq!(tally.duplicates_by_cause["redelivery after broker-restart (fault 0)"], 1);
+    // A process that came or went in the window is a detail of the fault, not the cause.
+    sample.process(304_000, "consumer-1", "exited").process(308_000, "consumer-1", "started");
+    sample.facts.sort_by_key(|f| f.0);
+    let causes = sample.judge().unwrap().tally.duplicates_by_cause;
+    let cause = "redelivery after broker-restart (fault 0): consumer-1 started";
+    assert_eq!(causes.get(cause), Some(&1), "{causes:?}");
     // Operation 5 was committed at 115 ms, long before it.
     let mut sample = Sample::honest();
     again(&mut sample, 350_000, 5);
@@ -315,6 +321,15 @@ fn a_group_that_keeps_its_members_does_not_rebalance_through_the_faults() {
 }
 
 #[test]
+fn a_group_that_cannot_be_observed_is_said_to_be() {
+    let mut sample = second_group(&[]);
+    drop_facts(&mut sample, |f| matches!(f, Fact::StoreRead { .. }));
+    let check = check(&sample.judge().unwrap(), "group-independence");
+    assert_eq!(check.status, Status::Inconclusive);
+    assert_eq!(check.summary, "no group could be observed");
+}
+
+#[test]
 fn recovery_is_judged_on_both_sides_and_at_the_end() {
     let mut sample = Sample::honest();
     sample.header.promises.recovery_within_us = 100;
@@ -397,4 +412,8 @@ fn an_error_of_the_harness_is_a_doubt() {
     let text = "the commit watch died".to_owned();
     sample.tell(END_US, "runner", Fact::Note { level: "error".to_owned(), text });
     comes(&sample, "history", Status::Inconclusive);
+    // It comes before what is missing because of it.
+    drop_facts(&mut sample, |f| matches!(f, Fact::StoreRead { .. } | Fact::Phase { .. }));
+    let reasons = check(&sample.judge().unwrap(), "history").reasons;
+    assert!(reasons.len() > 1 && reasons[0].contains("the commit watch died"), "{reasons:?}");
 }

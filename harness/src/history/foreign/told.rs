@@ -116,6 +116,7 @@ impl Told {
         });
         let promises = Promises {
             source: None,
+            replay_from: None,
             operations: self.invoked.len() as u64,
             topics,
             partitioner: self.settings.partitioner.clone(),

@@ -54,6 +54,11 @@ impl<V: Merge> Coarse<V> {
         at >> self.shift
     }
 
+    /// The first instant of an interval.
+    pub(super) fn start(&self, interval: u64) -> u64 {
+        interval << self.shift
+    }
+
     /// Entries by interval.
     pub(super) fn entries(&self) -> &BTreeMap<u64, V> {
         &self.entries

@@ -361,14 +361,18 @@ impl Lane {
         })
     }
 
-    /// An offset whose record the log stamped after a wall-clock instant: the first, or, of more
-    /// than some thousand milliseconds of writing, one close behind it.
+    /// An offset whose record the log stamped after a wall-clock instant, and when it did: the first,
+    /// or, of more than some thousand milliseconds of writing, one close behind it.
     #[must_use]
-    pub fn first_offset_from_ms(&self, wall_ms: i64) -> Option<u64> {
+    pub fn first_from_ms(&self, wall_ms: i64) -> Option<(u64, i64)> {
         let written = self.written.as_ref()?;
         let before = count_ms(wall_ms).checked_sub(1)?;
-        let later = written.entries().range(written.interval(before) + 1..);
-        later.map(|(_, first)| first.0).min()
+        let mut later = written.entries().range(written.interval(before) + 1..);
+        let (&interval, mut first) = later.next()?;
+        for (_, other) in later {
+            first = if other.0 < first.0 { other } else { first };
+        }
+        Some((first.0, (written.start(interval) ^ (1 << 63)).cast_signed()))
     }
 }
 

@@ -137,6 +137,8 @@ pub struct Index {
     pub completions: Instants,
     /// When they were acknowledged.
     pub acks: Instants,
+    /// When they failed, or their outcome was said to be unknown.
+    pub unacknowledged: Instants,
     /// From invocation to acknowledgement.
     pub latencies: Latencies,
     /// Operations acknowledged in another topic than the one they were meant for.

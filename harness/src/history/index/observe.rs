@@ -91,6 +91,7 @@ impl Index {
             invocations: Instants::default(),
             completions: Instants::default(),
             acks: Instants::default(),
+            unacknowledged: Instants::default(),
             latencies: Latencies::default(),
             misplaced: Vec::new(),
             keyed: 0,
@@ -279,6 +280,7 @@ impl Index {
         self.invocations.close();
         self.completions.close();
         self.acks.close();
+        self.unacknowledged.close();
         self.parts_in_order();
         for (lanes, promise) in self.groups.iter_mut().zip(&self.header.promises.groups) {
             for lane in lanes.values_mut() {

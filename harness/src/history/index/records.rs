@@ -75,8 +75,10 @@ impl Index {
             Outcome::Unknown { .. } => End::Unknown,
         };
         self.completions.add(event.t_us);
-        if matches!(end, End::Acknowledged(..)) {
-            self.acks.add(event.t_us);
+        match end {
+            End::Acknowledged(..) => self.acks.add(event.t_us),
+            End::Failed | End::Unknown => self.unacknowledged.add(event.t_us),
+            End::Rejected => {}
         }
         let id = id_print(fact.ingestion_id.as_ref());
         match self.ops.completed(fact.op, end, id, event.t_us) {

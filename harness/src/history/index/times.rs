@@ -66,6 +66,12 @@ impl Instants {
         Some(if span.first >= at_us { span.first } else { span.last })
     }
 
+    /// The last instant.
+    #[must_use]
+    pub fn last(&self) -> Option<u64> {
+        self.0.entries().last_key_value().map(|(_, span)| span.last)
+    }
+
     /// The times without an instant between two that follow each other: begin and end, in the order
     /// of the run. Those within an interval are not told.
     pub fn gaps(&self) -> impl Iterator<Item = (u64, u64)> + '_ {

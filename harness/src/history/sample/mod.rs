@@ -59,6 +59,7 @@ pub fn header(operations: u64, partitions: u32) -> Header {
             Evidence::Idempotence,
         ],
         source: None,
+        replay_from: None,
     };
     let run = RunInfo {
         scenario: "sample".to_owned(),

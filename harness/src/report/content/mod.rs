@@ -37,8 +37,17 @@ pub(super) fn report(suite: &SuiteReport) -> Document {
     analysis::write(suite, &mut document);
     recovery::write(suite, &mut document);
     pause::write(suite, &mut document);
+    trial(suite, &mut document);
     advice::write(suite, &mut document);
     document
+}
+
+/// Why the verdicts can be believed: the checkers' own trial.
+fn trial(suite: &SuiteReport, document: &mut Document) {
+    if let Some(proof) = &suite.proof {
+        document.heading(2, "The Checkers on Trial", "checkers-on-trial");
+        super::proof::write(proof, document);
+    }
 }
 
 /// The entries of one scenario on one testbed: its repetitions.

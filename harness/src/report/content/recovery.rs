@@ -97,7 +97,11 @@ fn steps(windows: &[(&ScenarioReport, &WindowTally)], hits_producers: bool) -> V
         step(
             "The longest time without an acknowledgement was ",
             |window| window.unavailability_us,
-            ".",
+            if windows.iter().any(|(_, window)| window.unavailability_open) {
+                ", at least: a load ended without one."
+            } else {
+                "."
+            },
         ),
         step(
             "The target was seen to be back ",
@@ -125,8 +129,8 @@ fn recovered(windows: &[(&ScenarioReport, &WindowTally)]) -> Option<Text> {
     }
     if values.iter().all(|&us| us == 0) {
         return Some(Text::prose(
-            "By the time the target was seen to be back, the consumers had committed a record newer \
-             than the fault.",
+            "By the time the target was seen to be back, the consumers had committed records newer \
+             than the fault in every partition that had one.",
         ));
     }
     let after = words::spread(values);
@@ -137,7 +141,8 @@ fn recovered(windows: &[(&ScenarioReport, &WindowTally)]) -> Option<Text> {
              back."
         ),
         false => format!(
-            "The consumers committed a record newer than the fault {after} after the target was back."
+            "The consumers had committed records newer than the fault, in every partition that had \
+             one, {after} after the target was back."
         ),
     }))
 }

@@ -96,11 +96,13 @@ fn measured(tally: &Tally, status: Status) -> Vec<Vec<Text>> {
         Text::prose("Latency to the acknowledgement: median, 99th percentile, maximum"),
         latency.map(words::maybe_duration).join(", "),
     ));
-    let unavailability = words::maybe_duration(tally.longest_unavailability_us);
+    let open = tally.unavailability_open;
+    let ended = if open { format!(", {}", words::UNTIL_THE_END) } else { String::new() };
+    let unavailability = words::unavailability(tally.longest_unavailability_us, open);
     rows.push((
         Text::prose("Longest unavailability: time between two acknowledgements"),
         match tally.longest_unavailability_from_us {
-            Some(from) => format!("{unavailability}, from {} on", words::instant(from)),
+            Some(from) => format!("{unavailability}, from {} on{ended}", words::instant(from)),
             None => unavailability,
         },
     ));

@@ -112,10 +112,14 @@ fn repeated(scenario: &Scenario<'_>, document: &mut Document) {
     let sum = format!("{passed} of {} runs passed.", runs.len());
     document.paragraph(labelled("Results:", Text::data(sum)));
     let gaps = runs.iter().filter_map(|run| run.verdict.tally.longest_unavailability_us);
+    let open = match runs.iter().any(|run| run.verdict.tally.unavailability_open) {
+        true => "; at least that, where a load ended without an acknowledgement",
+        false => "",
+    };
     let recoveries = runs.iter().flat_map(|run| &run.verdict.tally.windows);
     let recoveries = recoveries.filter_map(super::recovery_us);
     document.list(vec![
-        Text::data(format!("Longest unavailability: {}", words::spread(gaps.collect()))),
+        Text::data(format!("Longest unavailability: {}{open}", words::spread(gaps.collect()))),
         Text::data(format!("Recovery after the heal: {}", words::spread(recoveries.collect()))),
     ]);
     for (position, run) in runs.iter().enumerate() {

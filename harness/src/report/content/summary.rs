@@ -18,8 +18,8 @@ pub(super) fn write(suite: &SuiteReport, document: &mut Document) {
          below a committed offset that are stored nowhere. **Duplicates**: surplus copies in the log \
          and the raw zone; at-least-once delivery allows them. **Longest unavailability**: the \
          longest time without an acknowledgement. **Recovery**: from the heal, as seen from \
-         outside, to the first commit of a record newer than the fault; at once where such a \
-         commit had been made by then.",
+         outside, to the commit of a record written after the outage began, in the partition that \
+         came last; at once where such commits had been made by then.",
     );
 }
 
@@ -27,6 +27,10 @@ pub(super) fn write(suite: &SuiteReport, document: &mut Document) {
 pub(in super::super) fn table(suite: &SuiteReport, document: &mut Document) {
     let verdict = labelled("Verdict:", Text::status(suite.status()));
     document.paragraph(verdict.and(". ").and(sentence(suite)));
+    if let Some(canary) = &suite.canary {
+        let text = Text::data(format!("{}.", canary.sentence()));
+        document.paragraph(labelled("Canary:", text));
+    }
     let head = [
         "Scenario",
         "Verdict",
@@ -235,7 +239,7 @@ pub(in super::super) fn figures(run: &ScenarioReport) -> [String; 6] {
         absence(tally.lost, status),
         absence(tally.gaps, status),
         words::count(duplicates(tally)),
-        words::maybe_duration(tally.longest_unavailability_us),
+        words::unavailability(tally.longest_unavailability_us, tally.unavailability_open),
         recovery,
     ]
 }

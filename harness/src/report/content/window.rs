@@ -28,10 +28,17 @@ pub(super) fn write(run: &ScenarioReport, window: &WindowTally, document: &mut D
     let flying = words::count(window.in_flight);
     let mut lines = vec![Text::data(format!("Operations in flight in the window: {flying}"))];
     if run.header.promises.source.is_none() {
+        let (us, open) = (window.unavailability_us, window.unavailability_open);
+        let ended = if open { format!(", {}", words::UNTIL_THE_END) } else { String::new() };
         lines.push(Text::data(format!(
-            "Longest time without an acknowledgement that touches the window: {}",
-            words::maybe_duration(window.unavailability_us)
+            "Longest time without an acknowledgement that touches the window: {}{ended}",
+            words::unavailability(us, open)
         )));
+    }
+    if let Some(place) =
+        window.recovered_in.as_ref().filter(|_| window.recovered_us > window.healed_us)
+    {
+        lines.push(Text::prose("Last to recover: ").code_too(place));
     }
     lines.extend(
         observed
@@ -64,7 +71,7 @@ fn stages(run: &ScenarioReport, window: &WindowTally) -> Vec<Vec<Text>> {
     let captures = run.header.promises.source.is_some();
     let recovered = match captures {
         true => "Recovered: first event of a newer row change",
-        false => "Recovered: first commit of a newer record",
+        false => "Recovered: newer records committed in every partition",
     };
     let mut recovered = row(recovered, window.recovered_us, "not seen");
     if window.recovered_us.is_some() && window.recovered_us == window.healed_us {

@@ -92,6 +92,7 @@ impl DockerTestbed {
                 Can::StoreProcess,
                 Can::ChangeDataCapture,
                 Can::Replication,
+                Can::SetOffsets,
             ]
             .into(),
             evidence: [

@@ -1,0 +1,208 @@
+//! Somebody else lays hands on what was delivered: a part is removed, another one altered, a record that
+//! no producer of the run sent comes into the topic, in a partition that its key does not lead to, and a
+//! dead letter of nothing into the dead-letter topic.
+//!
+//! No pipeline can make up for it, so a run with it must fail. It is there to try the harness: a run
+//! with it that passes was not looked at.
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use rdkafka::ClientConfig;
+use rdkafka::error::KafkaResult;
+use rdkafka::producer::{BaseRecord, DefaultProducerContext, Producer as _, ThreadedProducer};
+use serde::Deserialize;
+
+use crate::checker::murmur2;
+use crate::fault::{Evidence, Fault, FaultError, Kind, Order, Stage, Wrong, merge};
+use crate::testbed::gateway::backend::ObjectMeta;
+use crate::testbed::{Capability, Part, TestbedError};
+
+pub(super) static KIND: Kind = Kind {
+    name: "tampering",
+    about: "a part is removed, another altered, foreign records written: a run with it must fail; settings: bucket, topic, dead_letter_topic",
+    default_target: "store",
+    default_lasts: Duration::ZERO,
+    needs_load: true,
+    make,
+};
+
+/// Two parts must stand in the bucket within this time.
+const PARTS_WITHIN: Duration = Duration::from_secs(20);
+const ANSWER_WITHIN: Duration = Duration::from_secs(10);
+/// Key and value of the foreign record: not JSON, so the consumer makes a dead letter of it.
+const FOREIGN: &str = "nobody-sent-this";
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Settings {
+    bucket: String,
+    topic: String,
+    dead_letter_topic: String,
+}
+
+fn make(order: Order) -> Result<Box<dyn Fault>, Wrong> {
+    if order.target != "store" {
+        let message = format!("`{}` is no target for this fault", order.target);
+        return Err(Wrong::Target(message, "name `store`, or leave the target out".to_owned()));
+    }
+    let settings: Settings = order.settings()?;
+    Ok(Box::new(Tampering { settings, removed: String::new(), altered: None }))
+}
+
+#[derive(Debug)]
+struct Tampering {
+    settings: Settings,
+    removed: String,
+    altered: Option<ObjectMeta>,
+}
+
+impl Tampering {
+    async fn parts(&self, stage: &Stage) -> Result<Vec<ObjectMeta>, FaultError> {
+        let gone = || FaultError::NoTarget(Part::Store.to_string());
+        let store = stage.testbed.observer_store().ok_or_else(gone)?;
+        let listed = store.list(&self.settings.bucket, "").await;
+        let mut parts = listed.map_err(|e| TestbedError::request("listing the store", e))?;
+        parts.retain(|meta| meta.name.rsplit('/').next().is_some_and(|n| n.starts_with("part-")));
+        Ok(parts)
+    }
+
+    /// Waits for two parts, the oldest first.
+    async fn two_parts(&self, stage: &Stage) -> Result<[ObjectMeta; 2], FaultError> {
+        let deadline = tokio::time::Instant::now() + PARTS_WITHIN;
+        loop {
+            let mut parts = self.parts(stage).await?.into_iter();
+            let last = parts.len();
+            if let (Some(first), Some(second)) = (parts.next(), parts.next()) {
+                return Ok([first, second]);
+            }
+            if tokio::time::Instant::now() >= deadline {
+                let (what, within) = ("a second part in the store".to_owned(), PARTS_WITHIN);
+                return Err(FaultError::NotSeen { what, within, last: format!("{last} parts") });
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    }
+
+    /// Writes to the store as any client would.
+    async fn change(
+        &self,
+        stage: &Stage,
+        method: reqwest::Method,
+        name: &str,
+        body: Vec<u8>,
+    ) -> Result<(), FaultError> {
+        let access = stage.testbed.store();
+        let access = access.ok_or_else(|| FaultError::NoTarget(Part::Store.to_string()))?;
+        let url = format!("{}/{}/{name}", access.client_url, self.settings.bucket);
+        let failed = |error| TestbedError::request(format!("{method} of {name}"), error);
+        let client = reqwest::Client::builder().no_proxy().timeout(ANSWER_WITHIN);
+        let client = client.build().map_err(failed)?;
+        let answer = client.request(method.clone(), url).body(body).send().await;
+        answer.and_then(reqwest::Response::error_for_status).map_err(failed)?;
+        Ok(())
+    }
+}
+
+#[async_trait]
+impl Fault for Tampering {
+    fn needs(&self) -> &'static [Capability] {
+        &[Capability::StoreFaults]
+    }
+
+    async fn inject(&mut self, stage: &Stage) -> Result<Evidence, FaultError> {
+        let [removed, altered] = self.two_parts(stage).await?;
+        self.change(stage, reqwest::Method::DELETE, &removed.name, Vec::new()).await?;
+        let gone = || FaultError::NoTarget(Part::Store.to_string());
+        let store = stage.testbed.observer_store().ok_or_else(gone)?;
+        let content = store.read(&self.settings.bucket, &altered.name, None).await;
+        let content = content.map_err(|e| TestbedError::request("reading a part", e))?;
+        let content = with_another_amount(&content);
+        self.change(stage, reqwest::Method::PUT, &altered.name, content).await?;
+        let (bootstrap, settings) =
+            (stage.testbed.observer_bootstrap_servers(), self.settings.clone());
+        let written =
+            tokio::task::spawn_blocking(move || write_foreign(&bootstrap, &settings)).await;
+        let what = "writing foreign records";
+        let partition = written
+            .map_err(|error| TestbedError::request(what, error))?
+            .map_err(|error| TestbedError::request(what, error))?;
+        let evidence = Evidence::from([
+            ("removed".to_owned(), removed.name.clone()),
+            ("altered".to_owned(), altered.name.clone()),
+            ("foreign record in partition".to_owned(), partition.to_string()),
+        ]);
+        (self.removed, self.altered) = (removed.name, Some(altered));
+        Ok(evidence)
+    }
+
+    async fn seen(&mut self, stage: &Stage) -> Result<Evidence, FaultError> {
+        let parts = self.parts(stage).await?;
+        let before = self.altered.as_ref();
+        let now = parts.iter().find(|part| before.is_some_and(|before| before.name == part.name));
+        let generations = before.map(|b| b.generation).zip(now.map(|now| now.generation));
+        let there = parts.iter().any(|part| part.name == self.removed);
+        match generations {
+            Some((before, after)) if before != after && !there => Ok(Evidence::from([
+                ("generation before".to_owned(), before.to_string()),
+                ("generation after".to_owned(), after.to_string()),
+            ])),
+            _ => Err(FaultError::NotSeen {
+                what: "a part gone and another one altered".to_owned(),
+                within: Duration::ZERO,
+                last: format!("removed part there: {there}, generations {generations:?}"),
+            }),
+        }
+    }
+
+    /// There is nothing to undo: what is gone stays gone.
+    async fn heal(&mut self, _: &Stage) -> Result<Evidence, FaultError> {
+        Ok(Evidence::new())
+    }
+
+    async fn back(&mut self, stage: &Stage) -> Result<Evidence, FaultError> {
+        Ok(merge(Evidence::new(), self.seen(stage).await?))
+    }
+}
+
+/// A part in which the first amount has another first digit.
+fn with_another_amount(content: &[u8]) -> Vec<u8> {
+    let mut altered = content.to_vec();
+    let name = b"\"amount\":";
+    let place = altered.windows(name.len()).position(|window| window == name);
+    if let Some(digit) = place.and_then(|place| altered.get_mut(place + name.len())) {
+        *digit = if *digit == b'1' { b'2' } else { b'1' };
+    }
+    altered
+}
+
+/// Writes the foreign records, that of the topic beside the partition that its key leads to, and says
+/// where that is.
+fn write_foreign(bootstrap: &str, settings: &Settings) -> KafkaResult<i32> {
+    let topic = settings.topic.as_str();
+    let producer: ThreadedProducer<DefaultProducerContext> =
+        ClientConfig::new().set("bootstrap.servers", bootstrap).create()?;
+    let metadata = producer.client().fetch_metadata(Some(topic), ANSWER_WITHIN)?;
+    let partitions = metadata.topics().first().map_or(1, |topic| topic.partitions().len());
+    let partitions = u32::try_from(partitions).unwrap_or(1);
+    let own = murmur2::partition(FOREIGN.as_bytes(), partitions);
+    let partition = i32::try_from((own + 1) % partitions).unwrap_or_default();
+    for (topic, partition) in [(topic, partition), (&settings.dead_letter_topic, 0)] {
+        let record = BaseRecord::to(topic).key(FOREIGN).payload(FOREIGN).partition(partition);
+        producer.send(record).map_err(|(error, _)| error)?;
+    }
+    producer.flush(ANSWER_WITHIN)?;
+    Ok(partition)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::with_another_amount;
+
+    #[test]
+    fn the_altered_part_is_as_long_and_says_something_else() {
+        let part = br#"{"value":{"order_id":"a","amount":19.5}}"#;
+        let altered = with_another_amount(part);
+        assert_eq!(altered, br#"{"value":{"order_id":"a","amount":29.5}}"#);
+    }
+}

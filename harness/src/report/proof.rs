@@ -1,0 +1,213 @@
+//! The checkers on trial: which planted bug was caught by which check in which scenario, how many clean
+//! runs raised nothing, and what was tried and cannot be seen.
+
+use serde::{Deserialize, Serialize};
+
+use super::document::{Document, Text};
+use super::{ReportError, ReportFile, markdown, words};
+
+/// Name of the format, in each file.
+const SCHEMA: &str = "streamlake-proof";
+/// Version of the format that this harness writes and reads.
+const VERSION: u32 = 1;
+
+/// What came of one trial of all bugs on one testbed.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Proof {
+    /// The testbed.
+    pub testbed: String,
+    /// Commit of the harness; empty if unknown.
+    pub commit: String,
+    /// Seed of the first run of each scenario.
+    pub seed: u64,
+    /// One row a planted bug.
+    pub trials: Vec<TrialRow>,
+    /// One row a scenario that ran without any.
+    pub clean: Vec<CleanRow>,
+    /// What was tried and cannot be seen from outside.
+    pub undetectable: Vec<Undetectable>,
+}
+
+/// A planted bug.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TrialRow {
+    /// The bug.
+    pub bug: String,
+    /// The scenario that can show it.
+    pub scenario: String,
+    /// The check that is there to catch it.
+    pub check: String,
+    /// Runs with the bug; 0 where the testbed cannot show it.
+    pub runs: u64,
+    /// Runs in which the check failed.
+    pub caught: u64,
+    /// Other checks that failed in some run.
+    pub also: Vec<String>,
+}
+
+/// The clean runs of a scenario.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CleanRow {
+    /// The scenario.
+    pub scenario: String,
+    /// Runs without a bug.
+    pub runs: u64,
+    /// Runs that did not pass.
+    pub alarms: u64,
+    /// Checks that did not pass in some run.
+    pub checks: Vec<String>,
+}
+
+/// Something that was tried.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Undetectable {
+    /// What.
+    pub what: String,
+    /// Why it cannot be seen.
+    pub why: String,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Envelope<P> {
+    schema: String,
+    version: u32,
+    proof: P,
+}
+
+/// Why a proof could not be read.
+#[derive(Debug, thiserror::Error)]
+pub enum ProofError {
+    /// It is not a proof.
+    #[error("this is not a {SCHEMA} file; `prove` writes one")]
+    Malformed(#[source] serde_json::Error),
+    /// It is of another version.
+    #[error(
+        "this is a {0} file of version {1}; this harness reads {SCHEMA} {VERSION}; run `prove` again"
+    )]
+    Other(String, u32),
+}
+
+impl Proof {
+    /// Every bug was caught in every run, and no clean run raised anything.
+    #[must_use]
+    pub fn holds(&self) -> bool {
+        self.trials.iter().all(|row| row.caught == row.runs)
+            && self.clean.iter().all(|row| row.alarms == 0)
+    }
+
+    /// Reads what [`render`] wrote as JSON.
+    ///
+    /// # Errors
+    /// When it is not one, or of another version.
+    pub fn from_json(bytes: &[u8]) -> Result<Self, ProofError> {
+        let envelope: Envelope<serde_json::Value> =
+            serde_json::from_slice(bytes).map_err(ProofError::Malformed)?;
+        if envelope.schema != SCHEMA || envelope.version != VERSION {
+            return Err(ProofError::Other(envelope.schema, envelope.version));
+        }
+        serde_json::from_value(envelope.proof).map_err(ProofError::Malformed)
+    }
+}
+
+/// Writes a proof as JSON and markdown.
+///
+/// # Errors
+/// When an encoder refuses.
+pub fn render(proof: &Proof) -> Result<Vec<ReportFile>, ReportError> {
+    let envelope = Envelope { schema: SCHEMA.to_owned(), version: VERSION, proof };
+    let json = serde_json::to_string_pretty(&envelope);
+    let json = json.map_err(|source| ReportError::new("JSON", source))? + "\n";
+    let mut document = Document::default();
+    document.heading(1, "The Checkers on Trial", "trial");
+    write(proof, &mut document);
+    let name = &proof.testbed;
+    Ok(vec![
+        ReportFile::text(&format!("{name}.json"), json),
+        ReportFile::text(&format!("{name}.md"), markdown::render(&document)),
+    ])
+}
+
+/// The matrix, the clean runs, and what cannot be seen.
+pub(super) fn write(proof: &Proof, document: &mut Document) {
+    document.paragraph(Text::data(summary(proof)));
+    let seed = format!("{}", proof.seed);
+    let mut origin = Text::prose("Testbed ").code_too(&proof.testbed).and(", seeds from ");
+    origin = origin.code_too(seed).and(" on");
+    if !proof.commit.is_empty() {
+        origin = origin.and(", commit ").code_too(&proof.commit);
+    }
+    document.paragraph(origin.and("."));
+    let head = ["Planted bug", "Scenario", "To be caught by", "Also failed", "Runs", "Caught"];
+    document.table(&head, 4, proof.trials.iter().map(trial).collect());
+    document.paragraph(
+        "The same scenarios ran without any bug, with seeds of their own. An alarm there is a false one:",
+    );
+    let clean = proof.clean.iter().map(|row| {
+        vec![
+            Text::code(&row.scenario),
+            Text::data(or_none(&row.checks)),
+            Text::data(words::count(row.runs)),
+            Text::data(words::count(row.alarms)),
+        ]
+    });
+    let head = ["Scenario", "Checks that did not pass", "Clean runs", "False alarms"];
+    document.table(&head, 2, clean.collect());
+    if !proof.undetectable.is_empty() {
+        document.paragraph("Tried, and found undetectable from outside:");
+        let lines = proof.undetectable.iter();
+        let lines = lines.map(|tried| Text::strong(&tried.what).and(format!(": {}", tried.why)));
+        document.list(lines.collect());
+    }
+}
+
+fn trial(row: &TrialRow) -> Vec<Text> {
+    let caught = match (row.runs, row.caught) {
+        (0, _) => "not on this testbed".to_owned(),
+        (runs, caught) if runs == caught => words::count(caught),
+        (_, caught) => format!("{}: MISSED", words::count(caught)),
+    };
+    vec![
+        Text::code(&row.bug),
+        Text::code(&row.scenario),
+        Text::code(&row.check),
+        Text::data(or_none(&row.also)),
+        Text::data(words::count(row.runs)),
+        Text::data(caught),
+    ]
+}
+
+fn or_none(names: &[String]) -> String {
+    if names.is_empty() { words::NONE.to_owned() } else { names.join(", ") }
+}
+
+/// How many bugs were caught, and how many clean runs raised nothing.
+pub(super) fn summary(proof: &Proof) -> String {
+    let asked = || proof.trials.iter().filter(|row| row.runs > 0);
+    let caught = asked().filter(|row| row.caught == row.runs).count();
+    let runs: u64 = asked().map(|row| row.runs).sum();
+    let clean: u64 = proof.clean.iter().map(|row| row.runs).sum();
+    let alarms: u64 = proof.clean.iter().map(|row| row.alarms).sum();
+    let elsewhere = proof.trials.len() - asked().count();
+    let elsewhere = match elsewhere {
+        0 => String::new(),
+        _ => format!(
+            " {} a real broker and did not run here.",
+            match elsewhere {
+                1 => "1 more needs".to_owned(),
+                more => format!("{more} more need"),
+            }
+        ),
+    };
+    let were = if caught == 1 { "was" } else { "were" };
+    format!(
+        "{caught} of {} {were} caught in each of {} by the check that is there for each; {} raised {}.{elsewhere}",
+        words::counted(asked().count() as u64, "planted bug", "planted bugs"),
+        words::counted(runs, "run", "runs"),
+        words::counted(clean, "clean run", "clean runs"),
+        words::counted(alarms, "false alarm", "false alarms"),
+    )
+}
