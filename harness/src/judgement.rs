@@ -6,6 +6,8 @@ use std::path::{Path, PathBuf};
 
 use crate::checker;
 use crate::history::event::Header;
+use crate::history::foreign::{self, Input, Settings};
+use crate::history::index::Index;
 use crate::history::{HistoryError, HistoryReader};
 use crate::report::{Observer, ScenarioReport};
 
@@ -30,6 +32,9 @@ pub(crate) enum JudgementError {
         #[source]
         source: HistoryError,
     },
+    /// Lines of others are not what they should be; the error names the file.
+    #[error(transparent)]
+    Foreign(#[from] HistoryError),
 }
 
 impl JudgementError {
@@ -47,13 +52,13 @@ impl JudgementError {
 pub(crate) fn judge(path: &Path) -> Result<ScenarioReport, JudgementError> {
     let history = |source| JudgementError::History { path: path.to_owned(), source };
     let (header, reader) = open_history(path)?;
-    let mut observer = Observer::new(&header);
-    let events = reader.inspect(|event| {
-        if let Ok(event) = event {
-            observer.observe(event);
-        }
+    let (mut observer, mut index) = (Observer::new(&header), Index::new(&header));
+    let passed = reader.for_all(|event| {
+        observer.observe(event);
+        index.observe(event);
     });
-    let mut verdict = checker::judge(&header, events).map_err(history)?;
+    passed.map_err(history)?;
+    let mut verdict = checker::verdict(&index.settle());
     // Only a history with findings is read a second time, for the story of their records.
     if verdict.checks.iter().any(|check| !check.findings.is_empty()) {
         let (_, again) = open_history(path)?;
@@ -61,6 +66,42 @@ pub(crate) fn judge(path: &Path) -> Result<ScenarioReport, JudgementError> {
     }
     let history_file = path.display().to_string();
     Ok(ScenarioReport { header, verdict, observed: observer.finish(), history_file })
+}
+
+/// Judges files that others wrote as one history.
+///
+/// # Errors
+/// When one cannot be opened or understood.
+pub(crate) fn judge_foreign(
+    inputs: &[Input<OpenFile>],
+    settings: &Settings,
+) -> Result<ScenarioReport, JudgementError> {
+    let (header, events) = foreign::read(inputs.to_vec(), settings)?;
+    let mut observer = Observer::new(&header);
+    let events = events.inspect(|event| {
+        if let Ok(event) = event {
+            observer.observe(event);
+        }
+    });
+    let mut verdict = checker::judge(&header, events)?;
+    if verdict.checks.iter().any(|check| !check.findings.is_empty()) {
+        let (_, again) = foreign::read(inputs.to_vec(), settings)?;
+        checker::explain(&mut verdict, again)?;
+    }
+    let history_file = inputs.iter().map(|input| &*input.path).collect::<Vec<_>>().join(", ");
+    Ok(ScenarioReport { header, verdict, observed: observer.finish(), history_file })
+}
+
+/// Opens a file of a foreign history.
+#[derive(Debug, Clone)]
+pub(crate) struct OpenFile(pub(crate) PathBuf);
+
+impl foreign::Open for OpenFile {
+    type File = BufReader<File>;
+
+    fn open(&self) -> std::io::Result<Self::File> {
+        Ok(BufReader::with_capacity(1 << 20, File::open(&self.0)?))
+    }
 }
 
 fn open_history(path: &Path) -> Result<(Header, HistoryReader<BufReader<File>>), JudgementError> {

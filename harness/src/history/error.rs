@@ -11,7 +11,7 @@ pub enum HistoryError {
     Io(#[from] std::io::Error),
     /// The first line is no header.
     #[error(
-        "line 1 is not the header of a streamlake history ({why}); foreign histories are converted with `check --from`"
+        "line 1 is not the header of a streamlake history ({why}); histories of others are judged with `check --from`"
     )]
     NotAHistory {
         /// What the parser said.
@@ -68,7 +68,7 @@ pub enum HistoryError {
         found: u64,
     },
     /// A line of a foreign history is not of its format.
-    #[error("{file}, line {line}: {why}")]
+    #[error("{file}:{line}: {why}")]
     Foreign {
         /// The file.
         file: String,
