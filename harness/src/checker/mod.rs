@@ -27,7 +27,7 @@ mod order;
 mod partition_determinism;
 mod placement;
 #[cfg(test)]
-mod planted;
+pub(crate) mod planted;
 mod recovery;
 #[cfg(test)]
 mod reference;
