@@ -79,7 +79,7 @@ fn run_the_clients(container: &str, folder: &Path) {
 
 fn check(folder: &Path, shows: &str, counts: &str) -> Output {
     Command::new(env!("CARGO_BIN_EXE_streamlake-harness"))
-        .args(["check", "--from", "kafka-verifiable", "--partitioner", "murmur2", "--key-order"])
+        .args(["check", "--from", "kafka-verifiable", "--partitioner", "murmur2"])
         .args(["--log", "log.jsonl", "producer.jsonl"])
         .args([&format!("shows/member-1={shows}"), &format!("counts/member-1={counts}")])
         .current_dir(folder)
@@ -106,7 +106,7 @@ fn judge_what_they_printed(folder: &Path) {
     let whole = check(folder, "shows.jsonl", "counts.jsonl");
     say(&said(&whole));
     assert_eq!(whole.status.code(), Some(0), "{}", said(&whole));
-    assert!(said(&whole).contains("600"), "{}", said(&whole));
+    assert!(said(&whole).contains("600 records were acknowledged"), "{}", said(&whole));
 
     let gone = without_one(folder, "shows.jsonl", "one-less.jsonl", "\"record_data\"");
     let gone: serde_json::Value = serde_json::from_str(&gone).unwrap();

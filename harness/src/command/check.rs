@@ -76,7 +76,10 @@ fn command(arguments: &CheckArguments) -> String {
 
 fn foreign(arguments: &CheckArguments, format: &str) -> miette::Result<ScenarioReport> {
     let Some(known) = Format::named(format) else {
-        return Err(miette::miette!("no format `{format}`; there are {}", Format::NAMES.join(", ")));
+        return Err(miette::miette!(
+            "no format `{format}`; there are {}",
+            Format::NAMES.join(", ")
+        ));
     };
     let words = &arguments.foreign;
     let under_test = arguments.histories.iter().map(|file| (Role::UnderTest, file));

@@ -65,7 +65,8 @@ impl<'de> Deserialize<'de> for Print {
                 f.write_str("16 hexadecimal digits, lower case")
             }
             fn visit_str<E: de::Error>(self, text: &str) -> Result<Print, E> {
-                if text.len() != 16 || !text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f')) {
+                if text.len() != 16 || !text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
+                {
                     return Err(E::invalid_value(de::Unexpected::Str(text), &self));
                 }
                 u64::from_str_radix(text, 16).map(Print).map_err(E::custom)

@@ -94,15 +94,16 @@ impl Fast {
         at.literal(b",\"seq\":")?;
         let seq = at.number()?;
         at.literal(b",\"fact\":{\"")?;
-        let (event, take): (_, fn(&mut Cursor<'_>, &mut Fact) -> Option<()>) = match *at.0.first()? {
-            b'i' => (&mut self.invoked, invoked),
-            b'l' => (&mut self.logged, logged),
-            b's' => (&mut self.stored, stored),
-            b'r' => (&mut self.read, read),
-            b'c' if at.0.get(3) == Some(&b'p') => (&mut self.completed, completed),
-            b'c' => (&mut self.committed, committed),
-            _ => return None,
-        };
+        let (event, take): (_, fn(&mut Cursor<'_>, &mut Fact) -> Option<()>) =
+            match *at.0.first()? {
+                b'i' => (&mut self.invoked, invoked),
+                b'l' => (&mut self.logged, logged),
+                b's' => (&mut self.stored, stored),
+                b'r' => (&mut self.read, read),
+                b'c' if at.0.get(3) == Some(&b'p') => (&mut self.completed, completed),
+                b'c' => (&mut self.committed, committed),
+                _ => return None,
+            };
         { process }.text(&mut event.process)?;
         (event.t_us, event.seq) = (t_us, seq);
         take(&mut at, &mut event.fact)?;

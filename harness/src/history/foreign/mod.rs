@@ -157,9 +157,12 @@ impl<O: Open> Events<O> {
             return Ok(true);
         }
         let taken = match input.format {
-            Format::Verifiable => {
-                verifiable::take(&mut self.told, &mut file.state, (&input.process, input.role), line)
-            }
+            Format::Verifiable => verifiable::take(
+                &mut self.told,
+                &mut file.state,
+                (&input.process, input.role),
+                line,
+            ),
             Format::Plain => plain::take(&mut self.told, &input.process, line),
         };
         match taken {

@@ -119,7 +119,10 @@ pub(super) fn take(
         ("record_data", _) => shown(told, state, &speaker, role, line)?,
         ("startup_complete" | "shutdown_complete" | "tool_data", _) => {}
         (
-            "records_consumed" | "offsets_committed" | "partitions_assigned" | "partitions_revoked"
+            "records_consumed"
+            | "offsets_committed"
+            | "partitions_assigned"
+            | "partitions_revoked"
             | "partitions_lost",
             Role::LogReader,
         ) => {}
