@@ -24,6 +24,10 @@ test-embedded *ARGS:
 prove *ARGS:
     cargo run --release --features planted-bugs -- prove {{ARGS}}
 
+# Hostile histories, read, judged and rendered for so many seconds, from a new seed each time.
+fuzz SECONDS="60":
+    STREAMLAKE_FUZZ_SECONDS={{SECONDS}} cargo test -p streamlake-harness --lib -- --nocapture fuzz::
+
 # Benchmarks: ratios within one run, not absolute times.
 bench:
     cargo bench --workspace

@@ -11,6 +11,7 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::command;
+use crate::history::foreign;
 use crate::testbed::embedded;
 
 /// Exit code of a usage or environment error.
@@ -29,7 +30,7 @@ struct Cli {
 enum Command {
     /// Run scenarios and report what was delivered.
     Run(RunArguments),
-    /// Judge a saved history again, offline.
+    /// Judge a saved history again, offline; with `--from`, one that others wrote.
     Check(CheckArguments),
     /// Write the reports anew from the histories of the last run.
     Report(ReportArguments),
@@ -153,12 +154,50 @@ pub struct Folders {
 /// Arguments of `check`.
 #[derive(Debug, Args)]
 pub struct CheckArguments {
-    /// History files.
-    #[arg(required = true)]
+    /// History files. With `--from`, what producers and consumers wrote, as FILE or NAME=FILE: a
+    /// consumer's NAME is its GROUP or GROUP/MEMBER; without NAME it is the file's name without its
+    /// ending.
+    #[arg(required = true, value_name = "FILE")]
     pub histories: Vec<PathBuf>,
     /// Print the verdicts as JSON.
     #[arg(long)]
     pub json: bool,
+    /// The files are one history that others wrote in this format.
+    #[arg(long, value_name = "FORMAT", value_parser = foreign::Format::NAMES)]
+    pub from: Option<String>,
+    /// What the rest of the command line says of a history that others wrote.
+    #[command(flatten)]
+    pub foreign: ForeignArguments,
+}
+
+/// What lines of others do not say of themselves.
+#[derive(Debug, Args)]
+pub struct ForeignArguments {
+    /// With `--from`: the topic read back to its end; without it nothing is passed.
+    #[arg(long, value_name = "[NAME=]FILE", requires = "from")]
+    pub log: Vec<PathBuf>,
+    /// With `--from`: a name for the reports [default: the format's].
+    #[arg(long, requires = "from")]
+    pub name: Option<String>,
+    /// With `--from`: partitions of a topic, if there are more than were used.
+    #[arg(long, value_name = "TOPIC=N", requires = "from", value_parser = partitions)]
+    pub partitions: Vec<(String, u32)>,
+    /// With `--from`: the producer's partitioner, `murmur2` for Kafka's own; its keys are judged by it.
+    #[arg(long, requires = "from")]
+    pub partitioner: Option<String>,
+    /// With `--from`: records of one key were to keep their order.
+    #[arg(long, requires = "from")]
+    pub key_order: bool,
+}
+
+fn partitions(text: &str) -> Result<(String, u32), String> {
+    let parts = text.rsplit_once('=').map(|(topic, number)| (topic, number.parse::<u32>()));
+    match parts {
+        Some((topic, Ok(number))) if !topic.is_empty() && number > 0 => {
+            Ok((topic.to_owned(), number))
+        }
+        _ => Err("a topic and its number of partitions are written as `orders=12`".to_owned()),
+    }
 }
 
 /// Arguments of `report`.

@@ -1,17 +1,18 @@
 //! From a history file to a verdict: the same way for a run that has just ended and for `check`.
 
 use std::fs::File;
-use std::io::BufReader;
+use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 
 use crate::checker;
-use crate::history::event::Header;
+use crate::history::foreign::{self, Input, Settings};
+use crate::history::index::Index;
 use crate::history::{HistoryError, HistoryReader};
 use crate::report::{Observer, ScenarioReport};
 
 /// Why a history could not be judged.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum JudgementError {
+pub enum JudgementError {
     /// The file could not be opened.
     #[error("{path}: {source}")]
     Open {
@@ -30,12 +31,15 @@ pub(crate) enum JudgementError {
         #[source]
         source: HistoryError,
     },
+    /// Lines of others are not what they should be; the error names the file.
+    #[error(transparent)]
+    Foreign(#[from] HistoryError),
 }
 
 impl JudgementError {
     /// The history was cut short: what it would have shown is not known, so it is inconclusive.
     #[must_use]
-    pub(crate) fn is_truncated(&self) -> bool {
+    pub fn is_truncated(&self) -> bool {
         matches!(self, Self::History { source, .. } if source.is_truncated())
     }
 }
@@ -44,28 +48,70 @@ impl JudgementError {
 ///
 /// # Errors
 /// When it cannot be opened or understood.
-pub(crate) fn judge(path: &Path) -> Result<ScenarioReport, JudgementError> {
+pub fn judge(path: &Path) -> Result<ScenarioReport, JudgementError> {
+    let open = || {
+        let file = File::open(path);
+        let file = file.map_err(|source| JudgementError::Open { path: path.to_owned(), source })?;
+        Ok(BufReader::with_capacity(1 << 20, file))
+    };
+    judge_with(path, open)
+}
+
+/// Judges a history that can be opened more than once.
+pub(crate) fn judge_with<R: BufRead>(
+    path: &Path,
+    open: impl Fn() -> Result<R, JudgementError>,
+) -> Result<ScenarioReport, JudgementError> {
     let history = |source| JudgementError::History { path: path.to_owned(), source };
-    let (header, reader) = open_history(path)?;
-    let mut observer = Observer::new(&header);
-    let events = reader.inspect(|event| {
-        if let Ok(event) = event {
-            observer.observe(event);
-        }
+    let (header, reader) = HistoryReader::open(open()?).map_err(history)?;
+    let (mut observer, mut index) = (Observer::new(&header), Index::new(&header));
+    let passed = reader.for_all(|event| {
+        observer.observe(event);
+        index.observe(event);
     });
-    let mut verdict = checker::judge(&header, events).map_err(history)?;
+    passed.map_err(history)?;
+    let mut verdict = checker::verdict(&index.settle());
     // Only a history with findings is read a second time, for the story of their records.
     if verdict.checks.iter().any(|check| !check.findings.is_empty()) {
-        let (_, again) = open_history(path)?;
+        let (_, again) = HistoryReader::open(open()?).map_err(history)?;
         checker::explain(&mut verdict, again).map_err(history)?;
     }
     let history_file = path.display().to_string();
     Ok(ScenarioReport { header, verdict, observed: observer.finish(), history_file })
 }
 
-fn open_history(path: &Path) -> Result<(Header, HistoryReader<BufReader<File>>), JudgementError> {
-    let open = |source| JudgementError::Open { path: path.to_owned(), source };
-    let history = |source| JudgementError::History { path: path.to_owned(), source };
-    let file = File::open(path).map_err(open)?;
-    HistoryReader::open(BufReader::with_capacity(1 << 20, file)).map_err(history)
+/// Judges files that others wrote as one history.
+///
+/// # Errors
+/// When one cannot be opened or understood.
+pub(crate) fn judge_foreign(
+    inputs: &[Input<OpenFile>],
+    settings: &Settings,
+) -> Result<ScenarioReport, JudgementError> {
+    let (header, events) = foreign::read(inputs.to_vec(), settings)?;
+    let mut observer = Observer::new(&header);
+    let events = events.inspect(|event| {
+        if let Ok(event) = event {
+            observer.observe(event);
+        }
+    });
+    let mut verdict = checker::judge(&header, events)?;
+    if verdict.checks.iter().any(|check| !check.findings.is_empty()) {
+        let (_, again) = foreign::read(inputs.to_vec(), settings)?;
+        checker::explain(&mut verdict, again)?;
+    }
+    let history_file = inputs.iter().map(|input| &*input.path).collect::<Vec<_>>().join(", ");
+    Ok(ScenarioReport { header, verdict, observed: observer.finish(), history_file })
+}
+
+/// Opens a file of a foreign history.
+#[derive(Debug, Clone)]
+pub(crate) struct OpenFile(pub(crate) PathBuf);
+
+impl foreign::Open for OpenFile {
+    type File = BufReader<File>;
+
+    fn open(&self) -> std::io::Result<Self::File> {
+        Ok(BufReader::with_capacity(1 << 20, File::open(&self.0)?))
+    }
 }

@@ -9,8 +9,10 @@ pub mod checker;
 pub mod cli;
 mod command;
 pub mod fault;
+#[cfg(test)]
+mod fuzz;
 pub mod history;
-mod judgement;
+pub mod judgement;
 mod nemesis;
 mod observer;
 pub mod plan;

@@ -138,6 +138,75 @@ fn a_clean_run_passes_and_its_history_is_judged_the_same_offline() {
     assert_eq!(code(&output), 2, "a history that was changed: {}", said(&output));
 }
 
+const SENT_AND_READ: &str = r#"
+{"t_ms":1000,"process":"p","send":{"op":0,"topic":"orders","key":"a","value":"x"}}
+{"t_ms":1010,"process":"p","sent":{"op":0,"outcome":"acknowledged","topic":"orders","partition":0,"offset":0}}
+{"t_ms":1035,"process":"c","read":{"group":"g","member":"m","topic":"orders","partition":0,"offset":0}}
+{"t_ms":1040,"process":"c","commit":{"group":"g","topic":"orders","partition":0,"offset":1}}
+"#;
+const READ_BACK: &str = r#"
+{"log":{"topic":"orders","partition":0,"offset":0,"op":0,"key":"a","value":"x"}}
+{"log_end":{"topic":"orders","partition":0,"high":1}}
+"#;
+
+#[test]
+fn what_others_wrote_is_judged_with_the_same_exit_codes() {
+    let place = Place::with(&[]);
+    let write = |name: &str, text: &str| std::fs::write(place.path(name), text).unwrap();
+    write("clients.jsonl", SENT_AND_READ);
+    write("log.jsonl", READ_BACK);
+    let from = ["check", "--from", "plain", "clients.jsonl"];
+    let judged = |more: &[&str]| place.run(&[&from[..], more].concat());
+
+    let whole = judged(&["log.jsonl"]);
+    assert_eq!(code(&whole), 0, "{}", said(&whole));
+    let json = judged(&["log.jsonl", "--json", "--name", "nightly"]);
+    assert_eq!(code(&json), 0, "{}", said(&json));
+    assert!(said(&json).contains("nightly"), "{}", said(&json));
+    assert_eq!(json.stdout, judged(&["log.jsonl", "--json", "--name", "nightly"]).stdout);
+
+    let blind = judged(&[]);
+    assert_eq!(code(&blind), 3, "nobody read the log: {}", said(&blind));
+    let unread: Vec<_> = SENT_AND_READ.lines().filter(|l| !l.contains("\"read\"")).collect();
+    write("unread.jsonl", &unread.join("\n"));
+    let lost = place.run(&["check", "--from", "plain", "unread.jsonl", "--log", "log.jsonl"]);
+    assert_eq!(code(&lost), 1, "{}", said(&lost));
+    assert!(said(&lost).contains("1 record of orders/0 lost to group `g`"), "{}", said(&lost));
+    write("cut.jsonl", &SENT_AND_READ[..SENT_AND_READ.len() - 4]);
+    let cut = place.run(&["check", "--from", "plain", "cut.jsonl", "--log", "log.jsonl"]);
+    assert_eq!(code(&cut), 3, "its writer was killed: {}", said(&cut));
+    assert!(said(&cut).contains("cut.jsonl:5: the last line was cut short"), "{}", said(&cut));
+}
+
+#[test]
+fn mistakes_in_what_others_wrote_are_shown_with_file_and_line() {
+    let place = Place::with(&[]);
+    let write = |name: &str, text: &str| std::fs::write(place.path(name), text).unwrap();
+    write("wrong.jsonl", &SENT_AND_READ.replace("\"send\"", "\"sned\""));
+    write("negative.jsonl", &SENT_AND_READ.replace("\"offset\":0", "\"offset\":-1"));
+    write("clients.jsonl", SENT_AND_READ);
+    std::fs::create_dir(place.path("other")).unwrap();
+    write("other/clients.jsonl", SENT_AND_READ);
+    for (arguments, message) in [
+        (&["--from", "plain", "wrong.jsonl"][..], "wrong.jsonl:2: unknown field `sned`"),
+        (&["--from", "plain", "negative.jsonl"], "negative.jsonl:3: offset -1 is negative"),
+        (&["--from", "plain", "absent.jsonl"], "absent.jsonl:0: the file cannot be read"),
+        (&["--from", "kafka-verifiable", "clients.jsonl"], "clients.jsonl:2: missing field `name`"),
+        (&["--from", "plain", "clients.jsonl", "other/clients.jsonl"], "as NAME=FILE"),
+        (&["--from", "csv", "clients.jsonl"], "kafka-verifiable, plain"),
+        (&["--log", "clients.jsonl", "clients.jsonl"], "--from <FORMAT>"),
+        (&["clients.jsonl"], "`check --from`"),
+        (&["--from", "plain", "--partitions", "orders", "clients.jsonl"], "`orders=12`"),
+    ] {
+        let output = place.run(&[&["check"], arguments].concat());
+        assert_eq!(code(&output), 2, "{arguments:?}: {}", said(&output));
+        assert!(said(&output).contains(message), "{arguments:?}: {}", said(&output));
+    }
+    let named =
+        place.run(&["check", "--from", "plain", "a=clients.jsonl", "b=other/clients.jsonl"]);
+    assert_eq!(code(&named), 3, "each operation twice contradicts itself: {}", said(&named));
+}
+
 #[test]
 fn a_fault_that_is_aimed_at_nothing_exits_3() {
     let fault =

@@ -28,7 +28,7 @@ mod order;
 mod partition_determinism;
 mod placement;
 #[cfg(test)]
-mod planted;
+pub(crate) mod planted;
 mod recovered;
 mod recovery;
 #[cfg(test)]

@@ -1,9 +1,9 @@
 //! Whether the history is whole. It never fails: what is missing makes the run inconclusive.
 
-use super::case::{Case, count, quoted};
+use super::case::{Case, count, quoted, spelled};
 use super::evidence::{dead_letters_read, logs_read};
 use crate::history::event::{Evidence, ObjectRole};
-use crate::history::index::{Bit, Index};
+use crate::history::index::{Bit, Index, RangeSet};
 
 const PHASES: [&str; 5] = ["load", "heal", "recover", "final-read", "done"];
 
@@ -24,6 +24,7 @@ pub(super) fn judge(index: &Index, case: &mut Case<'_>) -> String {
     }
     if index.vouches(Evidence::Log) {
         logs_read(index, case);
+        unread(index, case);
     } else {
         case.doubt("the testbed cannot read the log back");
     }
@@ -45,6 +46,22 @@ pub(super) fn judge(index: &Index, case: &mut Case<'_>) -> String {
     };
     let logs = index.lanes.iter().filter(|lane| lane.complete()).count() as u64;
     format!("{begun}, {} read", count(logs, "log"))
+}
+
+/// Between its ends a log that was read holds a record at each offset, or its reader said that there
+/// is none; anything else was passed over.
+fn unread(index: &Index, case: &mut Case<'_>) {
+    for (number, lane) in index.promised_lanes().filter(|(_, lane)| lane.complete()) {
+        let span = RangeSet::of([(lane.low(), u64::MAX)]).below(lane.high().unwrap_or(0));
+        let unread = span.minus(&lane.holes()).minus(&lane.logged());
+        if !unread.is_empty() {
+            case.doubt(format!(
+                "offsets of {} within its log hold no record, and the reader did not say why: {}",
+                index.lane_name(number),
+                spelled(&unread)
+            ));
+        }
+    }
 }
 
 fn phases(index: &Index, case: &mut Case<'_>) {

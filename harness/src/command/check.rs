@@ -1,29 +1,34 @@
-//! `check`: judges saved histories again.
+//! `check`: judges saved histories again, and those that others wrote.
 
+use std::collections::BTreeSet;
 use std::io::Write as _;
+use std::path::Path;
 
 use miette::IntoDiagnostic as _;
 
 use crate::cli::CheckArguments;
 use crate::command::show::look;
-use crate::judgement::judge;
-use crate::report::{self, ScenarioEntry, SuiteReport};
+use crate::history::foreign::{Format, Input, Role, Settings};
+use crate::judgement::{OpenFile, judge, judge_foreign};
+use crate::report::{self, ScenarioEntry, ScenarioReport, SuiteReport};
 use crate::verdict::Status;
 
 pub(crate) fn main(arguments: &CheckArguments) -> miette::Result<u8> {
     let mut scenarios = Vec::new();
     let mut cut_short = Vec::new();
-    for path in &arguments.histories {
-        match judge(path) {
-            Ok(report) => scenarios.push(ScenarioEntry::Ran(Box::new(report))),
-            Err(error) if error.is_truncated() => cut_short.push(error),
-            Err(error) => return Err(miette::miette!("{error}")),
+    if let Some(name) = &arguments.from {
+        scenarios.push(ScenarioEntry::Ran(Box::new(foreign(arguments, name)?)));
+    } else {
+        for path in &arguments.histories {
+            match judge(path) {
+                Ok(report) => scenarios.push(ScenarioEntry::Ran(Box::new(report))),
+                Err(error) if error.is_truncated() => cut_short.push(error),
+                Err(error) => return Err(miette::miette!("{error}")),
+            }
         }
     }
-    let histories: Vec<_> =
-        arguments.histories.iter().map(|path| path.display().to_string()).collect();
-    let command = format!("streamlake-harness check {}", histories.join(" "));
-    let suite = SuiteReport { command, scenarios, ..SuiteReport::default() };
+    let suite =
+        SuiteReport { command: command(arguments), scenarios, ..SuiteReport::default() };
     let mut out = std::io::stdout().lock();
     if arguments.json {
         for file in report::render(&suite).into_diagnostic()? {
@@ -41,4 +46,73 @@ pub(crate) fn main(arguments: &CheckArguments) -> miette::Result<u8> {
     let doubts = cut_short.iter().map(|_| Status::Inconclusive);
     let judged = suite.scenarios.iter().filter_map(ScenarioEntry::status);
     Ok(Status::combine(judged.chain(doubts)).exit_code())
+}
+
+/// The command as one would type it again.
+fn command(arguments: &CheckArguments) -> String {
+    let mut words = vec!["streamlake-harness".to_owned(), "check".to_owned()];
+    let mut option = |name: &str, value: &str| words.extend([name.to_owned(), value.to_owned()]);
+    let foreign = &arguments.foreign;
+    if let Some(format) = &arguments.from {
+        option("--from", format);
+    }
+    for path in &foreign.log {
+        option("--log", &path.display().to_string());
+    }
+    if let Some(name) = &foreign.name {
+        option("--name", name);
+    }
+    for (topic, number) in &foreign.partitions {
+        option("--partitions", &format!("{topic}={number}"));
+    }
+    if let Some(partitioner) = &foreign.partitioner {
+        option("--partitioner", partitioner);
+    }
+    if foreign.key_order {
+        words.push("--key-order".to_owned());
+    }
+    words.extend(arguments.histories.iter().map(|path| path.display().to_string()));
+    words.join(" ")
+}
+
+fn foreign(arguments: &CheckArguments, format: &str) -> miette::Result<ScenarioReport> {
+    let Some(known) = Format::named(format) else {
+        return Err(miette::miette!(
+            "no format `{format}`; there are {}",
+            Format::NAMES.join(", ")
+        ));
+    };
+    let words = &arguments.foreign;
+    let under_test = arguments.histories.iter().map(|file| (Role::UnderTest, file));
+    let files = under_test.chain(words.log.iter().map(|file| (Role::LogReader, file)));
+    let inputs: Vec<_> = files.map(|(role, file)| input(known, role, file)).collect();
+    let mut names = BTreeSet::new();
+    if let Some(twice) = inputs.iter().find(|input| !names.insert(&input.process)) {
+        return Err(miette::miette!(
+            "{}: another file is named {} too; give each a name of its own, as NAME=FILE",
+            twice.path,
+            twice.process
+        ));
+    }
+    let settings = Settings {
+        name: words.name.clone().unwrap_or_else(|| format.to_owned()),
+        partitions: words.partitions.iter().cloned().collect(),
+        partitioner: words.partitioner.clone(),
+        key_order: words.key_order,
+    };
+    judge_foreign(&inputs, &settings).map_err(|error| miette::miette!("{error}"))
+}
+
+/// A file as it was named on the command line: `FILE` or `NAME=FILE`.
+fn input(format: Format, role: Role, file: &Path) -> Input<OpenFile> {
+    let text = file.to_string_lossy();
+    let (process, path) = match text.split_once('=') {
+        Some((name, path)) if !name.is_empty() && !file.exists() => (name.to_owned(), path.into()),
+        _ => {
+            let stem = file.file_stem().unwrap_or(file.as_os_str());
+            (stem.to_string_lossy().into_owned(), file.to_owned())
+        }
+    };
+    let name = path.display().to_string();
+    Input { format, role, path: name, process, open: OpenFile(path) }
 }

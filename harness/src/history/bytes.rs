@@ -62,10 +62,11 @@ impl<'de> Deserialize<'de> for Print {
         impl Visitor<'_> for Digits {
             type Value = Print;
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("16 hexadecimal digits")
+                f.write_str("16 hexadecimal digits, lower case")
             }
             fn visit_str<E: de::Error>(self, text: &str) -> Result<Print, E> {
-                if text.len() != 16 || !text.bytes().all(|b| b.is_ascii_hexdigit()) {
+                if text.len() != 16 || !text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
+                {
                     return Err(E::invalid_value(de::Unexpected::Str(text), &self));
                 }
                 u64::from_str_radix(text, 16).map(Print).map_err(E::custom)

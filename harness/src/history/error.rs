@@ -11,7 +11,8 @@ pub enum HistoryError {
     Io(#[from] std::io::Error),
     /// The first line is no header.
     #[error(
-        "line 1 is not the header of a streamlake history ({why}); foreign histories are converted with `check --from`"
+        "line 1 is not the header of a streamlake history ({}); histories of others are judged with `check --from`",
+        harmless(why)
     )]
     NotAHistory {
         /// What the parser said.
@@ -36,7 +37,10 @@ pub enum HistoryError {
         line: u64,
     },
     /// A line is not what it should be.
-    #[error("line {line} of the history is corrupt: {why}; restore the file or run it again")]
+    #[error(
+        "line {line} of the history is corrupt: {}; restore the file or run it again",
+        harmless(why)
+    )]
     Corrupt {
         /// Line number from 1.
         line: u64,
@@ -55,7 +59,8 @@ pub enum HistoryError {
     },
     /// A process's numbering is broken: a line is absent, doubled or moved.
     #[error(
-        "line {line} of the history: process `{process}` has seq {found} where {expected} was due; lines are missing, doubled or moved: restore the file or run it again"
+        "line {line} of the history: process `{}` has seq {found} where {expected} was due; lines are missing, doubled or moved: restore the file or run it again",
+        harmless(process)
     )]
     Sequence {
         /// Line number from 1.
@@ -68,7 +73,7 @@ pub enum HistoryError {
         found: u64,
     },
     /// A line of a foreign history is not of its format.
-    #[error("{file}, line {line}: {why}")]
+    #[error("{file}:{line}: {}", harmless(why))]
     Foreign {
         /// The file.
         file: String,
@@ -87,6 +92,19 @@ pub enum HistoryError {
         /// What differs.
         why: String,
     },
+}
+
+/// A text from a file for a terminal: what would act on it is spelled out.
+fn harmless(text: &str) -> String {
+    let spelled = |c: char| c.is_control() || c == '\u{202e}';
+    text.chars().fold(String::with_capacity(text.len()), |mut out, c| {
+        if spelled(c) {
+            out.extend(c.escape_debug())
+        } else {
+            out.push(c)
+        }
+        out
+    })
 }
 
 impl HistoryError {

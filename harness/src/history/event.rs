@@ -631,6 +631,9 @@ pub struct Trailer {
     /// Sum over all event lines of the XXH3-64 of the line without its line end, modulo 2^64, in
     /// hexadecimal: the same in whatever order processes interleave.
     pub digest: Print,
+    /// XXH3-64 of the header's line without its line end; a writer of one's own may leave it out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub header: Option<Print>,
 }
 
 /// A 64-bit XXH3 fingerprint, written as 16 hexadecimal digits.

@@ -3,8 +3,10 @@
 mod bytes;
 mod error;
 pub mod event;
+mod fast;
 pub mod foreign;
 pub mod index;
+mod lines;
 mod reader;
 mod recorder;
 pub mod sample;

@@ -28,6 +28,7 @@ pub struct HistoryWriter<W: Write> {
     line: Vec<u8>,
     counts: BTreeMap<String, u64>,
     digest: u64,
+    header: Print,
 }
 
 impl<W: Write> HistoryWriter<W> {
@@ -37,9 +38,10 @@ impl<W: Write> HistoryWriter<W> {
     /// The medium's.
     pub fn new(mut out: W, header: &Header) -> io::Result<Self> {
         let mut line = serde_json::to_vec(header)?;
+        let header = Print::of(&line);
         line.push(b'\n');
         out.write_all(&line)?;
-        Ok(Self { out, line, counts: BTreeMap::new(), digest: 0 })
+        Ok(Self { out, line, counts: BTreeMap::new(), digest: 0, header })
     }
 
     /// Appends a fact and gives it its process's next number.
@@ -65,7 +67,8 @@ impl<W: Write> HistoryWriter<W> {
     /// # Errors
     /// The medium's.
     pub fn finish(mut self) -> io::Result<W> {
-        let trailer = Trailer { events: self.counts, digest: Print(self.digest) };
+        let (digest, header) = (Print(self.digest), Some(self.header));
+        let trailer = Trailer { events: self.counts, digest, header };
         let mut line = serde_json::to_vec(&trailer)?;
         line.push(b'\n');
         self.out.write_all(&line)?;

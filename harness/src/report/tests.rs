@@ -169,7 +169,8 @@ fn cells_are_kept(text: &str) {
 }
 
 /// No character that a terminal or an eye would obey, and no tag of another's making.
-fn is_harmless(suite: &SuiteReport) {
+/// No format for people carries what acts on a page, a terminal or a table.
+pub(crate) fn is_harmless(suite: &SuiteReport) {
     let texts = render(suite).unwrap().into_iter();
     let mut texts: Vec<(String, String)> = texts
         .map(|file| (file.name, String::from_utf8(file.bytes).unwrap()))

@@ -323,7 +323,7 @@ impl TimelineBuilder {
                 if let Some((_, offset)) = bucket.commits.get(number) {
                     committed = offset.saturating_sub(first);
                 }
-                *total += committed;
+                *total = total.saturating_add(committed);
             }
         }
         let series = groups.into_iter().map(|(group, totals)| Series {

@@ -13,7 +13,8 @@ use crate::verdict::Status;
 
 mod chaos;
 
-pub(super) use chaos::{nudge, spoil, vandalize};
+pub(crate) use chaos::vandalize;
+pub(super) use chaos::{nudge, spoil};
 
 type Rng = ChaCha8Rng;
 /// Plants one corruption; false where the history has no place for it.
@@ -224,6 +225,13 @@ const TABLE: [Planted; 25] = [
         alter(s, rng, |f| matches!(f, Fact::Stored(_)), |f| if let Fact::Stored(l) = f { l.ingested_ms = Some(l.timestamp_ms + 86_400_000) })
     } },
 ];
+
+/// A copy of a history with one of the corruptions, and its name; none where it has no place.
+pub(crate) fn planted(sample: &Sample, rng: &mut Rng) -> Option<(&'static str, Sample)> {
+    let planted = TABLE.choose(rng).unwrap();
+    let mut copy = sample.clone();
+    (planted.plant)(&mut copy, rng).then_some((planted.name, copy))
+}
 
 impl Sample {
     fn tell_dead_letter(&mut self, op: u64, source: Option<(u32, u64)>) {

@@ -10,17 +10,18 @@
 //! {"sent":{"op":1,"outcome":"failed","error":"…"}}        also "unknown"
 //! {"log":{"topic":"orders","partition":0,"offset":7,"op":0,"key":"a","value":"…"}}
 //! {"log_end":{"topic":"orders","partition":0,"low":0,"high":8,"holes":[[3,4]]}}
-//! {"read":{"group":"g","member":"m","topic":"orders","partition":0,"offset":7}}
+//! {"read":{"group":"g","member":"m","topic":"orders","partition":0,"offset":7,"value":"…"}}
 //! {"commit":{"group":"g","topic":"orders","partition":0,"offset":8}}
 //! {"assign":{"group":"g","member":"m","topic":"orders","partition":0,"change":"assigned"}}
 //! ```
 //!
 //! `value` is the value itself or its XXH3-64 as `"xxh3:0123456789abcdef"`. `log` and `log_end` come
-//! from reading the topic back; without them nothing can be said of what was acknowledged. `change` is
-//! `assigned`, `revoked` or `lost`.
+//! from reading the topic back; without them nothing can be said of what was acknowledged. A `read`
+//! need not tell the value. `change` is `assigned`, `revoked` or `lost`.
 
 use serde::Deserialize;
 
+use super::Refusal;
 use super::told::Told;
 use crate::history::event::*;
 
@@ -91,6 +92,7 @@ struct ReadLine {
     topic: String,
     partition: i64,
     offset: i64,
+    value: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -113,14 +115,15 @@ struct Assign {
 }
 
 /// Takes one line in.
-pub(super) fn take(told: &mut Told, file: &str, text: &str) -> Result<(), String> {
-    let line: Line = serde_json::from_str(text).map_err(|error| error.to_string())?;
+pub(super) fn take(told: &mut Told, file: &str, text: &[u8]) -> Result<(), Refusal> {
+    let line: Line = serde_json::from_slice(text)?;
     let t_us = line.t_ms.map(|ms| told.at(ms));
     let process = line.process.as_deref().unwrap_or(file);
     let mut facts = Vec::new();
     if let Some(send) = line.send {
         told.vouch(Evidence::Receipts);
         told.topic(&send.topic);
+        told.claim_op(send.op);
         let (value, bytes) = (print(&send.value)?, send.value.len() as u64);
         let Send { op, topic, key, .. } = send;
         facts.push(Fact::Invoked(Invoked { op, topic, key, value, bytes, poison: false }));
@@ -149,8 +152,9 @@ pub(super) fn take(told: &mut Told, file: &str, text: &str) -> Result<(), String
     if let Some(read) = line.read {
         told.group(&read.group);
         let (partition, offset) = told.place(&read.topic, read.partition, read.offset)?;
+        let value = read.value.as_deref().map(print).transpose()?;
         let ReadLine { group, member, topic, .. } = read;
-        facts.push(Fact::Read(Read { group, member, topic, partition, offset, value: None }));
+        facts.push(Fact::Read(Read { group, member, topic, partition, offset, value }));
     }
     if let Some(commit) = line.commit {
         told.vouch(Evidence::CommitsComplete);
@@ -168,7 +172,7 @@ pub(super) fn take(told: &mut Told, file: &str, text: &str) -> Result<(), String
         facts.push(Fact::Assignment(Assignment { group, member, topic, partition, change }));
     }
     if facts.is_empty() {
-        return Err("the line tells nothing; see the format's description".to_owned());
+        return Err("the line tells nothing; HISTORY.md shows what a line can tell".into());
     }
     facts.into_iter().for_each(|fact| told.tell(t_us, process, fact));
     Ok(())

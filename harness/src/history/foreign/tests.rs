@@ -1,10 +1,10 @@
 //! Foreign histories come to the verdicts that their content deserves.
 #![allow(clippy::unwrap_used)]
 
-use super::{Format, Settings, read};
+use super::{Format, Input, Role, Settings, read};
 use crate::checker;
 use crate::history::HistoryError;
-use crate::verdict::{Status, Verdict};
+use crate::verdict::{CheckResult, Status, Verdict};
 
 const PLAIN: &str = r#"
 {"t_ms":1000,"process":"p","send":{"op":0,"topic":"orders","key":"a","value":"x"}}
@@ -19,14 +19,25 @@ const PLAIN: &str = r#"
 {"t_ms":2000,"process":"l","log_end":{"topic":"orders","partition":0,"high":2}}
 "#;
 
+fn judge(files: &[(Format, Role, &str, &str)]) -> Result<Verdict, HistoryError> {
+    let inputs = files.iter().map(|&(format, role, name, text)| {
+        let (path, process) = (name.to_owned(), name.to_owned());
+        Input { format, role, path, process, open: text.as_bytes() }
+    });
+    let (header, events) = read(inputs.collect(), &Settings::default())?;
+    checker::judge(&header, events)
+}
+
 fn plain(text: &str) -> Result<Verdict, HistoryError> {
-    let files = vec![(Format::Plain, "file".to_owned(), text.as_bytes())];
-    let (header, events) = read(files, &Settings::default())?;
-    checker::judge(&header, events.into_iter().map(Ok))
+    judge(&[(Format::Plain, Role::UnderTest, "file", text)])
+}
+
+fn check<'a>(verdict: &'a Verdict, name: &str) -> &'a CheckResult {
+    verdict.checks.iter().find(|check| check.check == name).unwrap()
 }
 
 fn status(verdict: &Verdict, name: &str) -> Status {
-    verdict.checks.iter().find(|check| check.check == name).unwrap().status
+    check(verdict, name).status
 }
 
 fn whole() -> String {
@@ -91,18 +102,122 @@ const CONSUMER: &str = r#"
 {"timestamp":1080,"name":"shutdown_complete"}
 "#;
 
+/// A third consumer after the others, then the ends of the log.
+const READER: &str = r#"
+{"timestamp":2000,"name":"startup_complete"}
+{"timestamp":2001,"name":"record_data","key":null,"value":"0","topic":"t","partition":0,"offset":0}
+{"timestamp":2001,"name":"record_data","key":null,"value":"2","topic":"t","partition":0,"offset":1}
+{"timestamp":2001,"name":"records_consumed","count":2,"partitions":[{"topic":"t","partition":0,"count":2,"minOffset":0,"maxOffset":1}]}
+t:0:0
+t:0:2
+"#;
+
+const PRODUCED: (Format, Role, &str, &str) =
+    (Format::Verifiable, Role::UnderTest, "producer", PRODUCER);
+const LOG: (Format, Role, &str, &str) = (Format::Verifiable, Role::LogReader, "log", READER);
+
+fn verifiable(consumer: &str) -> Verdict {
+    let consumed = (Format::Verifiable, Role::UnderTest, "group/member-1", consumer);
+    judge(&[PRODUCED, consumed, LOG]).unwrap()
+}
+
+/// The same consumer with `--verbose`.
+fn verbose() -> String {
+    let record = |offset, value| {
+        format!(
+            "{{\"timestamp\":1050,\"name\":\"record_data\",\"key\":null,\"value\":\"{value}\",\"topic\":\"t\",\"partition\":0,\"offset\":{offset}}}\n"
+        )
+    };
+    let records = record(0, 0) + &record(1, 2);
+    CONSUMER.replace("{\"timestamp\":1050", &format!("{records}{{\"timestamp\":1050"))
+}
+
 #[test]
 fn kafkas_verifiable_clients_are_understood() {
-    let files = vec![
-        (Format::Verifiable, "producer".to_owned(), PRODUCER.as_bytes()),
-        (Format::Verifiable, "group/member-1".to_owned(), CONSUMER.as_bytes()),
-    ];
-    let (header, events) = read(files, &Settings::default()).unwrap();
-    assert_eq!(header.promises.groups[0].group, "group");
-    assert_eq!(header.promises.topics["t"], 1);
-    let verdict = checker::judge(&header, events.into_iter().map(Ok)).unwrap();
-    // Nobody read the log back, so nothing is passed; but what was seen is counted.
-    assert_ne!(verdict.status, Status::Pass);
-    assert_eq!((verdict.tally.acknowledged, verdict.tally.unknown), (2, 1));
-    assert_eq!(status(&verdict, "order"), Status::Pass);
+    for consumer in [CONSUMER.to_owned(), verbose()] {
+        let verdict = verifiable(&consumer);
+        assert_eq!(verdict.status, Status::Pass, "{verdict:#?}");
+        assert_eq!((verdict.tally.acknowledged, verdict.tally.unknown), (2, 1));
+        for name in ["acknowledged-is-durable", "no-loss", "no-gap", "commit-frontier", "order"] {
+            assert_eq!(status(&verdict, name), Status::Pass, "{name}");
+        }
+    }
+}
+
+#[test]
+fn without_the_log_verifiable_clients_are_not_passed() {
+    let consumed = (Format::Verifiable, Role::UnderTest, "group/member-1", CONSUMER);
+    let verdict = judge(&[PRODUCED, consumed]).unwrap();
+    assert_eq!(verdict.status, Status::Inconclusive);
+    // A reader of the log that stopped before the end proves nothing of the rest.
+    let early = READER.replace("t:0:2", "t:0:3");
+    let log = (Format::Verifiable, Role::LogReader, "log", &*early);
+    assert_eq!(judge(&[PRODUCED, consumed, log]).unwrap().status, Status::Inconclusive);
+}
+
+#[test]
+fn a_record_that_a_verifiable_consumer_does_not_show_is_lost_to_its_group() {
+    let unread = CONSUMER.lines().filter(|l| !l.contains("records_consumed"));
+    let unshown = verbose();
+    let unshown = unshown.lines().filter(|l| !l.contains("\"offset\":1}"));
+    for consumer in [unread.collect::<Vec<_>>(), unshown.collect()] {
+        let verdict = verifiable(&consumer.join("\n"));
+        assert_eq!(verdict.status, Status::Fail);
+        let finding = &check(&verdict, "no-loss").findings[0];
+        assert_eq!(finding.anomaly, "lost-after-commit", "{finding:#?}");
+        assert_eq!(finding.offsets.last().unwrap().last, 1);
+    }
+}
+
+#[test]
+fn a_poll_that_does_not_say_which_records_it_took_is_not_passed() {
+    let fewer = CONSUMER.replace("\"count\":2,\"minOffset\"", "\"count\":1,\"minOffset\"");
+    assert_ne!(fewer, CONSUMER);
+    let verdict = verifiable(&fewer);
+    assert_eq!(verdict.status, Status::Inconclusive);
+    let reason = check(&verdict, "history").reasons.join(" ");
+    assert!(reason.contains("run the consumer with --verbose"), "{reason}");
+}
+
+#[test]
+fn a_file_whose_writer_was_killed_in_a_line_is_judged_but_not_passed() {
+    let cut = CONSUMER.trim_end().strip_suffix("complete\"}").unwrap();
+    let verdict = verifiable(cut);
+    assert_eq!(verdict.status, Status::Inconclusive);
+    let reason = check(&verdict, "history").reasons.join(" ");
+    assert!(reason.contains("group/member-1:7: the last line was cut short"), "{reason}");
+    let whole = &whole();
+    let verdict = plain(&whole[..whole.len() - 3]).unwrap();
+    assert_eq!(status(&verdict, "history"), Status::Inconclusive);
+}
+
+#[test]
+fn a_line_without_end_and_a_range_without_end_cost_no_memory() {
+    #[derive(Clone)]
+    struct Endless;
+    impl super::Open for Endless {
+        type File = std::io::BufReader<Self>;
+        fn open(&self) -> std::io::Result<Self::File> {
+            Ok(std::io::BufReader::new(Self))
+        }
+    }
+    impl std::io::Read for Endless {
+        fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+            buffer.fill(b'{');
+            Ok(buffer.len())
+        }
+    }
+    let (path, process) = ("file".to_owned(), "p".to_owned());
+    let input =
+        Input { format: Format::Plain, role: Role::UnderTest, path, process, open: Endless };
+    let error = read(vec![input], &Settings::default()).err().unwrap().to_string();
+    assert!(error.starts_with("file:1: the line is longer than 16777216 bytes"), "{error}");
+
+    let wide = CONSUMER.replace("\"maxOffset\":1", "\"maxOffset\":9000000");
+    let consumed = (Format::Verifiable, Role::UnderTest, "group/member-1", &*wide);
+    assert_ne!(judge(&[PRODUCED, consumed, LOG]).unwrap().status, Status::Pass);
+    let wider = CONSUMER.replace("\"maxOffset\":1", "\"maxOffset\":4611686018427387904");
+    let consumed = (Format::Verifiable, Role::UnderTest, "group/member-1", &*wider);
+    let error = judge(&[PRODUCED, consumed, LOG]).unwrap_err().to_string();
+    assert!(error.contains("cannot be one poll"), "{error}");
 }

@@ -24,7 +24,7 @@ pub(super) fn extent(run: &ScenarioReport) -> (u64, u64) {
         first = first.min(from);
         last = last.max(to);
     };
-    let bucket = |index: usize| index as u64 * timeline.bucket_us;
+    let bucket = |index: usize| (index as u64).saturating_mul(timeline.bucket_us);
     for series in &timeline.series {
         let rises = series.totals.partition_point(|&total| total == 0);
         let end = series.totals.last().copied().unwrap_or(0);

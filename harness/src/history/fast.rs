@@ -1,0 +1,455 @@
+//! The quick way from a line to a fact, for the facts of which there are millions.
+//!
+//! It knows one spelling of each: the one that [`HistoryWriter`](super::HistoryWriter) writes, with
+//! plain ASCII strings. Whatever differs, be it wrong or merely written otherwise, is left to the full
+//! parser: this one never refuses a line, and what it takes it takes as the full parser would.
+//!
+//! A fact is read into the fact of its kind that was read before, so that nothing is allocated.
+
+use super::event::*;
+
+/// A fact of each kind to read into.
+#[derive(Debug)]
+pub(super) struct Fast {
+    invoked: Event,
+    completed: Event,
+    logged: Event,
+    committed: Event,
+    read: Event,
+    stored: Event,
+}
+
+impl Fast {
+    pub(super) fn new() -> Self {
+        let event = |fact| Event { t_us: 0, process: String::new(), seq: 0, fact };
+        let (topic, group, member) = (String::new, String::new, String::new);
+        let (partition, offset, value) = (0, 0, Print(0));
+        Self {
+            invoked: event(Fact::Invoked(Invoked {
+                op: 0,
+                topic: topic(),
+                key: None,
+                value,
+                bytes: 0,
+                poison: false,
+            })),
+            completed: event(Fact::Completed(Completed {
+                op: 0,
+                ingestion_id: None,
+                outcome: Outcome::Acknowledged { topic: topic(), partition, offset },
+            })),
+            logged: event(Fact::Logged(Logged {
+                topic: topic(),
+                partition,
+                offset,
+                timestamp_ms: 0,
+                op: None,
+                ingestion_id: None,
+                key: None,
+                value,
+                headers: value,
+                missing_headers: Vec::new(),
+            })),
+            committed: event(Fact::Committed(Committed {
+                group: group(),
+                topic: topic(),
+                partition,
+                offset,
+                at_us: 0,
+                exact: false,
+            })),
+            read: event(Fact::Read(Read {
+                group: group(),
+                member: member(),
+                topic: topic(),
+                partition,
+                offset,
+                value: None,
+            })),
+            stored: event(Fact::Stored(Stored {
+                object: 0,
+                line: 0,
+                topic: topic(),
+                partition,
+                offset,
+                timestamp_ms: 0,
+                ingested_ms: None,
+                op: None,
+                ingestion_id: None,
+                key: None,
+                value,
+                headers: value,
+            })),
+        }
+    }
+
+    /// The event of a line; none if it takes the full parser to tell.
+    pub(super) fn parse(&mut self, line: &[u8]) -> Option<&Event> {
+        let mut at = Cursor(line);
+        at.literal(b"{\"t_us\":")?;
+        let t_us = at.number()?;
+        at.literal(b",\"process\":\"")?;
+        let process = at;
+        at.skip_text()?;
+        at.literal(b",\"seq\":")?;
+        let seq = at.number()?;
+        at.literal(b",\"fact\":{\"")?;
+        let (event, take): (_, fn(&mut Cursor<'_>, &mut Fact) -> Option<()>) =
+            match *at.0.first()? {
+                b'i' => (&mut self.invoked, invoked),
+                b'l' => (&mut self.logged, logged),
+                b's' => (&mut self.stored, stored),
+                b'r' => (&mut self.read, read),
+                b'c' if at.0.get(3) == Some(&b'p') => (&mut self.completed, completed),
+                b'c' => (&mut self.committed, committed),
+                _ => return None,
+            };
+        { process }.text(&mut event.process)?;
+        (event.t_us, event.seq) = (t_us, seq);
+        take(&mut at, &mut event.fact)?;
+        at.literal(b"}}}")?;
+        at.0.is_empty().then_some(event)
+    }
+}
+
+fn invoked(at: &mut Cursor<'_>, fact: &mut Fact) -> Option<()> {
+    let Fact::Invoked(fact) = fact else { return None };
+    at.literal(b"invoked\":{\"op\":")?;
+    fact.op = at.number()?;
+    at.literal(b",\"topic\":\"")?;
+    at.text(&mut fact.topic)?;
+    at.literal(b",\"key\":")?;
+    at.key(&mut fact.key)?;
+    at.literal(b",\"value\":\"")?;
+    fact.value = at.print()?;
+    at.literal(b",\"bytes\":")?;
+    fact.bytes = at.number()?;
+    fact.poison = at.literal(b",\"poison\":true").is_some();
+    Some(())
+}
+
+fn completed(at: &mut Cursor<'_>, fact: &mut Fact) -> Option<()> {
+    let Fact::Completed(fact) = fact else { return None };
+    let Outcome::Acknowledged { topic, partition, offset } = &mut fact.outcome else { return None };
+    at.literal(b"completed\":{\"op\":")?;
+    fact.op = at.number()?;
+    at.literal(b",\"ingestion_id\":")?;
+    at.optional_text(&mut fact.ingestion_id)?;
+    at.literal(b",\"outcome\":{\"acknowledged\":{\"topic\":\"")?;
+    at.text(topic)?;
+    at.literal(b",\"partition\":")?;
+    *partition = at.small()?;
+    at.literal(b",\"offset\":")?;
+    *offset = at.number()?;
+    at.literal(b"}}")
+}
+
+fn logged(at: &mut Cursor<'_>, fact: &mut Fact) -> Option<()> {
+    let Fact::Logged(fact) = fact else { return None };
+    at.literal(b"logged\":{\"topic\":\"")?;
+    at.text(&mut fact.topic)?;
+    at.literal(b",\"partition\":")?;
+    fact.partition = at.small()?;
+    at.literal(b",\"offset\":")?;
+    fact.offset = at.number()?;
+    at.literal(b",\"timestamp_ms\":")?;
+    fact.timestamp_ms = at.instant()?;
+    at.literal(b",\"op\":")?;
+    fact.op = at.optional_number()?;
+    at.literal(b",\"ingestion_id\":")?;
+    at.optional_text(&mut fact.ingestion_id)?;
+    at.literal(b",\"key\":")?;
+    at.key(&mut fact.key)?;
+    at.literal(b",\"value\":\"")?;
+    fact.value = at.print()?;
+    at.literal(b",\"headers\":\"")?;
+    fact.headers = at.print()?;
+    Some(())
+}
+
+fn committed(at: &mut Cursor<'_>, fact: &mut Fact) -> Option<()> {
+    let Fact::Committed(fact) = fact else { return None };
+    at.literal(b"committed\":{\"group\":\"")?;
+    at.text(&mut fact.group)?;
+    at.literal(b",\"topic\":\"")?;
+    at.text(&mut fact.topic)?;
+    at.literal(b",\"partition\":")?;
+    fact.partition = at.small()?;
+    at.literal(b",\"offset\":")?;
+    fact.offset = at.number()?;
+    at.literal(b",\"at_us\":")?;
+    fact.at_us = at.number()?;
+    at.literal(b",\"exact\":")?;
+    fact.exact = at.literal(b"true").is_some();
+    if fact.exact { Some(()) } else { at.literal(b"false") }
+}
+
+fn read(at: &mut Cursor<'_>, fact: &mut Fact) -> Option<()> {
+    let Fact::Read(fact) = fact else { return None };
+    at.literal(b"read\":{\"group\":\"")?;
+    at.text(&mut fact.group)?;
+    at.literal(b",\"member\":\"")?;
+    at.text(&mut fact.member)?;
+    at.literal(b",\"topic\":\"")?;
+    at.text(&mut fact.topic)?;
+    at.literal(b",\"partition\":")?;
+    fact.partition = at.small()?;
+    at.literal(b",\"offset\":")?;
+    fact.offset = at.number()?;
+    fact.value = match at.literal(b",\"value\":\"") {
+        Some(()) => Some(at.print()?),
+        None => None,
+    };
+    Some(())
+}
+
+fn stored(at: &mut Cursor<'_>, fact: &mut Fact) -> Option<()> {
+    let Fact::Stored(fact) = fact else { return None };
+    at.literal(b"stored\":{\"object\":")?;
+    fact.object = at.small()?;
+    at.literal(b",\"line\":")?;
+    fact.line = at.small()?;
+    at.literal(b",\"topic\":\"")?;
+    at.text(&mut fact.topic)?;
+    at.literal(b",\"partition\":")?;
+    fact.partition = at.small()?;
+    at.literal(b",\"offset\":")?;
+    fact.offset = at.number()?;
+    at.literal(b",\"timestamp_ms\":")?;
+    fact.timestamp_ms = at.instant()?;
+    fact.ingested_ms = match at.literal(b",\"ingested_ms\":") {
+        Some(()) => Some(at.instant()?),
+        None => None,
+    };
+    at.literal(b",\"op\":")?;
+    fact.op = at.optional_number()?;
+    at.literal(b",\"ingestion_id\":")?;
+    at.optional_text(&mut fact.ingestion_id)?;
+    at.literal(b",\"key\":")?;
+    at.key(&mut fact.key)?;
+    at.literal(b",\"value\":\"")?;
+    fact.value = at.print()?;
+    at.literal(b",\"headers\":\"")?;
+    fact.headers = at.print()?;
+    Some(())
+}
+
+/// What is left of a line. Each step takes something off its front, or gives none.
+#[derive(Clone, Copy)]
+struct Cursor<'a>(&'a [u8]);
+
+impl<'a> Cursor<'a> {
+    #[inline]
+    fn literal(&mut self, text: &[u8]) -> Option<()> {
+        self.0 = self.0.strip_prefix(text)?;
+        Some(())
+    }
+
+    /// An unsigned number as JSON writes it, without sign, point, exponent or leading zeros.
+    #[inline]
+    fn number(&mut self) -> Option<u64> {
+        let (mut value, mut digits) = (0u64, 0);
+        while let Some(digit) = self.0.get(digits).map(|byte| byte.wrapping_sub(b'0')) {
+            if digit > 9 {
+                break;
+            }
+            // Nineteen digits cannot overflow; longer numbers are rare.
+            if digits == 19 {
+                return None;
+            }
+            value = value * 10 + u64::from(digit);
+            digits += 1;
+        }
+        if digits == 0 || (digits > 1 && self.0[0] == b'0') {
+            return None;
+        }
+        self.0 = &self.0[digits..];
+        Some(value)
+    }
+
+    #[inline]
+    fn small(&mut self) -> Option<u32> {
+        u32::try_from(self.number()?).ok()
+    }
+
+    #[inline]
+    fn instant(&mut self) -> Option<i64> {
+        i64::try_from(self.number()?).ok()
+    }
+
+    #[inline]
+    fn optional_number(&mut self) -> Option<Option<u64>> {
+        match self.literal(b"null") {
+            Some(()) => Some(None),
+            None => self.number().map(Some),
+        }
+    }
+
+    /// Plain text up to and with its closing quote; the opening one is gone already.
+    #[inline]
+    fn plain(&mut self) -> Option<&'a str> {
+        let plain = |byte: &u8| matches!(byte, b' '..=b'~') && !matches!(byte, b'"' | b'\\');
+        let end = self.0.iter().position(|byte| !plain(byte))?;
+        let (text, rest) = self.0.split_at(end);
+        self.0 = rest.strip_prefix(b"\"")?;
+        std::str::from_utf8(text).ok()
+    }
+
+    #[inline]
+    fn skip_text(&mut self) -> Option<()> {
+        self.plain().map(|_| ())
+    }
+
+    /// Text into a buffer that most often holds it already.
+    #[inline]
+    fn text(&mut self, into: &mut String) -> Option<()> {
+        if let Some(rest) = self.0.strip_prefix(into.as_bytes())
+            && let Some(rest) = rest.strip_prefix(b"\"")
+        {
+            self.0 = rest;
+            return Some(());
+        }
+        let text = self.plain()?;
+        into.clear();
+        into.push_str(text);
+        Some(())
+    }
+
+    #[inline]
+    fn optional_text(&mut self, into: &mut Option<String>) -> Option<()> {
+        if self.literal(b"null").is_some() {
+            *into = None;
+            return Some(());
+        }
+        self.literal(b"\"")?;
+        let text = self.plain()?;
+        let into = into.get_or_insert_default();
+        into.clear();
+        into.push_str(text);
+        Some(())
+    }
+
+    #[inline]
+    fn key(&mut self, into: &mut Option<Blob>) -> Option<()> {
+        if self.literal(b"null").is_some() {
+            *into = None;
+            return Some(());
+        }
+        self.literal(b"\"")?;
+        let text = self.plain()?;
+        let Blob(bytes) = into.get_or_insert_with(|| Blob(Vec::new()));
+        bytes.clear();
+        bytes.extend_from_slice(text.as_bytes());
+        Some(())
+    }
+
+    /// Sixteen hexadecimal digits and the closing quote.
+    #[inline]
+    fn print(&mut self) -> Option<Print> {
+        let (digits, rest) = self.0.split_first_chunk::<16>()?;
+        let (mut value, mut wrong) = (0u64, 0);
+        for &digit in digits {
+            let number = HEX[usize::from(digit)];
+            wrong |= number;
+            value = value << 4 | u64::from(number);
+        }
+        self.0 = rest.strip_prefix(b"\"")?;
+        (wrong < 16).then_some(Print(value))
+    }
+}
+
+/// The value of a lower-case hexadecimal digit; 255 for other bytes.
+static HEX: [u8; 256] = {
+    let mut table = [255; 256];
+    let mut digit = 0;
+    while digit < 16 {
+        table[b"0123456789abcdef"[digit] as usize] = digit as u8;
+        digit += 1;
+    }
+    table
+};
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use crate::history::sample::legal;
+    use proptest::prelude::*;
+
+    /// The lines of a history, without header and trailer.
+    fn lines(seed: u64) -> Vec<Vec<u8>> {
+        let bytes = legal::history(seed, 60).bytes().unwrap();
+        let lines: Vec<_> = bytes.split(|&b| b == b'\n').map(<[u8]>::to_vec).collect();
+        lines[1..lines.len() - 2].to_vec()
+    }
+
+    fn agrees(fast: &mut Fast, line: &[u8]) -> bool {
+        let Some(event) = fast.parse(line) else { return false };
+        let full: Event = serde_json::from_slice(line).expect("what is taken is no mistake");
+        assert_eq!(*event, full);
+        true
+    }
+
+    #[test]
+    fn frequent_facts_go_the_quick_way_and_come_to_the_same() {
+        let mut fast = Fast::new();
+        for seed in 0..100 {
+            for line in lines(seed) {
+                let text = String::from_utf8(line.clone()).unwrap();
+                let frequent = ["invoked", "acknowledged", "logged", "committed", "stored"]
+                    .iter()
+                    .any(|name| text.contains(&format!("{{\"{name}\":")));
+                assert_eq!(agrees(&mut fast, &line), frequent, "{text}");
+            }
+        }
+    }
+
+    #[test]
+    fn rare_spellings_are_left_to_the_full_parser_or_come_to_the_same() {
+        let mut fast = Fast::new();
+        let line = r#"{"t_us":1,"process":"p","seq":0,"fact":{"read":{"group":"g","member":"m","topic":"t","partition":0,"offset":7,"value":"00000000000000ff"}}}"#;
+        assert!(agrees(&mut fast, line.as_bytes()));
+        assert!(agrees(&mut fast, line.replace(",\"value\":\"00000000000000ff\"", "").as_bytes()));
+        for (from, to) in [
+            ("\"offset\":7", "\"offset\":-7"),
+            ("\"offset\":7", "\"offset\":07"),
+            ("\"offset\":7", "\"offset\":7.0"),
+            ("\"offset\":7", "\"offset\":18446744073709551616"),
+            ("\"offset\":7", "\"offset\":18446744073709551615"),
+            ("\"partition\":0", "\"partition\":4294967296"),
+            ("\"seq\":0", "\"seq\": 0"),
+            ("\"g\"", "\"\\u0067\""),
+            ("\"g\"", "\"g\u{7f}\""),
+            ("\"g\"", "\"ü\""),
+            ("\"g\"", "\"g"),
+            ("00ff", "00FF"),
+            ("00ff", "0ff"),
+            ("}}}", "}}"),
+            ("}}}", "}}} "),
+            ("\"read\"", "\"reed\""),
+        ] {
+            let other = line.replace(from, to);
+            assert_ne!(other, line);
+            assert!(!agrees(&mut fast, other.as_bytes()), "{other}");
+        }
+    }
+
+    proptest! {
+        /// Whatever a line is changed into: what is taken is what the full parser takes.
+        #[test]
+        fn changed_lines_come_to_the_same(
+            seed in 0u64..20,
+            at in any::<proptest::sample::Index>(),
+            changes in proptest::collection::vec((any::<proptest::sample::Index>(), any::<u8>()), 1..4),
+        ) {
+            let lines = lines(seed);
+            let mut line = lines[at.index(lines.len())].clone();
+            for (place, byte) in changes {
+                let place = place.index(line.len());
+                // Half of the changes are to what lines are made of.
+                line[place] = if byte < 128 { byte } else { b"0123456789\"{},:-anull"[usize::from(byte) % 21] };
+            }
+            agrees(&mut Fast::new(), &line);
+        }
+    }
+}
