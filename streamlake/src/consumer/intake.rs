@@ -91,7 +91,7 @@ impl PollLoop {
     ) {
         let (number, offset) = (message.partition(), message.offset());
         let timestamp_ms = message.timestamp().to_millis();
-        let date = record::ingestion_date(headers.ingested_at, timestamp_ms);
+        let date = self.days.ingestion_date(headers.ingested_at, timestamp_ms);
         let date = if planted::is(Bug::DateOffByOne) { date + chrono::Days::new(1) } else { date };
         let rewritten = planted::rewrite(Bug::ValueReserialized, message.payload());
         let record = RecordRef {

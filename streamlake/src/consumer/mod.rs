@@ -192,6 +192,7 @@ fn build(
         stop,
         partitions: Vec::new(),
         epochs: 0,
+        days: Default::default(),
         ready: Default::default(),
         uploads: 0,
         held_bytes: 0,

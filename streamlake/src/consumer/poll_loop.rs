@@ -20,6 +20,7 @@ use crate::observe::health::{Board, Progress};
 use crate::observe::metrics;
 use crate::planted::{self, Bug};
 use crate::raw_zone::buffer::SealedPart;
+use crate::record::Days;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use serde_json::json;
 use std::collections::{BTreeMap, VecDeque};
@@ -55,6 +56,7 @@ pub(super) struct PollLoop {
     /// The assigned partitions by their number.
     pub(super) partitions: Vec<Option<Box<Partition>>>,
     pub(super) epochs: u64,
+    pub(super) days: Days,
     /// Sealed and not yet in flight.
     pub(super) ready: VecDeque<(Unit, SealedPart)>,
     pub(super) uploads: usize,
