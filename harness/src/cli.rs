@@ -38,6 +38,9 @@ enum Command {
     List(ListArguments),
     /// Plant bugs in the pipeline and show that the checkers catch them.
     Prove(RunArguments),
+    /// Let production clients of Google Cloud Storage write to a fake-gcs-server: prints the
+    /// environment for them and serves until Ctrl-C.
+    Gateway(GatewayArguments),
     /// The pipeline itself; the system under test is started through this.
     #[command(hide = true, disable_help_flag = true)]
     Pipeline {
@@ -222,6 +225,20 @@ pub struct ListArguments {
     pub folders: Folders,
 }
 
+/// Arguments of `gateway`.
+#[derive(Debug, Args)]
+pub struct GatewayArguments {
+    /// Where the emulator is.
+    #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:4443")]
+    pub emulator: String,
+    /// Port of the loopback for clients; 0 takes a free one.
+    #[arg(long, default_value_t = 4444)]
+    pub port: u16,
+    /// Make this bucket first, if it is not there.
+    #[arg(long)]
+    pub bucket: Option<String>,
+}
+
 /// Parses arguments, runs the command, and maps what came of it to an exit code.
 pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     let cli = match Cli::try_parse_from(arguments) {
@@ -249,6 +266,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Check(arguments) => command::check::main(&arguments),
         Command::Report(arguments) => command::report::main(&arguments),
         Command::List(arguments) => command::list::main(&arguments),
+        Command::Gateway(arguments) => command::gateway::main(&arguments),
     };
     outcome.map_or_else(
         |report| {

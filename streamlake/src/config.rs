@@ -55,6 +55,9 @@ pub struct ConsumerSettings {
     pub kafka: KafkaSettings,
     /// When batches are closed.
     pub batch: BatchLimits,
+    /// How many members of the group this process is, each with a polling thread of its own: one
+    /// can use about one core. They share the numbers of the parts, the uploads and the memory.
+    pub members: usize,
     /// How many parts are uploaded at a time.
     pub uploads_in_flight: usize,
     /// How many bytes may wait in memory, open, sealed and in flight, before fetching stops.
@@ -166,11 +169,11 @@ impl ConsumerSettings {
         if self.batch.records == 0 || self.batch.bytes == 0 || self.batch.age.is_zero() {
             return fail("a batch needs at least one record, one byte and some age");
         }
-        if self.uploads_in_flight == 0 {
-            return fail("uploads-in-flight must be at least 1");
+        if self.members == 0 || self.uploads_in_flight < self.members {
+            return fail("members must be at least 1, and uploads-in-flight at least as many");
         }
-        if self.memory_bytes < 2 * self.batch.bytes {
-            return fail("memory-bytes must hold at least two batches of batch-bytes");
+        if self.memory_bytes / self.members < 2 * self.batch.bytes {
+            return fail("memory-bytes must hold at least two batches of batch-bytes a member");
         }
         if self.topic == self.dead_letter_topic {
             return fail("the topic and the dead-letter topic are the same");

@@ -249,10 +249,9 @@ impl Inspector {
 
 /// A record with everything that was in it.
 pub fn owned(message: &BorrowedMessage<'_>) -> StoredRecord {
-    let mut headers: Vec<Header> = Vec::new();
-    native::for_each_header(message, |name, value| {
-        headers.push((name.to_vec(), value.map(<[u8]>::to_vec)));
-    });
+    let headers: Vec<Header> = native::Headers::of(message)
+        .map(|(name, value)| (name.to_vec(), value.map(<[u8]>::to_vec)))
+        .collect();
     let id = headers.iter().find(|(name, _)| name == crate::record::HEADER_INGESTION_ID.as_bytes());
     let ingestion_id = id.and_then(|(_, value)| String::from_utf8(value.clone()?).ok());
     StoredRecord {

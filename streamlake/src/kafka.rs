@@ -10,6 +10,9 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
 use rdkafka::{ClientConfig, ClientContext};
 use std::collections::BTreeMap;
 
+/// How much a consumer prefetches, in KiB.
+const PREFETCH_KIB: &str = "queued.max.messages.kbytes";
+
 /// What a consumer is told before the user's own properties.
 const CONSUMER_DEFAULTS: &[(&str, &str)] = &[
     ("auto.offset.reset", "earliest"),
@@ -18,7 +21,7 @@ const CONSUMER_DEFAULTS: &[(&str, &str)] = &[
     // Only the partitions that move stop; the others go on through a rebalance.
     ("partition.assignment.strategy", "cooperative-sticky"),
     // The default of 64 MiB of prefetched records would be most of this process's memory.
-    ("queued.max.messages.kbytes", "32768"),
+    (PREFETCH_KIB, "32768"),
     // A full prefetch queue keeps its partitions from being fetched for this long. With the default of
     // one second the queue runs empty in between: 32 MiB a second is then all that there ever is,
     // 135 000 records of 200 bytes, whatever the machine could do.
@@ -144,6 +147,28 @@ pub fn consumer_config(settings: &KafkaSettings, group: &str) -> Result<ClientCo
     if planted::is(Bug::AutoCommit) {
         config.set("enable.auto.commit", "true").set("enable.auto.offset.store", "true");
         config.set("auto.commit.interval.ms", "100");
+    }
+    Ok(config)
+}
+
+/// The configuration of the `member`th of so many members of a group in one process: they share the
+/// memory for prefetched records, and a static membership gets a number for each.
+pub fn member_config(
+    settings: &KafkaSettings,
+    group: &str,
+    member: usize,
+    members: usize,
+) -> Result<ClientConfig> {
+    let mut config = consumer_config(settings, group)?;
+    if members > 1 {
+        if !settings.properties.contains_key(PREFETCH_KIB) {
+            let whole = config.get(PREFETCH_KIB).and_then(|kib| kib.parse::<usize>().ok());
+            let share = whole.unwrap_or(32 << 10) / members;
+            config.set(PREFETCH_KIB, share.max(1 << 10).to_string());
+        }
+        if let Some(id) = settings.properties.get("group.instance.id") {
+            config.set("group.instance.id", format!("{id}-{member}"));
+        }
     }
     Ok(config)
 }
@@ -383,6 +408,17 @@ mod tests {
             assert!(err.to_string().contains(text), "{err}");
             assert_eq!(err.exit_code(), 2);
         }
+    }
+
+    #[test]
+    fn members_of_one_process_share_the_prefetch_and_have_names_of_their_own() {
+        let one = member_config(&settings(&[("group.instance.id", "a")]), "g", 1, 2).unwrap();
+        assert_eq!(one.get(PREFETCH_KIB), Some("16384"));
+        assert_eq!(one.get("group.instance.id"), Some("a-1"));
+        let alone = member_config(&settings(&[("group.instance.id", "a")]), "g", 0, 1).unwrap();
+        assert_eq!(alone.get("group.instance.id"), Some("a"));
+        let told = member_config(&settings(&[(PREFETCH_KIB, "99")]), "g", 0, 2).unwrap();
+        assert_eq!(told.get(PREFETCH_KIB), Some("99"));
     }
 
     #[test]

@@ -10,6 +10,7 @@ use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
 use rdkafka::error::{KafkaError, KafkaResult};
 use rdkafka::message::BorrowedMessage;
 use std::ffi::{CStr, CString};
+use std::marker::PhantomData;
 use std::ptr;
 
 /// How far a record got whose delivery failed.
@@ -32,36 +33,53 @@ pub(crate) fn persistence(message: &BorrowedMessage<'_>) -> Persistence {
     }
 }
 
-/// The headers of a record, in order, duplicates included, names as bytes.
+/// The headers of a record, in order, duplicates included, names as bytes. Cheap to clone and to walk
+/// through again: librdkafka takes them apart once.
 ///
 /// `rdkafka`'s own accessor panics on a name that is not UTF-8, and a record that kills its
 /// consumer whenever it is read must not exist.
-pub(crate) fn for_each_header<'m>(
-    message: &'m BorrowedMessage<'_>,
-    mut visit: impl FnMut(&'m [u8], Option<&'m [u8]>),
-) {
-    let mut headers = ptr::null_mut();
-    // SAFETY: the message is valid, and its headers live as long as it does.
-    let err = unsafe { rdsys::rd_kafka_message_headers(message.ptr(), &mut headers) };
-    if err != rdsys::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR || headers.is_null() {
-        return;
+#[derive(Clone)]
+pub(crate) struct Headers<'m> {
+    /// Null for a record without headers.
+    list: *mut rdsys::rd_kafka_headers_t,
+    next: usize,
+    message: PhantomData<&'m [u8]>,
+}
+
+impl<'m> Headers<'m> {
+    pub(crate) fn of(message: &'m BorrowedMessage<'_>) -> Self {
+        let mut list = ptr::null_mut();
+        // SAFETY: the message is valid, and its headers live as long as it does.
+        let err = unsafe { rdsys::rd_kafka_message_headers(message.ptr(), &mut list) };
+        if err != rdsys::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR {
+            list = ptr::null_mut();
+        }
+        Headers { list, next: 0, message: PhantomData }
     }
-    for index in 0.. {
+}
+
+impl<'m> Iterator for Headers<'m> {
+    type Item = (&'m [u8], Option<&'m [u8]>);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.list.is_null() {
+            return None;
+        }
         let (mut name, mut value, mut size) = (ptr::null(), ptr::null(), 0);
-        // SAFETY: `headers` is valid; an index past the end is answered with an error.
+        // SAFETY: the list is valid; an index past the end is answered with an error.
         let err = unsafe {
-            rdsys::rd_kafka_header_get_all(headers, index, &mut name, &mut value, &mut size)
+            rdsys::rd_kafka_header_get_all(self.list, self.next, &mut name, &mut value, &mut size)
         };
         if err != rdsys::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR {
-            return;
+            return None;
         }
+        self.next += 1;
         // SAFETY: the name is NUL-terminated, the value has `size` bytes; both belong to the message.
-        let (name, value) = unsafe {
+        Some(unsafe {
             let value =
                 (!value.is_null()).then(|| std::slice::from_raw_parts(value.cast::<u8>(), size));
             (CStr::from_ptr(name).to_bytes(), value)
-        };
-        visit(name, value);
+        })
     }
 }
 

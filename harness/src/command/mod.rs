@@ -2,6 +2,7 @@
 //! and remedy.
 
 pub(crate) mod check;
+pub(crate) mod gateway;
 pub(crate) mod list;
 pub(crate) mod prove;
 pub(crate) mod report;

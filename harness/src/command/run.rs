@@ -194,7 +194,7 @@ async fn on_testbed(
 
 /// Cancelled at the first SIGINT or SIGTERM. A second one ends the harness at once; the next run
 /// sweeps.
-fn stop_on_signal() -> CancellationToken {
+pub(crate) fn stop_on_signal() -> CancellationToken {
     use tokio::signal::unix::{SignalKind, signal};
     let stop = CancellationToken::new();
     let token = stop.clone();

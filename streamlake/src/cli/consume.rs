@@ -48,6 +48,10 @@ pub(super) struct Args {
     /// Close a batch at this age.
     #[arg(long, default_value = "500ms", value_parser = duration)]
     batch_age: Duration,
+    /// Members of the group in this process, each with a polling thread of its own; one can use
+    /// about one core.
+    #[arg(long, default_value_t = 1)]
+    members: usize,
     /// Parts uploaded at a time.
     #[arg(long, default_value_t = 4)]
     uploads_in_flight: usize,
@@ -92,6 +96,7 @@ impl Args {
                 bytes: self.batch_bytes,
                 age: self.batch_age,
             },
+            members: self.members,
             uploads_in_flight: self.uploads_in_flight,
             memory_bytes: self.memory_bytes,
             shutdown_deadline: self.shutdown_deadline,

@@ -4,7 +4,7 @@ use super::poll_loop::PollLoop;
 use super::work::Unit;
 use crate::classify::{self, Decision};
 use crate::dead_letter::{DeadLetter, Source};
-use crate::native;
+use crate::native::Headers;
 use crate::planted::{self, Bug};
 use crate::raw_zone::buffer::PartBuffer;
 use crate::raw_zone::name::Folder;
@@ -20,30 +20,39 @@ const LINE_OVERHEAD: usize = 256;
 
 /// The headers of a record and the two that matter here.
 struct HeaderView<'m> {
-    all: Vec<(&'m [u8], Option<&'m [u8]>)>,
+    all: Headers<'m>,
     ingestion_id: Option<&'m str>,
     ingested_at: Option<&'m [u8]>,
+    count: usize,
     bytes: usize,
 }
 
 impl<'m> HeaderView<'m> {
     fn of(message: &'m BorrowedMessage<'_>) -> Self {
+        let all = Headers::of(message);
         let mut view = HeaderView {
-            all: Vec::with_capacity(8),
+            all: all.clone(),
             ingestion_id: None,
             ingested_at: None,
+            count: 0,
             bytes: 0,
         };
-        native::for_each_header(message, |name, value| {
+        for (name, value) in all {
             if view.ingestion_id.is_none() && name == record::HEADER_INGESTION_ID.as_bytes() {
                 view.ingestion_id = value.and_then(|value| std::str::from_utf8(value).ok());
             } else if view.ingested_at.is_none() && name == record::HEADER_INGESTED_AT.as_bytes() {
                 view.ingested_at = value;
             }
             view.bytes += name.len() + value.map_or(4, <[u8]>::len) + 8;
-            view.all.push((name, value));
-        });
+            view.count += 1;
+        }
         view
+    }
+
+    /// All headers, in order.
+    fn iter(&self) -> impl Iterator<Item = (&'m [u8], Option<&'m [u8]>)> {
+        let lost = usize::from(planted::is(Bug::HeaderLost));
+        self.all.clone().take(self.count.saturating_sub(lost))
     }
 }
 
@@ -62,10 +71,7 @@ impl PollLoop {
         if planted::is(Bug::RecordSkipped) && offset % 10_000 == 137 {
             return;
         }
-        let mut headers = HeaderView::of(message);
-        if planted::is(Bug::HeaderLost) {
-            headers.all.pop();
-        }
+        let headers = HeaderView::of(message);
         let schema = self.settings.schema;
         match record::validate(schema, message.payload()) {
             Ok(valid) => self.store(message, &headers, valid.json.is_some(), now),
@@ -85,7 +91,7 @@ impl PollLoop {
     ) {
         let (number, offset) = (message.partition(), message.offset());
         let timestamp_ms = message.timestamp().to_millis();
-        let date = record::ingestion_date(headers.ingested_at, timestamp_ms);
+        let date = self.days.ingestion_date(headers.ingested_at, timestamp_ms);
         let date = if planted::is(Bug::DateOffByOne) { date + chrono::Days::new(1) } else { date };
         let rewritten = planted::rewrite(Bug::ValueReserialized, message.payload());
         let record = RecordRef {
@@ -117,7 +123,7 @@ impl PollLoop {
             return;
         };
         let grown = part.add(offset, estimate, |out| {
-            write_record(out, &record, headers.all.iter().copied());
+            write_record(out, &record, headers.iter());
         });
         let full = part.span().records >= limits.records || part.bytes() >= limits.bytes;
         self.held_bytes += grown;
@@ -139,7 +145,7 @@ impl PollLoop {
         );
         let timestamp_ms = message.timestamp().to_millis();
         let source = Source { topic, partition: number, offset, timestamp_ms };
-        let owned = headers.all.iter().map(|(n, v)| (n.to_vec(), v.map(<[u8]>::to_vec))).collect();
+        let owned = headers.iter().map(|(n, v)| (n.to_vec(), v.map(<[u8]>::to_vec))).collect();
         let rewritten = planted::rewrite(Bug::DeadLetterReencoded, message.payload());
         let value = rewritten.as_deref().or(message.payload());
         let letter = DeadLetter::of_record(source, message.key(), value, owned, why);

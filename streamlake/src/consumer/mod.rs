@@ -28,6 +28,7 @@ use rdkafka::consumer::{BaseConsumer, Consumer};
 use serde_json::json;
 use std::sync::{Arc, mpsc};
 use std::time::Duration;
+use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 use wake::Wake;
 
@@ -42,8 +43,9 @@ pub struct Stopped {
     pub left_group: bool,
 }
 
-/// Runs one consumer until `stop`, then drains it within its deadline. `Err` for what stops a
-/// consumer by itself; what was read and not stored is read again by the next one.
+/// Runs the members of one group until `stop`, then drains them within their deadline. `Err` for
+/// what stops a consumer by itself, and with it the others; what was read and not stored is read again
+/// by the next one.
 pub async fn run(
     settings: ConsumerSettings,
     writer: Arc<PartWriter>,
@@ -52,34 +54,79 @@ pub async fn run(
     stop: CancellationToken,
 ) -> Result<Stopped> {
     settings.check()?;
+    let settings = Arc::new(settings);
     let deadline = settings.shutdown_deadline;
-    let wake = Arc::new(Wake::default());
-    let topic = settings.topic.clone();
-    let state = build(
-        settings,
-        Arc::clone(&writer),
-        Arc::clone(&events),
-        Arc::clone(&board),
-        &wake,
-        stop.clone(),
-    )?;
-    let (ended, end) = tokio::sync::oneshot::channel();
-    let (left, leaving) = tokio::sync::oneshot::channel();
-    let thread = std::thread::Builder::new().name("streamlake-poll".into());
-    let spawned = thread.spawn(move || {
-        let consumer = Arc::clone(&state.consumer);
-        let outcome = state.run();
-        let _ = ended.send(outcome);
-        // Leaving the group takes as long as it takes: nobody waits for it beyond the deadline.
-        consumer.context().close();
-        drop(consumer);
-        let _ = left.send(());
-    });
-    spawned.map_err(Error::io("starting the polling thread"))?;
+    let stop = stop.child_token();
+    let mut loops = Vec::new();
+    for member in 0..settings.members {
+        let (writer, events) = (Arc::clone(&writer), Arc::clone(&events));
+        loops.push(build(member, &settings, writer, events, Arc::clone(&board), stop.clone())?);
+    }
     let metadata = tokio::spawn({
         let writer = Arc::clone(&writer);
         async move { writer.keep_metadata(Duration::from_secs(2)).await }
     });
+    let ends = loops.into_iter().map(|state| run_member(state, stop.clone()));
+    let ends = futures::future::join_all(ends).await;
+    metadata.abort();
+    let rest = reserve_for_leaving(deadline);
+    let mut stopped = Stopped { drained: true, metadata_complete: false, left_group: true };
+    let mut leaving = Vec::new();
+    let mut hopeless = None;
+    for end in ends {
+        match end? {
+            Some(Ended { outcome, drained, left }) => {
+                hopeless = hopeless.or(outcome.err());
+                stopped.drained &= drained;
+                leaving.push(left);
+            }
+            None => (stopped.drained, stopped.left_group) = (false, false),
+        }
+    }
+    if leaving.is_empty() {
+        return Ok(stopped);
+    }
+    let (completed, left) = tokio::join!(
+        tokio::time::timeout(rest, writer.complete_metadata()),
+        tokio::time::timeout(rest, futures::future::join_all(leaving)),
+    );
+    if let Some(err) = hopeless {
+        return Err(err);
+    }
+    stopped.metadata_complete = matches!(completed, Ok(Ok(())));
+    stopped.left_group &= left.is_ok();
+    Ok(stopped)
+}
+
+/// How one member's polling thread came to its end.
+struct Ended {
+    outcome: Result<()>,
+    drained: bool,
+    /// Told when the group is left.
+    left: oneshot::Receiver<()>,
+}
+
+/// One member on a thread of its own. `None` when its deadline came first.
+async fn run_member(state: PollLoop, stop: CancellationToken) -> Result<Option<Ended>> {
+    let (topic, member) = (state.settings.topic.clone(), state.member);
+    let (wake, board) = (Arc::clone(&state.wake), Arc::clone(&state.board));
+    let deadline = state.settings.shutdown_deadline;
+    let (ended, end) = oneshot::channel();
+    let (leave, left) = oneshot::channel();
+    let thread = std::thread::Builder::new().name("streamlake-poll".into());
+    let others = stop.clone();
+    let spawned = thread.spawn(move || {
+        let consumer = Arc::clone(&state.consumer);
+        let outcome = state.run();
+        // Whatever ended this one, the process is to end as a whole.
+        others.cancel();
+        let _ = ended.send(outcome);
+        // Leaving the group takes as long as it takes: nobody waits for it beyond the deadline.
+        consumer.context().close();
+        drop(consumer);
+        let _ = leave.send(());
+    });
+    spawned.map_err(Error::io("starting the polling thread"))?;
     let stop_signal = async {
         stop.cancelled().await;
         wake.notify();
@@ -89,19 +136,8 @@ pub async fn run(
         ended = end => ended.ok(),
         () = stop_signal => None,
     };
-    metadata.abort();
-    board.forget(&topic);
-    let Some((outcome, drained)) = ended else {
-        return Ok(Stopped { drained: false, metadata_complete: false, left_group: false });
-    };
-    let rest = reserve_for_leaving(deadline);
-    let (completed, left_group) = tokio::join!(
-        tokio::time::timeout(rest, writer.complete_metadata()),
-        tokio::time::timeout(rest, leaving),
-    );
-    outcome?;
-    let metadata_complete = matches!(completed, Ok(Ok(())));
-    Ok(Stopped { drained, metadata_complete, left_group: left_group.is_ok() })
+    board.forget((&topic, member));
+    Ok(ended.map(|(outcome, drained)| Ended { outcome, drained, left }))
 }
 
 fn reserve_for_leaving(deadline: Duration) -> Duration {
@@ -109,19 +145,21 @@ fn reserve_for_leaving(deadline: Duration) -> Duration {
 }
 
 fn build(
-    settings: ConsumerSettings,
+    member: usize,
+    settings: &Arc<ConsumerSettings>,
     writer: Arc<PartWriter>,
     events: Arc<Events>,
     board: Arc<Board>,
-    wake: &Arc<Wake>,
     stop: CancellationToken,
 ) -> Result<PollLoop> {
-    let config = kafka::consumer_config(&settings.kafka, &settings.group)?;
+    let config = kafka::member_config(&settings.kafka, &settings.group, member, settings.members)?;
     let dead_letters = DeadLetterWriter::new(&settings.kafka, &settings.dead_letter_topic)?;
-    let context = Context::new(Arc::clone(wake));
+    let wake = Arc::new(Wake::default());
+    let context = Context::new(Arc::clone(&wake));
     let consumer: BaseConsumer<Context> =
         config.create_with_context(context).map_err(kafka::not_created)?;
     events.emit("configured", json!({
+        "member": member, "members": settings.members,
         "dataset": settings.dataset, "topic": settings.topic, "group": settings.group,
         "dead_letter_topic": settings.dead_letter_topic,
         "batch": {"records": settings.batch.records, "bytes": settings.batch.bytes,
@@ -138,19 +176,23 @@ fn build(
         writer,
         dead_letters: Arc::new(dead_letters),
         events: Arc::clone(&events),
-        wake: Arc::clone(wake),
+        wake: Arc::clone(&wake),
         done,
     };
     Ok(PollLoop {
-        settings: Arc::new(settings),
+        member,
+        settings: Arc::clone(settings),
+        uploads_max: settings.uploads_in_flight / settings.members,
+        memory_max: settings.memory_bytes / settings.members,
         consumer: Arc::new(consumer),
-        wake: Arc::clone(wake),
+        wake,
         work,
         events,
         completions,
         stop,
         partitions: Vec::new(),
         epochs: 0,
+        days: Default::default(),
         ready: Default::default(),
         uploads: 0,
         held_bytes: 0,

@@ -20,6 +20,7 @@ use crate::observe::health::{Board, Progress};
 use crate::observe::metrics;
 use crate::planted::{self, Bug};
 use crate::raw_zone::buffer::SealedPart;
+use crate::record::Days;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use serde_json::json;
 use std::collections::{BTreeMap, VecDeque};
@@ -40,7 +41,12 @@ const REPORT_EVERY: Duration = Duration::from_secs(1);
 const FULL_FOR: Duration = Duration::from_secs(1);
 
 pub(super) struct PollLoop {
+    /// Which of the process's members of the group this is, from 0.
+    pub(super) member: usize,
     pub(super) settings: Arc<ConsumerSettings>,
+    /// This member's share of the process's uploads and bytes.
+    pub(super) uploads_max: usize,
+    pub(super) memory_max: usize,
     pub(super) consumer: Arc<BaseConsumer<Context>>,
     pub(super) wake: Arc<Wake>,
     pub(super) work: Work,
@@ -50,6 +56,7 @@ pub(super) struct PollLoop {
     /// The assigned partitions by their number.
     pub(super) partitions: Vec<Option<Box<Partition>>>,
     pub(super) epochs: u64,
+    pub(super) days: Days,
     /// Sealed and not yet in flight.
     pub(super) ready: VecDeque<(Unit, SealedPart)>,
     pub(super) uploads: usize,
@@ -136,8 +143,8 @@ impl PollLoop {
         for (number, progress) in &found {
             metrics::partition(topic, *number, progress);
         }
-        metrics::held(topic, self.held_bytes, self.uploads, self.paused);
-        self.board.report(topic, self.settings.stall_after, now, &found);
+        metrics::held((topic, self.member), self.held_bytes, self.uploads, self.paused);
+        self.board.report((topic, self.member), self.settings.stall_after, now, &found);
     }
 
     fn client_event(
@@ -172,7 +179,7 @@ impl PollLoop {
     fn take_records(&mut self, consumer: &BaseConsumer<Context>, now: Instant) -> Result<()> {
         let mut taken = 0;
         let mut patience = self.sleep_for(now);
-        while taken < RECORDS_PER_TURN && self.held_bytes < self.settings.memory_bytes {
+        while taken < RECORDS_PER_TURN && self.held_bytes < self.memory_max {
             match consumer.poll(std::mem::take(&mut patience)) {
                 // A record after an assignment must meet the state that the assignment makes.
                 Some(Ok(message)) => {
@@ -269,7 +276,7 @@ impl PollLoop {
     }
 
     pub(super) fn start_uploads(&mut self) {
-        while self.uploads < self.settings.uploads_in_flight {
+        while self.uploads < self.uploads_max {
             let Some((unit, part)) = self.ready.pop_front() else {
                 return;
             };
@@ -352,9 +359,9 @@ impl PollLoop {
     /// the partitions are paused, so that polling can go on and the group keeps this member. Says
     /// whether to take no records in this turn.
     fn hold_back(&mut self, consumer: &BaseConsumer<Context>, now: Instant) -> bool {
-        let full = self.held_bytes >= self.settings.memory_bytes;
+        let full = self.held_bytes >= self.memory_max;
         if self.paused {
-            if self.held_bytes <= self.settings.memory_bytes / 4 * 3 {
+            if self.held_bytes <= self.memory_max / 4 * 3 {
                 self.set_paused(consumer, false);
                 self.full_since = None;
                 return false;

@@ -38,6 +38,8 @@ impl Progress {
 #[derive(Debug)]
 struct Entry {
     progress: Progress,
+    /// Which consumer of the topic has it.
+    member: usize,
     /// Since when there is work and the frontier stands still.
     standing_since: Option<Instant>,
 }
@@ -50,7 +52,8 @@ pub struct Board {
 
 #[derive(Debug, Default)]
 struct Inner {
-    heard: BTreeMap<String, Instant>,
+    /// By topic and member.
+    heard: BTreeMap<(String, usize), Instant>,
     partitions: BTreeMap<(String, i32), Entry>,
     stall_after: BTreeMap<String, Duration>,
 }
@@ -67,20 +70,22 @@ pub struct Health {
 }
 
 impl Board {
-    /// A consumer's report: the state of all its partitions, those that it no longer has left out.
+    /// The report of one of a topic's consumers: the state of all its partitions, those that it no
+    /// longer has left out.
     pub fn report(
         &self,
-        topic: &str,
+        (topic, member): (&str, usize),
         stall_after: Duration,
         now: Instant,
         found: &[(i32, Progress)],
     ) {
         let mut inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
-        inner.heard.insert(topic.to_owned(), now);
+        inner.heard.insert((topic.to_owned(), member), now);
         inner.stall_after.insert(topic.to_owned(), stall_after);
         let mut before = std::mem::take(&mut inner.partitions);
-        before.retain(|(of, partition), _| {
-            of != topic || found.iter().any(|(number, _)| number == partition)
+        before.retain(|(of, partition), entry| {
+            let ours = of == topic && entry.member == member;
+            !ours || found.iter().any(|(number, _)| number == partition)
         });
         for (number, progress) in found {
             let key = (topic.to_owned(), *number);
@@ -91,26 +96,28 @@ impl Board {
                 (true, true) => Some(now),
                 (true, false) => old.and_then(|old| old.standing_since).or(Some(now)),
             };
-            before.insert(key, Entry { progress: *progress, standing_since });
+            before.insert(key, Entry { progress: *progress, member, standing_since });
         }
         inner.partitions = before;
     }
 
-    /// A consumer has ended in order.
-    pub fn forget(&self, topic: &str) {
+    /// One of a topic's consumers has ended in order.
+    pub fn forget(&self, (topic, member): (&str, usize)) {
         let mut inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
-        inner.heard.remove(topic);
-        inner.partitions.retain(|(of, _), _| of != topic);
+        inner.heard.remove(&(topic.to_owned(), member));
+        inner.partitions.retain(|(of, _), entry| of != topic || entry.member != member);
     }
 
     /// The judgement.
     pub fn health(&self, now: Instant) -> Health {
         let inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
         let mut problems = Vec::new();
-        for (topic, heard) in &inner.heard {
+        for ((topic, member), heard) in &inner.heard {
             let silent = now.duration_since(*heard);
             if silent > SILENT_MAX {
-                problems.push(format!("{topic}: the polling thread is silent for {silent:.0?}"));
+                problems.push(format!(
+                    "{topic}: the polling thread of member {member} is silent for {silent:.0?}"
+                ));
             }
         }
         let mut partitions = BTreeMap::new();
@@ -144,17 +151,23 @@ mod tests {
         let (board, start) = (Board::default(), Instant::now());
         let limit = Duration::from_secs(5);
         let second = |n| start + Duration::from_secs(n);
-        board.report("t", limit, start, &[(0, at(10, 10)), (1, at(4, 9))]);
+        board.report(("t", 0), limit, start, &[(0, at(10, 10)), (1, at(4, 9))]);
         assert!(board.health(second(1)).healthy);
-        board.report("t", limit, second(6), &[(0, at(10, 10)), (1, at(4, 9))]);
+        board.report(("t", 0), limit, second(6), &[(0, at(10, 10)), (1, at(4, 9))]);
         let health = board.health(second(6));
         assert_eq!(health.problems.len(), 1, "{health:?}");
         // Work that has only just come in is no stall, however long the partition was idle.
-        board.report("t", limit, second(7), &[(0, at(10, 20)), (1, at(9, 9))]);
+        board.report(("t", 0), limit, second(7), &[(0, at(10, 20)), (1, at(9, 9))]);
         assert!(board.health(second(8)).healthy);
         // A partition that was given up is nobody's problem here.
-        board.report("t", limit, second(20), &[(1, at(9, 9))]);
+        board.report(("t", 0), limit, second(20), &[(1, at(9, 9))]);
         assert!(board.health(second(21)).healthy);
+        // Nor is it, when another consumer of this process has it now.
+        board.report(("t", 1), limit, second(21), &[(0, at(20, 20))]);
+        board.report(("t", 0), limit, second(22), &[(1, at(9, 9))]);
+        assert_eq!(board.health(second(22)).partitions.len(), 2);
+        board.forget(("t", 1));
+        assert_eq!(board.health(second(22)).partitions.len(), 1);
         assert!(!board.health(second(60)).healthy, "the thread is silent");
     }
 }

@@ -75,10 +75,15 @@ pub(crate) fn committed(topic: &str, ok: bool) {
         .increment(1);
 }
 
-pub(crate) fn held(topic: &str, bytes: usize, uploads: usize, paused: bool) {
-    gauge!("streamlake_held_bytes", "topic" => topic.to_owned()).set(bytes as f64);
-    gauge!("streamlake_uploads_in_flight", "topic" => topic.to_owned()).set(uploads as f64);
-    gauge!("streamlake_paused", "topic" => topic.to_owned()).set(f64::from(u8::from(paused)));
+/// What one of a topic's consumers holds.
+pub(crate) fn held((topic, member): (&str, usize), bytes: usize, uploads: usize, paused: bool) {
+    let set = |name: &'static str, value: f64| {
+        let labels = [("topic", topic.to_owned()), ("member", member.to_string())];
+        gauge!(name, &labels).set(value);
+    };
+    set("streamlake_held_bytes", bytes as f64);
+    set("streamlake_uploads_in_flight", uploads as f64);
+    set("streamlake_paused", f64::from(u8::from(paused)));
 }
 
 pub(crate) fn partition(topic: &str, number: i32, progress: &Progress) {

@@ -177,11 +177,36 @@ fn write_plain(out: &mut Vec<u8>, bytes: &[u8]) {
     out.push(b'"');
 }
 
-/// Whether the bytes are printable ASCII that JSON takes as it is. Without an early end, because so
-/// the compiler looks at many bytes at a time.
+/// Whether the bytes are printable ASCII that JSON takes as it is. Eight at a time, because names,
+/// ids and keys are short; the last eight overlap with those before.
 fn is_plain(bytes: &[u8]) -> bool {
-    let odd = |b: u8| b.wrapping_sub(0x20) >= 0x5f || b == b'"' || b == b'\\';
-    !bytes.iter().fold(false, |found, b| found | odd(*b))
+    let Some(last) = bytes.last_chunk::<8>() else {
+        let mut padded = [b' '; 8];
+        padded[..bytes.len()].copy_from_slice(bytes);
+        return !has_odd(u64::from_ne_bytes(padded));
+    };
+    let mut words = bytes.chunks_exact(8).map(|word| {
+        let mut eight = [0; 8];
+        eight.copy_from_slice(word);
+        u64::from_ne_bytes(eight)
+    });
+    !has_odd(u64::from_ne_bytes(*last)) && !words.any(has_odd)
+}
+
+/// Whether one of eight bytes is a control character, a quote, a backslash, DEL or not ASCII. Per
+/// byte, the sums below reach the top bit for what is wanted and never carry over, because the top
+/// bits were taken out before.
+fn has_odd(word: u64) -> bool {
+    const ONES: u64 = u64::MAX / 255;
+    const TOP: u64 = ONES * 0x80;
+    let low = word & !TOP;
+    // The top bit stays clear in `low + 0x60` below 0x20, and in `(low ^ b) + 0x7f` for b alone.
+    let printable = low + ONES * 0x60;
+    let no_quote = (low ^ (ONES * u64::from(b'"'))) + ONES * 0x7f;
+    let no_backslash = (low ^ (ONES * u64::from(b'\\'))) + ONES * 0x7f;
+    let no_delete = (low ^ (ONES * 0x7f)) + ONES * 0x7f;
+    let good = printable & no_quote & no_backslash & no_delete & !word;
+    good & TOP != TOP
 }
 
 fn write_integer(out: &mut Vec<u8>, number: i64) {
@@ -370,6 +395,20 @@ mod tests {
             let bytes = line(&stored);
             assert_eq!(memchr::memchr_iter(b'\n', &bytes).count(), 1);
             assert_eq!(read_part(&bytes).unwrap(), vec![stored], "{value:?}");
+        }
+    }
+
+    #[test]
+    fn every_byte_is_plain_or_not_wherever_it_stands() {
+        for length in 0..20 {
+            for at in 0..length {
+                for byte in 0..=255u8 {
+                    let mut bytes = vec![b'a'; length];
+                    bytes[at] = byte;
+                    let plain = (0x20..0x7f).contains(&byte) && byte != b'"' && byte != b'\\';
+                    assert_eq!(is_plain(&bytes), plain, "{byte:#x} at {at} of {length}");
+                }
+            }
         }
     }
 

@@ -123,6 +123,14 @@ impl Gateway {
     /// # Errors
     /// When no loopback port can be bound.
     pub async fn start(backend: Arc<dyn Backend>) -> io::Result<Self> {
+        Self::start_on(backend, 0).await
+    }
+
+    /// The same, with clients on this port of the loopback.
+    ///
+    /// # Errors
+    /// When the port is taken.
+    pub async fn start_on(backend: Arc<dyn Backend>, port: u16) -> io::Result<Self> {
         let shared = Arc::new(Shared {
             backend,
             uploads: multipart::Uploads::default(),
@@ -132,8 +140,8 @@ impl Gateway {
             hit: AtomicU64::new(0),
         });
         let closing = watch::Sender::new(false);
-        let clients = Resettable::bind().await?;
-        let observers = Resettable::bind().await?;
+        let clients = Resettable::bind(port).await?;
+        let observers = Resettable::bind(0).await?;
         let (client_address, observer_address) = (clients.address(), observers.address());
         let servers = vec![
             serve(clients, for_clients(Arc::clone(&shared)), closing.subscribe()),

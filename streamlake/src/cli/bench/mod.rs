@@ -5,6 +5,10 @@
 //! other's memory; the medians are compared. The pipeline is timed from its assignment to its last
 //! durable record, the bare consumer from its assignment to its last record.
 
+mod latency;
+mod pipeline;
+
+use self::pipeline::Pipeline;
 use super::options::{Kafka, print_json};
 use crate::config::{KafkaSettings, ProducerSettings};
 use crate::error::{Error, Result};
@@ -17,7 +21,6 @@ use rdkafka::message::{Header, OwnedHeaders};
 use rdkafka::producer::{BaseRecord, DefaultProducerContext, Producer as _, ThreadedProducer};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 use serde_json::{Value, json};
-use std::path::Path;
 use std::process::{Command, ExitCode, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -42,6 +45,9 @@ pub(super) struct Args {
     /// How large a payload is.
     #[arg(long, default_value_t = 200)]
     value_bytes: usize,
+    /// Records a second, for `latency`.
+    #[arg(long, default_value_t = 10_000, value_parser = clap::value_parser!(u64).range(100..))]
+    rate: u64,
     /// How often each side is measured.
     #[arg(long, default_value_t = 3)]
     rounds: usize,
@@ -56,6 +62,8 @@ enum What {
     Consume,
     /// The producer against a bare producer.
     Produce,
+    /// From the append of a record to its being durable, at `rate` records a second.
+    Latency,
     /// Only the bare consumer, once.
     BareConsume,
     /// Only the bare producer, once.
@@ -68,6 +76,7 @@ pub(super) async fn run(args: Args) -> Result<ExitCode> {
     let result = match args.what {
         What::Consume => consume(&args).await?,
         What::Produce => produce(&args)?,
+        What::Latency => latency::measure(&args).await?,
         What::BareConsume => super::blocking(move || bare_consume(&args)).await?,
         What::BareProduce => super::blocking(move || bare_produce(&args)).await?,
         What::OwnProduce => own_produce(&args.kafka.settings(), &args, args.records).await?,
@@ -100,9 +109,12 @@ async fn consume(args: &Args) -> Result<Value> {
     for round in 0..args.rounds {
         let measured = child(args, "bare-consume")?;
         bare.push(measured["records_per_second"].as_f64().unwrap_or(0.0));
-        let (rate, memory) = pipeline(args, &settings, round, held.max(args.records))?;
-        own.push(rate);
-        peak = peak.max(memory);
+        let mut pipeline = Pipeline::start(args, &args.topic, &settings)?;
+        let (begun, parts) = pipeline.wait(held.max(args.records))?;
+        let stored: u64 = parts.iter().map(|part| part.records).sum();
+        let ended = parts.iter().map(|part| part.at).max().unwrap_or(begun);
+        own.push(stored as f64 / (ended - begun).as_seconds_f64());
+        peak = peak.max(pipeline.peak_memory());
         tracing::info!(
             round,
             bare = bare[round],
@@ -160,61 +172,6 @@ fn kafka_flags(command: &mut Command, settings: &KafkaSettings) {
     for (key, value) in &settings.properties {
         command.arg("-X").arg(format!("{key}={value}"));
     }
-}
-
-/// One run of the pipeline with a group of its own; records a second and peak memory.
-fn pipeline(
-    args: &Args,
-    settings: &KafkaSettings,
-    round: usize,
-    records: u64,
-) -> Result<(f64, u64)> {
-    let group = format!("streamlake-bench-{}-{round}", uuid::Uuid::new_v4());
-    let events = std::env::temp_dir().join(format!("{group}.jsonl"));
-    let mut command = own_program()?;
-    command.args(["--log", "warn", "consume", "--dataset", "bench", "--topic", &args.topic]);
-    command.args(["--group", &group, "--raw-zone", &args.raw_zone, "--events"]).arg(&events);
-    command.args(&args.consume_flag);
-    kafka_flags(&mut command, settings);
-    let mut child = command.spawn().map_err(Error::io("starting the pipeline"))?;
-    let outcome = watch(&events, records, child.id());
-    let _ = Command::new("kill").args(["-TERM", &child.id().to_string()]).status();
-    let _ = child.wait();
-    let _ = std::fs::remove_file(&events);
-    outcome
-}
-
-/// Waits until the events tell of `records` stored records.
-fn watch(events: &Path, records: u64, process: u32) -> Result<(f64, u64)> {
-    let deadline = Instant::now() + Duration::from_secs(600);
-    while Instant::now() < deadline {
-        let text = std::fs::read_to_string(events).unwrap_or_default();
-        let mut stored = 0;
-        let mut begun = None;
-        for event in text.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok()) {
-            let at =
-                event["at"].as_str().and_then(|at| chrono::DateTime::parse_from_rfc3339(at).ok());
-            match event["event"].as_str() {
-                Some("assigned") => begun = begun.or(at),
-                Some("uploaded") => stored += event["records"].as_u64().unwrap_or(0),
-                _ => {}
-            }
-            if stored >= records
-                && let (Some(begun), Some(at)) = (begun, at)
-            {
-                let seconds = (at - begun).as_seconds_f64();
-                return Ok((stored as f64 / seconds, peak_memory(process)));
-            }
-        }
-        std::thread::sleep(Duration::from_millis(200));
-    }
-    Err(Error::Stuck(format!("the pipeline did not store {records} records within ten minutes")))
-}
-
-fn peak_memory(process: u32) -> u64 {
-    let status = std::fs::read_to_string(format!("/proc/{process}/status")).unwrap_or_default();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
-    line.and_then(|line| line.split_whitespace().next()?.parse::<u64>().ok()).unwrap_or(0) * 1_024
 }
 
 /// Polls the topic from start to end with the pipeline's own client settings, and does nothing.
