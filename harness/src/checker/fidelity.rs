@@ -1,5 +1,6 @@
 //! Fidelity: what is stored is what was logged, key, value, headers and timestamp; nothing is stored
-//! that was never logged; every part can be understood; no record lacks a mandatory header.
+//! that was never logged; every part can be understood; no record lacks a mandatory header. Where
+//! members tell the values that they read, those are what was logged, too.
 
 use super::case::{Case, EVIDENCE_MAX, anomalous, count, quoted, spelled};
 use super::evidence::logs_read;
@@ -8,7 +9,7 @@ use crate::history::index::{GroupLane, Index, Lane, RangeSet, Source};
 
 pub(super) fn judge(index: &Index, case: &mut Case<'_>) -> String {
     if index.zones.is_empty() {
-        return case.not_applicable("no group has a raw zone");
+        return reads(index, case);
     }
     if !index.vouches(Evidence::Objects) {
         return case.not_applicable("the testbed cannot list the raw zone");
@@ -30,6 +31,7 @@ pub(super) fn judge(index: &Index, case: &mut Case<'_>) -> String {
             invented(index, case, &promise.group, number, known);
         }
     }
+    misread(index, case);
     unreadable(index, case);
     headers(index, case);
     if compared == 0 {
@@ -37,6 +39,37 @@ pub(super) fn judge(index: &Index, case: &mut Case<'_>) -> String {
     }
     case.figure("compared_records", compared);
     format!("{compared} stored records compared with the log")
+}
+
+/// Groups that only read: their values, where anybody told them.
+fn reads(index: &Index, case: &mut Case<'_>) -> String {
+    if index.compared_reads == 0 {
+        return case.not_applicable("no group has a raw zone, and no read told a value of the log");
+    }
+    logs_read(index, case);
+    misread(index, case);
+    headers(index, case);
+    case.figure("compared_reads", index.compared_reads);
+    format!("{} compared with the log", count(index.compared_reads, "read"))
+}
+
+fn misread(index: &Index, case: &mut Case<'_>) {
+    for (group, promise, _) in index.promised_groups() {
+        for (number, _) in index.promised_lanes() {
+            let own = index.misread.range((group, number, 0)..=(group, number, u64::MAX));
+            let set = RangeSet::of(own.map(|&(_, _, offset)| (offset, offset)));
+            if !set.is_empty() {
+                let text = format!(
+                    "{} of {} read by group {} with another value than logged: {}",
+                    count(set.len(), "record"),
+                    index.lane_name(number),
+                    quoted(&promise.group),
+                    spelled(&set)
+                );
+                case.find_at("read-differs", Some(&promise.group), number, &set, text);
+            }
+        }
+    }
 }
 
 fn altered(index: &Index, case: &mut Case<'_>, group: (usize, &str), number: usize, lane: &Lane) {

@@ -170,6 +170,24 @@ fn a_record_that_a_verifiable_consumer_does_not_show_is_lost_to_its_group() {
 }
 
 #[test]
+fn a_value_that_was_read_otherwise_than_logged_is_found() {
+    let other = verbose().replace("\"value\":\"2\"", "\"value\":\"3\"");
+    let verdict = verifiable(&other);
+    assert_eq!(verdict.status, Status::Fail);
+    let finding = &check(&verdict, "fidelity").findings[0];
+    assert_eq!(
+        (finding.anomaly.as_str(), finding.group.as_deref()),
+        ("read-differs", Some("group"))
+    );
+    assert_eq!(finding.offsets[0].first, 1);
+    assert_eq!(status(&verifiable(&verbose()), "fidelity"), Status::Pass);
+    assert_eq!(status(&verifiable(CONSUMER), "fidelity"), Status::NotApplicable);
+    let read = "\"member\":\"m\",\"topic\":\"orders\",\"partition\":0,\"offset\":1";
+    let other = whole().replace(read, &format!("{read},\"value\":\"z\""));
+    assert_eq!(status(&plain(&other).unwrap(), "fidelity"), Status::Fail);
+}
+
+#[test]
 fn a_poll_that_does_not_say_which_records_it_took_is_not_passed() {
     let fewer = CONSUMER.replace("\"count\":2,\"minOffset\"", "\"count\":1,\"minOffset\"");
     assert_ne!(fewer, CONSUMER);

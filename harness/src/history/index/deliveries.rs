@@ -32,6 +32,11 @@ impl Index {
             return self.count_foreign("reads");
         };
         let lane = self.lane_number(&fact.topic, fact.partition);
+        if let Some(value) = fact.value
+            && self.is_full()
+        {
+            self.work.read_values.push((group as u32, lane as u32, fact.offset, value.0));
+        }
         self.groups[group].entry(lane).or_default().read(&fact.member, fact.offset, t_us);
     }
 

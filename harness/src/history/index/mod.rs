@@ -153,6 +153,10 @@ pub struct Index {
     pub headers_missing: Vec<(usize, u64, String)>,
     /// Processes whose operations were not invoked in the order of their numbers.
     pub unordered_owners: BTreeSet<u8>,
+    /// Reads that told their record's value, where the log holds the record; not of packed indices.
+    pub compared_reads: u64,
+    /// Those of them that differ from the log: group, lane, offset.
+    pub misread: BTreeSet<(usize, usize, u64)>,
     /// Facts by kind that name a group, zone or topic that nobody promised.
     pub foreign: BTreeMap<&'static str, u64>,
     /// Instant of the last fact.

@@ -31,6 +31,8 @@ pub(super) struct Work {
     pub(super) key_orders: HashMap<(u16, usize), KeyOrder, Quick>,
     pub(super) producers: u8,
     pub(super) oracle: Oracle,
+    // Group, lane, offset and value of reads, until the log is known.
+    pub(super) read_values: Vec<(u32, u32, u64, u64)>,
 }
 
 #[derive(Debug)]
@@ -99,6 +101,8 @@ impl Index {
             split_keys: BTreeMap::new(),
             headers_missing: Vec::new(),
             unordered_owners: BTreeSet::new(),
+            compared_reads: 0,
+            misread: BTreeSet::new(),
             foreign: BTreeMap::new(),
             end_us: 0,
             contradictions: BTreeMap::new(),
@@ -291,6 +295,7 @@ impl Index {
             self.lanes[lane].settle();
             self.check_readings(lane);
         }
+        self.compare_reads();
         self.dead.sort_by(|a, b| dead_key(a).cmp(&dead_key(b)));
         self.misplaced.sort_unstable();
         let order = &self.lanes;
@@ -318,6 +323,17 @@ impl Index {
         if let Some((&offset, _)) = twice {
             let example = format!("{} offset {offset}", self.lane_name(lane));
             self.contradict("two readings of the log differ on one offset", example);
+        }
+    }
+
+    fn compare_reads(&mut self) {
+        for (group, lane, offset, value) in std::mem::take(&mut self.work.read_values) {
+            let (group, lane) = (group as usize, lane as usize);
+            let Some(log) = self.lanes[lane].log_record(offset) else { continue };
+            self.compared_reads += 1;
+            if log.value != value {
+                self.misread.insert((group, lane, offset));
+            }
         }
     }
 
