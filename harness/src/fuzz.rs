@@ -70,7 +70,7 @@ fn judge(bytes: &[u8]) -> Result<ScenarioReport, JudgementError> {
 /// Renders a report in each format.
 fn render(report: ScenarioReport) {
     let scenarios = vec![ScenarioEntry::Ran(Box::new(report))];
-    let suite = SuiteReport { command: "check".to_owned(), scenarios, previous: None };
+    let suite = SuiteReport { command: "check".to_owned(), scenarios, ..SuiteReport::default() };
     is_harmless(&suite);
     let rendered = report::render(&suite).unwrap();
     assert_eq!(rendered, report::render(&suite).unwrap());

@@ -27,8 +27,7 @@ pub(crate) fn main(arguments: &CheckArguments) -> miette::Result<u8> {
             }
         }
     }
-    let suite =
-        SuiteReport { command: command(arguments), scenarios, ..SuiteReport::default() };
+    let suite = SuiteReport { command: command(arguments), scenarios, ..SuiteReport::default() };
     let mut out = std::io::stdout().lock();
     if arguments.json {
         for file in report::render(&suite).into_diagnostic()? {

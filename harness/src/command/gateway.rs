@@ -20,10 +20,13 @@ pub(crate) fn main(arguments: &GatewayArguments) -> miette::Result<u8> {
                 format!("{}: the bucket {bucket} cannot be made", arguments.emulator)
             })?;
         }
-        let gateway =
-            Gateway::start_on(Arc::new(emulator), arguments.port).await.into_diagnostic().wrap_err(
-                format!("port {} of the loopback: choose another with --port", arguments.port),
-            )?;
+        let gateway = Gateway::start_on(Arc::new(emulator), arguments.port)
+            .await
+            .into_diagnostic()
+            .wrap_err(format!(
+                "port {} of the loopback: choose another with --port",
+                arguments.port
+            ))?;
         let mut out = std::io::stdout();
         for (name, value) in gateway.access().client_environment {
             writeln!(out, "export {name}={value}").into_diagnostic()?;
