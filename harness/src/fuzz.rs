@@ -29,7 +29,7 @@ type Attack = fn(&mut Rng);
 
 #[rustfmt::skip]
 const ATTACKS: [(&str, Attack); 17] = [
-    ("bit flips", |rng| damaged(rng, flip)),
+    ("bit flips", |rng| damaged(rng, |bytes, rng| flip(bytes, rng))),
     ("truncation", |rng| damaged(rng, |bytes, rng| bytes.truncate(rng.random_range(0..bytes.len())))),
     ("bytes put in", |rng| damaged(rng, insert)),
     ("lines lost, doubled, moved", |rng| damaged(rng, shuffle)),
@@ -101,7 +101,7 @@ fn damaged(rng: &mut Rng, damage: impl Fn(&mut Vec<u8>, &mut Rng)) {
     }
 }
 
-fn flip(bytes: &mut Vec<u8>, rng: &mut Rng) {
+fn flip(bytes: &mut [u8], rng: &mut Rng) {
     let at = rng.random_range(0..bytes.len());
     bytes[at] ^= 1 << rng.random_range(0..8);
 }

@@ -25,9 +25,10 @@ fn replayed(asked: u64, reset: u64, stored_from: u64) -> Sample {
             (0..60).filter(|&op| crate::checker::murmur2::partition(&key(op).0, 2) == partition);
         sample.commit(760_000, partition, keys.count() as u64);
     }
-    change(&mut sample, |f| match f {
-        Fact::StoreRead { parts, .. } => *parts = 7,
-        _ => {}
+    change(&mut sample, |f| {
+        if let Fact::StoreRead { parts, .. } = f {
+            *parts = 7;
+        }
     });
     sample.facts.sort_by_key(|f| f.0);
     sample

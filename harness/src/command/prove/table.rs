@@ -59,7 +59,8 @@ pub(super) const UNDETECTABLE: &[(&str, &str)] = &[
     ),
     (
         "a commit with the generation of an assignment that is over",
-        "the broker refuses it, so it leaves no trace in the group's offsets",
+        "the broker refuses it (illegal generation, or unknown member), so it leaves no trace in the \
+         group's offsets",
     ),
     (
         "acknowledgement by the leader alone, while no leader is lost",
