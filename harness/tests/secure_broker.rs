@@ -386,7 +386,8 @@ async fn refusals_name_the_remedy(pipeline: &Pipeline, ca: &str) {
         let environment: Vec<(&str, &str)> =
             environment.iter().map(|(name, value)| (*name, value.as_str())).collect();
         for command in commands {
-            let ended = pipeline.run(command, &environment, &orders(0..3)).await;
+            let input = orders(0..3) + "no order\n";
+            let ended = pipeline.run(command, &environment, &input).await;
             let last = ended.errors.lines().last().unwrap_or_default();
             assert_eq!(ended.code, Some(2), "{command:?}: {}", ended.errors);
             assert!(last.contains(remedy), "{command:?}: {}", ended.errors);

@@ -17,6 +17,9 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc;
 
+/// How long the receipts of a producer that brokers refuse may take.
+const RECEIPTS_WITHIN: Duration = Duration::from_secs(2);
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 enum Input {
     /// Each line is a payload, sent as it is.
@@ -83,11 +86,15 @@ pub(super) async fn run(args: Args) -> Result<ExitCode> {
         }
     };
     drop(receipts);
-    let clean = tokio::task::spawn_blocking(move || written.join()).await;
-    match (refusal, clean) {
-        (Some(err), _) => Err(err),
-        (None, Ok(Ok(Ok(clean)))) => Ok(ExitCode::from(u8::from(!clean))),
-        (None, Ok(Ok(Err(err)))) => Err(Error::io("writing receipts")(err)),
+    let writing = tokio::task::spawn_blocking(move || written.join());
+    if let Some(err) = refusal {
+        // A dead letter that was handed over only now waits for a broker that will not have it.
+        let _ = tokio::time::timeout(RECEIPTS_WITHIN, writing).await;
+        return Err(err);
+    }
+    match writing.await {
+        Ok(Ok(Ok(clean))) => Ok(ExitCode::from(u8::from(!clean))),
+        Ok(Ok(Err(err))) => Err(Error::io("writing receipts")(err)),
         _ => Ok(ExitCode::FAILURE),
     }
 }

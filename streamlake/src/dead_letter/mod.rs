@@ -220,6 +220,11 @@ impl DeadLetterWriter {
         delivery
     }
 
+    /// As [`RawProducer::flush`].
+    pub(crate) fn flush(&self, deadline: Duration) {
+        self.producer().flush(deadline);
+    }
+
     fn producer(&self) -> Arc<RawProducer> {
         Arc::clone(&self.producer.lock().unwrap_or_else(PoisonError::into_inner))
     }

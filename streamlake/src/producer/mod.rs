@@ -233,6 +233,7 @@ impl Producer {
     /// as failed if it never left this process, else as unknown.
     pub fn flush(&self, deadline: Duration) {
         self.raw.flush(deadline);
+        self.dead_letters.flush(deadline);
     }
 
     /// Waits until every event has its receipt. Ends by itself, because the client gives every
