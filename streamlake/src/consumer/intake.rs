@@ -205,8 +205,13 @@ impl PollLoop {
         }
     }
 
-    /// Seals what is old enough.
+    /// Seals what is old enough, unless parts wait for the store already: what is open would only wait
+    /// behind them. So a store that was away for minutes finds few large parts and not one for each
+    /// batch age, which at some tens of milliseconds a request are what keeps a backlog from shrinking.
     pub(super) fn seal_aged(&mut self, now: Instant) {
+        if !self.ready.is_empty() {
+            return;
+        }
         let age = self.settings.batch.age;
         let mut aged: Vec<(i32, NaiveDate)> = Vec::new();
         for (number, state) in self.assigned_partitions() {

@@ -429,7 +429,8 @@ impl PollLoop {
     /// Until the next thing that time alone brings about.
     fn sleep_for(&self, now: Instant) -> Duration {
         let oldest = self.assigned_partitions().filter_map(|(_, state)| state.oldest()).min();
-        let seal_at = oldest.map(|opened| opened + self.settings.batch.age);
+        let may_seal = self.ready.is_empty();
+        let seal_at = oldest.filter(|_| may_seal).map(|opened| opened + self.settings.batch.age);
         let next = [seal_at, self.committer.not_before()].into_iter().flatten().min();
         let longest = if self.outside > 0 { SLEEP_MAX_WORKING } else { SLEEP_MAX };
         next.map_or(longest, |at| at.saturating_duration_since(now).min(longest))
