@@ -24,6 +24,8 @@ impl Reader<'_> {
         let mut faults = Vec::new();
         for (place, entry) in self.file.scenario.faults.iter().enumerate() {
             let entry = entry.get_ref();
+            // What is asked for comes before when: a name that does not exist is the first mistake.
+            self.kind(entry)?;
             for trigger in self.triggers(place, entry, load, seed)? {
                 let number = u32::try_from(faults.len()).unwrap_or(u32::MAX);
                 faults.push(self.fault(number, place, entry, trigger)?);
