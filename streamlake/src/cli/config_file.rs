@@ -30,16 +30,12 @@ pub(super) fn expand(args: Vec<OsString>, cli: &Command) -> Result<Vec<Vec<OsStr
     let shown = path.to_string_lossy().into_owned();
     let text = std::fs::read_to_string(&path).map_err(|err| format!("{shown}: {err}"))?;
     let file: Table = text.parse().map_err(|err| broken(&shown, &text, &err))?;
-    let at = args
-        .iter()
-        .position(|arg| arg.to_str().is_some_and(|name| cli.find_subcommand(name).is_some()));
-    let Some(at) = at else {
+    let Some((at, outer)) = named(&args, 0, cli) else {
         return Ok(vec![args]);
     };
-    let name = args[at].to_string_lossy().into_owned();
-    let Some(command) = cli.find_subcommand(&name) else {
-        return Ok(vec![args]);
-    };
+    let name = outer.get_name().to_owned();
+    // The flags of `dlq list` are those of `list`.
+    let (at, command) = named(&args, at + 1, outer).unwrap_or((at, outer));
     for key in file.keys() {
         let known = key == "kafka" || key == "pipeline" || cli.find_subcommand(key).is_some();
         if !known {
@@ -48,7 +44,17 @@ pub(super) fn expand(args: Vec<OsString>, cli: &Command) -> Result<Vec<Vec<OsStr
     }
     let mut common = properties(&file, &shown, command)?;
     if let Some(section) = file.get(&name) {
-        common.extend(flags(section, &name, &shown, command, &args)?);
+        let mut section = section.clone();
+        if let Value::Table(table) = &mut section {
+            // A setting of `dlq resend` is none of `dlq list`, but no mistake either.
+            let takes = |command: &Command, key: &str| {
+                command.get_arguments().any(|arg| arg.get_long() == Some(key))
+            };
+            table.retain(|key, _| {
+                takes(command, key) || !outer.get_subcommands().any(|other| takes(other, key))
+            });
+        }
+        common.extend(flags(&section, &name, &shown, command, &args)?);
     }
     let empty = Vec::new();
     let pipelines = match file.get("pipeline") {
@@ -69,6 +75,12 @@ pub(super) fn expand(args: Vec<OsString>, cli: &Command) -> Result<Vec<Vec<OsStr
         lines.push(joined(&args, at, &common));
     }
     Ok(lines)
+}
+
+/// The first argument from `start` on that names a subcommand.
+fn named<'c>(args: &[OsString], start: usize, of: &'c Command) -> Option<(usize, &'c Command)> {
+    let rest = args.iter().enumerate().skip(start);
+    rest.filter_map(|(at, arg)| Some((at, of.find_subcommand(arg.to_str()?)?))).next()
 }
 
 /// The place and the mistake. The library's own text repeats the line, which may hold a secret.
@@ -167,7 +179,12 @@ mod tests {
             Arg::new("home").long("home").env("HOME"),
             Arg::new("file-property").long("file-property").hide(true),
         ]);
-        Command::new("streamlake").subcommand(consume)
+        let property = || Arg::new("file-property").long("file-property").hide(true);
+        let dlq = Command::new("dlq").subcommands([
+            Command::new("list").arg(property()),
+            Command::new("resend").arg(property()).arg(Arg::new("at").long("at")),
+        ]);
+        Command::new("streamlake").subcommands([consume, dlq])
     }
 
     fn lines(file: &str, args: &[&str]) -> Result<Vec<Vec<String>>, String> {
@@ -189,6 +206,21 @@ mod tests {
         let file = "[consume]\nbatch-age = \"1s\"\nhome = \"x\"\n[kafka]\n\"a.b\" = 1\n";
         assert_eq!(lines(file, &[]).unwrap(), [["--file-property=a.b=1", "--batch-age=1s"]]);
         assert_eq!(lines(file, &["--batch-age", "2s"]).unwrap(), [["--file-property=a.b=1"]]);
+    }
+
+    #[test]
+    fn a_subcommand_of_a_subcommand_gets_its_flags_behind_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("c.toml");
+        std::fs::write(&path, "[dlq]\nat = \"0:1\"\n[kafka]\n\"a.b\" = 1\n").unwrap();
+        let line = |which: &str| {
+            let args = ["streamlake", "--config", path.to_str().unwrap(), "dlq", which];
+            let lines = expand(args.map(OsString::from).to_vec(), &cli()).unwrap();
+            let words = lines[0][3..].iter().map(|arg| arg.to_string_lossy().into_owned());
+            words.collect::<Vec<_>>().join(" ")
+        };
+        assert_eq!(line("list"), "dlq list --file-property=a.b=1");
+        assert_eq!(line("resend"), "dlq resend --file-property=a.b=1 --at=0:1");
     }
 
     #[test]
