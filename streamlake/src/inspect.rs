@@ -82,9 +82,9 @@ impl Inspector {
     /// client is refused; a broker that is away is left to the question.
     fn greet(&self) -> Result<()> {
         let deadline = Instant::now() + GREETING_WITHIN;
-        while self.consumer.client().fetch_cluster_id(Duration::from_millis(100)).is_none() {
-            // Errors are told inside a poll.
-            let _ = self.consumer.poll(Duration::ZERO);
+        while self.consumer.client().fetch_cluster_id(Duration::from_millis(10)).is_none() {
+            // Errors are told inside a poll, behind log lines: one that takes its time tells all.
+            let _ = self.consumer.poll(Duration::from_millis(50));
             if let Some(refusal) = self.consumer.context().refused().take() {
                 return Err(refusal);
             }
