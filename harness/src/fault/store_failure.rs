@@ -12,7 +12,7 @@ use crate::testbed::{Act, Capability, Part};
 
 pub(super) static KIND: Kind = Kind {
     name: "store-failure",
-    about: "the object store fails; settings: mode = \"unavailable\" | \"too-many-requests\" | \"hang\" | \"slow\" | \"reset-before\" | \"reset-after\", delay_ms for slow",
+    about: "the object store fails; settings: mode = \"unavailable\" | \"too-many-requests\" | \"hang\" | \"slow\" | \"flaky\" | \"reset-before\" | \"reset-after\", delay_ms for slow, every for flaky (one write in so many)",
     default_target: "store",
     default_lasts: Duration::from_secs(10),
     needs_load: true,
@@ -30,6 +30,12 @@ struct Settings {
     mode: Mode,
     #[serde(default = "two_hundred_ms")]
     delay_ms: u64,
+    #[serde(default = "three")]
+    every: u64,
+}
+
+fn three() -> u64 {
+    3
 }
 
 fn two_hundred_ms() -> u64 {
@@ -43,6 +49,7 @@ enum Mode {
     TooManyRequests,
     Hang,
     Slow,
+    Flaky,
     ResetBefore,
     ResetAfter,
 }
@@ -58,6 +65,11 @@ fn make(order: Order) -> Result<Box<dyn Fault>, Wrong> {
         Mode::TooManyRequests => StoreFault::Status(429),
         Mode::Hang => StoreFault::Hang,
         Mode::Slow => StoreFault::Delay(Duration::from_millis(settings.delay_ms)),
+        Mode::Flaky if settings.every < 2 => {
+            let message = "one write in less than two leaves none".to_owned();
+            return Err(Wrong::Settings(message, "give `every = 2` or more".to_owned()));
+        }
+        Mode::Flaky => StoreFault::Flaky(settings.every),
         Mode::ResetBefore => StoreFault::ResetBefore,
         Mode::ResetAfter => StoreFault::ResetAfter,
     };

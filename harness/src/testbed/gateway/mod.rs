@@ -64,6 +64,8 @@ pub enum StoreFault {
     Delay(Duration),
     /// Connections are reset before the request is passed on.
     ResetBefore,
+    /// One write in so many (at least 2) is answered with 503, without passing it on.
+    Flaky(u64),
     /// Writes are passed on and done, then the connection is reset instead of the answer.
     ResetAfter,
 }
@@ -75,6 +77,7 @@ impl fmt::Display for StoreFault {
             Self::Status(status) => write!(f, "status {status}"),
             Self::Hang => f.write_str("hang"),
             Self::Delay(by) => write!(f, "delay {by:?}"),
+            Self::Flaky(every) => write!(f, "status 503 to one write in {every}"),
             Self::ResetBefore => f.write_str("reset before the store"),
             Self::ResetAfter => f.write_str("reset after the write"),
         }
@@ -97,6 +100,8 @@ struct Shared {
     fault: watch::Sender<StoreFault>,
     requests: AtomicU64,
     hit: AtomicU64,
+    /// Writes that a flaky store has counted.
+    writes: AtomicU64,
 }
 
 /// A running gateway. [`Gateway::close`] it; dropping it stops accepting.
@@ -138,6 +143,7 @@ impl Gateway {
             fault: watch::Sender::new(StoreFault::None),
             requests: AtomicU64::new(0),
             hit: AtomicU64::new(0),
+            writes: AtomicU64::new(0),
         });
         let closing = watch::Sender::new(false);
         let clients = Resettable::bind(port).await?;
@@ -291,11 +297,18 @@ async fn answer_client(
     let fault = changes.borrow_and_update().clone();
     shared.requests.fetch_add(1, Ordering::Relaxed);
     let writes = !matches!(*request.method(), Method::GET | Method::HEAD);
+    let fault = match fault {
+        StoreFault::Flaky(every) => {
+            let counted = writes && shared.writes.fetch_add(1, Ordering::Relaxed) % every == 0;
+            if counted { StoreFault::Status(503) } else { StoreFault::None }
+        }
+        fault => fault,
+    };
     if !(fault == StoreFault::None || fault == StoreFault::ResetAfter && !writes) {
         shared.hit.fetch_add(1, Ordering::Relaxed);
     }
     match fault {
-        StoreFault::None => pass_on(&shared, &peer, request).await,
+        StoreFault::None | StoreFault::Flaky(_) => pass_on(&shared, &peer, request).await,
         StoreFault::Status(status) => {
             // The body is taken first: answering before it was sent makes some clients see a
             // broken connection instead of the status.

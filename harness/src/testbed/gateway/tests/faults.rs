@@ -25,6 +25,20 @@ async fn an_injected_status_is_retried_and_reported_when_it_stays() {
 }
 
 #[tokio::test]
+async fn a_flaky_store_refuses_one_write_in_so_many_and_no_read() {
+    let bed = bed().await;
+    bed.gateway.set_fault(StoreFault::Flaky(3));
+    for number in 0..6 {
+        let path = Path::from(format!("part-{number}"));
+        bed.client.put_opts(&path, payload("x"), create()).await.unwrap();
+        bed.client.get(&path).await.unwrap();
+    }
+    // Each refusal is followed by the client's own retry: 9 writes for 6 objects, 6 reads.
+    assert_eq!(bed.gateway.hits(), Hits { requests: 15, hit: 3 });
+    assert_eq!(bed.gateway.journal().entries.len(), 6);
+}
+
+#[tokio::test]
 async fn a_reset_after_the_write_leaves_the_object_and_no_answer() {
     let bed = bed().await;
     let path = Path::from("written");
