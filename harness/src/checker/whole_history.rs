@@ -3,7 +3,7 @@
 use super::case::{Case, count, quoted, spelled};
 use super::evidence::{dead_letters_read, logs_read};
 use crate::history::event::{Evidence, ObjectRole};
-use crate::history::index::{Bit, Index, RangeSet};
+use crate::history::index::{Bit, Index, Lane, RangeSet};
 
 const PHASES: [&str; 5] = ["load", "heal", "recover", "final-read", "done"];
 
@@ -53,7 +53,7 @@ pub(super) fn judge(index: &Index, case: &mut Case<'_>) -> String {
 fn unread(index: &Index, case: &mut Case<'_>) {
     for (number, lane) in index.promised_lanes().filter(|(_, lane)| lane.complete()) {
         let span = RangeSet::of([(lane.low(), u64::MAX)]).below(lane.high().unwrap_or(0));
-        let unread = span.minus(&lane.holes()).minus(&lane.logged());
+        let unread = span.minus(&lane.holes()).minus(&lane.logged()).minus(&told_of(index, lane));
         if !unread.is_empty() {
             case.doubt(format!(
                 "offsets of {} within its log hold no record, and the reader did not say why: {}",
@@ -62,6 +62,16 @@ fn unread(index: &Index, case: &mut Case<'_>) {
             ));
         }
     }
+}
+
+/// Dead letters and change events, which have facts of their own.
+fn told_of(index: &Index, lane: &Lane) -> RangeSet {
+    let here = |topic: &str, partition: u32| topic == lane.topic && partition == lane.partition;
+    let letters = index.dead.iter().map(|dead| &dead.letter);
+    let letters = letters.filter(|fact| here(&fact.topic, fact.partition)).map(|fact| fact.offset);
+    let changes = index.rare.source.events.iter();
+    let changes = changes.filter(|fact| here(&fact.topic, fact.partition)).map(|fact| fact.offset);
+    RangeSet::of(letters.chain(changes).map(|offset| (offset, offset)))
 }
 
 fn phases(index: &Index, case: &mut Case<'_>) {
