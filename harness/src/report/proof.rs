@@ -39,7 +39,7 @@ pub struct TrialRow {
     pub scenario: String,
     /// The check that is there to catch it.
     pub check: String,
-    /// Runs with the bug; 0 where the testbed cannot show it.
+    /// Runs with the bug; 0 for one that has its trial on the other testbed.
     pub runs: u64,
     /// Runs in which the check failed.
     pub caught: u64,
@@ -166,7 +166,7 @@ pub(super) fn write(proof: &Proof, document: &mut Document) {
 
 fn trial(row: &TrialRow) -> Vec<Text> {
     let caught = match (row.runs, row.caught) {
-        (0, _) => "not on this testbed".to_owned(),
+        (0, _) => "on the other testbed".to_owned(),
         (runs, caught) if runs == caught => words::count(caught),
         (_, caught) => format!("{}: MISSED", words::count(caught)),
     };
@@ -191,16 +191,13 @@ pub(super) fn summary(proof: &Proof) -> String {
     let runs: u64 = asked().map(|row| row.runs).sum();
     let clean: u64 = proof.clean.iter().map(|row| row.runs).sum();
     let alarms: u64 = proof.clean.iter().map(|row| row.alarms).sum();
-    let elsewhere = proof.trials.len() - asked().count();
-    let elsewhere = match elsewhere {
+    let elsewhere = match proof.trials.len() - asked().count() {
         0 => String::new(),
-        _ => format!(
-            " {} a real broker and did not run here.",
-            match elsewhere {
-                1 => "1 more needs".to_owned(),
-                more => format!("{more} more need"),
-            }
-        ),
+        more => {
+            let other = if proof.testbed == "docker" { "embedded" } else { "docker" };
+            let more = words::counted(more as u64, "bug has its", "bugs have their");
+            format!(" {more} trial on the {other} testbed.")
+        }
     };
     let were = if caught == 1 { "was" } else { "were" };
     format!(

@@ -48,9 +48,9 @@ fn the_last_trial_is_in_the_report_and_in_files_of_its_own() {
     for text in [own, file(&suite(), markdown::FILE)] {
         for part in [
             "1 of 1 planted bug was caught in each of 3 runs",
-            "3 clean runs raised 0 false alarms. 1 more needs a real broker",
+            "3 clean runs raised 0 false alarms. 1 bug has its trial on the embedded testbed.",
             "| `header-lost` | `plain` | `fidelity` | c370279 | 3 | 3 |",
-            "| `stale-assignment` | `plain` | `fidelity` | c370279 | 0 | not on this testbed |",
+            "| `stale-assignment` | `plain` | `fidelity` | c370279 | 0 | on the other testbed |",
             "| `plain` | – | 3 | 0 |",
             "- **c370279**: c370279",
         ] {
