@@ -31,7 +31,7 @@ pub(super) const TRIALS: &[Trial] = &[
     trial("tail-forgotten", "stop", "no-loss"),
     trial("wrong-partitioner", "plain", "partition-determinism"),
     trial("random-partition-for-retries", "lost-answers", "partition-determinism"),
-    trial("acks-one", "plain", "configuration"),
+    trial("acks-one", "lost-leader", "acknowledged-is-durable"),
     trial("reordered-retries", "plain", "configuration"),
     trial("error-swallowed", "lost-answers", "acknowledged-is-durable"),
     trial("unknown-as-failed", "lost-answers", "acknowledged-is-durable"),
@@ -42,8 +42,10 @@ pub(super) const TRIALS: &[Trial] = &[
 ];
 
 /// Bugs that only a real broker can show: the mock cluster's rebalances are not Kafka's, it stamps a
-/// dead letter when it is sent, not when it is appended, and it sets no offsets from outside a group.
-pub(super) const NEEDS_A_REAL_BROKER: [&str; 4] = [
+/// dead letter when it is sent, not when it is appended, it sets no offsets from outside a group, and it
+/// replicates nothing.
+pub(super) const NEEDS_A_REAL_BROKER: [&str; 5] = [
+    "acks-one",
     "commit-after-revoke",
     "stale-assignment",
     "commit-before-dead-letter-ack",
