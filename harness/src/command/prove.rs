@@ -154,18 +154,19 @@ mod with_bugs {
     }
 
     fn clean_row<'a>(scenario: &str, entries: impl Iterator<Item = &'a ScenarioEntry>) -> CleanRow {
-        let (mut runs, mut alarms, mut raised) = (0, 0, BTreeSet::new());
+        let (mut runs, mut alarms, mut unclear) = (0, 0, 0);
+        let mut raised = BTreeSet::new();
         for entry in entries.filter(|entry| entry.status() != Some(Status::NotApplicable)) {
             runs += 1;
-            alarms += u64::from(entry.status() != Some(Status::Pass));
+            match entry.status() {
+                Some(Status::Pass) => {}
+                Some(Status::Fail) => alarms += 1,
+                _ => unclear += 1,
+            }
             raised.extend(checks(entry, |s| matches!(s, Status::Fail | Status::Inconclusive)));
         }
-        CleanRow {
-            scenario: scenario.to_owned(),
-            runs,
-            alarms,
-            checks: raised.into_iter().collect(),
-        }
+        let (scenario, checks) = (scenario.to_owned(), raised.into_iter().collect());
+        CleanRow { scenario, runs, alarms, unclear, checks }
     }
 
     fn checks(entry: &ScenarioEntry, wanted: impl Fn(Status) -> bool) -> BTreeSet<String> {
@@ -195,9 +196,11 @@ mod with_bugs {
             ]);
         }
         for row in &proof.clean {
-            let result = match row.alarms {
-                0 => "clean".to_owned(),
-                alarms => format!("FALSE ALARM in {alarms}: {}", row.checks.join(", ")),
+            let checks = row.checks.join(", ");
+            let result = match (row.alarms, row.unclear) {
+                (0, 0) => "clean".to_owned(),
+                (0, unclear) => format!("INCONCLUSIVE in {unclear}: {checks}"),
+                (alarms, _) => format!("FALSE ALARM in {alarms}: {checks}"),
             };
             table.add_row(["none", &row.scenario, "nothing", "", &row.runs.to_string(), &result]);
         }

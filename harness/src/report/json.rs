@@ -13,7 +13,6 @@ pub const SCHEMA: &str = "streamlake-report";
 /// goes away.
 pub const VERSION: u32 = 1;
 /// Name of the file.
-/// Name of the file.
 pub const FILE: &str = "kafka-delivery-report.json";
 
 #[derive(Debug, Serialize, Deserialize)]

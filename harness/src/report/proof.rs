@@ -55,8 +55,11 @@ pub struct CleanRow {
     pub scenario: String,
     /// Runs without a bug.
     pub runs: u64,
-    /// Runs that did not pass.
+    /// Runs that failed.
     pub alarms: u64,
+    /// Runs that came to no verdict: they prove nothing, either way.
+    #[serde(default)]
+    pub unclear: u64,
     /// Checks that did not pass in some run.
     pub checks: Vec<String>,
 }
@@ -96,7 +99,7 @@ impl Proof {
     #[must_use]
     pub fn holds(&self) -> bool {
         self.trials.iter().all(|row| row.caught == row.runs)
-            && self.clean.iter().all(|row| row.alarms == 0)
+            && self.clean.iter().all(|row| row.alarms + row.unclear == 0)
     }
 
     /// Reads what [`render`] wrote as JSON.
@@ -152,9 +155,11 @@ pub(super) fn write(proof: &Proof, document: &mut Document) {
             Text::data(or_none(&row.checks)),
             Text::data(words::count(row.runs)),
             Text::data(words::count(row.alarms)),
+            Text::data(words::count(row.unclear)),
         ]
     });
-    let head = ["Scenario", "Checks that did not pass", "Clean runs", "False alarms"];
+    let head =
+        ["Scenario", "Checks that did not pass", "Clean runs", "False alarms", "Inconclusive"];
     document.table(&head, 2, clean.collect());
     if !proof.undetectable.is_empty() {
         document.paragraph("Tried, and found undetectable from outside:");
@@ -191,6 +196,12 @@ pub(super) fn summary(proof: &Proof) -> String {
     let runs: u64 = asked().map(|row| row.runs).sum();
     let clean: u64 = proof.clean.iter().map(|row| row.runs).sum();
     let alarms: u64 = proof.clean.iter().map(|row| row.alarms).sum();
+    let unclear = match proof.clean.iter().map(|row| row.unclear).sum() {
+        0 => String::new(),
+        runs => {
+            format!(" {} inconclusive.", words::counted(runs, "clean run was", "clean runs were"))
+        }
+    };
     let elsewhere = match proof.trials.len() - asked().count() {
         0 => String::new(),
         more => {
@@ -201,7 +212,7 @@ pub(super) fn summary(proof: &Proof) -> String {
     };
     let were = if caught == 1 { "was" } else { "were" };
     format!(
-        "{caught} of {} {were} caught in each of {} by the check that is there for each; {} raised {}.{elsewhere}",
+        "{caught} of {} {were} caught in each of {} by the check that is there for each; {} raised {}.{unclear}{elsewhere}",
         words::counted(asked().count() as u64, "planted bug", "planted bugs"),
         words::counted(runs, "run", "runs"),
         words::counted(clean, "clean run", "clean runs"),

@@ -147,7 +147,13 @@ pub(super) fn proof(text: &str) -> Proof {
         commit: text.into(),
         seed: 1,
         trials: vec![row("header-lost", 3), row("stale-assignment", 0)],
-        clean: vec![CleanRow { scenario: "plain".into(), runs: 3, alarms: 0, checks: vec![] }],
+        clean: vec![CleanRow {
+            scenario: "plain".into(),
+            runs: 3,
+            alarms: 0,
+            unclear: 0,
+            checks: vec![],
+        }],
         undetectable: vec![Undetectable { what: text.into(), why: text.into() }],
     }
 }
