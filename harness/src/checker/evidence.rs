@@ -96,7 +96,16 @@ pub(super) fn commits_seen(index: &Index, case: &mut Case<'_>) -> bool {
             case.doubt(format!("no commit of group {name} was seen"));
         }
     }
+    if commits_cut_short(index) {
+        case.doubt("the commits could not be watched to their end");
+    }
     true
+}
+
+/// Who watches the commits said that the record is not complete: what was committed last is unknown.
+pub(super) fn commits_cut_short(index: &Index) -> bool {
+    let mut notes = index.rare.notes.iter();
+    notes.any(|note| note.process.starts_with("commit-watch") && note.fact.0 == "error")
 }
 
 /// Records of the log that the group claimed to be done with: above the low watermark and below the

@@ -3,7 +3,7 @@
 //! asked because the faults have healed.
 
 use super::case::{Case, anomalous, count, quoted, seconds, spelled};
-use super::evidence::{commits_seen, logs_read};
+use super::evidence::{commits_cut_short, commits_seen, logs_read};
 use super::fault_bit::{in_flight, step};
 use super::recovered::{Comeback, comebacks, last, outage};
 use crate::history::event::{Evidence, FaultStage};
@@ -17,14 +17,16 @@ pub(super) fn judge(index: &Index, case: &mut Case<'_>) -> String {
     if records == 0 {
         case.doubt("the log holds no record");
     }
-    let lag = left_over(index, case);
+    // Without the last commits everything would look left over, and nobody recovered.
+    let cut_short = commits_cut_short(index);
+    let lag = if cut_short { 0 } else { left_over(index, case) };
     let mut sentence = format!("{} left over at the end", count(lag, "record"));
     if let Some(window) = last_window(index, case) {
         if let Some(after) = producers(index, case, window.healed) {
             case.figure("first_ack_after_heal_us", after);
             sentence.push_str(&format!(", first ack after heal {}", seconds(after)));
         }
-        if let Some((after, place)) = consumers(index, case, &window) {
+        if !cut_short && let Some((after, place)) = consumers(index, case, &window) {
             case.figure("recovered_after_heal_us", after);
             sentence.push_str(&format!(", recovered after heal {}", seconds(after)));
             if after > 0 {

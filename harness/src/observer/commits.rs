@@ -22,11 +22,15 @@ use crate::progress::Progress;
 
 /// Process name of these facts in a history.
 const PROCESS: &str = "commit-watch";
+/// The same where the record had to be read again: facts of its own, in an order of their own.
+const PROCESS_AGAIN: &str = "commit-watch-2";
 /// Where a broker keeps its own record of commits.
 const COMMITS_TOPIC: &str = "__consumer_offsets";
 const SAMPLE_EVERY: Duration = Duration::from_millis(20);
 const ANSWER_WITHIN: Duration = Duration::from_secs(2);
-/// The broker's own record must show the last commits within this time.
+/// The broker's own record must show the last commits within this time, or it is read again from its
+/// start by a new client: one that was assigned a partition at a moment without a leader may never
+/// fetch from it (librdkafka issue 5430).
 const CATCH_UP_WITHIN: Duration = Duration::from_secs(10);
 
 /// What to watch, and where.
@@ -57,6 +61,14 @@ pub(crate) fn start(watch: Watch, exact: bool, stop: CancellationToken) -> JoinH
 
 /// Committed offset of each partition of each topic that has one.
 pub(crate) type Offsets = BTreeMap<(String, u32), u64>;
+/// The same by group.
+type Groups = BTreeMap<String, Offsets>;
+
+/// Whether the record shows what the coordinators say last.
+enum Caught {
+    Up,
+    Behind { seen: Groups, last: Groups },
+}
 
 impl Watch {
     /// Asks each group's coordinator again and again, and a last time after the stop.
@@ -72,7 +84,8 @@ impl Watch {
                 let known = last.entry(group).or_default();
                 for (place, offset) in offsets {
                     if known.insert(place.clone(), offset) != Some(offset) || final_round {
-                        self.record(group, place, offset, self.recorder.now_us(), false);
+                        let now_us = self.recorder.now_us();
+                        self.record(PROCESS, group, place, offset, now_us, false);
                     }
                 }
             }
@@ -85,38 +98,48 @@ impl Watch {
 
     /// Reads the broker's own record of commits, until it shows what the coordinators say last.
     fn follow(&self, stop: &CancellationToken) -> KafkaResult<()> {
+        if let Caught::Up = self.read_record(PROCESS, stop)? {
+            return Ok(());
+        }
+        if let Caught::Behind { seen, last } = self.read_record(PROCESS_AGAIN, stop)? {
+            let text = format!(
+                "the broker's record of commits ends before the groups' last commits: {seen:?}, but {last:?}"
+            );
+            self.recorder.record(PROCESS, Fact::Note { level: "error".to_owned(), text });
+        }
+        Ok(())
+    }
+
+    /// Reads the record from its start, and after the stop until it is complete or the time is over.
+    fn read_record(&self, process: &'static str, stop: &CancellationToken) -> KafkaResult<Caught> {
         let log = reader(&self.bootstrap, "streamlake-harness-commit-watch")?;
         // The broker makes the topic when the first group asks for its coordinator.
         let mut assigned = false;
-        let mut seen: BTreeMap<String, Offsets> = BTreeMap::new();
-        let mut awaited: Option<(BTreeMap<String, Offsets>, Instant)> = None;
+        let mut seen = Groups::new();
+        let mut awaited: Option<(Groups, Instant)> = None;
         loop {
             assigned = assigned || assign_commits(&log)?;
             if let Some(Ok(message)) = log.poll(Duration::from_millis(50)) {
-                self.take(&message, &mut seen);
+                self.take(process, &message, &mut seen);
             }
             if awaited.is_none() && stop.is_cancelled() {
                 awaited = Some((self.last_words()?, Instant::now() + CATCH_UP_WITHIN));
             }
             if let Some((last, deadline)) = &awaited {
-                if last
-                    .iter()
-                    .all(|(group, offsets)| offsets.is_empty() || seen.get(group) == Some(offsets))
-                {
-                    return Ok(());
+                let shown = |(group, offsets): (&String, &Offsets)| {
+                    offsets.is_empty() || seen.get(group) == Some(offsets)
+                };
+                if last.iter().all(shown) {
+                    return Ok(Caught::Up);
                 }
                 if Instant::now() >= *deadline {
-                    let text = format!(
-                        "the broker's record of commits ends before the groups' last commits: {seen:?}, but {last:?}"
-                    );
-                    self.recorder.record(PROCESS, Fact::Note { level: "error".to_owned(), text });
-                    return Ok(());
+                    return Ok(Caught::Behind { seen, last: last.clone() });
                 }
             }
         }
     }
 
-    fn take(&self, message: &BorrowedMessage<'_>, seen: &mut BTreeMap<String, Offsets>) {
+    fn take(&self, process: &str, message: &BorrowedMessage<'_>, seen: &mut Groups) {
         let at_us = match message.timestamp() {
             Timestamp::CreateTime(ms) | Timestamp::LogAppendTime(ms) => {
                 self.recorder.run_us_of_wall_ms(ms)
@@ -125,13 +148,15 @@ impl Watch {
         };
         let (key, value) = (message.key().unwrap_or_default(), message.payload());
         if let Some(group) = generations::group_key(key).filter(|g| self.groups.contains(g)) {
-            return self.generation_record(group, value, at_us);
+            return self.generation_record(process, group, value, at_us);
         }
-        self.commit_record(key, value, at_us, seen);
+        let Some((group, place, offset)) = self.commit_record(key, value) else { return };
+        seen.entry(group.clone()).or_default().insert(place.clone(), offset);
+        self.record(process, &group, place, offset, at_us, true);
     }
 
     /// A group's record is its state after a rebalance; one without a value is a group that is gone.
-    fn generation_record(&self, group: String, value: Option<&[u8]>, at_us: u64) {
+    fn generation_record(&self, process: &str, group: String, value: Option<&[u8]>, at_us: u64) {
         let Some(value) = value else { return };
         let fact = match generations::group_state(value) {
             Some((generation, members)) => {
@@ -142,29 +167,26 @@ impl Watch {
                 text: format!("the broker's record of the group {group} is of an unknown form"),
             },
         };
-        self.recorder.record(PROCESS, fact);
+        self.recorder.record(process, fact);
     }
 
+    /// The commit that a record tells of, if it is of a group and a topic under test.
     fn commit_record(
         &self,
         key: &[u8],
         value: Option<&[u8]>,
-        at_us: u64,
-        seen: &mut BTreeMap<String, Offsets>,
-    ) {
-        let Some((group, topic, partition)) = commit_key(key) else { return };
+    ) -> Option<(String, (String, u32), u64)> {
+        let (group, topic, partition) = commit_key(key)?;
         if !self.groups.contains(&group) || !self.topics.contains_key(&topic) {
-            return;
+            return None;
         }
         // A record without a value is an expired commit.
-        let Some(offset) = value.and_then(commit_offset) else { return };
-        let place = (topic, partition);
-        seen.entry(group.clone()).or_default().insert(place.clone(), offset);
-        self.record(&group, place, offset, at_us, true);
+        Some((group, (topic, partition), value.and_then(commit_offset)?))
     }
 
     fn record(
         &self,
+        process: &str,
         group: &str,
         (topic, partition): (String, u32),
         offset: u64,
@@ -174,7 +196,7 @@ impl Watch {
         self.progress.committed(group, &topic, partition, offset);
         let group = group.to_owned();
         let committed = Committed { group, topic, partition, offset, at_us, exact };
-        self.recorder.record(PROCESS, Fact::Committed(committed));
+        self.recorder.record(process, Fact::Committed(committed));
     }
 
     fn readers(&self) -> KafkaResult<Vec<(&str, BaseConsumer)>> {
@@ -182,7 +204,7 @@ impl Watch {
         groups.map(|group| Ok((group.as_str(), reader(&self.bootstrap, group)?))).collect()
     }
 
-    fn last_words(&self) -> KafkaResult<BTreeMap<String, Offsets>> {
+    fn last_words(&self) -> KafkaResult<Groups> {
         let readers = self.readers()?;
         readers
             .iter()
@@ -212,7 +234,7 @@ impl Watch {
 }
 
 /// Reads the committed offsets of all groups once: what the recovery waits on.
-pub(crate) fn committed_now(watch: &Watch) -> KafkaResult<BTreeMap<String, Offsets>> {
+pub(crate) fn committed_now(watch: &Watch) -> KafkaResult<Groups> {
     watch.last_words()
 }
 

@@ -277,6 +277,17 @@ fn a_loss_to_one_group_only_is_named_as_such() {
     found(&lacking, "no-loss", "lost-to-one-group");
 }
 
+#[test]
+fn commits_that_were_not_watched_to_their_end_say_nothing_of_what_is_left() {
+    let mut sample = Sample::honest();
+    sample.facts.retain(|(_, _, fact)| !matches!(fact, Fact::Committed(_)));
+    found(&sample, "recovery", "left-over");
+    let text = "the broker's record of commits ends before the last".to_owned();
+    let end = sample.facts.last().unwrap().0;
+    sample.tell(end, "commit-watch", Fact::Note { level: "error".to_owned(), text });
+    comes(&sample, "recovery", Status::Inconclusive);
+}
+
 /// When the consumers of [`keeping`] are asked to stop.
 const DRAIN_US: u64 = 710_000;
 
