@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use super::case::{Case, EVIDENCE_MAX, OPS_MAX, anomalous, count, spelled};
 use super::evidence::logs_read;
 use crate::history::event::Evidence;
-use crate::history::index::{Bit, End, Index, Lane, NO_ID, RangeSet, Source};
+use crate::history::index::{Bit, End, Index, Lane, NO_ID, NO_OP, RangeSet, Seen, Source};
 
 pub(super) fn judge(index: &Index, case: &mut Case<'_>) -> String {
     if !index.vouches(Evidence::Receipts) {
@@ -25,7 +25,7 @@ pub(super) fn judge(index: &Index, case: &mut Case<'_>) -> String {
     let mut lost = 0;
     for (number, lane) in index.sorted_lanes() {
         lost += receipts(case, number, lane);
-        words(case, number, lane);
+        lost += words(index, case, number, lane);
     }
     denied(index, case);
     altered(index, case);
@@ -87,9 +87,15 @@ fn receipts(case: &mut Case<'_>, number: usize, lane: &Lane) -> u64 {
     lost.len()
 }
 
-/// Receipts that the log contradicts, and offsets that two receipts claim.
-fn words(case: &mut Case<'_>, number: usize, lane: &Lane) {
+/// Receipts that the log contradicts, and offsets that two receipts claim. Returns how many operations
+/// are gone: another one stands where the receipt says, and the log names theirs nowhere.
+fn words(index: &Index, case: &mut Case<'_>, number: usize, lane: &Lane) -> u64 {
     let (mut shared, mut different, mut ops) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut overwritten, mut gone) = (Vec::new(), Vec::new());
+    let is_gone = |receipt: &Seen, log: &Seen| {
+        let named = lane.promised.is_some() && log.op != NO_OP && log.op != receipt.op;
+        named && !index.ops.is(receipt.op, Bit::Logged)
+    };
     for (&offset, contested) in lane.contested.range(lane.low()..) {
         let receipts: Vec<_> = contested.of(Source::Receipt).collect();
         if receipts.len() > 1 {
@@ -99,11 +105,32 @@ fn words(case: &mut Case<'_>, number: usize, lane: &Lane) {
         let Some(log) = contested.of(Source::Log).next() else {
             continue;
         };
-        if receipts.iter().any(|seen| !seen.same_content(log) || !seen.same_name(log)) {
+        let before = gone.len();
+        gone.extend(receipts.iter().filter(|seen| is_gone(seen, log)).map(|seen| seen.op));
+        if gone.len() > before {
+            overwritten.push((offset, offset));
+        }
+        let differs = |seen: &&&Seen| !seen.same_content(log) || !seen.same_name(log);
+        if receipts.iter().filter(differs).any(|seen| !is_gone(seen, log)) {
             different.push((offset, offset));
         }
     }
     let name = format!("{}/{}", lane.topic.escape_debug(), lane.partition);
+    let lost = gone.len() as u64;
+    if lost > 0 {
+        let set = RangeSet::of(overwritten);
+        let text = format!(
+            "{} of {name} lost in the log: others stand at the offsets of the receipts, and these \
+             nowhere: {}",
+            count(lost, "acknowledged record"),
+            spelled(&set)
+        );
+        let finding = case.find_at("acknowledged-and-overwritten", None, number, &set, text);
+        let told = "a log that was cut back to another replica's and written on looks like this";
+        finding.evidence.push(told.to_owned());
+        gone.truncate(OPS_MAX);
+        finding.ops = gone;
+    }
     let shared = RangeSet::of(shared);
     if !shared.is_empty() {
         let text = format!("two receipts name the same offset of {name}: {}", spelled(&shared));
@@ -120,6 +147,7 @@ fn words(case: &mut Case<'_>, number: usize, lane: &Lane) {
         );
         case.find_at("logged-differs-from-acknowledged", None, number, &different, text);
     }
+    lost
 }
 
 /// Operations that the log holds although their producer denied it, or that nobody invoked.

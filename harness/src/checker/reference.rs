@@ -128,6 +128,9 @@ impl<'a> Plain<'a> {
 
     fn receipts(&self, faults: &mut BTreeSet<Fault>) {
         for (op, place, id) in &self.receipts {
+            if self.receipts.iter().any(|other| other.0 != *op && other.1 == *place) {
+                faults.insert(("two-receipts-one-offset", String::new(), place.0, place.1));
+            }
             let Some(log) = self.logged(*place) else {
                 faults.insert(("acknowledged-but-not-logged", String::new(), place.0, place.1));
                 continue;
@@ -137,16 +140,17 @@ impl<'a> Plain<'a> {
                 && (log.ingestion_id.is_none() || id.is_none() || &log.ingestion_id == id)
                 && log.value == invoked.value
                 && log.key == invoked.key;
-            if !same {
+            let elsewhere = || self.log.iter().any(|l| l.op == Some(*op));
+            if log.op.is_some_and(|logged| logged != *op) && !elsewhere() {
+                let name = "acknowledged-and-overwritten";
+                faults.insert((name, String::new(), place.0, place.1));
+            } else if !same {
                 faults.insert((
                     "logged-differs-from-acknowledged",
                     String::new(),
                     place.0,
                     place.1,
                 ));
-            }
-            if self.receipts.iter().any(|other| other.0 != *op && other.1 == *place) {
-                faults.insert(("two-receipts-one-offset", String::new(), place.0, place.1));
             }
         }
     }
@@ -238,7 +242,8 @@ impl<'a> Plain<'a> {
 
 /// What the checkers found, in the words of the reference.
 fn found(verdict: &Verdict) -> BTreeSet<Fault> {
-    const NAMES: [&str; 12] = [
+    const NAMES: [&str; 13] = [
+        "acknowledged-and-overwritten",
         "acknowledged-but-not-logged",
         "logged-differs-from-acknowledged",
         "two-receipts-one-offset",

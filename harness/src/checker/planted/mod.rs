@@ -108,10 +108,24 @@ fn last_at_end(sample: &mut Sample) -> bool {
 }
 
 #[rustfmt::skip]
-const TABLE: [Planted; 25] = [
+const TABLE: [Planted; 26] = [
     Planted { name: "an acknowledged record is not in the log", found: ("acknowledged-is-durable", "acknowledged-but-not-logged"), plant: |s, rng| {
         let Some((op, _, _)) = acknowledged(s, rng) else { return false };
         s.facts.retain(|(_, _, f)| !matches!(f, Fact::Logged(l) if l.op == Some(op)));
+        true
+    } },
+    Planted { name: "the log was cut back and written on", found: ("acknowledged-is-durable", "acknowledged-and-overwritten"), plant: |s, rng| {
+        let (Some(a), Some(b)) = (acknowledged(s, rng), acknowledged(s, rng)) else { return false };
+        if a.0 == b.0 { return false }
+        // The second takes the place of the first, in its receipt and in the log.
+        s.facts.retain(|(_, _, f)| !matches!(f, Fact::Logged(l) if l.op == Some(a.0)));
+        for (_, _, fact) in &mut s.facts {
+            match fact {
+                Fact::Completed(c) if c.op == b.0 => c.outcome = Outcome::Acknowledged { topic: TOPIC.to_owned(), partition: a.1, offset: a.2 },
+                Fact::Logged(l) if l.op == Some(b.0) => (l.partition, l.offset) = (a.1, a.2),
+                _ => {}
+            }
+        }
         true
     } },
     Planted { name: "the log holds another value", found: ("acknowledged-is-durable", "logged-differs-from-acknowledged"), plant: |s, rng| {
