@@ -11,7 +11,7 @@ use std::collections::{HashMap, HashSet};
 
 use super::case::{Case, EVIDENCE_MAX, count, quoted, seconds, spelled};
 use crate::history::event::{Evidence, ObjectRole};
-use crate::history::index::{Index, Lane, NO_KEY, NO_OP, Quick, RangeSet};
+use crate::history::index::{Index, Lane, NO_KEY, NO_OP, Quick, RangeSet, Seen};
 
 pub(super) fn judge(index: &Index, case: &mut Case<'_>) -> String {
     let parts = parts(index, case);
@@ -26,7 +26,8 @@ pub(super) fn judge(index: &Index, case: &mut Case<'_>) -> String {
         if index.unjudged_order > 0 {
             let text = count(index.unjudged_order, "record");
             case.doubt(format!(
-                "{text} came so late that the order of their keys is not known any more"
+                "{text} came so late, or before their invocations were told, that the order of their \
+                 keys is not known"
             ));
         }
         if !index.unordered_owners.is_empty() {
@@ -138,14 +139,22 @@ struct Inversion {
     later: (u64, u64),
 }
 
+/// Records of a lane that name an operation and a key, with the operation's producer.
+fn owned<'a>(index: &'a Index, lane: &'a Lane) -> impl Iterator<Item = (u64, Seen, u8)> + 'a {
+    let mut owners = index.ops.owners();
+    let keyed = lane.log_records().filter(|(_, seen)| seen.op != NO_OP && seen.key != NO_KEY);
+    keyed.filter_map(move |(offset, seen)| Some((offset, seen, owners(seen.op)?)))
+}
+
 /// A second copy of an operation is a duplicate and not out of order: only first copies are compared.
 fn inversions(index: &Index, lane: &Lane) -> (u64, Vec<Inversion>) {
+    if let Some(keyed) = rising(index, lane) {
+        return (keyed, Vec::new());
+    }
     let (mut keyed, mut inversions) = (0, Vec::new());
     let mut latest: HashMap<(u64, u8), (u64, u64), Quick> = HashMap::default();
     let mut repeated: HashSet<u64> = HashSet::new();
-    for (offset, seen) in lane.log_records() {
-        let owner = (seen.op != NO_OP && seen.key != NO_KEY).then(|| index.ops.owner(seen.op));
-        let Some(Some(owner)) = owner else { continue };
+    for (offset, seen, owner) in owned(index, lane) {
         if index.ops.logged_again.contains_key(&seen.op) && !repeated.insert(seen.op) {
             continue;
         }
@@ -160,14 +169,38 @@ fn inversions(index: &Index, lane: &Lane) -> (u64, Vec<Inversion>) {
     (keyed, inversions)
 }
 
-/// The same for a run too large to keep keys: what was seen while the log passed by.
-fn followed(index: &Index, lane: usize) -> Vec<Inversion> {
-    let late = index.late_keys.iter().filter(|late| late.lane == lane);
-    late.filter(|late| !index.ops.logged_again.contains_key(&late.op))
-        .filter(|late| {
-            let owner = index.ops.owner(late.op);
-            owner.is_some() && owner == index.ops.owner(late.later_op)
-        })
+/// How many records, if each producer's operations rise throughout the lane, whatever their keys. So
+/// they do in nearly every log, and nothing needs to be remembered of any key.
+fn rising(index: &Index, lane: &Lane) -> Option<u64> {
+    let mut next = [0u64; 1 << u8::BITS];
+    let mut keyed = 0;
+    for (_, seen, owner) in owned(index, lane) {
+        let next = &mut next[usize::from(owner)];
+        if seen.op < *next {
+            return None;
+        }
+        // The reserved number is the highest: no operation bears it.
+        *next = seen.op + 1;
+        keyed += 1;
+    }
+    Some(keyed)
+}
+
+/// The same for a run too large to keep keys: what was seen while the log passed by. Of operations that
+/// the log repeats only first copies count here, too.
+fn followed(index: &Index, number: usize) -> Vec<Inversion> {
+    let late = || index.late_keys.iter().filter(|late| late.lane == number);
+    let again = late().map(|late| late.op).filter(|op| index.ops.logged_again.contains_key(op));
+    let again: HashSet<u64> = again.collect();
+    let mut first: HashMap<u64, u64> = HashMap::new();
+    if !again.is_empty() {
+        let records = index.lanes[number].log_records();
+        for (offset, seen) in records.filter(|(_, seen)| again.contains(&seen.op)) {
+            first.entry(seen.op).or_insert(offset);
+        }
+    }
+    late()
+        .filter(|late| first.get(&late.op).is_none_or(|offset| *offset == late.offset))
         .map(|late| Inversion {
             offset: late.offset,
             op: late.op,

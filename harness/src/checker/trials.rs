@@ -64,6 +64,7 @@ fn legal_histories_raise_no_alarm() {
 
 #[test]
 fn packed_indices_come_to_the_same_statuses() {
+    let mut unclear = 0;
     for seed in 0..trials() {
         let mut sample = legal::history(seed, 120);
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
@@ -74,9 +75,13 @@ fn packed_indices_come_to_the_same_statuses() {
         sample.events().iter().for_each(|event| packed.observe(event));
         let (packed, full) = (super::verdict(&packed.settle()), sample.judge().unwrap());
         for (a, b) in packed.checks.iter().zip(&full.checks) {
-            assert_eq!((&a.check, a.status), (&b.check, b.status), "seed {seed}: {a:#?} {b:#?}");
+            // A packed index may say that it cannot tell.
+            let same = a.status == b.status || a.status == Status::Inconclusive;
+            assert!(a.check == b.check && same, "seed {seed}: {a:#?} {b:#?}");
+            unclear += u64::from(a.status != b.status);
         }
     }
+    assert!(unclear * 50 <= trials(), "{unclear} checks came to no verdict");
 }
 
 #[test]

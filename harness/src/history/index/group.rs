@@ -150,8 +150,9 @@ impl GroupLane {
         if let [.., first, last] = seen.as_mut_slice() {
             let same = |c: &Commit| (c.offset, c.exact) == (commit.offset, commit.exact);
             if same(first) && same(last) {
-                first.at_us = first.at_us.min(commit.at_us);
-                last.at_us = last.at_us.max(commit.at_us);
+                // Their times need not rise: a broker's clock may be set back.
+                let (a, b) = (first.at_us.min(last.at_us), first.at_us.max(last.at_us));
+                (first.at_us, last.at_us) = (a.min(commit.at_us), b.max(commit.at_us));
                 return;
             }
         }

@@ -2,8 +2,8 @@
 //!
 //! Used where the records are too many to keep their keys. For each partition the latest operation of
 //! the keys seen last is remembered, two generations of [`GENERATION`] keys. A record whose operation
-//! is older than what was forgotten cannot be judged, and is counted. Inversions between producers,
-//! and of operations that the log repeats, are sorted out at the end, when that is known.
+//! is older than what was forgotten cannot be judged, and is counted. Operations that the log repeats
+//! are sorted out at the end, when that is known.
 
 use std::collections::HashMap;
 
@@ -36,12 +36,19 @@ pub(super) struct KeyOrder {
     high_new: Option<u64>,
     high_old: Option<u64>,
     forgotten: Option<u64>,
+    next_offset: u64,
     pub(super) unjudged: u64,
 }
 
 impl KeyOrder {
     /// The next record; the later operation of its key that stands before it, if there is one.
     pub(super) fn next(&mut self, key: u64, op: u64, offset: u64) -> Option<(u64, u64)> {
+        if offset < self.next_offset {
+            // Not the order of the log: what stands behind it has gone by.
+            self.unjudged += 1;
+            return None;
+        }
+        self.next_offset = offset.saturating_add(1);
         let known = self.new.get(&key).or_else(|| self.old.get(&key)).copied();
         let late = known.filter(|(later, _)| *later > op);
         if late.is_none() {

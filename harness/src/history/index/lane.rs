@@ -128,6 +128,8 @@ pub struct Lane {
     pub topic: String,
     /// Partition.
     pub partition: u32,
+    /// How many partitions its topic was promised to have; none if nothing was promised of it.
+    pub promised: Option<u32>,
     /// Every reading of its bounds.
     pub bounds: Vec<Bounds>,
     /// Offsets on which sources disagree.
@@ -163,10 +165,16 @@ fn count_ms(timestamp_ms: i64) -> u64 {
 }
 
 impl Lane {
-    pub(super) fn new(topic: &str, partition: u32, groups: usize, detail: Detail) -> Self {
+    pub(super) fn new(
+        (topic, partition): (&str, u32),
+        promised: Option<u32>,
+        groups: usize,
+        detail: Detail,
+    ) -> Self {
         Self {
             topic: topic.to_owned(),
             partition,
+            promised,
             groups,
             detail,
             last: [(u64::MAX, 0); 3],

@@ -17,6 +17,9 @@ pub(super) const OFFSET_MAX: u64 = i64::MAX as u64;
 /// More operations than this, and records are packed.
 const FULL_OPERATIONS_MAX: u64 = 4_000_000;
 
+/// Partitions of the first topic that are found without a search.
+const FIRST_LANES_MAX: u32 = 1 << 12;
+
 /// What is only needed while facts come in.
 #[derive(Debug, Default)]
 pub(super) struct Work {
@@ -25,7 +28,8 @@ pub(super) struct Work {
     pub(super) last_clock: u16,
     pub(super) topic_numbers: HashMap<String, usize>,
     pub(super) lane_numbers: HashMap<(usize, u32), usize, Quick>,
-    pub(super) last_lane: Option<usize>,
+    // Lanes of the first topic by partition, of which most facts speak.
+    first_lanes: Vec<Option<u32>>,
     pub(super) objects: HashMap<(u16, u32), Option<u32>, Quick>,
     pub(super) key_homes: HashMap<u64, usize, Quick>,
     pub(super) key_orders: HashMap<(u16, usize), KeyOrder, Quick>,
@@ -217,24 +221,26 @@ impl Index {
     }
 
     pub(super) fn lane_number(&mut self, topic: &str, partition: u32) -> usize {
-        if let Some(last) = self.work.last_lane
-            && self.lanes[last].partition == partition
-            && self.lanes[last].topic == topic
-        {
-            return last;
-        }
         let key = (self.topic_number(topic), partition);
-        let number = match self.work.lane_numbers.get(&key) {
-            Some(&number) => number,
-            None => {
-                let number = self.lanes.len();
-                self.lanes.push(Lane::new(topic, partition, self.groups.len(), self.detail));
-                self.work.lane_numbers.insert(key, number);
-                self.by_name.entry(topic.to_owned()).or_default().insert(partition, number);
-                number
-            }
-        };
-        self.work.last_lane = Some(number);
+        if key.0 == 0
+            && let Some(&Some(lane)) = self.work.first_lanes.get(partition as usize)
+        {
+            return lane as usize;
+        }
+        if let Some(&number) = self.work.lane_numbers.get(&key) {
+            return number;
+        }
+        let number = self.lanes.len();
+        let promised = self.header.promises.topics.get(topic).copied();
+        let groups = self.groups.len();
+        self.lanes.push(Lane::new((topic, partition), promised, groups, self.detail));
+        self.work.lane_numbers.insert(key, number);
+        if key.0 == 0 && partition < FIRST_LANES_MAX {
+            let first = &mut self.work.first_lanes;
+            first.resize(first.len().max(partition as usize + 1), None);
+            first[partition as usize] = u32::try_from(number).ok();
+        }
+        self.by_name.entry(topic.to_owned()).or_default().insert(partition, number);
         number
     }
 
@@ -311,7 +317,8 @@ impl Index {
         sort(&mut self.rare.configuration);
         sort(&mut self.rare.notes);
         self.late_keys.sort_unstable();
-        self.unjudged_order = self.work.key_orders.values().map(|order| order.unjudged).sum();
+        self.unjudged_order +=
+            self.work.key_orders.values().map(|order| order.unjudged).sum::<u64>();
         self.rare.source.settle();
         self.work = Work::default();
         self

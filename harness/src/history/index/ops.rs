@@ -79,6 +79,18 @@ struct Chunk {
     owner: Owner,
 }
 
+impl Chunk {
+    /// The producer that invoked the operation at a place, if it was invoked.
+    fn owner(&self, at: u64) -> Option<u8> {
+        let owner = match &self.owner {
+            Owner::Nobody => None,
+            Owner::One(owner) => Some(*owner),
+            Owner::Many(owners) => Some(owners[at as usize]),
+        };
+        owner.filter(|_| self.bits[Bit::Invoked as usize].has(at))
+    }
+}
+
 /// All operations.
 #[derive(Debug, Default)]
 pub struct Ops {
@@ -159,12 +171,31 @@ impl Ops {
     /// The producer that invoked an operation, by a number of its own.
     #[must_use]
     pub fn owner(&self, op: u64) -> Option<u8> {
-        match &self.chunks[*self.place.get(&(op / CHUNK))? as usize].owner {
-            Owner::Nobody => None,
-            Owner::One(owner) => Some(*owner),
-            Owner::Many(owners) => Some(owners[(op % CHUNK) as usize]),
+        self.owners()(op)
+    }
+
+    /// Whether the log has named an operation that is just being invoked.
+    pub(super) fn was_logged(&mut self, op: u64) -> bool {
+        self.chunk(op / CHUNK, Bit::Invoked as usize).bits[Bit::Logged as usize].has(op % CHUNK)
+    }
+
+    /// The producer of an operation that the log has just named.
+    pub(super) fn owner_of_logged(&mut self, op: u64) -> Option<u8> {
+        self.chunk(op / CHUNK, Bit::Logged as usize).owner(op % CHUNK)
+    }
+
+    /// The same for many operations, quick where neighbours follow each other.
+    pub fn owners(&self) -> impl FnMut(u64) -> Option<u8> + '_ {
+        let mut last: Option<(u64, &Chunk)> = None;
+        move |op| {
+            let number = op / CHUNK;
+            let chunk = match last {
+                Some((known, chunk)) if known == number => chunk,
+                _ => &self.chunks[*self.place.get(&number)? as usize],
+            };
+            last = Some((number, chunk));
+            chunk.owner(op % CHUNK)
         }
-        .filter(|_| self.is(op, Bit::Invoked))
     }
 
     /// Takes an invocation; an error if the operation was invoked before.

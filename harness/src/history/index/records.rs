@@ -53,6 +53,9 @@ impl Index {
             owner: self.producer_number(process, fact.op),
         };
         self.invocations.add(event.t_us);
+        // Told after its record, which went by without its producer.
+        let passed = self.detail == Detail::Packed && self.ops.was_logged(fact.op);
+        self.unjudged_order += u64::from(passed);
         match self.ops.invoked(fact.op, invocation) {
             Ok(joined) => self.join(fact.op, joined),
             Err(()) => self.contradict("an operation was invoked twice", fact.op.to_string()),
@@ -117,9 +120,9 @@ impl Index {
             op: fact.op.unwrap_or(NO_OP),
             id: id_print(fact.ingestion_id.as_ref()),
         };
-        if self.header.promises.topics.contains_key(&fact.topic) {
+        if let Some(partitions) = self.lanes[lane].promised {
             self.ops.logged(&seen);
-            self.consult_oracle(lane, fact, seen.key);
+            self.consult_oracle(lane, fact, partitions, seen.key);
             if self.detail == Detail::Packed && self.header.promises.key_order {
                 self.follow_key(process, lane, fact.offset, &seen);
             }
@@ -131,14 +134,13 @@ impl Index {
         self.lanes[lane].hear(fact.offset, Source::Log, seen);
     }
 
-    pub(super) fn consult_oracle(&mut self, lane: usize, fact: &Logged, print: u64) {
+    fn consult_oracle(&mut self, lane: usize, fact: &Logged, partitions: u32, print: u64) {
         let Some(key) = &fact.key else { return };
         match self.work.oracle {
             Oracle::None => {}
             Oracle::Murmur2 => {
                 self.keyed += 1;
                 let hash = murmur2::positive(murmur2::murmur2(&key.0));
-                let partitions = self.header.promises.topics.get(&fact.topic).copied().unwrap_or(0);
                 if partitions == 0 || hash % partitions != fact.partition {
                     self.strays.push(Stray { lane, offset: fact.offset, hash });
                 }
@@ -157,8 +159,11 @@ impl Index {
         if seen.op == NO_OP || seen.key == NO_KEY {
             return;
         }
+        // Operations of different producers have no order among them.
+        let Some(owner) = self.ops.owner_of_logged(seen.op) else { return };
+        let key = seen.key ^ u64::from(owner).wrapping_mul(0x9e37_79b9_7f4a_7c15);
         let order = self.work.key_orders.entry((process, lane)).or_default();
-        if let Some((later_op, later_offset)) = order.next(seen.key, seen.op, offset) {
+        if let Some((later_op, later_offset)) = order.next(key, seen.op, offset) {
             self.late_keys.push(LateKey { lane, offset, op: seen.op, later_op, later_offset });
         }
     }
