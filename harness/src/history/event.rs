@@ -641,5 +641,5 @@ pub struct Trailer {
 pub struct Print(pub u64);
 
 /// Bytes: a JSON string where they are UTF-8, else `{"base64": "…"}`.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Blob(pub Vec<u8>);

@@ -137,10 +137,7 @@ fn completed(at: &mut Cursor<'_>, fact: &mut Fact) -> Option<()> {
     at.optional_text(&mut fact.ingestion_id)?;
     at.literal(b",\"outcome\":{\"acknowledged\":{\"topic\":\"")?;
     at.text(topic)?;
-    at.literal(b",\"partition\":")?;
-    *partition = at.small()?;
-    at.literal(b",\"offset\":")?;
-    *offset = at.number()?;
+    (*partition, *offset) = at.place()?;
     at.literal(b"}}")
 }
 
@@ -148,22 +145,11 @@ fn logged(at: &mut Cursor<'_>, fact: &mut Fact) -> Option<()> {
     let Fact::Logged(fact) = fact else { return None };
     at.literal(b"logged\":{\"topic\":\"")?;
     at.text(&mut fact.topic)?;
-    at.literal(b",\"partition\":")?;
-    fact.partition = at.small()?;
-    at.literal(b",\"offset\":")?;
-    fact.offset = at.number()?;
+    (fact.partition, fact.offset) = at.place()?;
     at.literal(b",\"timestamp_ms\":")?;
     fact.timestamp_ms = at.instant()?;
-    at.literal(b",\"op\":")?;
-    fact.op = at.optional_number()?;
-    at.literal(b",\"ingestion_id\":")?;
-    at.optional_text(&mut fact.ingestion_id)?;
-    at.literal(b",\"key\":")?;
-    at.key(&mut fact.key)?;
-    at.literal(b",\"value\":\"")?;
-    fact.value = at.print()?;
-    at.literal(b",\"headers\":\"")?;
-    fact.headers = at.print()?;
+    fact.op = at.named(&mut fact.ingestion_id, &mut fact.key)?;
+    (fact.value, fact.headers) = at.prints()?;
     Some(())
 }
 
@@ -173,10 +159,7 @@ fn committed(at: &mut Cursor<'_>, fact: &mut Fact) -> Option<()> {
     at.text(&mut fact.group)?;
     at.literal(b",\"topic\":\"")?;
     at.text(&mut fact.topic)?;
-    at.literal(b",\"partition\":")?;
-    fact.partition = at.small()?;
-    at.literal(b",\"offset\":")?;
-    fact.offset = at.number()?;
+    (fact.partition, fact.offset) = at.place()?;
     at.literal(b",\"at_us\":")?;
     fact.at_us = at.number()?;
     at.literal(b",\"exact\":")?;
@@ -192,10 +175,7 @@ fn read(at: &mut Cursor<'_>, fact: &mut Fact) -> Option<()> {
     at.text(&mut fact.member)?;
     at.literal(b",\"topic\":\"")?;
     at.text(&mut fact.topic)?;
-    at.literal(b",\"partition\":")?;
-    fact.partition = at.small()?;
-    at.literal(b",\"offset\":")?;
-    fact.offset = at.number()?;
+    (fact.partition, fact.offset) = at.place()?;
     fact.value = match at.literal(b",\"value\":\"") {
         Some(()) => Some(at.print()?),
         None => None,
@@ -211,26 +191,15 @@ fn stored(at: &mut Cursor<'_>, fact: &mut Fact) -> Option<()> {
     fact.line = at.small()?;
     at.literal(b",\"topic\":\"")?;
     at.text(&mut fact.topic)?;
-    at.literal(b",\"partition\":")?;
-    fact.partition = at.small()?;
-    at.literal(b",\"offset\":")?;
-    fact.offset = at.number()?;
+    (fact.partition, fact.offset) = at.place()?;
     at.literal(b",\"timestamp_ms\":")?;
     fact.timestamp_ms = at.instant()?;
     fact.ingested_ms = match at.literal(b",\"ingested_ms\":") {
         Some(()) => Some(at.instant()?),
         None => None,
     };
-    at.literal(b",\"op\":")?;
-    fact.op = at.optional_number()?;
-    at.literal(b",\"ingestion_id\":")?;
-    at.optional_text(&mut fact.ingestion_id)?;
-    at.literal(b",\"key\":")?;
-    at.key(&mut fact.key)?;
-    at.literal(b",\"value\":\"")?;
-    fact.value = at.print()?;
-    at.literal(b",\"headers\":\"")?;
-    fact.headers = at.print()?;
+    fact.op = at.named(&mut fact.ingestion_id, &mut fact.key)?;
+    (fact.value, fact.headers) = at.prints()?;
     Some(())
 }
 
@@ -315,32 +284,62 @@ impl<'a> Cursor<'a> {
         Some(())
     }
 
+    /// Plain text in quotes into a buffer, or `null`.
     #[inline]
-    fn optional_text(&mut self, into: &mut Option<String>) -> Option<()> {
+    fn optional<T: Default>(&mut self, into: &mut Option<T>, put: fn(&mut T, &str)) -> Option<()> {
         if self.literal(b"null").is_some() {
             *into = None;
             return Some(());
         }
         self.literal(b"\"")?;
-        let text = self.plain()?;
-        let into = into.get_or_insert_default();
-        into.clear();
-        into.push_str(text);
+        put(into.get_or_insert_default(), self.plain()?);
         Some(())
     }
 
     #[inline]
+    fn optional_text(&mut self, into: &mut Option<String>) -> Option<()> {
+        self.optional(into, |into, text| {
+            into.clear();
+            into.push_str(text);
+        })
+    }
+
+    #[inline]
     fn key(&mut self, into: &mut Option<Blob>) -> Option<()> {
-        if self.literal(b"null").is_some() {
-            *into = None;
-            return Some(());
-        }
-        self.literal(b"\"")?;
-        let text = self.plain()?;
-        let Blob(bytes) = into.get_or_insert_with(|| Blob(Vec::new()));
-        bytes.clear();
-        bytes.extend_from_slice(text.as_bytes());
-        Some(())
+        self.optional(into, |Blob(into), text| {
+            into.clear();
+            into.extend_from_slice(text.as_bytes());
+        })
+    }
+
+    /// Partition and offset, after the topic.
+    #[inline]
+    fn place(&mut self) -> Option<(u32, u64)> {
+        self.literal(b",\"partition\":")?;
+        let partition = self.small()?;
+        self.literal(b",\"offset\":")?;
+        Some((partition, self.number()?))
+    }
+
+    /// Operation, ingestion id and key of a record; gives back the operation.
+    #[inline]
+    fn named(&mut self, id: &mut Option<String>, key: &mut Option<Blob>) -> Option<Option<u64>> {
+        self.literal(b",\"op\":")?;
+        let op = self.optional_number()?;
+        self.literal(b",\"ingestion_id\":")?;
+        self.optional_text(id)?;
+        self.literal(b",\"key\":")?;
+        self.key(key)?;
+        Some(op)
+    }
+
+    /// The fingerprints of value and headers.
+    #[inline]
+    fn prints(&mut self) -> Option<(Print, Print)> {
+        self.literal(b",\"value\":\"")?;
+        let value = self.print()?;
+        self.literal(b",\"headers\":\"")?;
+        Some((value, self.print()?))
     }
 
     /// Sixteen hexadecimal digits and the closing quote.
