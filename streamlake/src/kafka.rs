@@ -12,6 +12,8 @@ use std::collections::BTreeMap;
 
 /// How much a consumer prefetches, in KiB.
 const PREFETCH_KIB: &str = "queued.max.messages.kbytes";
+/// librdkafka's 64 MiB would be most of this process's memory.
+const PREFETCH_KIB_DEFAULT: usize = 32 << 10;
 
 /// What a consumer is told before the user's own properties.
 const CONSUMER_DEFAULTS: &[(&str, &str)] = &[
@@ -20,8 +22,6 @@ const CONSUMER_DEFAULTS: &[(&str, &str)] = &[
     ("max.poll.interval.ms", "300000"),
     // Only the partitions that move stop; the others go on through a rebalance.
     ("partition.assignment.strategy", "cooperative-sticky"),
-    // The default of 64 MiB of prefetched records would be most of this process's memory.
-    (PREFETCH_KIB, "32768"),
     // A full prefetch queue keeps its partitions from being fetched for this long. With the default of
     // one second the queue runs empty in between: 32 MiB a second is then all that there ever is,
     // 135 000 records of 200 bytes, whatever the machine could do.
@@ -139,16 +139,9 @@ pub enum Role {
     Inspector,
 }
 
-/// A consumer's configuration.
+/// The configuration of a consumer that is alone in its process.
 pub fn consumer_config(settings: &KafkaSettings, group: &str) -> Result<ClientConfig> {
-    let mut config = base(settings, Role::Consumer, CONSUMER_DEFAULTS)?;
-    config.set("group.id", group).set("enable.auto.commit", "false");
-    config.set("enable.auto.offset.store", "false");
-    if planted::is(Bug::AutoCommit) {
-        config.set("enable.auto.commit", "true").set("enable.auto.offset.store", "true");
-        config.set("auto.commit.interval.ms", "100");
-    }
-    Ok(config)
+    member_config(settings, group, 0, 1)
 }
 
 /// The configuration of the `member`th of so many members of a group in one process: they share the
@@ -159,16 +152,21 @@ pub fn member_config(
     member: usize,
     members: usize,
 ) -> Result<ClientConfig> {
-    let mut config = consumer_config(settings, group)?;
-    if members > 1 {
-        if !settings.properties.contains_key(PREFETCH_KIB) {
-            let whole = config.get(PREFETCH_KIB).and_then(|kib| kib.parse::<usize>().ok());
-            let share = whole.unwrap_or(32 << 10) / members;
-            config.set(PREFETCH_KIB, share.max(1 << 10).to_string());
-        }
-        if let Some(id) = settings.properties.get("group.instance.id") {
-            config.set("group.instance.id", format!("{id}-{member}"));
-        }
+    let mut config = base(settings, Role::Consumer, CONSUMER_DEFAULTS)?;
+    if !settings.properties.contains_key(PREFETCH_KIB) {
+        let share = PREFETCH_KIB_DEFAULT / members.max(1);
+        config.set(PREFETCH_KIB, share.max(1 << 10).to_string());
+    }
+    if members > 1
+        && let Some(id) = settings.properties.get("group.instance.id")
+    {
+        config.set("group.instance.id", format!("{id}-{member}"));
+    }
+    config.set("group.id", group).set("enable.auto.commit", "false");
+    config.set("enable.auto.offset.store", "false");
+    if planted::is(Bug::AutoCommit) {
+        config.set("enable.auto.commit", "true").set("enable.auto.offset.store", "true");
+        config.set("auto.commit.interval.ms", "100");
     }
     Ok(config)
 }

@@ -9,6 +9,7 @@ mod context;
 mod drain;
 pub mod frontier;
 mod intake;
+mod late;
 mod partition;
 mod poll_loop;
 mod rebalance;
@@ -54,14 +55,18 @@ pub async fn run(
     stop: CancellationToken,
 ) -> Result<Stopped> {
     settings.check()?;
-    let settings = Arc::new(settings);
     let deadline = settings.shutdown_deadline;
     let stop = stop.child_token();
-    let mut loops = Vec::new();
-    for member in 0..settings.members {
-        let (writer, events) = (Arc::clone(&writer), Arc::clone(&events));
-        loops.push(build(member, &settings, writer, events, Arc::clone(&board), stop.clone())?);
-    }
+    let dead_letters = DeadLetterWriter::new(&settings.kafka, &settings.dead_letter_topic)?;
+    let shared = Shared {
+        settings: Arc::new(settings),
+        writer: Arc::clone(&writer),
+        dead_letters: Arc::new(dead_letters),
+        events,
+        board,
+    };
+    let loops = (0..shared.settings.members).map(|member| shared.build(member, stop.clone()));
+    let loops = loops.collect::<Result<Vec<_>>>()?;
     let metadata = tokio::spawn({
         let writer = Arc::clone(&writer);
         async move { writer.keep_metadata(Duration::from_secs(2)).await }
@@ -144,67 +149,72 @@ fn reserve_for_leaving(deadline: Duration) -> Duration {
     (deadline / 5).min(Duration::from_millis(2_500)).max(Duration::from_millis(100))
 }
 
-fn build(
-    member: usize,
-    settings: &Arc<ConsumerSettings>,
+/// What the members of one process have in common.
+struct Shared {
+    settings: Arc<ConsumerSettings>,
     writer: Arc<PartWriter>,
+    dead_letters: Arc<DeadLetterWriter>,
     events: Arc<Events>,
     board: Arc<Board>,
-    stop: CancellationToken,
-) -> Result<PollLoop> {
-    let config = kafka::member_config(&settings.kafka, &settings.group, member, settings.members)?;
-    let dead_letters = DeadLetterWriter::new(&settings.kafka, &settings.dead_letter_topic)?;
-    let wake = Arc::new(Wake::default());
-    let context = Context::new(Arc::clone(&wake));
-    let consumer: BaseConsumer<Context> =
-        config.create_with_context(context).map_err(kafka::not_created)?;
-    events.emit("configured", json!({
-        "member": member, "members": settings.members,
-        "dataset": settings.dataset, "topic": settings.topic, "group": settings.group,
-        "dead_letter_topic": settings.dead_letter_topic,
-        "batch": {"records": settings.batch.records, "bytes": settings.batch.bytes,
-            "age_ms": settings.batch.age.as_millis() as u64},
-        "uploads_in_flight": settings.uploads_in_flight, "memory_bytes": settings.memory_bytes,
-        "consumer": kafka::effective(consumer.client(), Role::Consumer),
-        "dead_letter_producer": dead_letters.effective(),
-        "planted_bugs": crate::planted::names(),
-        "version": env!("CARGO_PKG_VERSION"), "librdkafka": rdkafka::util::get_rdkafka_version().1,
-    }));
-    let (done, completions) = mpsc::channel();
-    let work = work::Work {
-        runtime: tokio::runtime::Handle::current(),
-        writer,
-        dead_letters: Arc::new(dead_letters),
-        events: Arc::clone(&events),
-        wake: Arc::clone(&wake),
-        done,
-    };
-    Ok(PollLoop {
-        member,
-        settings: Arc::clone(settings),
-        uploads_max: settings.uploads_in_flight / settings.members,
-        memory_max: settings.memory_bytes / settings.members,
-        consumer: Arc::new(consumer),
-        wake,
-        work,
-        events,
-        completions,
-        stop,
-        partitions: Vec::new(),
-        epochs: 0,
-        days: Default::default(),
-        ready: Default::default(),
-        uploads: 0,
-        held_bytes: 0,
-        committer: Default::default(),
-        revocation: None,
-        late: Vec::new(),
-        paused: false,
-        full_since: None,
-        stopping: false,
-        outside: 0,
-        complaints: Default::default(),
-        board,
-        reported_at: None,
-    })
+}
+
+impl Shared {
+    fn build(&self, member: usize, stop: CancellationToken) -> Result<PollLoop> {
+        let settings = &self.settings;
+        let config =
+            kafka::member_config(&settings.kafka, &settings.group, member, settings.members)?;
+        let wake = Arc::new(Wake::default());
+        let context = Context::new(Arc::clone(&wake));
+        let consumer: BaseConsumer<Context> =
+            config.create_with_context(context).map_err(kafka::not_created)?;
+        self.events.emit("configured", json!({
+            "member": member, "members": settings.members,
+            "dataset": settings.dataset, "topic": settings.topic, "group": settings.group,
+            "dead_letter_topic": settings.dead_letter_topic,
+            "batch": {"records": settings.batch.records, "bytes": settings.batch.bytes,
+                "age_ms": settings.batch.age.as_millis() as u64},
+            "uploads_in_flight": settings.uploads_in_flight, "memory_bytes": settings.memory_bytes,
+            "consumer": kafka::effective(consumer.client(), Role::Consumer),
+            "dead_letter_producer": self.dead_letters.effective(),
+            "planted_bugs": crate::planted::names(),
+            "version": env!("CARGO_PKG_VERSION"), "librdkafka": rdkafka::util::get_rdkafka_version().1,
+        }));
+        let (done, completions) = mpsc::channel();
+        let work = work::Work {
+            runtime: tokio::runtime::Handle::current(),
+            writer: Arc::clone(&self.writer),
+            dead_letters: Arc::clone(&self.dead_letters),
+            events: Arc::clone(&self.events),
+            wake: Arc::clone(&wake),
+            done,
+        };
+        Ok(PollLoop {
+            member,
+            settings: Arc::clone(settings),
+            uploads_max: settings.uploads_in_flight / settings.members,
+            memory_max: settings.memory_bytes / settings.members,
+            consumer: Arc::new(consumer),
+            wake,
+            work,
+            events: Arc::clone(&self.events),
+            completions,
+            stop,
+            partitions: Vec::new(),
+            epochs: 0,
+            days: Default::default(),
+            ready: Default::default(),
+            uploads: 0,
+            held_bytes: 0,
+            committer: Default::default(),
+            revocation: None,
+            late: Default::default(),
+            paused: false,
+            full_since: None,
+            stopping: false,
+            outside: 0,
+            complaints: Default::default(),
+            board: Arc::clone(&self.board),
+            reported_at: None,
+        })
+    }
 }

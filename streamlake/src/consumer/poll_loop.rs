@@ -7,8 +7,9 @@
 
 use super::commit::Committer;
 use super::context::{ClientEvent, Context};
+use super::late::Late;
 use super::partition::Partition;
-use super::rebalance::{LATE, Revocation};
+use super::rebalance::Revocation;
 use super::wake::Wake;
 use super::work::{Completion, Unit, Work};
 use crate::classify::{self, Decision};
@@ -64,9 +65,7 @@ pub(super) struct PollLoop {
     pub(super) held_bytes: usize,
     pub(super) committer: Committer,
     pub(super) revocation: Option<Revocation>,
-    /// Only for the planted bug `commit-after-revoke`: what is still to be committed for partitions
-    /// that were taken away.
-    pub(super) late: Vec<(i32, i64)>,
+    pub(super) late: Late,
     pub(super) paused: bool,
     pub(super) full_since: Option<Instant>,
     pub(super) stopping: bool,
@@ -223,8 +222,8 @@ impl PollLoop {
                     {
                         state.newest = state.newest.max(Some(next));
                     }
-                    if stale && planted::is(Bug::CommitAfterRevoke) {
-                        self.late.push((unit.partition, next));
+                    if stale {
+                        self.late.note(unit.partition, next);
                     }
                     let (records, collisions) = (part.span.records, written.collisions);
                     metrics::stored(&part.topic, records, part.bytes, collisions, written.took);
@@ -331,9 +330,7 @@ impl PollLoop {
         now: Instant,
     ) {
         for (partition, epoch, offset) in self.committer.answered(now, outcome) {
-            if epoch == LATE && outcome.is_err() {
-                self.late.push((partition, offset));
-            }
+            self.late.answered(partition, epoch, offset, outcome.is_err());
             if !offsets.contains(&(partition, offset)) {
                 continue;
             }

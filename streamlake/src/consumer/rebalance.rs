@@ -3,7 +3,6 @@
 use super::context::{Context, unassign};
 use super::partition::Partition;
 use super::poll_loop::PollLoop;
-use crate::native;
 use crate::observe::metrics;
 use crate::planted::{self, Bug};
 use rdkafka::consumer::{BaseConsumer, Consumer};
@@ -14,9 +13,6 @@ use std::time::Instant;
 /// Commits that may fail during a revocation before the partitions are given up uncommitted: some
 /// brokers refuse every commit while a group rebalances.
 const FAILED_COMMITS_MAX: u32 = 3;
-
-/// The epoch of what the planted bug `commit-after-revoke` commits; no assignment has it.
-pub(super) const LATE: u64 = 0;
 
 /// Partitions on their way out.
 #[derive(Debug)]
@@ -130,26 +126,6 @@ impl PollLoop {
         );
     }
 
-    /// The planted bug `commit-after-revoke`: once this member belongs to the group again the broker
-    /// takes its commits, and nothing tells it that a partition has another owner by now. Says
-    /// whether a request was sent.
-    pub(super) fn commit_late(&mut self, consumer: &BaseConsumer<Context>, now: Instant) -> bool {
-        let member = !consumer.assignment_lost() && self.assigned_partitions().next().is_some();
-        if self.late.is_empty() || !member {
-            return false;
-        }
-        let mut late = std::mem::take(&mut self.late);
-        late.sort_unstable();
-        late.dedup_by_key(|(partition, _)| *partition);
-        if native::commit(consumer, &self.settings.topic, &late).is_err() {
-            self.late = late;
-            return false;
-        }
-        let sent = late.into_iter().map(|(partition, next)| (partition, LATE, next)).collect();
-        self.committer.sent(now, sent);
-        true
-    }
-
     /// Ends an assignment: what is not in flight is dropped, what is in flight will count no more.
     fn forget(&mut self, number: i32) {
         let Some(slot) =
@@ -160,8 +136,8 @@ impl PollLoop {
         let Some(state) = slot.take() else {
             return;
         };
-        if planted::is(Bug::CommitAfterRevoke) {
-            self.late.extend(state.to_commit().map(|next| (number, next)));
+        if let Some(next) = state.to_commit() {
+            self.late.note(number, next);
         }
         let open: usize = state.open.iter().map(|(_, part)| part.bytes()).sum();
         let mut dropped = open;
