@@ -75,22 +75,16 @@ fn partition(
     let copies = known.surplus.iter().filter(|copy| since(copy.again_us)).map(|copy| copy.range);
     let again = RangeSet::of(copies);
     let missing = due.minus(&again);
-    if !missing.is_empty() {
-        let text = format!(
-            "{} of {lane} from {asked} on were not stored again: {}",
-            count(missing.len(), "record"),
-            spelled(&missing)
-        );
-        case.find_at("replay-incomplete", id, number, &missing, text).at_us = Some(at_us);
-    }
     let extra = again.below(asked);
-    if !extra.is_empty() {
-        let text = format!(
-            "{} of {lane} before {asked} were stored again: {}",
-            count(extra.len(), "record"),
-            spelled(&extra)
-        );
-        case.find_at("replayed-too-much", id, number, &extra, text).at_us = Some(at_us);
+    for (kind, set, which) in [
+        ("replay-incomplete", missing, format!("from {asked} on were not stored again")),
+        ("replayed-too-much", extra, format!("before {asked} were stored again")),
+    ] {
+        if !set.is_empty() {
+            let text =
+                format!("{} of {lane} {which}: {}", count(set.len(), "record"), spelled(&set));
+            case.find_at(kind, id, number, &set, text).at_us = Some(at_us);
+        }
     }
     again.len()
 }

@@ -25,28 +25,39 @@ impl Reader<'_> {
         for (place, entry) in self.file.scenario.faults.iter().enumerate() {
             let entry = entry.get_ref();
             // What is asked for comes before when: a name that does not exist is the first mistake.
-            self.kind(entry)?;
-            for trigger in self.triggers(place, entry, load, seed)? {
+            let kind = self.kind(entry)?;
+            let lasts = match &entry.lasts {
+                Some(text) => self.duration(text)?,
+                None => kind.default_lasts,
+            };
+            for trigger in self.triggers(place, entry, load, lasts, seed)? {
                 let number = u32::try_from(faults.len()).unwrap_or(u32::MAX);
-                faults.push(self.fault(number, place, entry, trigger)?);
+                let (target, fault) = self.fault(kind, entry)?;
+                let kind = kind.name;
+                faults.push(FaultPlan {
+                    number,
+                    entry: place,
+                    kind,
+                    target,
+                    trigger,
+                    lasts,
+                    fault,
+                });
             }
         }
         Ok(faults)
     }
 
+    /// The target of a fault, and the fault made for it.
     fn fault(
         &self,
-        number: u32,
-        place: usize,
+        kind: &fault::Kind,
         entry: &FaultEntry,
-        trigger: Trigger,
-    ) -> Result<FaultPlan, ScenarioError> {
-        let kind = self.kind(entry)?;
-        let lasts = self.lasts(entry)?;
+    ) -> Result<(String, Box<dyn fault::Fault>), ScenarioError> {
         let target = entry.target.as_ref().map_or(kind.default_target, |t| t.get_ref()).to_owned();
         let settings = entry.settings.as_ref().map(|s| s.get_ref().clone()).unwrap_or_default();
         let order = fault::Order { target: target.clone(), settings };
-        let fault = (kind.make)(order).map_err(|wrong| {
+        let made = (kind.make)(order).map_err(|wrong| {
             let place = |spanned: Option<Range<usize>>| spanned.unwrap_or(entry.kind.span());
             match wrong {
                 Wrong::Target(message, remedy) => {
@@ -59,7 +70,7 @@ impl Reader<'_> {
                 }
             }
         })?;
-        Ok(FaultPlan { number, entry: place, kind: kind.name, target, trigger, lasts, fault })
+        Ok((target, made))
     }
 
     fn kind(&self, entry: &FaultEntry) -> Result<&'static fault::Kind, ScenarioError> {
@@ -71,13 +82,6 @@ impl Reader<'_> {
                 format!("known faults: {}", known.join(", ")),
             )
         })
-    }
-
-    fn lasts(&self, entry: &FaultEntry) -> Result<Duration, ScenarioError> {
-        match &entry.lasts {
-            Some(text) => self.duration(text),
-            None => self.kind(entry).map(|kind| kind.default_lasts),
-        }
     }
 
     fn trigger(&self, at: &Spanned<String>, load: &Load) -> Result<Trigger, ScenarioError> {
@@ -127,6 +131,7 @@ impl Reader<'_> {
         place: usize,
         entry: &FaultEntry,
         load: &Load,
+        lasts: Duration,
         seed: u64,
     ) -> Result<Vec<Trigger>, ScenarioError> {
         let first = self.trigger(&entry.at, load)?;
@@ -152,7 +157,6 @@ impl Reader<'_> {
         };
         let count = self.small(times, 1..TIMES_MAX)?;
         let slice = end.saturating_sub(from) / count;
-        let lasts = self.lasts(entry)?;
         let Some(room) = (slice - slice / FREE).checked_sub(lasts).filter(|room| !room.is_zero())
         else {
             return Err(self.file.error_at(
