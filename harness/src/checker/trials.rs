@@ -1,7 +1,7 @@
 //! The checkers on trial: many legal histories, each corruption planted in them, every interleaving,
 //! hostile input.
 //!
-//! `STREAMLAKE_TRIALS` sets the number of legal histories (default 300; CI runs 10 000).
+//! `STREAMLAKE_TRIALS` sets the number of legal histories (default 300; CI: 10 000).
 #![allow(clippy::unwrap_used)]
 
 use std::collections::BTreeMap;

@@ -4,13 +4,10 @@ use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Utc};
 
+use crate::fault::probe::{Answer, PROBE_EVERY, await_probe};
 use crate::fault::{Evidence, FaultError, Stage, merge};
 use crate::testbed::{Act, Observation, Part};
 
-/// A probe that has no answer by then counts as unanswered.
-const PROBE_WITHIN: Duration = Duration::from_millis(500);
-/// Pause between two probes that come back at once.
-const PROBE_EVERY: Duration = Duration::from_millis(50);
 /// A fault whose effect cannot be seen for this long hit nothing.
 const SEEN_WITHIN: Duration = Duration::from_secs(15);
 /// A broker that is not back after this time is not coming back.
@@ -130,39 +127,6 @@ fn telling(lines: &[String]) -> Evidence {
         evidence.entry(name).or_insert_with(|| line.chars().take(200).collect());
     }
     evidence
-}
-
-/// Which answer to a probe is awaited.
-#[derive(Clone, Copy, PartialEq)]
-enum Answer {
-    Comes,
-    StaysAway,
-}
-
-async fn await_probe(
-    stage: &Stage,
-    part: &Part,
-    awaited: Answer,
-    within: Duration,
-) -> Result<String, FaultError> {
-    let deadline = Instant::now() + within;
-    loop {
-        let (answer, detail) = match stage.testbed.probe(part, PROBE_WITHIN).await {
-            Ok(detail) => (Answer::Comes, detail),
-            Err(detail) => (Answer::StaysAway, detail),
-        };
-        if answer == awaited {
-            return Ok(detail);
-        }
-        if Instant::now() >= deadline {
-            let what = match awaited {
-                Answer::Comes => format!("an answer of {part}"),
-                Answer::StaysAway => format!("{part} falling silent"),
-            };
-            return Err(FaultError::NotSeen { what, within, last: detail });
-        }
-        tokio::time::sleep(PROBE_EVERY).await;
-    }
 }
 
 /// An observation as evidence, each name followed by when it was made.

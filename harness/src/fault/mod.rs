@@ -19,6 +19,7 @@ mod consumer_kill;
 mod consumer_pause;
 mod consumer_restart;
 mod database_restart;
+mod probe;
 mod process;
 mod store_failure;
 mod tampering;

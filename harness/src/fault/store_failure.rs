@@ -6,6 +6,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use serde::Deserialize;
 
+use crate::fault::probe::{Answer, PROBE_EVERY, await_probe};
 use crate::fault::{Evidence, Fault, FaultError, Kind, Order, Stage, Wrong};
 use crate::testbed::gateway::StoreFault;
 use crate::testbed::{Act, Capability, Part};
@@ -114,7 +115,7 @@ impl Fault for StoreFailure {
                     last: format!("{seen:?}"),
                 });
             }
-            tokio::time::sleep(Duration::from_millis(50)).await;
+            tokio::time::sleep(PROBE_EVERY).await;
         }
     }
 
@@ -126,18 +127,7 @@ impl Fault for StoreFailure {
     }
 
     async fn back(&mut self, stage: &Stage) -> Result<Evidence, FaultError> {
-        let deadline = tokio::time::Instant::now() + BACK_WITHIN;
-        loop {
-            match stage.testbed.probe(&Part::Store, Duration::from_secs(1)).await {
-                Ok(detail) => {
-                    return Ok(Evidence::from([("probe after the fault".to_owned(), detail)]));
-                }
-                Err(last) if tokio::time::Instant::now() >= deadline => {
-                    let what = "an answer of the store".to_owned();
-                    return Err(FaultError::NotSeen { what, within: BACK_WITHIN, last });
-                }
-                Err(_) => tokio::time::sleep(Duration::from_millis(50)).await,
-            }
-        }
+        let detail = await_probe(stage, &Part::Store, Answer::Comes, BACK_WITHIN).await?;
+        Ok(Evidence::from([("probe after the fault".to_owned(), detail)]))
     }
 }

@@ -22,6 +22,7 @@ mod step_summary;
 mod svg;
 mod terminal;
 mod timeline;
+mod versioned;
 mod words;
 
 #[cfg(test)]
@@ -39,12 +40,13 @@ use crate::history::event::{About, Header};
 use crate::verdict::{Status, Verdict};
 
 pub use canary::Canary;
-pub use json::{FILE as JSON_FILE, ReadError, SCHEMA, VERSION, read as read_json};
+pub use json::{FILE as JSON_FILE, read as read_json};
 pub use observe::{Entry, Observed, Observer, Unreachable, What};
 pub use previous::{PreviousReport, PreviousScenario};
-pub use proof::{CleanRow, Proof, ProofError, TrialRow, Undetectable, render as render_proof};
+pub use proof::{CleanRow, Proof, TrialRow, Undetectable, render as render_proof};
 pub use terminal::{Look, summary as terminal_summary};
 pub use timeline::{BUCKETS_MAX, Latency, Series, SeriesKind, Timeline, TimelineBuilder};
+pub use versioned::ReadError;
 
 /// Everything that a report tells: scenarios in the order in which they are to appear.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]

@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::json::{Head, ReadError};
+use super::json::FORMAT;
+use super::versioned::ReadError;
 use super::{SuiteReport, content};
 use crate::verdict::{Status, Verdict};
 
@@ -83,8 +84,7 @@ impl PreviousReport {
     /// # Errors
     /// When it is not one, or of another version.
     pub fn from_json(bytes: &[u8]) -> Result<Self, ReadError> {
-        Head::read(bytes)?;
-        let envelope: Envelope = serde_json::from_slice(bytes).map_err(ReadError::Malformed)?;
+        let envelope: Envelope = FORMAT.read(bytes)?;
         let runs: Vec<Run> =
             envelope.suite.scenarios.into_iter().filter_map(|entry| entry.ran).collect();
         Ok(Self::new(runs.iter().map(|run| (&run.header.run, &run.verdict))))

@@ -4,12 +4,10 @@
 use serde::{Deserialize, Serialize};
 
 use super::document::{Document, Text};
+use super::versioned::{ReadError, Versioned};
 use super::{ReportError, ReportFile, markdown, words};
 
-/// Name of the format, in each file.
-const SCHEMA: &str = "streamlake-proof";
-/// Version of the format that this harness writes and reads.
-const VERSION: u32 = 1;
+const FORMAT: Versioned = Versioned { name: "streamlake-proof", version: 1, made_by: "`prove`" };
 
 /// What came of one trial of all bugs on one testbed.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -74,24 +72,14 @@ pub struct Undetectable {
     pub why: String,
 }
 
-#[derive(Serialize, Deserialize)]
-struct Envelope<P> {
-    schema: String,
-    version: u32,
-    proof: P,
+#[derive(Serialize)]
+struct Written<'a> {
+    proof: &'a Proof,
 }
 
-/// Why a proof could not be read.
-#[derive(Debug, thiserror::Error)]
-pub enum ProofError {
-    /// It is not a proof.
-    #[error("this is not a {SCHEMA} file; `prove` writes one")]
-    Malformed(#[source] serde_json::Error),
-    /// It is of another version.
-    #[error(
-        "this is a {0} file of version {1}; this harness reads {SCHEMA} {VERSION}; run `prove` again"
-    )]
-    Other(String, u32),
+#[derive(Deserialize)]
+struct Read {
+    proof: Proof,
 }
 
 impl Proof {
@@ -106,13 +94,8 @@ impl Proof {
     ///
     /// # Errors
     /// When it is not one, or of another version.
-    pub fn from_json(bytes: &[u8]) -> Result<Self, ProofError> {
-        let envelope: Envelope<serde_json::Value> =
-            serde_json::from_slice(bytes).map_err(ProofError::Malformed)?;
-        if envelope.schema != SCHEMA || envelope.version != VERSION {
-            return Err(ProofError::Other(envelope.schema, envelope.version));
-        }
-        serde_json::from_value(envelope.proof).map_err(ProofError::Malformed)
+    pub fn from_json(bytes: &[u8]) -> Result<Self, ReadError> {
+        FORMAT.read(bytes).map(|Read { proof }| proof)
     }
 }
 
@@ -121,15 +104,13 @@ impl Proof {
 /// # Errors
 /// When an encoder refuses.
 pub fn render(proof: &Proof) -> Result<Vec<ReportFile>, ReportError> {
-    let envelope = Envelope { schema: SCHEMA.to_owned(), version: VERSION, proof };
-    let json = serde_json::to_string_pretty(&envelope);
-    let json = json.map_err(|source| ReportError::new("JSON", source))? + "\n";
+    let json = FORMAT.write(&Written { proof })?;
     let mut document = Document::default();
     document.heading(1, "The Checkers on Trial", "trial");
     write(proof, &mut document);
     let name = &proof.testbed;
     Ok(vec![
-        ReportFile::text(&format!("{name}.json"), json),
+        ReportFile { name: format!("{name}.json"), bytes: json },
         ReportFile::text(&format!("{name}.md"), markdown::render(&document)),
     ])
 }

@@ -32,7 +32,7 @@ pub(super) const TRIALS: &[Trial] = &[
     trial("wrong-partitioner", "plain", "partition-determinism"),
     trial("random-partition-for-retries", "lost-answers", "partition-determinism"),
     trial("acks-one", "lost-leader", "acknowledged-is-durable"),
-    trial("reordered-retries", "plain", "configuration"),
+    trial("reordered-retries", "retries", "duplicates"),
     trial("error-swallowed", "lost-answers", "acknowledged-is-durable"),
     trial("unknown-as-failed", "lost-answers", "acknowledged-is-durable"),
     trial("record-skipped", "plain", "no-loss"),
@@ -43,9 +43,10 @@ pub(super) const TRIALS: &[Trial] = &[
 
 /// Bugs that only a real broker can show: the mock cluster's rebalances are not Kafka's, it stamps a
 /// dead letter when it is sent, not when it is appended, it sets no offsets from outside a group, and it
-/// replicates nothing.
-pub(super) const NEEDS_A_REAL_BROKER: [&str; 5] = [
+/// neither replicates nor promises to recognise a producer's second copy.
+pub(super) const NEEDS_A_REAL_BROKER: [&str; 6] = [
     "acks-one",
+    "reordered-retries",
     "commit-after-revoke",
     "stale-assignment",
     "commit-before-dead-letter-ack",

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::kafka;
 use super::postgres::{DatabaseConnection, NAME};
-use super::store::describe;
+use super::store::get_json;
 
 /// PostgreSQL's port within its container.
 pub(super) const DATABASE_PORT: u16 = 5432;
@@ -100,17 +100,7 @@ pub(super) async fn probe_connect(
     url: &str,
     within: Duration,
 ) -> Result<String, String> {
-    let answer = http
-        .get(format!("{url}/connectors"))
-        .timeout(within)
-        .send()
-        .await
-        .map_err(|error| describe(&error))?;
-    let status = answer.status();
-    if !status.is_success() {
-        return Err(status.to_string());
-    }
-    let connectors: Vec<String> = answer.json().await.map_err(|error| describe(&error))?;
+    let connectors: Vec<String> = get_json(http, format!("{url}/connectors"), within).await?;
     Ok(format!("connectors {connectors:?}"))
 }
 

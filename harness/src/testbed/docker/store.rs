@@ -37,20 +37,25 @@ pub(super) async fn list_buckets(
     url: &str,
     within: Duration,
 ) -> Result<String, String> {
-    let answer = http
-        .get(format!("{url}/storage/v1/b?project={PROJECT}"))
-        .timeout(within)
-        .send()
-        .await
-        .map_err(|error| describe(&error))?;
+    let url = format!("{url}/storage/v1/b?project={PROJECT}");
+    let body: serde_json::Value = get_json(http, url, within).await?;
+    let buckets = body.get("items").and_then(serde_json::Value::as_array).map_or(0, Vec::len);
+    Ok(format!("a listing of {buckets} bucket(s)"))
+}
+
+/// Asks for a document.
+pub(super) async fn get_json<T: serde::de::DeserializeOwned>(
+    http: &reqwest::Client,
+    url: String,
+    within: Duration,
+) -> Result<T, String> {
+    let answer = http.get(url).timeout(within).send().await.map_err(|error| describe(&error))?;
     let status = answer.status();
     // Before its body: an error need not be JSON.
     if !status.is_success() {
         return Err(format!("answered {status}"));
     }
-    let body: serde_json::Value = answer.json().await.map_err(|error| describe(&error))?;
-    let buckets = body.get("items").and_then(serde_json::Value::as_array).map_or(0, Vec::len);
-    Ok(format!("a listing of {buckets} bucket(s)"))
+    answer.json().await.map_err(|error| describe(&error))
 }
 
 /// Creates a bucket.
@@ -75,7 +80,7 @@ pub(super) async fn create_bucket(
 }
 
 /// An HTTP client's error down to its cause; the first line alone says only "error sending".
-pub(super) fn describe(error: &reqwest::Error) -> String {
+fn describe(error: &reqwest::Error) -> String {
     use std::error::Error;
     let mut text = error.to_string();
     let mut cause = error.source();
