@@ -1,6 +1,7 @@
 //! The report as one page: everything in it, nothing fetched, no script.
 
 use super::document::{Block, Document, Span, Text};
+use super::svg::{self, STYLE as PICTURES};
 use super::{ReportError, ReportFile, SuiteReport, content, escape};
 use crate::verdict::Status;
 
@@ -23,7 +24,7 @@ fn page(document: &Document) -> String {
          content=\"default-src 'none'; style-src 'unsafe-inline'\">\n\
          <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
          <meta name=\"color-scheme\" content=\"light dark\">\n\
-         <title>Kafka Delivery Guarantees Report</title>\n<style>\n{STYLE}</style>\n</head>\n<body>\n\
+         <title>Kafka Delivery Guarantees Report</title>\n<style>\n{STYLE}</style>\n{PICTURES}</head>\n<body>\n\
          {}<main>\n{body}</main>\n</body>\n</html>\n",
         contents(document)
     )
@@ -57,7 +58,10 @@ fn block(block: &Block, out: &mut String) {
             out.push_str(&format!("<{tag}>\n{items}</{tag}>\n"));
         }
         Block::Table { head, rows, figures_from } => table(head, rows, *figures_from, out),
-        Block::Picture { svg, .. } => out.push_str(&format!("<figure>\n{svg}</figure>\n")),
+        Block::Picture { svg, .. } => {
+            let svg = svg.replacen(svg::STYLE, "", 1);
+            out.push_str(&format!("<figure>\n{svg}</figure>\n"));
+        }
         Block::Shell(lines) => {
             let lines: Vec<String> = lines.iter().map(|line| escape::html(line)).collect();
             out.push_str(&format!("<pre><code>{}</code></pre>\n", lines.join("\n")));

@@ -18,7 +18,8 @@ use self::scale::{Scale, count_ticks, decades, time_ticks};
 use super::escape::html;
 use super::{ReportError, ReportFile, ScenarioReport, SuiteReport, content, words};
 
-const STYLE: &str = include_str!("style.css");
+/// The style of every picture, as an element: a page that shows several needs it once.
+pub(super) const STYLE: &str = concat!("<style>\n", include_str!("style.css"), "</style>\n");
 const WIDTH: f64 = 960.0;
 const LEFT: f64 = 78.0;
 const RIGHT: f64 = 936.0;
@@ -354,7 +355,7 @@ impl<'a> Picture<'a> {
         format!(
             "<svg class=\"sl\" xmlns=\"http://www.w3.org/2000/svg\" width=\"{WIDTH}\" \
              height=\"{height:.0}\" viewBox=\"0 0 {WIDTH} {height:.0}\" role=\"img\">\n\
-             <title>{}</title>\n<style>\n{STYLE}</style>\n\
+             <title>{}</title>\n{STYLE}\
              <rect class=\"sl-bg\" width=\"{WIDTH}\" height=\"{height:.0}\" rx=\"6\"/>\n{}{}</svg>\n",
             html(&title),
             self.beneath,
