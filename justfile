@@ -28,7 +28,7 @@ prove *ARGS:
 fuzz SECONDS="60":
     STREAMLAKE_FUZZ_SECONDS={{SECONDS}} cargo test -p streamlake-harness --lib -- --nocapture fuzz::
 
-# Benchmarks: ratios within one run, not absolute times.
+# How fast the judge is. The pipeline's own speed, as ratios: `streamlake bench`.
 bench:
     cargo bench --workspace
 

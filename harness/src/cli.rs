@@ -37,6 +37,9 @@ enum Command {
     /// List the scenarios, or the faults that they can use.
     List(ListArguments),
     /// Plant bugs in the pipeline and show that the checkers catch them.
+    #[command(mut_arg("scenarios", |arg| arg.value_name("BUG").help(
+        "Planted bugs by name; all that this testbed can show if none is named, and only that is saved"
+    )))]
     Prove(RunArguments),
     /// Let production clients of Google Cloud Storage write to a fake-gcs-server: prints the
     /// environment for them and serves until Ctrl-C.

@@ -6,7 +6,7 @@ mod recovered;
 mod replay;
 
 use crate::history::event::*;
-use crate::history::sample::{self, END_US, GROUP, Sample, TOPIC};
+use crate::history::sample::{self, DEAD_LETTERS, END_US, GROUP, Sample, TOPIC};
 use crate::verdict::{CheckResult, Status, Verdict};
 
 pub(super) fn check(verdict: &Verdict, name: &str) -> CheckResult {
@@ -127,6 +127,14 @@ fn what_retention_dropped_is_in_doubt_and_not_lost() {
     });
     comes(&sample, "acknowledged-is-durable", Status::Inconclusive);
     comes(&sample, "no-loss", Status::Pass);
+}
+
+#[test]
+fn dead_letters_are_no_lag_of_the_group_that_wrote_them() {
+    let mut sample = Sample::honest();
+    sample.header.promises.topics.insert(DEAD_LETTERS.to_owned(), 2);
+    sample.bounds(DEAD_LETTERS, 1, 0, 65);
+    assert_eq!(sample.judge().unwrap().tally.groups[GROUP].lag_end, 0);
 }
 
 #[test]
