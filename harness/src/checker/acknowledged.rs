@@ -87,15 +87,28 @@ fn receipts(case: &mut Case<'_>, number: usize, lane: &Lane) -> u64 {
     lost.len()
 }
 
+/// Another operation stands where the receipt says, and the log names the receipt's nowhere.
+fn is_gone(index: &Index, lane: &Lane, receipt: &Seen, log: &Seen) -> bool {
+    let another = lane.promised.is_some() && log.op != NO_OP && log.op != receipt.op;
+    another && !index.ops.is(receipt.op, Bit::Logged)
+}
+
+/// Acknowledged operations whose offset another one took: offset and operation of each.
+pub(super) fn overwritten(index: &Index, lane: &Lane) -> Vec<(u64, u64)> {
+    let mut gone = Vec::new();
+    for (&offset, contested) in lane.contested.range(lane.low()..) {
+        let Some(log) = contested.of(Source::Log).next() else { continue };
+        let receipts = contested.of(Source::Receipt);
+        let lost = receipts.filter(|receipt| is_gone(index, lane, receipt, log));
+        gone.extend(lost.map(|receipt| (offset, receipt.op)));
+    }
+    gone
+}
+
 /// Receipts that the log contradicts, and offsets that two receipts claim. Returns how many operations
 /// are gone: another one stands where the receipt says, and the log names theirs nowhere.
 fn words(index: &Index, case: &mut Case<'_>, number: usize, lane: &Lane) -> u64 {
     let (mut shared, mut different, mut ops) = (Vec::new(), Vec::new(), Vec::new());
-    let (mut overwritten, mut gone) = (Vec::new(), Vec::new());
-    let is_gone = |receipt: &Seen, log: &Seen| {
-        let named = lane.promised.is_some() && log.op != NO_OP && log.op != receipt.op;
-        named && !index.ops.is(receipt.op, Bit::Logged)
-    };
     for (&offset, contested) in lane.contested.range(lane.low()..) {
         let receipts: Vec<_> = contested.of(Source::Receipt).collect();
         if receipts.len() > 1 {
@@ -105,20 +118,16 @@ fn words(index: &Index, case: &mut Case<'_>, number: usize, lane: &Lane) -> u64 
         let Some(log) = contested.of(Source::Log).next() else {
             continue;
         };
-        let before = gone.len();
-        gone.extend(receipts.iter().filter(|seen| is_gone(seen, log)).map(|seen| seen.op));
-        if gone.len() > before {
-            overwritten.push((offset, offset));
-        }
         let differs = |seen: &&&Seen| !seen.same_content(log) || !seen.same_name(log);
-        if receipts.iter().filter(differs).any(|seen| !is_gone(seen, log)) {
+        if receipts.iter().filter(differs).any(|seen| !is_gone(index, lane, seen, log)) {
             different.push((offset, offset));
         }
     }
     let name = format!("{}/{}", lane.topic.escape_debug(), lane.partition);
+    let gone = overwritten(index, lane);
     let lost = gone.len() as u64;
     if lost > 0 {
-        let set = RangeSet::of(overwritten);
+        let set = RangeSet::of(gone.iter().map(|&(offset, _)| (offset, offset)));
         let text = format!(
             "{} of {name} lost in the log: others stand at the offsets of the receipts, and these \
              nowhere: {}",
@@ -128,8 +137,7 @@ fn words(index: &Index, case: &mut Case<'_>, number: usize, lane: &Lane) -> u64 
         let finding = case.find_at("acknowledged-and-overwritten", None, number, &set, text);
         let told = "a log that was cut back to another replica's and written on looks like this";
         finding.evidence.push(told.to_owned());
-        gone.truncate(OPS_MAX);
-        finding.ops = gone;
+        finding.ops = gone.iter().map(|&(_, op)| op).take(OPS_MAX).collect();
     }
     let shared = RangeSet::of(shared);
     if !shared.is_empty() {

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use super::acknowledged::overwritten;
 use super::duplicates::{by_cause, log_surplus};
 use super::evidence::missing;
 use super::fault_bit::{in_flight, step};
@@ -51,7 +52,7 @@ fn gaps_with_end(index: &Index) -> impl Iterator<Item = (u64, u64)> + '_ {
     index.acks.gaps().chain(open_end(index))
 }
 
-/// Acknowledged records that the log does not hold, or that a group committed past and has not.
+/// Acknowledged records that the log does not hold, or no longer, or that a group committed past and has not.
 fn lost(index: &Index) -> u64 {
     let mut lost = 0;
     for (number, lane) in index.sorted_lanes().filter(|(_, lane)| lane.complete()) {
@@ -66,7 +67,7 @@ fn lost(index: &Index) -> u64 {
                 }
             }
         }
-        lost += gone.len();
+        lost += gone.len() + overwritten(index, lane).len() as u64;
     }
     lost
 }

@@ -156,6 +156,7 @@ fn another_record_at_the_receipts_offset_is_found() {
             _ => "logged-differs-from-acknowledged",
         };
         found(&sample, "acknowledged-is-durable", anomaly);
+        assert_eq!(sample.judge().unwrap().tally.lost, u64::from(field == 2));
     }
 }
 
