@@ -249,7 +249,8 @@ impl Inspector {
 
 /// A record with everything that was in it.
 pub fn owned(message: &BorrowedMessage<'_>) -> StoredRecord {
-    let headers: Vec<Header> = native::Headers::of(message)
+    let headers: Vec<Header> = native::Record::of(message)
+        .headers()
         .map(|(name, value)| (name.to_vec(), value.map(<[u8]>::to_vec)))
         .collect();
     let id = headers.iter().find(|(name, _)| name == crate::record::HEADER_INGESTION_ID.as_bytes());

@@ -1,5 +1,5 @@
-//! The four things that librdkafka does and the `rdkafka` crate does not pass on. The only unsafe
-//! code of the crate.
+//! The things that librdkafka does and the `rdkafka` crate does not pass on. The only unsafe code of
+//! the crate.
 
 #![allow(unsafe_code)]
 
@@ -12,6 +12,8 @@ use rdkafka::message::BorrowedMessage;
 use std::ffi::{CStr, CString};
 use std::marker::PhantomData;
 use std::ptr;
+use std::sync::Arc;
+use std::time::Duration;
 
 /// How far a record got whose delivery failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,10 +49,10 @@ pub(crate) struct Headers<'m> {
 }
 
 impl<'m> Headers<'m> {
-    pub(crate) fn of(message: &'m BorrowedMessage<'_>) -> Self {
+    fn of(record: &Record<'m>) -> Self {
         let mut list = ptr::null_mut();
         // SAFETY: the message is valid, and its headers live as long as it does.
-        let err = unsafe { rdsys::rd_kafka_message_headers(message.ptr(), &mut list) };
+        let err = unsafe { rdsys::rd_kafka_message_headers(record.message, &mut list) };
         if err != rdsys::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR {
             list = ptr::null_mut();
         }
@@ -80,6 +82,158 @@ impl<'m> Iterator for Headers<'m> {
                 (!value.is_null()).then(|| std::slice::from_raw_parts(value.cast::<u8>(), size));
             (CStr::from_ptr(name).to_bytes(), value)
         })
+    }
+}
+
+/// A record as librdkafka holds it.
+#[derive(Clone, Copy)]
+pub(crate) struct Record<'m> {
+    message: *mut rdsys::rd_kafka_message_t,
+    lives: PhantomData<&'m [u8]>,
+}
+
+impl<'m> Record<'m> {
+    /// The record of a message that `rdkafka` polled.
+    pub(crate) fn of(message: &'m BorrowedMessage<'_>) -> Self {
+        Record { message: message.ptr(), lives: PhantomData }
+    }
+
+    fn fields(&self) -> &'m rdsys::rd_kafka_message_t {
+        // SAFETY: the message is valid as long as `'m`, and nothing writes to it meanwhile.
+        unsafe { &*self.message }
+    }
+
+    pub(crate) fn partition(&self) -> i32 {
+        self.fields().partition
+    }
+
+    pub(crate) fn offset(&self) -> i64 {
+        self.fields().offset
+    }
+
+    pub(crate) fn key(&self) -> Option<&'m [u8]> {
+        let fields = self.fields();
+        bytes(fields.key, fields.key_len)
+    }
+
+    /// The payload; `None` for a tombstone.
+    pub(crate) fn value(&self) -> Option<&'m [u8]> {
+        let fields = self.fields();
+        bytes(fields.payload, fields.len)
+    }
+
+    /// The Kafka timestamp in milliseconds since 1970, if the record has one.
+    pub(crate) fn timestamp_ms(&self) -> Option<i64> {
+        let mut kind = rdsys::rd_kafka_timestamp_type_t::RD_KAFKA_TIMESTAMP_NOT_AVAILABLE;
+        // SAFETY: the message is valid.
+        let ms = unsafe { rdsys::rd_kafka_message_timestamp(self.message, &mut kind) };
+        let known = kind != rdsys::rd_kafka_timestamp_type_t::RD_KAFKA_TIMESTAMP_NOT_AVAILABLE;
+        (known && ms != -1).then_some(ms)
+    }
+
+    pub(crate) fn headers(&self) -> Headers<'m> {
+        Headers::of(self)
+    }
+}
+
+fn bytes<'m>(start: *mut std::ffi::c_void, length: usize) -> Option<&'m [u8]> {
+    // SAFETY: librdkafka's pairs of pointer and length are null or belong to the message, and the
+    // callers bind the result to the message's life.
+    (!start.is_null()).then(|| unsafe { std::slice::from_raw_parts(start.cast::<u8>(), length) })
+}
+
+/// A queue of its own for the records of the assigned partitions, read many at a time.
+///
+/// `rdkafka` polls one event at a time, which costs more than all that is done with a small record
+/// afterwards. What is no record (rebalances, commits, errors of the client) stays in the client's own
+/// queue, for `rdkafka`'s poll.
+pub(crate) struct RecordQueue<C: ConsumerContext> {
+    queue: *mut rdsys::rd_kafka_queue_t,
+    /// The queue is destroyed before its client.
+    consumer: Arc<BaseConsumer<C>>,
+}
+
+// SAFETY: librdkafka's queues may be used from any thread.
+unsafe impl<C: ConsumerContext> Send for RecordQueue<C> {}
+
+impl<C: ConsumerContext> RecordQueue<C> {
+    /// An empty queue that no partition leads to.
+    pub(crate) fn new(consumer: Arc<BaseConsumer<C>>) -> Self {
+        // SAFETY: the client outlives the queue, which holds on to it.
+        let queue = unsafe { rdsys::rd_kafka_queue_new(consumer.client().native_ptr()) };
+        RecordQueue { queue, consumer }
+    }
+
+    /// Leads a partition's records into this queue, those too that the client has fetched already and
+    /// that nobody has read. The end of an assignment ends it; said twice it does no harm.
+    pub(crate) fn lead_here(&self, topic: &str, partition: i32) -> KafkaResult<()> {
+        let topic = CString::new(topic)?;
+        let client = self.consumer.client().native_ptr();
+        // SAFETY: both queues are valid; forwarding counts its own reference.
+        unsafe {
+            let source = rdsys::rd_kafka_queue_get_partition(client, topic.as_ptr(), partition);
+            if source.is_null() {
+                let unknown = rdsys::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR__UNKNOWN_PARTITION;
+                return Err(KafkaError::MessageConsumption(unknown.into()));
+            }
+            rdsys::rd_kafka_queue_forward(source, self.queue);
+            rdsys::rd_kafka_queue_destroy(source);
+        }
+        Ok(())
+    }
+
+    /// Adds the records that are there, as many as `into` has room for, or the first one that comes
+    /// within `wait`. (Asking for many with a wait would wait until there are as many.)
+    pub(crate) fn read(&self, wait: Duration, into: &mut Vec<Message>) {
+        let before = into.len();
+        let mut read = |wait_ms: i32, most: usize| {
+            let room = into.spare_capacity_mut();
+            let most = most.min(room.len());
+            // SAFETY: a `Message` is a pointer and nothing else; the room holds `most` of them, and as
+            // many as are told were written to it.
+            unsafe {
+                let room = room.as_mut_ptr().cast::<*mut rdsys::rd_kafka_message_t>();
+                let found = rdsys::rd_kafka_consume_batch_queue(self.queue, wait_ms, room, most);
+                into.set_len(into.len() + usize::try_from(found).unwrap_or(0));
+            }
+            into.len() == before
+        };
+        if read(0, usize::MAX) && !wait.is_zero() {
+            read(wait.as_millis().clamp(1, 1_000) as i32, 1);
+        }
+    }
+}
+
+impl<C: ConsumerContext> Drop for RecordQueue<C> {
+    fn drop(&mut self) {
+        // SAFETY: made in `new`, destroyed once; the client still lives.
+        unsafe { rdsys::rd_kafka_queue_destroy(self.queue) };
+    }
+}
+
+/// One message of a [`RecordQueue`]: a record, or an error of its partition.
+#[repr(transparent)]
+pub(crate) struct Message(*mut rdsys::rd_kafka_message_t);
+
+// SAFETY: whoever owns a message may use and destroy it, on any thread.
+unsafe impl Send for Message {}
+
+impl Message {
+    pub(crate) fn record(&self) -> KafkaResult<Record<'_>> {
+        // SAFETY: the message is valid until it is dropped.
+        match unsafe { (*self.0).err } {
+            rdsys::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR => {
+                Ok(Record { message: self.0, lives: PhantomData })
+            }
+            err => Err(KafkaError::MessageConsumption(err.into())),
+        }
+    }
+}
+
+impl Drop for Message {
+    fn drop(&mut self) {
+        // SAFETY: this is the message's only owner.
+        unsafe { rdsys::rd_kafka_message_destroy(self.0) };
     }
 }
 

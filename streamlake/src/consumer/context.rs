@@ -38,7 +38,6 @@ pub(super) enum ClientEvent {
 
 pub(super) struct Context {
     queue: Mutex<VecDeque<ClientEvent>>,
-    waiting: AtomicBool,
     /// Set before the consumer is dropped: nobody will answer a revocation any more.
     closing: AtomicBool,
     /// Set by the first assignment: from then on a refusal is weather.
@@ -50,7 +49,6 @@ impl Context {
     pub(super) fn new(wake: Arc<Wake>) -> Self {
         Context {
             queue: Mutex::default(),
-            waiting: AtomicBool::new(false),
             closing: AtomicBool::new(false),
             joined: AtomicBool::new(false),
             wake,
@@ -61,22 +59,14 @@ impl Context {
         self.closing.store(true, Ordering::SeqCst);
     }
 
-    /// Whether the queue holds anything; cheap enough to ask before each record.
-    pub(super) fn has_events(&self) -> bool {
-        self.waiting.load(Ordering::Acquire)
-    }
-
     pub(super) fn next_event(&self) -> Option<ClientEvent> {
         let mut queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
-        let event = queue.pop_front();
-        self.waiting.store(!queue.is_empty(), Ordering::Release);
-        event
+        queue.pop_front()
     }
 
     fn push(&self, event: ClientEvent) {
         let mut queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
         queue.push_back(event);
-        self.waiting.store(true, Ordering::Release);
         drop(queue);
         self.wake.notify();
     }

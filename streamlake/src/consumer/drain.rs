@@ -2,6 +2,7 @@
 
 use super::context::Context;
 use super::poll_loop::PollLoop;
+use crate::error::Result;
 use crate::planted::{self, Bug};
 use rdkafka::consumer::BaseConsumer;
 use serde_json::json;
@@ -21,6 +22,17 @@ impl PollLoop {
                 state.frontier.finish(part.span().first_offset);
             }
         }
+    }
+
+    /// Records that still come are left for the next one to read.
+    fn turn_while_draining(
+        &mut self,
+        consumer: &BaseConsumer<Context>,
+        now: Instant,
+    ) -> Result<()> {
+        self.poll_client(consumer, now)?;
+        self.serve(consumer, now)?;
+        self.take_records(Duration::ZERO, now)
     }
 
     /// Drains within the deadline; says whether everything that was read is stored and committed.
@@ -43,11 +55,10 @@ impl PollLoop {
         }
         loop {
             let now = Instant::now();
-            if let Err(err) = self.serve(consumer, now) {
+            if let Err(err) = self.turn_while_draining(consumer, now) {
                 tracing::error!(error = %err, "while draining");
                 return false;
             }
-            self.poll_and_discard(consumer);
             let open = self
                 .assigned_partitions()
                 .map(|(_, state)| state.frontier.open_units())

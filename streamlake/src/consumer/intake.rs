@@ -4,15 +4,13 @@ use super::poll_loop::PollLoop;
 use super::work::Unit;
 use crate::classify::{self, Decision};
 use crate::dead_letter::{DeadLetter, Source};
-use crate::native::Headers;
+use crate::native::{Headers, Record};
 use crate::planted::{self, Bug};
 use crate::raw_zone::buffer::PartBuffer;
 use crate::raw_zone::name::Folder;
 use crate::raw_zone::part::{RecordRef, write_record};
 use crate::record::{self, Invalid};
 use chrono::NaiveDate;
-use rdkafka::Message;
-use rdkafka::message::BorrowedMessage;
 use std::time::Instant;
 
 /// Room in a line for everything but key, headers and value.
@@ -28,8 +26,8 @@ struct HeaderView<'m> {
 }
 
 impl<'m> HeaderView<'m> {
-    fn of(message: &'m BorrowedMessage<'_>) -> Self {
-        let all = Headers::of(message);
+    fn of(message: &Record<'m>) -> Self {
+        let all = message.headers();
         let mut view = HeaderView {
             all: all.clone(),
             ingestion_id: None,
@@ -58,7 +56,10 @@ impl<'m> HeaderView<'m> {
 
 impl PollLoop {
     /// Takes one record in: into the part of its day, or on its way to the dead-letter topic.
-    pub(super) fn take(&mut self, message: &BorrowedMessage<'_>, now: Instant) {
+    pub(super) fn take(&mut self, message: &Record<'_>, now: Instant) {
+        if self.stopping {
+            return;
+        }
         let (number, offset) = (message.partition(), message.offset());
         match self.partition(number) {
             None => return,
@@ -73,7 +74,7 @@ impl PollLoop {
         }
         let headers = HeaderView::of(message);
         let schema = self.settings.schema;
-        match record::validate(schema, message.payload()) {
+        match record::validate(schema, message.value()) {
             Ok(valid) => self.store(message, &headers, valid.json.is_some(), now),
             Err(why) if classify::payload(&why) == Decision::DeadLetter => {
                 self.bury(message, &headers, &why);
@@ -84,16 +85,16 @@ impl PollLoop {
 
     fn store(
         &mut self,
-        message: &BorrowedMessage<'_>,
+        message: &Record<'_>,
         headers: &HeaderView<'_>,
         value_is_json: bool,
         now: Instant,
     ) {
         let (number, offset) = (message.partition(), message.offset());
-        let timestamp_ms = message.timestamp().to_millis();
+        let timestamp_ms = message.timestamp_ms();
         let date = self.days.ingestion_date(headers.ingested_at, timestamp_ms);
         let date = if planted::is(Bug::DateOffByOne) { date + chrono::Days::new(1) } else { date };
-        let rewritten = planted::rewrite(Bug::ValueReserialized, message.payload());
+        let rewritten = planted::rewrite(Bug::ValueReserialized, message.value());
         let record = RecordRef {
             topic: &self.settings.topic,
             partition: number,
@@ -101,7 +102,7 @@ impl PollLoop {
             timestamp_ms,
             ingestion_id: headers.ingestion_id,
             key: message.key(),
-            value: rewritten.as_deref().or(message.payload()),
+            value: rewritten.as_deref().or(message.value()),
             value_is_json,
         };
         let length = |bytes: Option<&[u8]>| bytes.map_or(0, <[u8]>::len);
@@ -132,7 +133,7 @@ impl PollLoop {
         }
     }
 
-    fn bury(&mut self, message: &BorrowedMessage<'_>, headers: &HeaderView<'_>, why: &Invalid) {
+    fn bury(&mut self, message: &Record<'_>, headers: &HeaderView<'_>, why: &Invalid) {
         let (number, offset) = (message.partition(), message.offset());
         let topic = self.settings.topic.as_str();
         tracing::warn!(
@@ -143,11 +144,11 @@ impl PollLoop {
             error = why.detail,
             "a record for the dead-letter topic"
         );
-        let timestamp_ms = message.timestamp().to_millis();
+        let timestamp_ms = message.timestamp_ms();
         let source = Source { topic, partition: number, offset, timestamp_ms };
         let owned = headers.iter().map(|(n, v)| (n.to_vec(), v.map(<[u8]>::to_vec))).collect();
-        let rewritten = planted::rewrite(Bug::DeadLetterReencoded, message.payload());
-        let value = rewritten.as_deref().or(message.payload());
+        let rewritten = planted::rewrite(Bug::DeadLetterReencoded, message.value());
+        let value = rewritten.as_deref().or(message.value());
         let letter = DeadLetter::of_record(source, message.key(), value, owned, why);
         let bytes = letter.bytes();
         let Some(state) = self.partition(number) else {

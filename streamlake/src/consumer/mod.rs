@@ -20,11 +20,12 @@ use crate::config::ConsumerSettings;
 use crate::dead_letter::DeadLetterWriter;
 use crate::error::{Error, Result};
 use crate::kafka::{self, Role};
+use crate::native::RecordQueue;
 use crate::observe::events::Events;
 use crate::observe::health::Board;
 use crate::raw_zone::writer::PartWriter;
 use context::Context;
-use poll_loop::PollLoop;
+use poll_loop::{PollLoop, RECORDS_PER_TURN};
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use serde_json::json;
 use std::sync::{Arc, mpsc};
@@ -179,6 +180,7 @@ impl Shared {
             "planted_bugs": crate::planted::names(),
             "version": env!("CARGO_PKG_VERSION"), "librdkafka": rdkafka::util::get_rdkafka_version().1,
         }));
+        let consumer = Arc::new(consumer);
         let (done, completions) = mpsc::channel();
         let work = work::Work {
             runtime: tokio::runtime::Handle::current(),
@@ -193,7 +195,9 @@ impl Shared {
             settings: Arc::clone(settings),
             uploads_max: settings.uploads_in_flight / settings.members,
             memory_max: settings.memory_bytes / settings.members,
-            consumer: Arc::new(consumer),
+            records: RecordQueue::new(Arc::clone(&consumer)),
+            batch: Vec::with_capacity(RECORDS_PER_TURN),
+            consumer,
             wake,
             work,
             events: Arc::clone(&self.events),

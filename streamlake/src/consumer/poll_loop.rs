@@ -1,9 +1,9 @@
 //! The polling thread: it alone owns the state of all partitions, so nothing here is locked.
 //!
 //! One turn of the loop: what the client said, what work has ended, what may be committed, what is
-//! old enough to be stored, then as many records as there are. It sleeps inside the client's own
-//! poll, which wakes for records and for what the broker says; the callback that librdkafka offers for
-//! a queue that is no longer empty is known for missed wake-ups. Completions do not wake it, so while there is work outside it sleeps shortly.
+//! old enough to be stored, then as many records as there are. It sleeps while it waits for records,
+//! which wake it. Completions and what the broker says do not, so it sleeps shortly; the callback that
+//! librdkafka offers for a queue that is no longer empty is known for missed wake-ups.
 
 use super::commit::Committer;
 use super::context::{ClientEvent, Context};
@@ -15,7 +15,7 @@ use super::work::{Completion, Unit, Work};
 use crate::classify::{self, Decision};
 use crate::config::ConsumerSettings;
 use crate::error::{Error, Result};
-use crate::native;
+use crate::native::{self, Message, Record, RecordQueue};
 use crate::observe::events::Events;
 use crate::observe::health::{Board, Progress};
 use crate::observe::metrics;
@@ -23,6 +23,7 @@ use crate::planted::{self, Bug};
 use crate::raw_zone::buffer::SealedPart;
 use crate::record::Days;
 use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::error::KafkaError;
 use serde_json::json;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -30,12 +31,14 @@ use std::sync::mpsc::Receiver;
 use std::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;
 
-/// The longest sleep.
+/// The longest sleep without polling for the group's sake.
 const SLEEP_MAX: Duration = Duration::from_millis(100);
+/// The longest sleep while waiting for records.
+const SLEEP_MAX_WAITING: Duration = Duration::from_millis(10);
 /// The longest sleep while a completion may come.
 const SLEEP_MAX_WORKING: Duration = Duration::from_millis(5);
 /// Records taken in one turn before the rest of the loop has its say.
-const RECORDS_PER_TURN: usize = 1_000;
+pub(super) const RECORDS_PER_TURN: usize = 500;
 /// How often metrics and health are told.
 const REPORT_EVERY: Duration = Duration::from_secs(1);
 /// How long a full memory may just wait before the partitions are paused.
@@ -49,6 +52,10 @@ pub(super) struct PollLoop {
     pub(super) uploads_max: usize,
     pub(super) memory_max: usize,
     pub(super) consumer: Arc<BaseConsumer<Context>>,
+    /// The records of the assigned partitions; everything else comes from `consumer`'s own queue.
+    pub(super) records: RecordQueue<Context>,
+    /// Room for one turn's records; empty between turns.
+    pub(super) batch: Vec<Message>,
     pub(super) wake: Arc<Wake>,
     pub(super) work: Work,
     pub(super) events: Arc<Events>,
@@ -100,13 +107,17 @@ impl PollLoop {
 
     fn turn(&mut self, consumer: &BaseConsumer<Context>) -> Result<()> {
         let now = Instant::now();
+        self.poll_client(consumer, now)?;
         self.serve(consumer, now)?;
         self.seal_aged(now);
         if self.hold_back(consumer, now) {
+            // What was on its way when the partitions were paused is taken, over the bound, but not by
+            // much.
+            self.take_records(Duration::ZERO, now)?;
             self.wake.wait(SLEEP_MAX);
             return Ok(());
         }
-        self.take_records(consumer, now)?;
+        self.take_records(self.sleep_for(now), now)?;
         self.start_uploads();
         Ok(())
     }
@@ -144,6 +155,17 @@ impl PollLoop {
         }
         metrics::held((topic, self.member), self.held_bytes, self.uploads, self.paused);
         self.board.report((topic, self.member), self.settings.stall_after, now, &found);
+        self.lead_records_here(found.iter().map(|(number, _)| *number));
+    }
+
+    /// Leads the records of partitions to where they are read. Once for each assignment would do; again
+    /// each second, because a partition whose records went elsewhere would stand still unnoticed.
+    pub(super) fn lead_records_here(&self, numbers: impl IntoIterator<Item = i32>) {
+        for number in numbers {
+            if let Err(err) = self.records.lead_here(&self.settings.topic, number) {
+                tracing::warn!(partition = number, error = %err, "its records cannot be read yet");
+            }
+        }
     }
 
     fn client_event(
@@ -174,29 +196,48 @@ impl PollLoop {
         Ok(())
     }
 
-    /// Takes records until there are none, the memory is full, or others must have their say.
-    fn take_records(&mut self, consumer: &BaseConsumer<Context>, now: Instant) -> Result<()> {
-        let mut taken = 0;
-        let mut patience = self.sleep_for(now);
-        while taken < RECORDS_PER_TURN && self.held_bytes < self.memory_max {
-            match consumer.poll(std::mem::take(&mut patience)) {
-                // A record after an assignment must meet the state that the assignment makes.
-                Some(Ok(message)) => {
-                    if consumer.context().has_events() {
-                        self.serve(consumer, now)?;
-                    }
-                    self.take(&message, now);
-                    taken += 1;
+    /// Lets the client call back: rebalances, commits, errors, statistics. Without a wait, because the
+    /// wait is for records.
+    pub(super) fn poll_client(
+        &mut self,
+        consumer: &BaseConsumer<Context>,
+        now: Instant,
+    ) -> Result<()> {
+        while let Some(polled) = consumer.poll(Duration::ZERO) {
+            match polled {
+                // Fetched between the assignment and the moment when its records were led elsewhere.
+                Ok(message) => {
+                    self.serve(consumer, now)?;
+                    self.take(&Record::of(&message), now);
                 }
-                Some(Err(err)) => {
-                    if classify::consumer(&err) == Decision::Stop {
-                        return Err(Error::kafka("reading records")(err));
-                    }
-                    self.complain(&err.to_string(), now);
-                }
-                None => break,
+                Err(err) => self.client_error(&err, now)?,
             }
         }
+        Ok(())
+    }
+
+    /// Takes the records that are there, or the first one that comes. The bound of the memory is looked
+    /// at before: one turn's records may go beyond it.
+    pub(super) fn take_records(&mut self, patience: Duration, now: Instant) -> Result<()> {
+        let mut batch = std::mem::take(&mut self.batch);
+        self.records.read(patience, &mut batch);
+        let mut outcome = Ok(());
+        for message in batch.drain(..) {
+            match message.record() {
+                Ok(record) => self.take(&record, now),
+                Err(err) => outcome = outcome.and_then(|()| self.client_error(&err, now)),
+            }
+        }
+        self.batch = batch;
+        outcome
+    }
+
+    /// An error of the client: the end of everything, or weather.
+    fn client_error(&mut self, err: &KafkaError, now: Instant) -> Result<()> {
+        if classify::consumer(err) == Decision::Stop {
+            return Err(Error::kafka("reading records")(err.clone()));
+        }
+        self.complain(&err.to_string(), now);
         Ok(())
     }
 
@@ -363,8 +404,6 @@ impl PollLoop {
                 self.full_since = None;
                 return false;
             }
-            // Nothing comes from paused partitions; this poll is for the group's sake.
-            self.poll_and_discard(consumer);
             return true;
         }
         if !full {
@@ -378,24 +417,6 @@ impl PollLoop {
             self.set_paused(consumer, true);
         }
         true
-    }
-
-    /// Polls while nothing is wanted. A record that comes all the same is not lost: fetching goes on
-    /// from before it, by the seek.
-    pub(super) fn poll_and_discard(&mut self, consumer: &BaseConsumer<Context>) {
-        while let Some(Ok(message)) = consumer.poll(Duration::ZERO) {
-            use rdkafka::Message;
-            if self.stopping {
-                continue;
-            }
-            // It was on its way when the partitions were paused: over the bound, but not by much.
-            tracing::debug!(
-                partition = message.partition(),
-                offset = message.offset(),
-                "after the pause"
-            );
-            self.take(&message, Instant::now());
-        }
     }
 
     pub(super) fn set_paused(&mut self, consumer: &BaseConsumer<Context>, pause: bool) {
@@ -429,7 +450,7 @@ impl PollLoop {
         let may_seal = self.ready.is_empty();
         let seal_at = oldest.filter(|_| may_seal).map(|opened| opened + self.settings.batch.age);
         let next = [seal_at, self.committer.not_before()].into_iter().flatten().min();
-        let longest = if self.outside > 0 { SLEEP_MAX_WORKING } else { SLEEP_MAX };
+        let longest = if self.outside > 0 { SLEEP_MAX_WORKING } else { SLEEP_MAX_WAITING };
         next.map_or(longest, |at| at.saturating_duration_since(now).min(longest))
     }
 }

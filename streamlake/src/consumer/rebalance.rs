@@ -28,6 +28,7 @@ impl PollLoop {
         for number in numbers {
             self.assign_one(*number);
         }
+        self.lead_records_here(numbers.iter().copied());
         metrics::rebalanced(&self.settings.topic, "assigned");
         tracing::info!(topic = self.settings.topic, partitions = ?numbers, "assigned");
         let fields =
