@@ -115,6 +115,8 @@ pub struct GroupPlan {
     pub batch_records: u64,
     /// Age at which a batch is closed.
     pub batch_age: Duration,
+    /// How parts are compressed, as the pipeline's flag says it.
+    pub compression: &'static str,
     /// It must not rebalance from the first fault until its consumers are asked to stop.
     pub keeps_members: bool,
 }
@@ -348,7 +350,19 @@ impl Reader<'_> {
                 Some(age) => self.duration(age)?,
                 None => Duration::from_millis(500),
             },
+            compression: match &group.compression {
+                Some(name) => self.compression(name)?,
+                None => "none",
+            },
             keeps_members: group.keeps_members,
+        })
+    }
+
+    fn compression(&self, name: &Spanned<String>) -> Result<&'static str, ScenarioError> {
+        let known = ["none", "gzip", "zstd"].into_iter().find(|known| known == name.get_ref());
+        known.ok_or_else(|| {
+            let message = format!("parts cannot be compressed with `{}`", name.get_ref());
+            self.file.error_at(name.span(), message, "say `none`, `gzip` or `zstd`")
         })
     }
 

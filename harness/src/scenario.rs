@@ -197,6 +197,8 @@ pub struct Group {
     pub batch_records: Option<Spanned<i64>>,
     /// Age at which a batch is closed, `500ms`.
     pub batch_age: Option<Spanned<String>>,
+    /// How parts are compressed: `none`, `gzip` or `zstd`.
+    pub compression: Option<Spanned<String>>,
 }
 
 /// Table `[[fault]]`.

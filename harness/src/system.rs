@@ -69,6 +69,7 @@ impl System {
         arguments.extend(["--raw-zone".to_owned(), group.raw_zone.clone()]);
         arguments.extend(["--batch-records".to_owned(), group.batch_records.to_string()]);
         arguments.extend(["--batch-age".to_owned(), format!("{}ms", group.batch_age.as_millis())]);
+        arguments.extend(["--compression", group.compression].map(str::to_owned));
         self.launch(name, arguments, &group.properties, testbed, run)
     }
 

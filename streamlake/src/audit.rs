@@ -9,7 +9,7 @@ use crate::error::{Error, Result};
 use crate::inspect::{Inspector, owned};
 use crate::ranges::Ranges;
 use crate::raw_zone::metadata::{self, PartEntry};
-use crate::raw_zone::name::{Folder, parse_part_name, part_name};
+use crate::raw_zone::name::{Folder, PartName};
 use crate::raw_zone::part;
 use crate::raw_zone::store::{Zone, log_retry};
 use rdkafka::Message;
@@ -165,28 +165,29 @@ async fn read_folder(zone: &Zone, folder: &Folder, topic: &str, stored: &mut Sto
     let metadata =
         zone.persist("reading metadata", log_retry, || metadata::read(zone, folder)).await?;
     let entries = metadata.map(|metadata| metadata.parts).unwrap_or_default();
-    let mut listed: BTreeMap<u64, PartEntry> = entries
+    let mut listed: BTreeMap<PartName, PartEntry> = entries
         .into_iter()
-        .filter_map(|entry| Some((parse_part_name(&entry.name)?, entry)))
+        .filter_map(|entry| Some((PartName::parse(&entry.name)?, entry)))
         .collect();
-    let numbers = zone.persist("listing parts", log_retry, || zone.part_numbers(folder)).await?;
-    for number in numbers.into_iter().collect::<BTreeSet<_>>() {
-        let path = folder.part_path(number);
+    let names = zone.persist("listing parts", log_retry, || zone.part_names(folder)).await?;
+    for name in names.into_iter().collect::<BTreeSet<_>>() {
+        let path = folder.part_path(name);
         let bytes = zone.persist("reading a part", log_retry, || zone.read(&path)).await?;
         stored.parts.count += 1;
         stored.parts.bytes += bytes.len() as u64;
-        match listed.remove(&number) {
+        match listed.remove(&name) {
             None => stored.parts.unlisted.push(path.clone()),
             Some(entry) if entry.crc32 != format!("{:08x}", crc32fast::hash(&bytes)) => {
                 stored.parts.damaged.push(format!("{path}: not the bytes that were listed"));
             }
             Some(_) => {}
         }
-        if let Err(err) = read_offsets(&bytes, topic, stored) {
+        let lines = name.compression.plain(&bytes).map_err(part::PartError::from);
+        if let Err(err) = lines.and_then(|lines| read_offsets(&lines, topic, stored)) {
             stored.parts.damaged.push(format!("{path}: {err}"));
         }
     }
-    let gone = listed.keys().map(|number| format!("{}/{}", folder.path(), part_name(*number)));
+    let gone = listed.keys().map(|name| folder.part_path(*name));
     stored.parts.missing.extend(gone);
     Ok(())
 }

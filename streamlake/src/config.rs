@@ -3,6 +3,7 @@
 //! Precedence: flag, then environment, then configuration file, then default (see [`crate::cli`]).
 
 use crate::error::{Error, Result};
+use crate::raw_zone::compression::Compression;
 use crate::raw_zone::name::is_dataset_name;
 use crate::record::Schema;
 use std::collections::BTreeMap;
@@ -32,7 +33,7 @@ impl std::fmt::Debug for KafkaSettings {
 pub struct BatchLimits {
     /// At this many records.
     pub records: u64,
-    /// At this many bytes of lines.
+    /// At this many bytes of lines, before they are compressed.
     pub bytes: usize,
     /// At this age of its first record.
     pub age: Duration,
@@ -62,6 +63,8 @@ pub struct ConsumerSettings {
     pub uploads_in_flight: usize,
     /// How many bytes may wait in memory, open, sealed and in flight, before fetching stops.
     pub memory_bytes: usize,
+    /// How parts are compressed before they are uploaded.
+    pub compression: Compression,
     /// From the signal to the end of the process.
     pub shutdown_deadline: Duration,
     /// How long a revoked partition may finish what is in flight before it is given up.

@@ -197,7 +197,9 @@ pub(crate) async fn store(
         () = first_failure.notified() => {}
     }
     if is(Bug::DeadLetterOnTransientError) {
-        for record in part::records(&part.chunks.concat()).flatten() {
+        let object = part.chunks.concat();
+        let lines = part.compression.plain(&object).unwrap_or_default();
+        for record in part::records(&lines).flatten() {
             let why = Invalid { reason: "the store failed".into(), detail: "planted".into() };
             let source = Source {
                 topic: &record.topic,

@@ -1,8 +1,12 @@
 //! Reads part files as their format is documented, with code of its own: an oracle that shared the
 //! pipeline's reader would share its mistakes.
 //!
-//! A part is one JSON object a line. The value stands in exactly one of `value` (the payload's own
+//! A part is one JSON object a line, compressed as a whole if its name ends with `.gz` or `.zst`. The
+//! value stands in exactly one of `value` (the payload's own
 //! JSON text, byte for byte), `value_text` (a JSON string), `value_base64`, or `value_null`.
+
+use std::borrow::Cow;
+use std::io::Read;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
@@ -72,7 +76,34 @@ impl Bytes {
     }
 }
 
-/// Reads a part, line by line; a line that cannot be understood is an error with its number.
+/// The longest part that is read; what unfolds to more is an error.
+const PLAIN_MAX: u64 = 4 << 30;
+
+/// Whether an object's name, without its folder, is a part's.
+pub(crate) fn is_part(file: &str) -> bool {
+    let plain = [".gz", ".zst"].iter().find_map(|suffix| file.strip_suffix(suffix));
+    file.starts_with("part-") && plain.unwrap_or(file).ends_with(".json")
+}
+
+/// The lines of a part from its object, by the end of its name.
+pub(crate) fn lines<'o>(name: &str, object: &'o [u8]) -> Result<Cow<'o, [u8]>, String> {
+    let unfolding: Box<dyn Read + 'o> = if name.ends_with(".gz") {
+        Box::new(flate2::read::MultiGzDecoder::new(object))
+    } else if name.ends_with(".zst") {
+        let decoder = zstd::Decoder::with_buffer(object);
+        Box::new(decoder.map_err(|error| format!("it cannot be decompressed: {error}"))?)
+    } else {
+        return Ok(Cow::Borrowed(object));
+    };
+    let mut lines = Vec::new();
+    match unfolding.take(PLAIN_MAX + 1).read_to_end(&mut lines) {
+        Ok(read) if read as u64 <= PLAIN_MAX => Ok(Cow::Owned(lines)),
+        Ok(_) => Err(format!("it unfolds to more than {PLAIN_MAX} bytes")),
+        Err(error) => Err(format!("it cannot be decompressed: {error}")),
+    }
+}
+
+/// Reads the lines of a part one by one; a line that cannot be understood is an error with its number.
 pub(crate) fn records(content: &[u8]) -> impl Iterator<Item = Result<PartRecord, String>> + '_ {
     let cut_off = content.last().is_some_and(|&last| last != b'\n');
     let lines = content.split_inclusive(|&byte| byte == b'\n').enumerate();
@@ -156,5 +187,26 @@ mod tests {
         let cut = &whole[..whole.len() - 1];
         assert_eq!(records(cut).next().unwrap().unwrap_err(), "line 1 is cut off");
         assert_eq!(records(b"").count(), 0);
+    }
+
+    #[test]
+    fn compressed_parts_are_unfolded_by_their_names() {
+        let plain = line("\"value\":1");
+        let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+        std::io::Write::write_all(&mut gzip, &plain).unwrap();
+        let gzip = gzip.finish().unwrap();
+        let zstd = zstd::encode_all(plain.as_slice(), 3).unwrap();
+        for (name, object) in [("", &plain), (".gz", &gzip), (".zst", &zstd)] {
+            let name = format!("part-0001.json{name}");
+            assert!(is_part(&name), "{name}");
+            assert_eq!(lines(&name, object).unwrap(), plain, "{name}");
+        }
+        for (name, object) in [("part-0001.json.gz", &gzip), ("part-0001.json.zst", &zstd)] {
+            assert!(lines(name, &object[..object.len() - 1]).is_err(), "{name} cut off");
+            assert!(lines(name, &plain).is_err(), "{name} not compressed");
+        }
+        for name in ["part-0001.json.tmp", "part-0001.gz", "_metadata.json", "x.json"] {
+            assert!(!is_part(name), "{name}");
+        }
     }
 }

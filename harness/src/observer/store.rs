@@ -68,6 +68,7 @@ pub(crate) async fn read(
         let content = store.read(bucket, &meta.name, Some(meta.generation)).await?;
         let mut object = object(number, raw_zone, &meta, recorder);
         object.content = Some(Print::of(&content));
+        let lines = part::lines(&meta.name, &content);
         match object.role {
             ObjectRole::Metadata => match listed(&meta.name, &content) {
                 Ok(lists) => object.lists = lists,
@@ -75,14 +76,17 @@ pub(crate) async fn read(
             },
             ObjectRole::Part => {
                 parts += 1;
-                object.problem = part::records(&content).find_map(Result::err);
+                match &lines {
+                    Ok(lines) => object.problem = part::records(lines).find_map(Result::err),
+                    Err(problem) => object.problem = Some(problem.clone()),
+                }
             }
             ObjectRole::Other => {}
         }
         let role = object.role;
         recorder.record(&process, Fact::Object(object));
-        if role == ObjectRole::Part {
-            for (line, record) in (1..).zip(part::records(&content)) {
+        if let (ObjectRole::Part, Ok(lines)) = (role, lines) {
+            for (line, record) in (1..).zip(part::records(&lines)) {
                 if let Ok(record) = record {
                     recorder.record(&process, Fact::Stored(stored(number, line, record)));
                 }
@@ -143,7 +147,7 @@ fn object(number: u32, raw_zone: &str, meta: &ObjectMeta, recorder: &Recorder) -
     let file = meta.name.rsplit('/').next().unwrap_or_default();
     let role = if file == "_metadata.json" {
         ObjectRole::Metadata
-    } else if file.starts_with("part-") && file.ends_with(".json") {
+    } else if part::is_part(file) {
         ObjectRole::Part
     } else {
         ObjectRole::Other

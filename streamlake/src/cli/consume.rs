@@ -8,6 +8,7 @@ use crate::error::{Error, Result};
 use crate::observe::events::Events;
 use crate::observe::health::Board;
 use crate::observe::http;
+use crate::raw_zone::compression::Compression;
 use crate::raw_zone::metadata;
 use crate::raw_zone::probe;
 use crate::raw_zone::store::{self, Zone};
@@ -58,6 +59,9 @@ pub(super) struct Args {
     /// Bytes that may wait in memory before fetching stops.
     #[arg(long, default_value_t = 64 << 20)]
     memory_bytes: usize,
+    /// Compress parts before they are uploaded; their names say so.
+    #[arg(long, value_enum, default_value = "none")]
+    compression: Compression,
     /// From the signal to the end of the process.
     #[arg(long, default_value = "10s", value_parser = duration)]
     shutdown_deadline: Duration,
@@ -99,6 +103,7 @@ impl Args {
             members: self.members,
             uploads_in_flight: self.uploads_in_flight,
             memory_bytes: self.memory_bytes,
+            compression: self.compression,
             shutdown_deadline: self.shutdown_deadline,
             revoke_deadline: self.revoke_deadline,
             stall_after: self.stall_after,

@@ -174,7 +174,7 @@ impl Shared {
             "dead_letter_topic": settings.dead_letter_topic,
             "batch": {"records": settings.batch.records, "bytes": settings.batch.bytes,
                 "age_ms": settings.batch.age.as_millis() as u64},
-            "uploads_in_flight": settings.uploads_in_flight, "memory_bytes": settings.memory_bytes,
+            "compression": settings.compression.suffix(), "uploads_in_flight": settings.uploads_in_flight, "memory_bytes": settings.memory_bytes,
             "consumer": kafka::effective(consumer.client(), Role::Consumer),
             "dead_letter_producer": self.dead_letters.effective(),
             "planted_bugs": crate::planted::names(),
@@ -185,6 +185,7 @@ impl Shared {
         let work = work::Work {
             runtime: tokio::runtime::Handle::current(),
             writer: Arc::clone(&self.writer),
+            compression: settings.compression,
             dead_letters: Arc::clone(&self.dead_letters),
             events: Arc::clone(&self.events),
             wake: Arc::clone(&wake),

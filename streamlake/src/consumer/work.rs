@@ -3,11 +3,12 @@
 
 use super::wake::Wake;
 use crate::dead_letter::{DeadLetter, DeadLetterWriter, Position};
-use crate::error::Error;
+use crate::error::{Error, Result};
 use crate::observe::events::Events;
 use crate::observe::metrics;
 use crate::planted;
 use crate::raw_zone::buffer::SealedPart;
+use crate::raw_zone::compression::Compression;
 use crate::raw_zone::writer::{PartWriter, Written};
 use serde_json::json;
 use std::sync::Arc;
@@ -44,6 +45,7 @@ pub(super) enum Completion {
 pub(super) struct Work {
     pub(super) runtime: Handle,
     pub(super) writer: Arc<PartWriter>,
+    pub(super) compression: Compression,
     pub(super) dead_letters: Arc<DeadLetterWriter>,
     pub(super) events: Arc<Events>,
     pub(super) wake: Arc<Wake>,
@@ -55,7 +57,12 @@ impl Work {
     pub(super) fn store(&self, unit: Unit, part: SealedPart) {
         let (writer, events) = (Arc::clone(&self.writer), Arc::clone(&self.events));
         let dead_letters = Arc::clone(&self.dead_letters);
+        let compression = self.compression;
         self.spawn(async move {
+            let part = match compressed(part, compression).await {
+                Ok(part) => part,
+                Err(err) => return Completion::Hopeless(err),
+            };
             let outcome = writer.write(&part, |retry| {
                 metrics::retried("part");
                 tracing::warn!(topic = part.topic, partition = part.partition,
@@ -106,4 +113,14 @@ impl Work {
             wake.notify();
         });
     }
+}
+
+/// Compresses a part where it blocks nobody.
+async fn compressed(part: SealedPart, compression: Compression) -> Result<SealedPart> {
+    if compression == Compression::None {
+        return Ok(part);
+    }
+    let work = tokio::task::spawn_blocking(move || part.compressed(compression));
+    let done = work.await.unwrap_or_else(|err| Err(std::io::Error::other(err)));
+    done.map_err(Error::io("compressing a part"))
 }

@@ -1,6 +1,7 @@
 //! A part while it grows: lines are written straight from librdkafka's memory into the chunks that
 //! the upload will send. This is the one copy that a payload sees.
 
+use super::compression::Compression;
 use super::name::Folder;
 use bytes::Bytes;
 use std::time::Instant;
@@ -42,12 +43,28 @@ pub struct SealedPart {
     pub partition: i32,
     /// What it holds.
     pub span: Span,
-    /// The lines, in chunks.
+    /// How the chunks are compressed.
+    pub compression: Compression,
+    /// The object's bytes, in chunks: the lines, until they are compressed.
     pub chunks: Vec<Bytes>,
     /// Their length in all.
     pub bytes: usize,
-    /// CRC-32 (ISO-HDLC) of the lines.
+    /// CRC-32 (ISO-HDLC) of the chunks.
     pub crc32: u32,
+}
+
+impl SealedPart {
+    /// The same part with its lines compressed. It takes its time: not for the polling thread.
+    pub fn compressed(self, compression: Compression) -> std::io::Result<SealedPart> {
+        if self.compression == compression {
+            return Ok(self);
+        }
+        let chunks = compression.compress(self.chunks)?;
+        let mut crc = crc32fast::Hasher::new();
+        chunks.iter().for_each(|chunk| crc.update(chunk));
+        let bytes = chunks.iter().map(Bytes::len).sum();
+        Ok(SealedPart { compression, chunks, bytes, crc32: crc.finalize(), ..self })
+    }
 }
 
 impl PartBuffer {
@@ -94,6 +111,7 @@ impl PartBuffer {
             topic: topic.to_owned(),
             partition,
             span: self.span,
+            compression: Compression::None,
             chunks: self.chunks,
             bytes: self.sealed_bytes,
             crc32: self.crc.finalize(),

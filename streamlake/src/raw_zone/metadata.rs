@@ -7,7 +7,7 @@
 //! has no conditional update) and an atomic rename.
 
 use super::buffer::SealedPart;
-use super::name::{Folder, part_name};
+use super::name::{Folder, PartName};
 use super::part;
 use super::store::{Zone, backoff, log_retry, next_delay};
 use crate::classify::{self, Decision, Phase};
@@ -55,7 +55,7 @@ pub struct PartEntry {
     pub last_offset: i64,
     /// How many records.
     pub records: u64,
-    /// The object's length.
+    /// The object's length, as it is stored.
     pub bytes: u64,
     /// CRC-32 (ISO-HDLC) of the object, eight hexadecimal digits.
     pub crc32: String,
@@ -63,9 +63,9 @@ pub struct PartEntry {
 
 impl PartEntry {
     /// The entry of a part that was just written.
-    pub fn of(part: &SealedPart, number: u64) -> PartEntry {
+    pub fn of(part: &SealedPart, name: PartName) -> PartEntry {
         PartEntry {
-            name: part_name(number),
+            name: name.to_string(),
             topic: part.topic.clone(),
             partition: part.partition,
             first_offset: part.span.first_offset,
@@ -76,14 +76,14 @@ impl PartEntry {
         }
     }
 
-    /// The entry of a part as its bytes show it; `None` for an empty part or one of several topics
+    /// The entry of a part as its object's bytes show it; `None` for an empty part or one of several topics
     /// or partitions, which StreamLake never writes.
-    pub fn read(number: u64, bytes: &[u8]) -> Result<Option<PartEntry>, part::PartError> {
+    pub fn read(name: PartName, bytes: &[u8]) -> Result<Option<PartEntry>, part::PartError> {
         let mut entry: Option<PartEntry> = None;
-        for record in part::records(bytes) {
+        for record in part::records(&name.compression.plain(bytes)?) {
             let record = record?;
             let entry = entry.get_or_insert_with(|| PartEntry {
-                name: part_name(number),
+                name: name.to_string(),
                 topic: record.topic.clone(),
                 partition: record.partition,
                 first_offset: record.offset,
@@ -119,22 +119,19 @@ impl Metadata {
     /// Adds entries; one that is there already (by name) stays. Says whether anything changed.
     pub fn merge(&mut self, entries: &[PartEntry]) -> bool {
         let before = self.parts.len();
-        let mut by_name: BTreeMap<(usize, String), PartEntry> = BTreeMap::new();
+        let mut by_name: BTreeMap<(Option<PartName>, String), PartEntry> = BTreeMap::new();
         for entry in self.parts.drain(..).chain(entries.iter().cloned()) {
-            // Longer names have larger numbers: part-10000 comes after part-9999.
-            by_name.entry((entry.name.len(), entry.name.clone())).or_insert(entry);
+            by_name.entry((PartName::parse(&entry.name), entry.name.clone())).or_insert(entry);
         }
         self.parts = by_name.into_values().collect();
         self.parts.len() != before
     }
 
     /// Whether a part is listed.
-    pub fn lists(&self, number: u64) -> bool {
-        let name = part_name(number);
-        let key = (name.len(), name.as_str());
-        self.parts
-            .binary_search_by(|entry| (entry.name.len(), entry.name.as_str()).cmp(&key))
-            .is_ok()
+    pub fn lists(&self, name: PartName) -> bool {
+        let found =
+            self.parts.binary_search_by_key(&Some(name), |entry| PartName::parse(&entry.name));
+        found.is_ok()
     }
 }
 
@@ -224,12 +221,12 @@ async fn lock_folder(directory: std::path::PathBuf) -> object_store::Result<std:
 pub async fn rebuild(zone: &Zone, folder: &Folder) -> Result<usize> {
     let listed = zone.persist("reading metadata", log_retry, || read(zone, folder)).await?;
     let listed = listed.unwrap_or_else(|| Metadata::empty(folder));
-    let numbers = zone.persist("listing parts", log_retry, || zone.part_numbers(folder)).await?;
+    let names = zone.persist("listing parts", log_retry, || zone.part_names(folder)).await?;
     let mut missing = Vec::new();
-    for number in numbers.into_iter().filter(|number| !listed.lists(*number)) {
-        let path = folder.part_path(number);
+    for name in names.into_iter().filter(|name| !listed.lists(*name)) {
+        let path = folder.part_path(name);
         let bytes = zone.persist("reading a part", log_retry, || zone.read(&path)).await?;
-        match PartEntry::read(number, &bytes) {
+        match PartEntry::read(name, &bytes) {
             Ok(Some(entry)) => missing.push(entry),
             Ok(None) => tracing::warn!(path, "not a part of ours; it is not listed"),
             Err(err) => tracing::warn!(path, error = %err, "a damaged part; it is not listed"),
@@ -246,10 +243,15 @@ pub async fn rebuild(zone: &Zone, folder: &Folder) -> Result<usize> {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
+    use crate::raw_zone::compression::Compression;
+
+    fn name(number: u64) -> PartName {
+        PartName { number, compression: Compression::None }
+    }
 
     fn entry(number: u64) -> PartEntry {
         PartEntry {
-            name: part_name(number),
+            name: name(number).to_string(),
             topic: "t".into(),
             partition: 0,
             first_offset: 0,
@@ -265,10 +267,17 @@ mod tests {
         let folder = Folder { dataset: "d".into(), date: Default::default() };
         let mut metadata = Metadata::empty(&folder);
         assert!(metadata.merge(&[entry(10_000), entry(2)]));
-        assert!(metadata.merge(&[entry(9_999), entry(2)]));
+        let mut compressed = entry(2);
+        compressed.name += ".zst";
+        assert!(metadata.merge(&[entry(9_999), compressed, entry(2)]));
         assert!(!metadata.merge(&[entry(9_999)]));
         let names: Vec<_> = metadata.parts.iter().map(|part| part.name.as_str()).collect();
-        assert_eq!(names, ["part-0002.json", "part-9999.json", "part-10000.json"]);
-        assert!(metadata.lists(10_000) && metadata.lists(2) && !metadata.lists(3));
+        assert_eq!(
+            names,
+            ["part-0002.json", "part-0002.json.zst", "part-9999.json", "part-10000.json"]
+        );
+        assert!(
+            metadata.lists(name(10_000)) && metadata.lists(name(2)) && !metadata.lists(name(3))
+        );
     }
 }

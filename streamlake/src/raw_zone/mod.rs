@@ -1,6 +1,7 @@
 //! The raw zone: immutable part files of NDJSON, a folder a day, in an object store.
 
 pub mod buffer;
+pub mod compression;
 pub mod metadata;
 pub mod name;
 pub mod part;

@@ -1,7 +1,10 @@
 //! Names in the raw zone:
-//! `raw/dataset=<dataset>/ingestion_date=YYYY-MM-DD/part-0001.json` and `_metadata.json`.
+//! `raw/dataset=<dataset>/ingestion_date=YYYY-MM-DD/part-0001.json` and `_metadata.json`. A compressed
+//! part says so at its end, `part-0001.json.gz` or `.zst`, where readers of data lakes look for it.
 
+use super::compression::Compression;
 use chrono::NaiveDate;
+use std::fmt;
 
 /// The name of the one object of a folder that is ever replaced.
 pub const METADATA_NAME: &str = "_metadata.json";
@@ -22,8 +25,8 @@ impl Folder {
     }
 
     /// The path of one part.
-    pub fn part_path(&self, number: u64) -> String {
-        format!("{}/{}", self.path(), part_name(number))
+    pub fn part_path(&self, name: PartName) -> String {
+        format!("{}/{name}", self.path())
     }
 
     /// The path of the metadata document.
@@ -44,8 +47,8 @@ impl Folder {
 /// What an object's path says about it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ObjectName {
-    /// A part file and its number.
-    Part(Folder, u64),
+    /// A part file.
+    Part(Folder, PartName),
     /// A metadata document.
     Metadata(Folder),
 }
@@ -58,7 +61,7 @@ impl ObjectName {
         if name == METADATA_NAME {
             return Some(ObjectName::Metadata(folder));
         }
-        parse_part_name(name).map(|number| ObjectName::Part(folder, number))
+        PartName::parse(name).map(|name| ObjectName::Part(folder, name))
     }
 }
 
@@ -67,16 +70,32 @@ pub fn dataset_path(dataset: &str) -> String {
     format!("raw/dataset={dataset}")
 }
 
-/// The name of a part: at least four digits, more when they are needed.
-pub fn part_name(number: u64) -> String {
-    format!("part-{number:04}.json")
+/// The name of a part: a number of at least four digits, more when they are needed. Writers that
+/// compress and writers that do not share the numbers of a folder; should two of them take the same
+/// number at once, their names still differ.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct PartName {
+    /// The number, from 1.
+    pub number: u64,
+    /// How the object is compressed.
+    pub compression: Compression,
 }
 
-/// The number of a part. Only the name that [`part_name`] would give is accepted.
-pub fn parse_part_name(name: &str) -> Option<u64> {
-    let digits = name.strip_prefix("part-")?.strip_suffix(".json")?;
-    let number = digits.bytes().all(|b| b.is_ascii_digit()).then(|| digits.parse().ok())??;
-    (part_name(number) == name).then_some(number)
+impl PartName {
+    /// Reads a part's name. Only what a [`PartName`] is shown as is accepted.
+    pub fn parse(name: &str) -> Option<PartName> {
+        let (digits, suffix) = name.strip_prefix("part-")?.split_once(".json")?;
+        let compression = Compression::of_suffix(suffix)?;
+        let number = digits.bytes().all(|b| b.is_ascii_digit()).then(|| digits.parse().ok())??;
+        let parsed = PartName { number, compression };
+        (parsed.to_string() == name).then_some(parsed)
+    }
+}
+
+impl fmt::Display for PartName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "part-{:04}.json{}", self.number, self.compression.suffix())
+    }
 }
 
 /// Whether a dataset's name can stand in a topic, a group and an object name.
@@ -94,21 +113,32 @@ mod tests {
 
     proptest! {
         #[test]
-        fn names_are_read_back(number in 1..u64::MAX, day in 0..3_000_000i32) {
+        fn names_are_read_back(
+            number in 1..u64::MAX, compression in 0..3usize, day in 0..3_000_000i32,
+        ) {
             let date = NaiveDate::from_num_days_from_ce_opt(day + 366).unwrap();
             let folder = Folder { dataset: "orders".into(), date };
-            let parsed = ObjectName::parse(&folder.part_path(number));
-            prop_assert_eq!(parsed, Some(ObjectName::Part(folder, number)));
+            let name = PartName { number, compression: Compression::ALL[compression] };
+            let parsed = ObjectName::parse(&folder.part_path(name));
+            prop_assert_eq!(parsed, Some(ObjectName::Part(folder, name)));
         }
     }
 
     #[test]
     fn strangers_are_no_parts() {
-        for name in ["part-1.json", "part-00001.json", "part-0001.json.tmp", "part-+001.json", "x"]
-        {
-            assert_eq!(parse_part_name(name), None, "{name}");
+        for name in [
+            "part-1.json",
+            "part-00001.json",
+            "part-0001.json.tmp",
+            "part-0001.json.",
+            "part-0001.json.zst.gz",
+            "part-+001.json",
+            "x",
+        ] {
+            assert_eq!(PartName::parse(name), None, "{name}");
         }
-        assert_eq!(parse_part_name("part-10000.json"), Some(10_000));
+        let parsed = PartName { number: 10_000, compression: Compression::None };
+        assert_eq!(PartName::parse("part-10000.json"), Some(parsed));
         assert_eq!(ObjectName::parse("raw/dataset=a/ingestion_date=2026-1-1/part-0001.json"), None);
         assert_eq!(ObjectName::parse("raw/dataset=a/b/part-0001.json"), None);
     }

@@ -227,14 +227,20 @@ fn write_integer(out: &mut Vec<u8>, number: i64) {
     out.extend_from_slice(&digits[at..]);
 }
 
-/// A line of a part that cannot be read.
+/// A part that cannot be read.
 #[derive(Debug, thiserror::Error)]
-#[error("line {line}: {reason}")]
-pub struct PartError {
-    /// The line's number, from 1.
-    pub line: usize,
-    /// What is wrong with it.
-    pub reason: String,
+pub enum PartError {
+    /// One of its lines is none.
+    #[error("line {line}: {reason}")]
+    Line {
+        /// The line's number, from 1.
+        line: usize,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// The object is not what its name says.
+    #[error("it cannot be decompressed: {0}")]
+    Compressed(#[from] std::io::Error),
 }
 
 #[derive(Deserialize)]
@@ -264,12 +270,12 @@ enum Bytes {
     Other { base64: String },
 }
 
-/// Reads a whole part.
+/// Reads a whole part, given its lines.
 pub fn read_part(bytes: &[u8]) -> Result<Vec<StoredRecord>, PartError> {
     records(bytes).collect()
 }
 
-/// Reads a part record by record. A part whose last line is cut off ends with an error: parts are
+/// Reads the lines of a part record by record. A part whose last line is cut off ends with an error: parts are
 /// written at once, so a torn one is a damaged one.
 pub fn records(bytes: &[u8]) -> impl Iterator<Item = Result<StoredRecord, PartError>> {
     let mut rest = bytes;
@@ -281,11 +287,14 @@ pub fn records(bytes: &[u8]) -> impl Iterator<Item = Result<StoredRecord, PartEr
         number += 1;
         let Some(end) = memchr::memchr(b'\n', rest) else {
             rest = &[];
-            return Some(Err(PartError { line: number, reason: "the line is cut off".into() }));
+            return Some(Err(PartError::Line {
+                line: number,
+                reason: "the line is cut off".into(),
+            }));
         };
         let line = &rest[..end];
         rest = &rest[end + 1..];
-        Some(read_line(line).map_err(|reason| PartError { line: number, reason }))
+        Some(read_line(line).map_err(|reason| PartError::Line { line: number, reason }))
     })
 }
 

@@ -15,7 +15,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use url::Url;
 
-use super::name::{Folder, ObjectName, dataset_path};
+use super::name::{Folder, ObjectName, PartName, dataset_path};
 
 /// An open raw zone: the store, seen from the zone's root.
 #[derive(Debug, Clone)]
@@ -94,17 +94,17 @@ impl Zone {
         }
     }
 
-    /// The numbers of all parts in a folder, unsorted.
-    pub async fn part_numbers(&self, folder: &Folder) -> object_store::Result<Vec<u64>> {
+    /// The names of all parts in a folder, unsorted.
+    pub async fn part_names(&self, folder: &Folder) -> object_store::Result<Vec<PartName>> {
         let prefix = Path::from(folder.path());
         let objects = self.store.list(Some(&prefix));
-        let numbers = objects.try_filter_map(|object| async move {
+        let names = objects.try_filter_map(|object| async move {
             Ok(match ObjectName::parse(object.location.as_ref()) {
-                Some(ObjectName::Part(_, number)) => Some(number),
+                Some(ObjectName::Part(_, name)) => Some(name),
                 _ => None,
             })
         });
-        numbers.try_collect().await
+        names.try_collect().await
     }
 
     /// All folders of a dataset, oldest first.

@@ -8,7 +8,7 @@
 
 use super::buffer::SealedPart;
 use super::metadata::{self, PartEntry};
-use super::name::{Folder, part_name};
+use super::name::{Folder, PartName};
 use super::store::{Retry, Zone, backoff, next_delay};
 use crate::classify::{self, Decision, Phase};
 use crate::error::{Error, Result};
@@ -68,7 +68,8 @@ impl PartWriter {
         let mut delays = backoff();
         loop {
             attempts += 1;
-            let path = part.folder.part_path(number);
+            let name = PartName { number, compression: part.compression };
+            let path = part.folder.part_path(name);
             let outcome = self.create(&path, part, &payload).await;
             match outcome {
                 Ok(true) => {
@@ -77,7 +78,7 @@ impl PartWriter {
                         let _ = self.zone.store.put(&Path::from(path.as_str()), half.into()).await;
                     }
                     if !planted::is(Bug::MetadataMissingPart) || number % 3 != 0 {
-                        self.list(&part.folder, PartEntry::of(part, number));
+                        self.list(&part.folder, PartEntry::of(part, name));
                     }
                     return Ok(Written { path, attempts, collisions, took: started.elapsed() });
                 }
@@ -135,7 +136,7 @@ impl PartWriter {
         }
         let own = |name: &'static str| Attribute::Metadata(name.into());
         Attributes::from_iter([
-            (Attribute::ContentType, "application/x-ndjson".to_owned()),
+            (Attribute::ContentType, part.compression.content_type().to_owned()),
             (own("crc32"), format!("{:08x}", part.crc32)),
             (own("records"), part.span.records.to_string()),
             (own("partition"), part.partition.to_string()),
@@ -173,15 +174,15 @@ impl PartWriter {
         let leap = 1 + random_below(8 << (2 * collisions.min(8)));
         let number = (highest + leap).max(next.unwrap_or(0));
         *next = Some(number + 1);
-        tracing::debug!(taken = part_name(taken), chosen = part_name(number), "a number was taken");
+        tracing::debug!(taken, chosen = number, "a number was taken");
         Ok(number)
     }
 
     async fn highest_number(&self, folder: &Folder, on_retry: impl Fn(&Retry<'_>)) -> Result<u64> {
         let doing = format!("listing {}", folder.path());
-        let list = || self.zone.part_numbers(folder);
-        let numbers = self.zone.persist(&doing, on_retry, list).await?;
-        Ok(numbers.into_iter().max().unwrap_or(0))
+        let list = || self.zone.part_names(folder);
+        let names = self.zone.persist(&doing, on_retry, list).await?;
+        Ok(names.into_iter().map(|name| name.number).max().unwrap_or(0))
     }
 
     fn counter(&self, folder: &Folder) -> Arc<tokio::sync::Mutex<Option<u64>>> {

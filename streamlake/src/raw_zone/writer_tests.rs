@@ -4,6 +4,7 @@
 use super::*;
 use crate::config::{RawZoneSettings, raw_zone_url};
 use crate::raw_zone::buffer::PartBuffer;
+use crate::raw_zone::compression::Compression;
 
 fn zone(dir: &std::path::Path) -> Zone {
     let url = raw_zone_url(&format!("file://{}", dir.display())).unwrap();
@@ -34,11 +35,17 @@ fn part(partition: i32, offset: i64) -> SealedPart {
 
 #[tokio::test]
 async fn an_object_that_is_our_own_is_taken_as_written() {
+    for compression in Compression::ALL {
+        our_own(part(0, 5).compressed(compression).unwrap()).await;
+    }
+}
+
+async fn our_own(part: SealedPart) {
     let dir = tempfile::tempdir().unwrap();
-    let part = part(0, 5);
     let first = PartWriter::new(zone(dir.path()));
     let written = first.write(&part, |_| {}).await.unwrap();
-    assert_eq!(written.path, folder().part_path(1));
+    let name = PartName { number: 1, compression: part.compression };
+    assert_eq!(written.path, folder().part_path(name));
     // A writer that believes number 1 to be free, as after an answer that was lost.
     let second = PartWriter::new(zone(dir.path()));
     *second.counter(&folder()).lock().await = Some(1);
@@ -52,10 +59,13 @@ async fn writers_that_start_alike_never_replace_and_never_fight_long() {
     let writers: Vec<_> = (0..4).map(|_| Arc::new(PartWriter::new(zone(dir.path())))).collect();
     let mut tasks = tokio::task::JoinSet::new();
     for (index, writer) in writers.iter().cloned().enumerate() {
+        // One of the four compresses.
+        let compression = if index == 3 { Compression::Zstd } else { Compression::None };
         tasks.spawn(async move {
             let mut worst = 0;
             for offset in 0..100 {
-                let written = writer.write(&part(index as i32, offset), |_| {}).await.unwrap();
+                let part = part(index as i32, offset).compressed(compression).unwrap();
+                let written = writer.write(&part, |_| {}).await.unwrap();
                 worst = worst.max(written.collisions);
             }
             worst
@@ -73,8 +83,8 @@ async fn writers_that_start_alike_never_replace_and_never_fight_long() {
     for entry in &metadata.parts {
         let path = format!("{}/{}", folder().path(), entry.name);
         let bytes = zone.read(&path).await.unwrap();
-        let number = crate::raw_zone::name::parse_part_name(&entry.name).unwrap();
-        assert_eq!(PartEntry::read(number, &bytes).unwrap().as_ref(), Some(entry));
+        let name = PartName::parse(&entry.name).unwrap();
+        assert_eq!(PartEntry::read(name, &bytes).unwrap().as_ref(), Some(entry));
         assert!(seen.insert((entry.partition, entry.first_offset)));
     }
 }

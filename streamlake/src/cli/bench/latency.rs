@@ -9,6 +9,7 @@ use super::{Args, payload};
 use crate::config::{ProducerSettings, RawZoneSettings, raw_zone_url};
 use crate::error::{Error, Result};
 use crate::producer::{Event, Outcome, Producer, Receipt};
+use crate::raw_zone::name::ObjectName;
 use crate::raw_zone::part;
 use crate::raw_zone::store::Zone;
 use crate::record::Schema;
@@ -71,7 +72,12 @@ pub(super) async fn measure(args: &Args) -> Result<Value> {
     let mut latencies = Vec::new();
     for stored in &parts {
         let bytes = zone.read(&stored.path).await.map_err(Error::store("reading a part back"))?;
-        for record in part::records(&bytes) {
+        let lines = match ObjectName::parse(&stored.path) {
+            Some(ObjectName::Part(_, name)) => name.compression.plain(&bytes),
+            _ => Ok(bytes.as_ref().into()),
+        };
+        let lines = lines.map_err(Error::io(format!("decompressing {}", stored.path)))?;
+        for record in part::records(&lines) {
             let record = record.map_err(|err| Error::Stuck(format!("{}: {err}", stored.path)))?;
             let appended = record.timestamp_ms.unwrap_or(0);
             if appended >= begun_ms {

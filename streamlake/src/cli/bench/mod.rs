@@ -22,8 +22,8 @@ use rdkafka::producer::{BaseRecord, DefaultProducerContext, Producer as _, Threa
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 use serde_json::{Value, json};
 use std::process::{Command, ExitCode, Stdio};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant};
 
 #[derive(Debug, Clone, clap::Args)]
@@ -85,6 +85,23 @@ pub(super) async fn run(args: Args) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
+/// Hexadecimal digits without a pattern, which no compression makes less than half of. Cut from once
+/// more only after 8 MiB, further apart than a compressor looks.
+static NOISE: LazyLock<String> = LazyLock::new(|| {
+    let mut state = 0x9e37_79b9_7f4a_7c15_u64;
+    let mut noise = String::with_capacity(NOISE_BYTES);
+    while noise.len() < NOISE_BYTES {
+        // xorshift64
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        noise.push_str(&format!("{state:016x}"));
+    }
+    noise
+});
+const NOISE_BYTES: usize = 8 << 20;
+
+/// An order event of this length, as long as that is enough for one, and 4 MiB at most.
 fn payload(number: u64, bytes: usize) -> Vec<u8> {
     let mut event = format!(
         "{{\"order_id\":\"ORD-{number}\",\"customer_id\":\"C-{}\",\"amount\":{}.25,\
@@ -92,8 +109,9 @@ fn payload(number: u64, bytes: usize) -> Vec<u8> {
         number % 1_000,
         number % 977
     );
-    let missing = bytes.saturating_sub(event.len() + 2);
-    event.extend(std::iter::repeat_n('x', missing));
+    let missing = bytes.saturating_sub(event.len() + 2).min(NOISE_BYTES / 2);
+    let start = (number as usize).wrapping_mul(bytes) % (NOISE_BYTES - missing);
+    event.push_str(&NOISE[start..start + missing]);
     event.push_str("\"}");
     event.into_bytes()
 }
