@@ -206,6 +206,21 @@ impl PollLoop {
         }
     }
 
+    /// Seals the largest open parts, as many as can be uploaded at once: they give most memory back. The
+    /// others go on growing. To seal all whenever the memory is full made thousands of parts of a few
+    /// records each where the store was the slowest of all.
+    pub(super) fn seal_largest(&mut self) {
+        while self.ready.len() + self.uploads < self.uploads_max {
+            let open = self.assigned_partitions().flat_map(|(number, state)| {
+                state.open.iter().map(move |(date, part)| (part.bytes(), number, *date))
+            });
+            let Some((_, number, date)) = open.max() else {
+                return;
+            };
+            self.seal(number, Some(date));
+        }
+    }
+
     /// Seals what is old enough, unless parts wait for the store already: what is open would only wait
     /// behind them. So a store that was away for minutes finds few large parts and not one for each
     /// batch age, which at some tens of milliseconds a request are what keeps a backlog from shrinking.

@@ -404,13 +404,15 @@ impl PollLoop {
                 self.full_since = None;
                 return false;
             }
+            self.seal_largest();
+            self.start_uploads();
             return true;
         }
         if !full {
             self.full_since = None;
             return false;
         }
-        self.seal_all();
+        self.seal_largest();
         self.start_uploads();
         let since = *self.full_since.get_or_insert(now);
         if now.duration_since(since) >= FULL_FOR {

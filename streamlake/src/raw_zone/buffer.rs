@@ -7,7 +7,7 @@ use bytes::Bytes;
 use std::time::Instant;
 
 const CHUNK_MIN: usize = 16 << 10;
-const CHUNK_MAX: usize = 256 << 10;
+pub(super) const CHUNK_MAX: usize = 256 << 10;
 
 /// Lines of one partition and one day that are not yet sealed.
 #[derive(Debug)]

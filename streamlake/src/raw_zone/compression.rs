@@ -3,6 +3,7 @@
 //! A whole part is one gzip member or one Zstandard frame, so every tool that knows the suffix reads
 //! it as it reads a plain part.
 
+use super::buffer::CHUNK_MAX;
 use bytes::Bytes;
 use serde::Deserialize;
 use std::borrow::Cow;
@@ -63,24 +64,23 @@ impl Compression {
     /// fails ends in an error of the library; writing to memory gives it no reason to.
     pub(super) fn compress(self, chunks: Vec<Bytes>) -> io::Result<Vec<Bytes>> {
         let length: usize = chunks.iter().map(Bytes::len).sum();
-        let room = Vec::with_capacity(length / 4);
-        let whole = match self {
+        let out = match self {
             Compression::None => return Ok(chunks),
             Compression::Gzip => {
                 let level = flate2::Compression::new(GZIP_LEVEL);
-                let mut encoder = flate2::write::GzEncoder::new(room, level);
+                let mut encoder = flate2::write::GzEncoder::new(Chunks::default(), level);
                 chunks.into_iter().try_for_each(|chunk| encoder.write_all(&chunk))?;
                 encoder.finish()?
             }
             Compression::Zstd => {
-                let mut encoder = zstd::Encoder::new(room, ZSTD_LEVEL)?;
+                let mut encoder = zstd::Encoder::new(Chunks::default(), ZSTD_LEVEL)?;
                 encoder.set_pledged_src_size(Some(length as u64))?;
                 encoder.include_checksum(true)?;
                 chunks.into_iter().try_for_each(|chunk| encoder.write_all(&chunk))?;
                 encoder.finish()?
             }
         };
-        Ok(vec![Bytes::from(whole)])
+        Ok(out.finish())
     }
 
     /// The lines of a part from its object. What is cut off, damaged or far too long is an error.
@@ -99,6 +99,42 @@ impl Compression {
             return Err(io::Error::other(format!("it unfolds to more than {PLAIN_MAX} bytes")));
         }
         Ok(Cow::Owned(lines))
+    }
+}
+
+/// Takes bytes in into chunks as small as those of the lines. One vector that grows to the size of a part
+/// is copied each time it grows, and the system's allocator keeps what such sizes leave behind: it was
+/// 300 MiB in a process that held 64.
+#[derive(Default)]
+struct Chunks {
+    full: Vec<Bytes>,
+    current: Vec<u8>,
+}
+
+impl Chunks {
+    fn finish(mut self) -> Vec<Bytes> {
+        if !self.current.is_empty() {
+            self.full.push(self.current.into());
+        }
+        self.full
+    }
+}
+
+impl Write for Chunks {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if self.current.capacity() == self.current.len() {
+            let full = std::mem::replace(&mut self.current, Vec::with_capacity(CHUNK_MAX));
+            if !full.is_empty() {
+                self.full.push(full.into());
+            }
+        }
+        let taken = bytes.len().min(self.current.capacity() - self.current.len());
+        self.current.extend_from_slice(&bytes[..taken]);
+        Ok(taken)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
     }
 }
 
@@ -142,6 +178,22 @@ mod tests {
                     prop_assert!(*read == *lines || (cut && at == 0), "{compression:?} at {at}");
                 }
             }
+        }
+    }
+
+    #[test]
+    fn lines_longer_than_a_chunk_come_back() {
+        // Nothing in them to compress: the object is as long as they are.
+        let mut state = 1u32;
+        let mut noise = || {
+            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            (state >> 24) as u8
+        };
+        let lines: Vec<u8> = (0..CHUNK_MAX * 2 + 5).map(|_| noise()).collect();
+        for compression in [Compression::Gzip, Compression::Zstd] {
+            let chunks = compression.compress(vec![lines.clone().into()]).unwrap();
+            assert!(chunks.len() > 2 && chunks.iter().all(|chunk| chunk.len() <= CHUNK_MAX));
+            assert!(*compression.plain(&whole(&chunks)).unwrap() == *lines);
         }
     }
 
