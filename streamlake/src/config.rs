@@ -164,6 +164,9 @@ pub fn property(text: &str) -> Option<(String, String)> {
     (!key.is_empty()).then(|| (key.to_owned(), value.to_owned()))
 }
 
+/// The largest batch. Readers of compressed parts unfold four times as much at most.
+const BATCH_BYTES_MAX: usize = 1 << 30;
+
 impl ConsumerSettings {
     /// Refuses what cannot work.
     pub fn check(&self) -> Result<()> {
@@ -174,6 +177,9 @@ impl ConsumerSettings {
         }
         if self.members == 0 || self.uploads_in_flight < self.members {
             return fail("members must be at least 1, and uploads-in-flight at least as many");
+        }
+        if self.batch.bytes > BATCH_BYTES_MAX {
+            return fail("batch-bytes can be 1 GiB at most: a part is uploaded in one request");
         }
         if self.memory_bytes / self.members < 2 * self.batch.bytes {
             return fail("memory-bytes must hold at least two batches of batch-bytes a member");

@@ -164,8 +164,9 @@ impl<C: ConsumerContext> RecordQueue<C> {
         RecordQueue { queue, consumer }
     }
 
-    /// Leads a partition's records into this queue, those too that the client has fetched already and
-    /// that nobody has read. The end of an assignment ends it; said twice it does no harm.
+    /// Leads a partition's records into this queue. Before its assignment, or those that were fetched
+    /// until then lie in the client's own queue. The end of an assignment ends it; said twice it does
+    /// no harm.
     pub(crate) fn lead_here(&self, topic: &str, partition: i32) -> KafkaResult<()> {
         let topic = CString::new(topic)?;
         let client = self.consumer.client().native_ptr();
@@ -182,7 +183,7 @@ impl<C: ConsumerContext> RecordQueue<C> {
         Ok(())
     }
 
-    /// Adds the records that are there, as many as `into` has room for, or the first one that comes
+    /// Adds the records that are there, as many as `into` has spare room for, or the first one that comes
     /// within `wait`. (Asking for many with a wait would wait until there are as many.)
     pub(crate) fn read(&self, wait: Duration, into: &mut Vec<Message>) {
         let before = into.len();
@@ -211,7 +212,8 @@ impl<C: ConsumerContext> Drop for RecordQueue<C> {
     }
 }
 
-/// One message of a [`RecordQueue`]: a record, or an error of its partition.
+/// One message of a [`RecordQueue`]: a record, or an error of its partition. Not to be kept beyond the
+/// queue's client.
 #[repr(transparent)]
 pub(crate) struct Message(*mut rdsys::rd_kafka_message_t);
 

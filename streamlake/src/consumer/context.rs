@@ -1,8 +1,9 @@
 //! What librdkafka calls back with, put into a queue for the polling thread.
 //!
 //! Callbacks run inside `poll`, on the polling thread. Nothing blocks here and nothing is decided
-//! here: a revocation is only noted, and the partitions are given up later, when what is in flight
-//! has been stored and committed (librdkafka waits for that call).
+//! here: an assignment is only noted, and taken on when there is a place for its records; a revocation
+//! is only noted, and the partitions are given up when what is in flight has been stored and committed
+//! (librdkafka waits for both calls).
 
 use super::wake::Wake;
 use crate::classify::{self, Decision, Phase};
@@ -21,7 +22,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 /// Something that the client said.
 #[derive(Debug)]
 pub(super) enum ClientEvent {
-    Assigned(Vec<i32>),
+    Assigned(TopicPartitionList),
     Revoked {
         partitions: TopicPartitionList,
         lost: bool,
@@ -72,6 +73,17 @@ impl Context {
     }
 }
 
+/// Takes partitions on, in the way of the protocol in use.
+pub(super) fn assign(consumer: &BaseConsumer<Context>, partitions: &TopicPartitionList) {
+    let done = match consumer.rebalance_protocol() {
+        RebalanceProtocol::Cooperative => consumer.incremental_assign(partitions),
+        _ => consumer.assign(partitions),
+    };
+    if let Err(err) = done {
+        tracing::warn!(error = %err, "partitions could not be taken on");
+    }
+}
+
 /// Gives partitions up, in the way of the protocol in use.
 pub(super) fn unassign(consumer: &BaseConsumer<Context>, partitions: &TopicPartitionList) {
     let done = match consumer.rebalance_protocol() {
@@ -118,15 +130,11 @@ impl ConsumerContext for Context {
     ) {
         if kind == RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS {
             self.joined.store(true, Ordering::Relaxed);
-            let done = match consumer.rebalance_protocol() {
-                RebalanceProtocol::Cooperative => consumer.incremental_assign(partitions),
-                _ => consumer.assign(partitions),
-            };
-            if let Err(err) = done {
-                tracing::warn!(error = %err, "partitions could not be taken on");
+            if self.closing.load(Ordering::SeqCst) {
+                assign(consumer, partitions);
+            } else {
+                self.push(ClientEvent::Assigned(partitions.clone()));
             }
-            let numbers = partitions.elements().iter().map(|element| element.partition()).collect();
-            self.push(ClientEvent::Assigned(numbers));
         } else if self.closing.load(Ordering::SeqCst) {
             unassign(consumer, partitions);
         } else {

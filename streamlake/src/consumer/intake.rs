@@ -11,7 +11,9 @@ use crate::raw_zone::name::Folder;
 use crate::raw_zone::part::{RecordRef, write_record};
 use crate::record::{self, Invalid};
 use chrono::NaiveDate;
-use std::time::Instant;
+use rdkafka::consumer::Consumer;
+use rdkafka::topic_partition_list::Offset;
+use std::time::{Duration, Instant};
 
 /// Room in a line for everything but key, headers and value.
 const LINE_OVERHEAD: usize = 256;
@@ -63,9 +65,10 @@ impl PollLoop {
         let (number, offset) = (message.partition(), message.offset());
         match self.partition(number) {
             None => return,
-            Some(state) if state.revoking => return,
+            Some(state) if state.revoking || state.seek_to.is_some() => return,
             Some(state) if state.frontier.position().is_some_and(|next| offset < next) => {
-                self.rewound(number, offset);
+                let restart_at = state.restart_at(offset);
+                return self.rewound(number, offset, restart_at);
             }
             Some(_) => {}
         }
@@ -165,16 +168,39 @@ impl PollLoop {
         self.work.dead_letter(unit, letter);
     }
 
-    /// The log went back below what was read: it was truncated, or the group was reset to an earlier
-    /// offset by the client. What is in flight no longer says anything about the new records.
-    fn rewound(&mut self, number: i32, offset: i64) {
+    /// The log went back below what was read: it was truncated, its topic was made anew, or the client
+    /// fetched something twice. What is open or in flight no longer says anything about what comes;
+    /// it is dropped, and everything from the first record that is not durable is read again.
+    fn rewound(&mut self, number: i32, offset: i64, restart_at: i64) {
         tracing::warn!(
             topic = self.settings.topic,
             partition = number,
             offset,
-            "the partition went back; its uncommitted work starts again from here"
+            restart_at,
+            "the partition went back; what is not durable is read again"
         );
         self.assign_one(number);
+        if let Some(state) = self.partition(number) {
+            state.seek_to = Some(restart_at);
+        }
+    }
+
+    /// Sends the client back where a partition must be read again. What it has fetched before then is
+    /// out of date for it, and what was taken out of its queue already is passed over until here.
+    pub(super) fn seek_back(&mut self) {
+        let topic = &self.settings.topic;
+        for (number, state) in self.partitions.iter_mut().enumerate() {
+            let Some(state) = state.as_deref_mut() else { continue };
+            let Some(offset) = state.seek_to else { continue };
+            let there = Offset::Offset(offset);
+            // Without a wait: the request is in the client's hands, and so is its repetition.
+            match self.consumer.seek(topic, number as i32, there, Duration::ZERO) {
+                Ok(()) => state.seek_to = None,
+                Err(err) => {
+                    tracing::warn!(topic, partition = number, offset, error = %err, "cannot go back yet");
+                }
+            }
+        }
     }
 
     /// Seals the open parts of a partition: one day's, or all.

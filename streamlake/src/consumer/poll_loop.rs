@@ -111,9 +111,6 @@ impl PollLoop {
         self.serve(consumer, now)?;
         self.seal_aged(now);
         if self.hold_back(consumer, now) {
-            // What was on its way when the partitions were paused is taken, over the bound, but not by
-            // much.
-            self.take_records(Duration::ZERO, now)?;
             self.wake.wait(SLEEP_MAX);
             return Ok(());
         }
@@ -205,7 +202,7 @@ impl PollLoop {
     ) -> Result<()> {
         while let Some(polled) = consumer.poll(Duration::ZERO) {
             match polled {
-                // Fetched between the assignment and the moment when its records were led elsewhere.
+                // Records come from their own queue; one that went astray is not lost either.
                 Ok(message) => {
                     self.serve(consumer, now)?;
                     self.take(&Record::of(&message), now);
@@ -219,6 +216,7 @@ impl PollLoop {
     /// Takes the records that are there, or the first one that comes. The bound of the memory is looked
     /// at before: one turn's records may go beyond it.
     pub(super) fn take_records(&mut self, patience: Duration, now: Instant) -> Result<()> {
+        self.seek_back();
         let mut batch = std::mem::take(&mut self.batch);
         self.records.read(patience, &mut batch);
         let mut outcome = Ok(());
@@ -451,7 +449,9 @@ impl PollLoop {
         let oldest = self.assigned_partitions().filter_map(|(_, state)| state.oldest()).min();
         let may_seal = self.ready.is_empty();
         let seal_at = oldest.filter(|_| may_seal).map(|opened| opened + self.settings.batch.age);
-        let next = [seal_at, self.committer.not_before()].into_iter().flatten().min();
+        // A back-off that is over is waited for no more; it ends for good with the next success.
+        let commit_at = self.committer.not_before().filter(|at| *at > now);
+        let next = [seal_at, commit_at].into_iter().flatten().min();
         let longest = if self.outside > 0 { SLEEP_MAX_WORKING } else { SLEEP_MAX_WAITING };
         next.map_or(longest, |at| at.saturating_duration_since(now).min(longest))
     }

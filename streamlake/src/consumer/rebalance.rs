@@ -1,6 +1,6 @@
 //! Taking partitions on and giving them up.
 
-use super::context::{Context, unassign};
+use super::context::{Context, assign, unassign};
 use super::partition::Partition;
 use super::poll_loop::PollLoop;
 use crate::observe::metrics;
@@ -24,23 +24,23 @@ pub(super) struct Revocation {
 }
 
 impl PollLoop {
-    pub(super) fn assigned(&mut self, consumer: &BaseConsumer<Context>, numbers: &[i32]) {
-        for number in numbers {
+    pub(super) fn assigned(&mut self, consumer: &BaseConsumer<Context>, list: &TopicPartitionList) {
+        let numbers: Vec<i32> = list.elements().iter().map(|element| element.partition()).collect();
+        for number in &numbers {
             self.assign_one(*number);
         }
+        // Before the first of them is fetched: records that lay in two queues would be read in the
+        // wrong order.
         self.lead_records_here(numbers.iter().copied());
+        assign(consumer, list);
         metrics::rebalanced(&self.settings.topic, "assigned");
         tracing::info!(topic = self.settings.topic, partitions = ?numbers, "assigned");
         let fields =
             json!({"topic": self.settings.topic, "partitions": numbers, "epoch": self.epochs});
         self.events.emit("assigned", fields);
-        let mut list = TopicPartitionList::new();
-        for number in numbers {
-            list.add_partition(&self.settings.topic, *number);
-        }
         // The client remembers a pause beyond an assignment: say what holds now, either way.
         let held = self.paused || self.stopping;
-        let done = if held { consumer.pause(&list) } else { consumer.resume(&list) };
+        let done = if held { consumer.pause(list) } else { consumer.resume(list) };
         if let Err(err) = done {
             tracing::warn!(error = %err, "pausing or resuming new partitions failed");
         }
