@@ -310,6 +310,8 @@ async fn everything_works(pipeline: &Pipeline, ca: &str) {
         let input = orders(records..records + 20) + "no order\n";
         let ended = pipeline.run(&arguments, &[], &input).await;
         assert_eq!(ended.code, Some(0), "{mechanism}: {}", ended.errors);
+        // Without them the search for secrets would have nothing to search.
+        assert!(ended.errors.contains("DEBUG librdkafka"), "no debug line: {}", ended.errors);
         assert_eq!(ended.output.matches("\"acknowledged\"").count(), 21, "{mechanism}");
         records += 21;
     }
