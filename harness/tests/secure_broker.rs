@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use std::io::Write;
 use std::panic::AssertUnwindSafe;
 use std::path::PathBuf;
-use std::process::Stdio;
+use std::process::{Output, Stdio};
 use std::sync::Mutex;
 use std::time::Duration;
 
@@ -20,7 +20,7 @@ use serde_json::Value;
 use streamlake_harness::testbed::docker::{DockerTestbed, ImageSet};
 use streamlake_harness::testbed::{Testbed, TestbedError, TopicSpec, Topology};
 use tokio::io::AsyncWriteExt;
-use tokio::process::{Child, Command};
+use tokio::process::Command;
 
 const TOPIC: &str = "streamlake.orders.raw";
 const USER: &str = "ingestion";
@@ -130,13 +130,13 @@ impl Pipeline {
         let feeding = tokio::spawn(async move {
             let _ = stdin.write_all(input.as_bytes()).await;
         });
-        let ended = self.end(child).await;
+        let ended = self.end(child.wait_with_output()).await;
         feeding.await.unwrap();
         ended
     }
 
-    async fn end(&self, child: Child) -> Ended {
-        let output = tokio::time::timeout(WITHIN, child.wait_with_output());
+    async fn end(&self, ending: impl Future<Output = std::io::Result<Output>>) -> Ended {
+        let output = tokio::time::timeout(WITHIN, ending);
         let output = output.await.expect("it ends by itself").unwrap();
         let ended = Ended {
             code: output.status.code(),
@@ -176,18 +176,20 @@ impl Pipeline {
         let arguments = [arguments, &["consume"], &own].concat();
         let mut child = self.command(&arguments, environment).spawn().unwrap();
         drop(child.stdin.take());
+        let pid = nix::unistd::Pid::from_raw(child.id().unwrap().cast_signed());
+        // Read while it runs: debug lines fill a pipe that nobody reads, and then it stands still.
+        let ending = tokio::spawn(child.wait_with_output());
         let told = || std::fs::read_to_string(&events).unwrap_or_default();
         let all = async {
             while committed(&told()) < records {
-                assert!(child.try_wait().unwrap().is_none(), "it ended: {}", told());
+                assert!(!ending.is_finished(), "it ended: {}", told());
                 tokio::time::sleep(Duration::from_millis(20)).await;
             }
         };
         tokio::time::timeout(WITHIN, all).await.expect("everything is committed");
         self.heard(&metrics(&told()).await);
-        let pid = nix::unistd::Pid::from_raw(child.id().unwrap().cast_signed());
         nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGTERM).unwrap();
-        let ended = self.end(child).await;
+        let ended = self.end(async { ending.await.unwrap() }).await;
         assert_eq!(ended.code, Some(0), "{}", ended.errors);
         self.heard(&told());
         told()
