@@ -182,8 +182,7 @@ async fn read_folder(zone: &Zone, folder: &Folder, topic: &str, stored: &mut Sto
             }
             Some(_) => {}
         }
-        let lines = name.compression.plain(&bytes).map_err(part::PartError::from);
-        if let Err(err) = lines.and_then(|lines| read_offsets(&lines, topic, stored)) {
+        if let Err(err) = read_offsets(name, &bytes, topic, stored) {
             stored.parts.damaged.push(format!("{path}: {err}"));
         }
     }
@@ -192,7 +191,12 @@ async fn read_folder(zone: &Zone, folder: &Folder, topic: &str, stored: &mut Sto
     Ok(())
 }
 
-fn read_offsets(bytes: &[u8], topic: &str, stored: &mut Stored) -> Result<(), part::PartError> {
+fn read_offsets(
+    name: PartName,
+    bytes: &[u8],
+    topic: &str,
+    stored: &mut Stored,
+) -> Result<(), part::PartError> {
     let mut run: Option<(i32, i64, i64)> = None;
     let mut flush = |run: Option<(i32, i64, i64)>| {
         if let Some((partition, from, to)) = run {
@@ -200,7 +204,7 @@ fn read_offsets(bytes: &[u8], topic: &str, stored: &mut Stored) -> Result<(), pa
             *stored.duplicates.entry(partition).or_default() += known;
         }
     };
-    for record in part::records(bytes) {
+    for record in part::records(&name.compression.plain(bytes)?) {
         let record = record?;
         if record.topic != topic {
             continue;

@@ -2,8 +2,8 @@
 //! pipeline's reader would share its mistakes.
 //!
 //! A part is one JSON object a line, compressed as a whole if its name ends with `.gz` or `.zst`. The
-//! value stands in exactly one of `value` (the payload's own
-//! JSON text, byte for byte), `value_text` (a JSON string), `value_base64`, or `value_null`.
+//! value stands in exactly one of `value` (the payload's own JSON text, byte for byte), `value_text` (a
+//! JSON string), `value_base64`, or `value_null`.
 
 use std::borrow::Cow;
 use std::io::Read;

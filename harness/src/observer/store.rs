@@ -68,7 +68,7 @@ pub(crate) async fn read(
         let content = store.read(bucket, &meta.name, Some(meta.generation)).await?;
         let mut object = object(number, raw_zone, &meta, recorder);
         object.content = Some(Print::of(&content));
-        let lines = part::lines(&meta.name, &content);
+        let mut lines = None;
         match object.role {
             ObjectRole::Metadata => match listed(&meta.name, &content) {
                 Ok(lists) => object.lists = lists,
@@ -76,16 +76,18 @@ pub(crate) async fn read(
             },
             ObjectRole::Part => {
                 parts += 1;
-                match &lines {
-                    Ok(lines) => object.problem = part::records(lines).find_map(Result::err),
-                    Err(problem) => object.problem = Some(problem.clone()),
+                match part::lines(&meta.name, &content) {
+                    Ok(found) => {
+                        object.problem = part::records(&found).find_map(Result::err);
+                        lines = Some(found);
+                    }
+                    Err(problem) => object.problem = Some(problem),
                 }
             }
             ObjectRole::Other => {}
         }
-        let role = object.role;
         recorder.record(&process, Fact::Object(object));
-        if let (ObjectRole::Part, Ok(lines)) = (role, lines) {
+        if let Some(lines) = lines {
             for (line, record) in (1..).zip(part::records(&lines)) {
                 if let Ok(record) = record {
                     recorder.record(&process, Fact::Stored(stored(number, line, record)));

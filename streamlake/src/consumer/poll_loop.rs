@@ -395,25 +395,22 @@ impl PollLoop {
     /// the partitions are paused, so that polling can go on and the group keeps this member. Says
     /// whether to take no records in this turn.
     fn hold_back(&mut self, consumer: &BaseConsumer<Context>, now: Instant) -> bool {
-        let full = self.held_bytes >= self.memory_max;
-        if self.paused {
-            if self.held_bytes <= self.memory_max / 4 * 3 {
+        // Once paused, some room is to be made before it goes on.
+        let roomy = match self.paused {
+            true => self.held_bytes <= self.memory_max / 4 * 3,
+            false => self.held_bytes < self.memory_max,
+        };
+        if roomy {
+            if self.paused {
                 self.set_paused(consumer, false);
-                self.full_since = None;
-                return false;
             }
-            self.seal_largest();
-            self.start_uploads();
-            return true;
-        }
-        if !full {
             self.full_since = None;
             return false;
         }
         self.seal_largest();
         self.start_uploads();
         let since = *self.full_since.get_or_insert(now);
-        if now.duration_since(since) >= FULL_FOR {
+        if !self.paused && now.duration_since(since) >= FULL_FOR {
             self.set_paused(consumer, true);
         }
         true

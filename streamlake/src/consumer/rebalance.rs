@@ -23,9 +23,13 @@ pub(super) struct Revocation {
     failures_before: u32,
 }
 
+fn numbers(list: &TopicPartitionList) -> Vec<i32> {
+    list.elements().iter().map(|element| element.partition()).collect()
+}
+
 impl PollLoop {
     pub(super) fn assigned(&mut self, consumer: &BaseConsumer<Context>, list: &TopicPartitionList) {
-        let numbers: Vec<i32> = list.elements().iter().map(|element| element.partition()).collect();
+        let numbers = numbers(list);
         for number in &numbers {
             self.assign_one(*number);
         }
@@ -71,7 +75,7 @@ impl PollLoop {
         lost: bool,
         now: Instant,
     ) {
-        let numbers: Vec<i32> = list.elements().iter().map(|element| element.partition()).collect();
+        let numbers = numbers(&list);
         tracing::info!(topic = self.settings.topic, partitions = ?numbers, lost, "revoked");
         let topic = self.settings.topic.clone();
         metrics::rebalanced(&topic, if lost { "lost" } else { "revoked" });

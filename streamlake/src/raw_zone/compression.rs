@@ -5,7 +5,6 @@
 
 use super::buffer::CHUNK_MAX;
 use bytes::Bytes;
-use serde::Deserialize;
 use std::borrow::Cow;
 use std::io::{self, Read, Write};
 
@@ -19,13 +18,9 @@ const GZIP_LEVEL: u32 = 1;
 const PLAIN_MAX: u64 = 4 << 30;
 
 /// How parts are compressed.
-#[derive(
-    Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default, Deserialize, clap::ValueEnum,
-)]
-#[serde(rename_all = "kebab-case")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, clap::ValueEnum)]
 pub enum Compression {
     /// Not at all: NDJSON that any tool and any person reads.
-    #[default]
     None,
     /// gzip: slow, and read by everything.
     Gzip,
@@ -102,9 +97,9 @@ impl Compression {
     }
 }
 
-/// Takes bytes in into chunks as small as those of the lines. One vector that grows to the size of a part
-/// is copied each time it grows, and the system's allocator keeps what such sizes leave behind: it was
-/// 300 MiB in a process that held 64.
+/// Takes bytes in into chunks as small as those of the lines. One vector that grows to the size of a
+/// part is copied each time it grows, and the system's allocator keeps what such sizes leave behind: it
+/// was 300 MiB in a process that held 64.
 #[derive(Default)]
 struct Chunks {
     full: Vec<Bytes>,

@@ -76,8 +76,8 @@ impl PartEntry {
         }
     }
 
-    /// The entry of a part as its object's bytes show it; `None` for an empty part or one of several topics
-    /// or partitions, which StreamLake never writes.
+    /// The entry of a part as its object's bytes show it; `None` for an empty part or one of several
+    /// topics or partitions, which StreamLake never writes.
     pub fn read(name: PartName, bytes: &[u8]) -> Result<Option<PartEntry>, part::PartError> {
         let mut entry: Option<PartEntry> = None;
         for record in part::records(&name.compression.plain(bytes)?) {

@@ -275,8 +275,8 @@ pub fn read_part(bytes: &[u8]) -> Result<Vec<StoredRecord>, PartError> {
     records(bytes).collect()
 }
 
-/// Reads the lines of a part record by record. A part whose last line is cut off ends with an error: parts are
-/// written at once, so a torn one is a damaged one.
+/// Reads the lines of a part record by record. A part whose last line is cut off ends with an error:
+/// parts are written at once, so a torn one is a damaged one.
 pub fn records(bytes: &[u8]) -> impl Iterator<Item = Result<StoredRecord, PartError>> {
     let mut rest = bytes;
     let mut number = 0;

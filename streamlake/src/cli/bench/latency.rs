@@ -72,10 +72,10 @@ pub(super) async fn measure(args: &Args) -> Result<Value> {
     let mut latencies = Vec::new();
     for stored in &parts {
         let bytes = zone.read(&stored.path).await.map_err(Error::store("reading a part back"))?;
-        let lines = match ObjectName::parse(&stored.path) {
-            Some(ObjectName::Part(_, name)) => name.compression.plain(&bytes),
-            _ => Ok(bytes.as_ref().into()),
+        let Some(ObjectName::Part(_, name)) = ObjectName::parse(&stored.path) else {
+            return Err(Error::Stuck(format!("{} is no part", stored.path)));
         };
+        let lines = name.compression.plain(&bytes);
         let lines = lines.map_err(Error::io(format!("decompressing {}", stored.path)))?;
         for record in part::records(&lines) {
             let record = record.map_err(|err| Error::Stuck(format!("{}: {err}", stored.path)))?;
