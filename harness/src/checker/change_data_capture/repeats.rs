@@ -11,7 +11,8 @@ use crate::checker::case::{Case, quoted};
 use crate::history::event::{ChangeEvent, Lsn, OffsetFlush, SourcePromise};
 use crate::history::index::Index;
 
-/// Kafka's clock has milliseconds only.
+/// The times of events and flushes are whole milliseconds, cut off: one that says `t` was at `t` or up
+/// to a tick later, never before.
 const TICK_US: u64 = 1000;
 
 /// The repeated events that one fault explains.
@@ -110,7 +111,7 @@ fn cause<'a>(
 ) -> Option<&'a Window<'a>> {
     let window = windows.iter().rfind(|window| window.begun_us <= event.at_us + TICK_US)?;
     let over = window.healed_us.unwrap_or(u64::MAX);
-    (before.at_us <= over.saturating_add(TICK_US)).then_some(window)
+    (before.at_us <= over).then_some(window)
 }
 
 /// How many events stood in the topic without a flushed offset when the capture began anew, and the

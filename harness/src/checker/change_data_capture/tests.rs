@@ -399,6 +399,19 @@ fn a_repeat_long_after_the_fault_was_over_is_not_explained_by_it() {
 }
 
 #[test]
+fn a_fault_explains_no_repeat_of_an_event_of_the_millisecond_after_it() {
+    let mut sample = Run { changes: 30, partitions: 1, killed_after: Some(24) }.sample();
+    let over = sample.facts.iter().find_map(|(at_us, _, fact)| match fact {
+        Fact::Fault(step) if step.step == FaultStage::Healed => Some(*at_us),
+        _ => None,
+    });
+    let last = events(&mut sample).pop().unwrap();
+    assert_eq!(last.at_us, over.unwrap() + 1000);
+    repeat(&mut sample, 29, END_US - 10_000);
+    found(&sample, "repeat-without-a-fault");
+}
+
+#[test]
 fn events_that_the_database_does_not_know_or_knows_otherwise_are_found() {
     let mut sample = killed().sample();
     events(&mut sample)[7].lsn = Some(Lsn(1));
