@@ -215,7 +215,7 @@ impl PollLoop {
 
     /// Takes the records that are there, or the first one that comes. The bound of the memory is looked
     /// at before: one turn's records may go beyond it.
-    pub(super) fn take_records(&mut self, patience: Duration, now: Instant) -> Result<()> {
+    fn take_records(&mut self, patience: Duration, now: Instant) -> Result<()> {
         self.seek_back();
         let mut batch = std::mem::take(&mut self.batch);
         self.records.read(patience, &mut batch);
