@@ -6,12 +6,11 @@
 
 use super::pipeline::Pipeline;
 use super::{Args, payload};
-use crate::config::{ProducerSettings, RawZoneSettings, raw_zone_url};
+use crate::config::ProducerSettings;
 use crate::error::{Error, Result};
 use crate::producer::{Event, Outcome, Producer, Receipt};
 use crate::raw_zone::name::ObjectName;
 use crate::raw_zone::part;
-use crate::raw_zone::store::Zone;
 use crate::record::Schema;
 use serde_json::{Value, json};
 use std::sync::Arc;
@@ -64,11 +63,10 @@ pub(super) async fn measure(args: &Args) -> Result<Value> {
     let took_ms = chrono::Utc::now().timestamp_millis() - begun_ms;
     producer.settle().await;
     let wanted = acknowledged.load(Ordering::Relaxed);
-    let waited = super::super::blocking(move || pipeline.wait(wanted).map(|(_, parts)| parts));
-    let parts = waited.await?;
+    let waited = super::super::blocking(move || Ok((pipeline.wait(wanted)?.1, pipeline)));
+    let (parts, pipeline) = waited.await?;
 
-    let url = raw_zone_url(&args.raw_zone)?;
-    let zone = Zone::open(&RawZoneSettings { url, request_timeout: Duration::from_secs(30) })?;
+    let zone = &pipeline.zone;
     let mut latencies = Vec::new();
     for stored in &parts {
         let bytes = zone.read(&stored.path).await.map_err(Error::store("reading a part back"))?;
@@ -85,6 +83,7 @@ pub(super) async fn measure(args: &Args) -> Result<Value> {
             }
         }
     }
+    pipeline.discard().await;
     latencies.sort_unstable();
     let at = |share: f64| {
         let index = (latencies.len() as f64 * share) as usize;

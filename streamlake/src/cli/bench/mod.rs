@@ -36,7 +36,7 @@ pub(super) struct Args {
     /// The topic, created by the broker when it is first written to; filled up to `records`.
     #[arg(long, default_value = "streamlake.bench.raw")]
     topic: String,
-    /// Where the pipeline stores.
+    /// Where the pipeline stores: in a folder of its own for each measurement, which it removes.
     #[arg(long, default_value = "file:///tmp/streamlake-bench")]
     raw_zone: String,
     /// How many records.
@@ -49,7 +49,7 @@ pub(super) struct Args {
     #[arg(long, default_value_t = 10_000, value_parser = clap::value_parser!(u64).range(100..))]
     rate: u64,
     /// How often each side is measured.
-    #[arg(long, default_value_t = 3)]
+    #[arg(long, default_value_t = 5)]
     rounds: usize,
     /// Further flags for `consume`, as one word each.
     #[arg(long, value_name = "FLAG", allow_hyphen_values = true)]
@@ -133,6 +133,7 @@ async fn consume(args: &Args) -> Result<Value> {
         let ended = parts.iter().map(|part| part.at).max().unwrap_or(begun);
         own.push(stored as f64 / (ended - begun).as_seconds_f64());
         peak = peak.max(pipeline.peak_memory());
+        pipeline.discard().await;
         tracing::info!(
             round,
             bare = bare[round],
@@ -205,7 +206,9 @@ fn bare_consume(args: &Args) -> Result<Value> {
         ends.push((high - low) as u64);
     }
     let wanted: u64 = ends.iter().sum();
-    let config = kafka::consumer_config(&settings, "streamlake-bench-bare")?;
+    let mut config = kafka::consumer_config(&settings, "streamlake-bench-bare")?;
+    // Nobody asks it for its lag.
+    config.set("statistics.interval.ms", "0");
     let consumer: BaseConsumer = config.create().map_err(doing())?;
     consumer.assign(&start).map_err(doing())?;
     let started = Instant::now();
