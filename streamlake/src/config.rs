@@ -99,6 +99,11 @@ pub struct ProducerSettings {
     pub in_flight_max: usize,
 }
 
+/// How many records are on their way at a time unless told otherwise: enough for 200 000 a second where
+/// the brokers answer within 50 ms, and few enough that a record is still in the processor's cache
+/// when its receipt comes. 90 000 made the producer a quarter slower on a broker next to it.
+pub const IN_FLIGHT_MAX: usize = 10_000;
+
 /// The topic that a dataset is read from unless another is named.
 pub fn default_topic(dataset: &str) -> String {
     format!("streamlake.{dataset}.raw")

@@ -1,7 +1,7 @@
 //! `streamlake produce`: lines in, receipts out.
 
 use super::options::{Dataset, Kafka};
-use crate::config::ProducerSettings;
+use crate::config::{IN_FLIGHT_MAX, ProducerSettings};
 use crate::error::{Error, Result};
 use crate::observe::events::Events;
 use crate::producer::{Event, Outcome, Producer, Receipt};
@@ -42,7 +42,7 @@ pub(super) struct Args {
     #[arg(long, value_enum, default_value = "lines")]
     input: Input,
     /// Records on their way at a time.
-    #[arg(long, default_value_t = 50_000)]
+    #[arg(long, default_value_t = IN_FLIGHT_MAX)]
     in_flight_max: usize,
     /// Append events to this file, one JSON object a line.
     #[arg(long, value_name = "FILE")]

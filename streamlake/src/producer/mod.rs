@@ -119,8 +119,8 @@ impl Producer {
         let ingestion_id = Uuid::new_v4();
         match record::validate(self.settings.schema, Some(&event.value)) {
             Ok(valid) => {
-                let from_payload = || valid.key.as_ref().map(|key| key.as_bytes().to_vec());
-                let key = event.key.clone().or_else(from_payload);
+                let from_payload = valid.key.as_deref().map(str::as_bytes);
+                let key = event.key.as_deref().or(from_payload);
                 self.produce(ingestion_id, key, &event.value, slot, on_receipt).await;
             }
             Err(why) => {
@@ -134,16 +134,15 @@ impl Producer {
     async fn produce(
         &self,
         ingestion_id: Uuid,
-        key: Option<Vec<u8>>,
+        key: Option<&[u8]>,
         value: &[u8],
         slot: Option<OwnedSemaphorePermit>,
         on_receipt: impl FnOnce(Receipt) + Send + Sync + 'static,
     ) {
         let topic = self.settings.topic.as_str();
         let headers = self.kafka_headers(ingestion_id);
-        let record =
-            RawRecord { topic, partition: None, key: key.as_deref(), value: Some(value), headers };
-        let receipt_key = key.clone();
+        let record = RawRecord { topic, partition: None, key, value: Some(value), headers };
+        let key = key.map(<[u8]>::to_vec);
         let done: Done = Box::new(move |delivery| {
             drop(slot);
             let outcome = match delivery {
@@ -159,7 +158,7 @@ impl Producer {
                 Delivery::Failed(err) => Outcome::Failed(err.to_string()),
                 Delivery::Unknown(err) => Outcome::Unknown(err.to_string()),
             };
-            on_receipt(Receipt { ingestion_id, key: receipt_key, outcome });
+            on_receipt(Receipt { ingestion_id, key, outcome });
         });
         let done = planted::retry_anywhere(&self.raw, &record, done);
         self.raw.send(record, done).await;

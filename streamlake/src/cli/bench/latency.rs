@@ -6,7 +6,7 @@
 
 use super::pipeline::Pipeline;
 use super::{Args, payload};
-use crate::config::ProducerSettings;
+use crate::config::{IN_FLIGHT_MAX, ProducerSettings};
 use crate::error::{Error, Result};
 use crate::producer::{Event, Outcome, Producer, Receipt};
 use crate::raw_zone::name::ObjectName;
@@ -30,7 +30,7 @@ pub(super) async fn measure(args: &Args) -> Result<Value> {
         dead_letter_topic: format!("{topic}.dlq"),
         schema: Schema::Order,
         kafka: settings.clone(),
-        in_flight_max: 90_000,
+        in_flight_max: IN_FLIGHT_MAX,
     })?;
     // The first record makes the topic; the pipeline must find it.
     let acknowledged = Arc::new(AtomicU64::new(0));

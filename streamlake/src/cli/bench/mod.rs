@@ -10,7 +10,7 @@ mod pipeline;
 
 use self::pipeline::Pipeline;
 use super::options::{Kafka, print_json};
-use crate::config::{KafkaSettings, ProducerSettings};
+use crate::config::{IN_FLIGHT_MAX, KafkaSettings, ProducerSettings};
 use crate::error::{Error, Result};
 use crate::inspect::Inspector;
 use crate::kafka::{self, Role};
@@ -280,7 +280,7 @@ async fn own_produce(settings: &KafkaSettings, args: &Args, records: u64) -> Res
         dead_letter_topic: format!("{}.dlq", args.topic),
         schema: Schema::Order,
         kafka: settings.clone(),
-        in_flight_max: 90_000,
+        in_flight_max: IN_FLIGHT_MAX,
     })?;
     let acknowledged = Arc::new(AtomicU64::new(0));
     let started = Instant::now();
