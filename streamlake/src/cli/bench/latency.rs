@@ -5,13 +5,10 @@
 //! of durability is the pipeline's `uploaded` event. The records are read back from the parts.
 
 use super::pipeline::Pipeline;
-use super::{Args, payload};
-use crate::config::{IN_FLIGHT_MAX, ProducerSettings};
+use super::{Args, own_producer, submit};
 use crate::error::{Error, Result};
-use crate::producer::{Event, Outcome, Producer, Receipt};
 use crate::raw_zone::name::ObjectName;
 use crate::raw_zone::part;
-use crate::record::Schema;
 use serde_json::{Value, json};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -24,26 +21,10 @@ pub(super) async fn measure(args: &Args) -> Result<Value> {
     let settings = args.kafka.settings();
     // A topic of its own: nothing but this load is in it.
     let topic = format!("{}.latency-{}", args.topic, uuid::Uuid::new_v4().simple());
-    let producer = Producer::new(ProducerSettings {
-        dataset: "bench".into(),
-        topic: topic.clone(),
-        dead_letter_topic: format!("{topic}.dlq"),
-        schema: Schema::Order,
-        kafka: settings.clone(),
-        in_flight_max: IN_FLIGHT_MAX,
-    })?;
+    let producer = own_producer(&settings, &topic)?;
     // The first record makes the topic; the pipeline must find it.
     let acknowledged = Arc::new(AtomicU64::new(0));
-    let send = async |number: u64| {
-        let acknowledged = Arc::clone(&acknowledged);
-        let event = Event { value: payload(number, args.value_bytes), key: None };
-        let count = move |receipt: Receipt| {
-            if matches!(receipt.outcome, Outcome::Acknowledged { .. }) {
-                acknowledged.fetch_add(1, Ordering::Relaxed);
-            }
-        };
-        producer.submit(event, count).await;
-    };
+    let send = |number| submit(&producer, args, number, &acknowledged);
     send(0).await;
     producer.settle().await;
     let mut pipeline = Pipeline::start(args, &topic, &settings)?;

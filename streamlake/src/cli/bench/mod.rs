@@ -14,7 +14,7 @@ use crate::config::{IN_FLIGHT_MAX, KafkaSettings, ProducerSettings};
 use crate::error::{Error, Result};
 use crate::inspect::Inspector;
 use crate::kafka::{self, Role};
-use crate::producer::{Event, Outcome, Producer};
+use crate::producer::{Event, Outcome, Producer, Receipt};
 use crate::record::Schema;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::message::{Header, OwnedHeaders};
@@ -274,29 +274,39 @@ fn bare_produce(args: &Args) -> Result<Value> {
 }
 
 async fn own_produce(settings: &KafkaSettings, args: &Args, records: u64) -> Result<Value> {
-    let producer = Producer::new(ProducerSettings {
-        dataset: "bench".into(),
-        topic: args.topic.clone(),
-        dead_letter_topic: format!("{}.dlq", args.topic),
-        schema: Schema::Order,
-        kafka: settings.clone(),
-        in_flight_max: IN_FLIGHT_MAX,
-    })?;
+    let producer = own_producer(settings, &args.topic)?;
     let acknowledged = Arc::new(AtomicU64::new(0));
     let started = Instant::now();
     for number in 0..records {
-        let acknowledged = Arc::clone(&acknowledged);
-        let event = Event { value: payload(number, args.value_bytes), key: None };
-        let count = move |receipt: crate::producer::Receipt| {
-            if matches!(receipt.outcome, Outcome::Acknowledged { .. }) {
-                acknowledged.fetch_add(1, Ordering::Relaxed);
-            }
-        };
-        producer.submit(event, count).await;
+        submit(&producer, args, number, &acknowledged).await;
     }
     producer.settle().await;
     let seconds = started.elapsed().as_secs_f64();
     let acknowledged = acknowledged.load(Ordering::Relaxed);
     Ok(json!({"acknowledged": acknowledged, "seconds": seconds,
         "records_per_second": acknowledged as f64 / seconds}))
+}
+
+/// Our producer, as the command makes it.
+fn own_producer(settings: &KafkaSettings, topic: &str) -> Result<Producer> {
+    Producer::new(ProducerSettings {
+        dataset: "bench".into(),
+        topic: topic.to_owned(),
+        dead_letter_topic: format!("{topic}.dlq"),
+        schema: Schema::Order,
+        kafka: settings.clone(),
+        in_flight_max: IN_FLIGHT_MAX,
+    })
+}
+
+/// Sends one event through our producer and counts its acknowledgement.
+async fn submit(producer: &Producer, args: &Args, number: u64, acknowledged: &Arc<AtomicU64>) {
+    let acknowledged = Arc::clone(acknowledged);
+    let event = Event { value: payload(number, args.value_bytes), key: None };
+    let count = move |receipt: Receipt| {
+        if matches!(receipt.outcome, Outcome::Acknowledged { .. }) {
+            acknowledged.fetch_add(1, Ordering::Relaxed);
+        }
+    };
+    producer.submit(event, count).await;
 }

@@ -20,14 +20,11 @@ const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
 /// A running `streamlake consume` with a group of its own and a raw zone of its own, below the one that
 /// was named: no measurement writes among the objects of another. Dropping it stops it.
 pub(super) struct Pipeline {
-    process: Process,
+    child: Child,
     events: PathBuf,
     /// Where it stores.
     pub(super) zone: Zone,
 }
-
-/// Ends the process when it is dropped.
-struct Process(Child);
 
 /// One stored part, as the pipeline told of it.
 pub(super) struct Part {
@@ -49,7 +46,7 @@ impl Pipeline {
         command.args(&args.consume_flag);
         kafka_flags(&mut command, settings);
         let child = command.spawn().map_err(Error::io("starting the pipeline"))?;
-        Ok(Pipeline { process: Process(child), events, zone })
+        Ok(Pipeline { child, events, zone })
     }
 
     /// Waits until `records` are stored; when the partitions were assigned, and the parts.
@@ -61,7 +58,7 @@ impl Pipeline {
             if let (Some(begun), true) = (begun, stored >= records) {
                 return Ok((begun, parts));
             }
-            if let Ok(Some(status)) = self.process.0.try_wait() {
+            if let Ok(Some(status)) = self.child.try_wait() {
                 return Err(Error::Stuck(format!("the pipeline ended early: {status}")));
             }
             std::thread::sleep(Duration::from_millis(200));
@@ -72,15 +69,13 @@ impl Pipeline {
 
     /// The most memory that the process has had at a time, in bytes.
     pub(super) fn peak_memory(&self) -> u64 {
-        let status = format!("/proc/{}/status", self.process.0.id());
+        let status = format!("/proc/{}/status", self.child.id());
         let status = std::fs::read_to_string(status).unwrap_or_default();
         let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
         let kib = line.and_then(|line| line.split_whitespace().next()?.parse::<u64>().ok());
         kib.unwrap_or(0) * 1_024
     }
-}
 
-impl Pipeline {
     /// Stops the pipeline and removes what it stored. A store grows slower with what lies in it (an
     /// emulator that searches a list, a page cache that is full), and a measurement is not to pay for
     /// the one before it.
@@ -103,15 +98,10 @@ async fn remove_all(store: &dyn ObjectStore) -> object_store::Result<()> {
     store.delete_stream(objects).try_for_each(|_| async { Ok(()) }).await
 }
 
-impl Drop for Process {
-    fn drop(&mut self) {
-        let _ = Command::new("kill").args(["-TERM", &self.0.id().to_string()]).status();
-        let _ = self.0.wait();
-    }
-}
-
 impl Drop for Pipeline {
     fn drop(&mut self) {
+        let _ = Command::new("kill").args(["-TERM", &self.child.id().to_string()]).status();
+        let _ = self.child.wait();
         let _ = std::fs::remove_file(&self.events);
     }
 }
