@@ -8,9 +8,10 @@
 
 use std::collections::BTreeMap;
 use std::fs::File;
+use std::os::unix::process::ExitStatusExt as _;
 use std::path::PathBuf;
 use std::process::Stdio;
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use nix::sys::signal::{Signal, kill};
@@ -19,7 +20,7 @@ use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 use tokio::sync::watch;
 
 use crate::history::Recorder;
-use crate::history::event::{Fact, ProcessState};
+use crate::history::event::{Ask, Fact, ProcessChange, ProcessEnd, ProcessRole, ProcessState};
 use crate::sweep;
 
 /// A process that a signal has been sent to must have changed its state within this time.
@@ -30,6 +31,10 @@ const SIGNAL_WITHIN: Duration = Duration::from_secs(5);
 pub struct Launch {
     /// Name within the run, `consumer-1`.
     pub name: String,
+    /// What it is there for.
+    pub role: ProcessRole,
+    /// The group that it is a member of, or that it replays.
+    pub group: Option<String>,
     /// Program.
     pub program: PathBuf,
     /// Its arguments.
@@ -100,6 +105,8 @@ pub struct Supervisor {
 struct Process {
     launch: Launch,
     pid: u32,
+    // What was asked of it; shared with the task that records its end.
+    asked: Arc<Mutex<Option<Ask>>>,
     ended: watch::Receiver<Option<String>>,
 }
 
@@ -157,10 +164,11 @@ impl Supervisor {
             })?;
         let pipes = child.stdin.take().zip(child.stdout.take());
         let pid = child.id().unwrap_or_default();
-        self.note(&launch.name, pid, "started", None);
-        let ended = watch_end(self.recorder.clone(), launch.name.clone(), pid, child);
+        let asked = Arc::new(Mutex::new(None));
+        self.recorder.record("supervisor", fact(&launch, pid, ProcessChange::Started));
+        let ended = watch_end(self.recorder.clone(), &launch, pid, asked.clone(), child);
         let name = launch.name.clone();
-        self.lock().insert(name, Process { launch, pid, ended });
+        self.lock().insert(name, Process { launch, pid, asked, ended });
         Ok(pipes)
     }
 
@@ -169,6 +177,7 @@ impl Supervisor {
     /// # Errors
     /// When it is not running or does not end.
     pub async fn kill(&self, name: &str) -> Result<String, SupervisorError> {
+        self.ask(name, Ask::Kill)?;
         self.signal(name, Signal::SIGKILL)?;
         self.ended(name, SIGNAL_WITHIN).await
     }
@@ -178,7 +187,15 @@ impl Supervisor {
     /// # Errors
     /// When it is not running.
     pub fn terminate(&self, name: &str) -> Result<(), SupervisorError> {
+        self.ask(name, Ask::Stop)?;
         self.signal(name, Signal::SIGTERM)
+    }
+
+    /// Remembers what is asked of a process, for the fact of its end.
+    fn ask(&self, name: &str, ask: Ask) -> Result<(), SupervisorError> {
+        let asked = self.with(name, |process| process.asked.clone())?;
+        *asked.lock().expect("no holder of this lock panics") = Some(ask);
+        Ok(())
     }
 
     /// Waits until the process has ended, and says how.
@@ -209,7 +226,7 @@ impl Supervisor {
     pub async fn freeze(&self, name: &str) -> Result<(), SupervisorError> {
         self.signal(name, Signal::SIGSTOP)?;
         self.until(name, "frozen", |state| state == 'T').await?;
-        self.note(name, self.with(name, |process| process.pid)?, "stopped", None);
+        self.note(name, ProcessChange::Stopped)?;
         Ok(())
     }
 
@@ -220,7 +237,7 @@ impl Supervisor {
     pub async fn thaw(&self, name: &str) -> Result<(), SupervisorError> {
         self.signal(name, Signal::SIGCONT)?;
         self.until(name, "thawed", |state| state != 'T').await?;
-        self.note(name, self.with(name, |process| process.pid)?, "continued", None);
+        self.note(name, ProcessChange::Continued)?;
         Ok(())
     }
 
@@ -290,8 +307,10 @@ impl Supervisor {
         })
     }
 
-    fn note(&self, name: &str, pid: u32, state: &str, status: Option<String>) {
-        note(&self.recorder, name, pid, state, status);
+    fn note(&self, name: &str, change: ProcessChange) -> Result<(), SupervisorError> {
+        let seen = self.with(name, |process| fact(&process.launch, process.pid, change))?;
+        self.recorder.record("supervisor", seen);
+        Ok(())
     }
 
     fn with<T>(&self, name: &str, read: impl Fn(&Process) -> T) -> Result<T, SupervisorError> {
@@ -324,23 +343,43 @@ fn command(launch: &Launch, piped: bool) -> std::io::Result<Command> {
 /// when somebody asks.
 fn watch_end(
     recorder: Recorder,
-    name: String,
+    launch: &Launch,
     pid: u32,
+    asked: Arc<Mutex<Option<Ask>>>,
     mut child: Child,
 ) -> watch::Receiver<Option<String>> {
     let (tell, ended) = watch::channel(None);
+    let mut exited = state(launch, pid, ProcessChange::Exited);
     tokio::spawn(async move {
         let status = match child.wait().await {
-            Ok(status) => status.to_string(),
+            Ok(status) => {
+                let signal = || status.signal().map(ProcessEnd::Signal);
+                exited.end = status.code().map(ProcessEnd::Code).or_else(signal);
+                status.to_string()
+            }
             Err(error) => format!("cannot be told: {error}"),
         };
-        note(&recorder, &name, pid, "exited", Some(status.clone()));
+        exited.status = Some(status.clone());
+        exited.asked = *asked.lock().expect("no holder of this lock panics");
+        recorder.record("supervisor", Fact::Process(exited));
         tell.send_replace(Some(status));
     });
     ended
 }
 
-fn note(recorder: &Recorder, name: &str, pid: u32, state: &str, status: Option<String>) {
-    let state = ProcessState { name: name.to_owned(), pid, state: state.to_owned(), status };
-    recorder.record("supervisor", Fact::Process(state));
+fn state(launch: &Launch, pid: u32, change: ProcessChange) -> ProcessState {
+    ProcessState {
+        name: launch.name.clone(),
+        pid,
+        state: change,
+        status: None,
+        role: Some(launch.role),
+        group: launch.group.clone(),
+        asked: None,
+        end: None,
+    }
+}
+
+fn fact(launch: &Launch, pid: u32, change: ProcessChange) -> Fact {
+    Fact::Process(state(launch, pid, change))
 }

@@ -7,6 +7,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use crate::history::event::ProcessRole;
 use crate::plan::{DATASET, GroupPlan, Plan};
 use crate::supervisor::Launch;
 use crate::testbed::Testbed;
@@ -51,7 +52,8 @@ impl System {
         if workload.lets_poison_through {
             arguments.extend(["--schema", "any", "--input", "envelope"].map(str::to_owned));
         }
-        self.launch(name, arguments, &plan.producer_properties, testbed, run)
+        let (role, properties) = (ProcessRole::Producer, &plan.producer_properties);
+        self.launch((name, role, None), arguments, properties, testbed, run)
     }
 
     /// One member of a consumer group.
@@ -70,7 +72,8 @@ impl System {
         arguments.extend(["--batch-records".to_owned(), group.batch_records.to_string()]);
         arguments.extend(["--batch-age".to_owned(), format!("{}ms", group.batch_age.as_millis())]);
         arguments.extend(["--compression", group.compression].map(str::to_owned));
-        self.launch(name, arguments, &group.properties, testbed, run)
+        let member = (name, ProcessRole::Consumer, Some(&group.group));
+        self.launch(member, arguments, &group.properties, testbed, run)
     }
 
     /// The command that sets a group back to an offset of every partition.
@@ -90,6 +93,8 @@ impl System {
         arguments.extend(["--bootstrap-servers".to_owned(), testbed.bootstrap_servers()]);
         Launch {
             name: name.to_owned(),
+            role: ProcessRole::Replay,
+            group: Some(group.group.clone()),
             program: self.program.clone(),
             arguments,
             environment: self.environment.clone(),
@@ -99,7 +104,7 @@ impl System {
 
     fn launch(
         &self,
-        process: &str,
+        (process, role, group): (&str, ProcessRole, Option<&String>),
         mut arguments: Vec<String>,
         properties: &BTreeMap<String, String>,
         testbed: &dyn Testbed,
@@ -117,6 +122,8 @@ impl System {
         }
         Launch {
             name: process.to_owned(),
+            role,
+            group: group.cloned(),
             program: self.program.clone(),
             arguments,
             environment,

@@ -11,7 +11,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::case::{Case, EVIDENCE_MAX, anomalous, count, quoted, seconds, spelled};
 use super::commit_frontier::CLOCK_US;
-use crate::history::event::{AssignmentChange, Evidence, FaultStage};
+use crate::history::event::{AssignmentChange, Evidence, FaultStage, ProcessChange, ProcessRole};
 use crate::history::index::{GroupLane, Index, NO_OP, RangeSet, Surplus};
 
 /// What may make a consumer deliver again.
@@ -92,7 +92,11 @@ pub(super) fn log_surplus(index: &Index) -> u64 {
 
 /// An operator asked for a replay before this instant: a process called `replay…` had started.
 pub(super) fn replay_before(index: &Index, at_us: u64) -> bool {
-    index.rare.processes.iter().any(|p| p.fact.name.starts_with("replay") && p.t_us <= at_us)
+    index
+        .rare
+        .processes
+        .iter()
+        .any(|p| p.fact.role() == Some(ProcessRole::Replay) && p.t_us <= at_us)
 }
 
 fn in_log(index: &Index, case: &mut Case<'_>) -> u64 {
@@ -163,13 +167,13 @@ fn disturbances(index: &Index, group: usize) -> Vec<Disturbance> {
     let under_way = index.acks.first_from(0).unwrap_or(u64::MAX);
     for process in &index.rare.processes {
         let fact = &process.fact;
-        if !fact.name.starts_with("consumer") || fact.state == "continued" {
+        if fact.role() != Some(ProcessRole::Consumer) || fact.state == ProcessChange::Continued {
             continue;
         }
         // The first start of a member disturbs nobody, unless there is something to take over.
-        let first = fact.state == "started" && started.insert(&fact.name);
+        let first = fact.state == ProcessChange::Started && started.insert(&fact.name);
         if !first || process.t_us > under_way {
-            instant(process.t_us, format!("{} {}", fact.name, fact.state));
+            instant(process.t_us, format!("{} {}", fact.name, fact.state.word()));
         }
     }
     let mut owned: BTreeMap<(&str, u32), ()> = BTreeMap::new();

@@ -8,6 +8,7 @@
 use super::case::{Case, count, quoted, seconds, spelled};
 use super::commit_frontier::CLOCK_US;
 use super::evidence::{Observed, commits_seen, logs_read, observed_groups};
+use crate::history::event::{ProcessChange, ProcessRole};
 use crate::history::index::{GroupLane, Index, RangeSet};
 
 pub(super) fn judge(index: &Index, case: &mut Case<'_>) -> String {
@@ -18,8 +19,9 @@ pub(super) fn judge(index: &Index, case: &mut Case<'_>) -> String {
         return "log or commits cannot be seen".to_owned();
     }
     let started = index.rare.processes.iter();
-    let mut started =
-        started.filter(|p| p.fact.name.starts_with("replay") && p.fact.state == "started");
+    let mut started = started.filter(|p| {
+        p.fact.role() == Some(ProcessRole::Replay) && p.fact.state == ProcessChange::Started
+    });
     let Some(begin_us) = started.next().map(|p| p.t_us) else {
         case.doubt("the replay was never started");
         return format!("nothing was replayed from offset {asked}");

@@ -22,8 +22,10 @@ pub use source::{
 
 /// Name of the format, in the header of every history.
 pub const FORMAT: &str = "streamlake-history";
-/// Version of the format that this harness writes and the only one that it reads.
-pub const VERSION: u32 = 1;
+/// Version of the format that this harness writes.
+pub const VERSION: u32 = 2;
+/// The oldest version that it still reads. What version 1 could not say yet has a default.
+pub const OLDEST_VERSION: u32 = 1;
 
 /// The first line of a history.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -31,7 +33,7 @@ pub const VERSION: u32 = 1;
 pub struct Header {
     /// Always [`FORMAT`].
     pub format: String,
-    /// Always [`VERSION`].
+    /// [`VERSION`] where this harness wrote it, [`OLDEST_VERSION`] at least.
     pub version: u32,
     /// What ran, where, from which seed.
     pub run: RunInfo,
@@ -113,7 +115,7 @@ pub struct Promises {
 }
 
 /// What one consumer group promised.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct GroupPromise {
     /// Kafka group id.
@@ -126,6 +128,34 @@ pub struct GroupPromise {
     /// From the first fault until its consumers are asked to stop, the group does not rebalance.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub keeps_members: bool,
+    /// The topics that the group reads; none named means all promised topics.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub topics: Vec<String>,
+    /// Where the group begins in a partition in which it has committed nothing.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub starts: GroupStart,
+    /// A member may go back to an offset that is not committed at any time, without a rebalance:
+    /// what it reads again then is counted and is no anomaly.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub may_seek_back: bool,
+}
+
+/// Where a group begins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum GroupStart {
+    /// At the low watermark: every record is owed.
+    #[default]
+    Earliest,
+    /// At the log's end when the group began: nothing below its first offset is owed.
+    Latest,
+    /// It goes on from where an earlier run stopped, or nobody said: below the first offset that was
+    /// seen of it nothing can be claimed, neither way.
+    Unknown,
+}
+
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
 }
 
 /// One fault window of the plan.
@@ -162,6 +192,11 @@ pub enum Evidence {
     Idempotence,
     /// Rows of the source database and its write-ahead log positions.
     Source,
+    /// The clients' requests for a position ([`Fact::Position`]) as they passed on their way to the
+    /// brokers: each new position of each member is there.
+    Positions,
+    /// The start and end of every process of the system under test.
+    Processes,
 }
 
 /// One line between header and trailer.
@@ -203,6 +238,12 @@ pub enum Fact {
     Read(Read),
     /// A partition was given to, or taken from, a group member.
     Assignment(Assignment),
+    /// A member of a group asked where to begin in a partition, or was told to begin elsewhere.
+    Position(Position),
+    /// Offsets of a group were set from outside on purpose.
+    Reset(Reset),
+    /// How a part's clock stands to the recorder's, as it was measured.
+    Clock(Clock),
     /// An object stood in the store, or an earlier generation of it was seen there.
     Object(Object),
     /// A record stood in the object that this process reported last under this `object` number.
@@ -439,6 +480,72 @@ pub enum AssignmentChange {
     Lost,
 }
 
+/// A member's new position in a partition: what a consumer delivers again, it delivers from one of
+/// these on. Each begins an epoch of reading in which every offset can come once.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Position {
+    /// Group id.
+    pub group: String,
+    /// Member: the client id of the request, which is the process's name in runs of this harness.
+    pub member: String,
+    /// Topic.
+    pub topic: String,
+    /// Partition.
+    pub partition: u32,
+    /// The offset that it was given, where the answer was seen; none where the group had committed
+    /// nothing, or where only the request was seen.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub offset: Option<u64>,
+    /// How it came to the position.
+    pub how: PositionChange,
+    /// When: microseconds since the run's start, by the recorder's clock.
+    pub at_us: u64,
+}
+
+/// What gives a member a new position.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PositionChange {
+    /// It asked the coordinator for the committed offset (after an assignment).
+    Fetched,
+    /// It went to another offset by itself.
+    Sought,
+}
+
+/// Offsets of a group that somebody set from outside: an operator, or a replay.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Reset {
+    /// Group id.
+    pub group: String,
+    /// Topic.
+    pub topic: String,
+    /// Partition; none for all of the topic.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub partition: Option<u32>,
+    /// Next offset to read; none if nobody noted it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub offset: Option<u64>,
+    /// Who did it, for messages.
+    pub by: String,
+}
+
+/// A measurement of a clock: an instant that the part stamped as `t` lies between `t + low_us` and
+/// `t + high_us` on the recorder's clock.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Clock {
+    /// Whose clock: `broker`, `store`, `database`, `processes`, or a process of a foreign history.
+    pub of: String,
+    /// Lowest correction, microseconds.
+    pub low_us: i64,
+    /// Highest correction, microseconds.
+    pub high_us: i64,
+    /// How it was measured.
+    pub how: String,
+}
+
 /// An object in the store.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -615,11 +722,106 @@ pub struct ProcessState {
     pub name: String,
     /// Operating system's id.
     pub pid: u32,
-    /// `started`, `exited`, `stopped` (SIGSTOP), `continued`.
-    pub state: String,
-    /// Exit code or signal.
+    /// What happened to it.
+    pub state: ProcessChange,
+    /// Exit code or signal in the operating system's words.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub status: Option<String>,
+    /// What it is there for; version 1 only had its name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub role: Option<ProcessRole>,
+    /// The consumer group that it is a member of, or that it replays.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub group: Option<String>,
+    /// At its end: what the harness had asked of it; none if nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub asked: Option<Ask>,
+    /// At its end: how it ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub end: Option<ProcessEnd>,
+}
+
+/// What happens to a process.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ProcessChange {
+    /// It was started.
+    Started,
+    /// It ended.
+    Exited,
+    /// It was frozen (SIGSTOP).
+    Stopped,
+    /// It was thawed (SIGCONT).
+    Continued,
+}
+
+impl ProcessChange {
+    /// The word in reports.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Started => "started",
+            Self::Exited => "exited",
+            Self::Stopped => "stopped",
+            Self::Continued => "continued",
+        }
+    }
+}
+
+/// What a process is there for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ProcessRole {
+    /// It takes payloads and prints receipts.
+    Producer,
+    /// A member of a consumer group.
+    Consumer,
+    /// It sets a group's offsets.
+    Replay,
+}
+
+/// What was asked of a process before it ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Ask {
+    /// To stop in an orderly way (SIGTERM, or the end of its input).
+    Stop,
+    /// Nothing: it was killed (SIGKILL).
+    Kill,
+}
+
+/// How a process ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum ProcessEnd {
+    /// By itself, with this exit code.
+    Code(i32),
+    /// By this signal.
+    Signal(i32),
+}
+
+impl ProcessState {
+    /// What the process is there for: as it was recorded, or, in a history of version 1, as its name
+    /// says.
+    #[must_use]
+    pub fn role(&self) -> Option<ProcessRole> {
+        self.role.or_else(|| {
+            let roles = [
+                ("consumer", ProcessRole::Consumer),
+                ("producer", ProcessRole::Producer),
+                ("replay", ProcessRole::Replay),
+            ];
+            roles.iter().find(|(prefix, _)| self.name.starts_with(prefix)).map(|(_, role)| *role)
+        })
+    }
+
+    /// It is a member of this group. A history of version 1 does not say which group a consumer is a
+    /// member of: then it may be any.
+    #[must_use]
+    pub fn consumes_for(&self, group: &str) -> bool {
+        self.role() == Some(ProcessRole::Consumer)
+            && self.group.as_deref().is_none_or(|own| own == group)
+    }
 }
 
 /// The last line of a history. A history without it was cut short.

@@ -7,7 +7,7 @@ use serde::Deserialize;
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::error::HistoryError;
-use super::event::{Event, FORMAT, Header, Print, Trailer, VERSION};
+use super::event::{Event, FORMAT, Header, OLDEST_VERSION, Print, Trailer, VERSION};
 use super::fast::Fast;
 use super::lines::{LineError, Lines};
 
@@ -58,7 +58,7 @@ impl<R: BufRead> HistoryReader<R> {
         if kind.format != FORMAT {
             return Err(not(format!("its format is `{}`", kind.format.escape_debug())));
         }
-        if kind.version != u64::from(VERSION) {
+        if !(u64::from(OLDEST_VERSION)..=u64::from(VERSION)).contains(&kind.version) {
             return Err(HistoryError::Version { found: kind.version, expected: VERSION });
         }
         let header = serde_json::from_slice(line).map_err(|e| not(e.to_string()))?;

@@ -74,9 +74,9 @@ fn other_files_and_other_versions_are_refused_with_a_remedy() {
         assert!(matches!(not(bytes), HistoryError::NotAHistory { .. }));
     }
     let mut text = lines(&Sample::honest().bytes().unwrap());
-    text[0] = text[0].replace("\"version\":1,", "\"version\":2,");
+    text[0] = text[0].replace("\"version\":2,", "\"version\":3,");
     let error = not(&file(&text));
-    assert!(matches!(error, HistoryError::Version { found: 2, .. }));
+    assert!(matches!(error, HistoryError::Version { found: 3, .. }));
     assert!(error.to_string().contains("judge it with the harness that wrote it"));
 }
 

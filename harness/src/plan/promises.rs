@@ -37,6 +37,7 @@ pub(super) fn promises(
                 raw_zone: Some(group.raw_zone.clone()),
                 dead_letter_topic: Some(format!("streamlake.{DATASET}.dlq")),
                 keeps_members: group.keeps_members,
+                ..GroupPromise::default()
             })
             .collect(),
         faults: faults

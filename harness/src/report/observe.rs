@@ -190,7 +190,7 @@ impl What {
             Fact::Process(process) => Self::Process {
                 name: process.name.clone(),
                 pid: process.pid,
-                state: process.state.clone(),
+                state: process.state.word().to_owned(),
                 status: process.status.clone(),
             },
             Fact::Note { level, text } => Self::Note { level: level.clone(), text: text.clone() },

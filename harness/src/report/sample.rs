@@ -204,6 +204,7 @@ pub(super) fn scenario(name: &str, title: &str, id: Option<&str>, seed: u64) -> 
             raw_zone: Some("gs://lake/raw/dataset=orders".into()),
             dead_letter_topic: None,
             keeps_members: false,
+            ..GroupPromise::default()
         }],
         faults: vec![PlannedFault {
             fault: 0,

@@ -196,7 +196,7 @@ const TABLE: [Planted; 26] = [
         }) && partitions > 1
     } },
     Planted { name: "a batch is stored twice for no reason", found: ("duplicates", "unexplained-duplicate"), plant: |s, _| {
-        s.facts.retain(|f| !matches!(&f.2, Fact::Fault(_)) && !matches!(&f.2, Fact::Process(p) if p.state == "exited"));
+        s.facts.retain(|f| !matches!(&f.2, Fact::Fault(_)) && !matches!(&f.2, Fact::Process(p) if p.state == ProcessChange::Exited));
         s.header.promises.faults.clear();
         if s.facts.iter().filter(|f| matches!(&f.2, Fact::Process(_))).count() > s.header.promises.groups.len() { return false }
         store_again(s)

@@ -248,6 +248,7 @@ fn second_group(without: &[u64]) -> Sample {
         raw_zone: Some("gs://lake/second".to_owned()),
         dead_letter_topic: None,
         keeps_members: false,
+        ..GroupPromise::default()
     });
     for (t_us, process, fact) in Sample::honest().facts {
         let fact = match fact {

@@ -165,6 +165,7 @@ impl Told {
             raw_zone: None,
             dead_letter_topic: None,
             keeps_members: false,
+            ..GroupPromise::default()
         });
         let promises = Promises {
             source: None,

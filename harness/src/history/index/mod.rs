@@ -37,8 +37,8 @@ pub use source::SourceFacts;
 pub use times::{Instants, Latencies};
 
 use super::event::{
-    Assignment, Blob, DeadLetter, Evidence, FaultStep, Generation, GroupPromise, Header,
-    ObjectRole, Probe, ProcessState,
+    Assignment, Blob, Clock, DeadLetter, Evidence, FaultStep, Generation, GroupPromise, Header,
+    ObjectRole, Position, Probe, ProcessState, Reset,
 };
 
 /// A fact of which there are few, with its instant.
@@ -87,6 +87,12 @@ pub struct Rare {
     pub assignments: Vec<At<Assignment>>,
     /// Completed rebalances.
     pub generations: Vec<At<Generation>>,
+    /// New positions of members.
+    pub positions: Vec<At<Position>>,
+    /// Offsets that were set from outside.
+    pub resets: Vec<At<Reset>>,
+    /// Measurements of clocks.
+    pub clocks: Vec<At<Clock>>,
     /// Configuration.
     pub configuration: Vec<At<ReadBack>>,
     /// Notes: level and text.

@@ -262,6 +262,9 @@ impl Index {
             Fact::Fault(fact) => rare.faults.push(at(event, fact.clone())),
             Fact::Probe(fact) => rare.probes.push(at(event, fact.clone())),
             Fact::Generation(fact) => rare.generations.push(at(event, fact.clone())),
+            Fact::Position(fact) => rare.positions.push(at(event, fact.clone())),
+            Fact::Reset(fact) => rare.resets.push(at(event, fact.clone())),
+            Fact::Clock(fact) => rare.clocks.push(at(event, fact.clone())),
             Fact::Process(fact) => rare.processes.push(at(event, fact.clone())),
             Fact::Configuration { of, properties } => {
                 let fact = ReadBack { of: of.clone(), properties: properties.clone() };
@@ -314,6 +317,9 @@ impl Index {
         sort(&mut self.rare.processes);
         sort(&mut self.rare.assignments);
         sort(&mut self.rare.generations);
+        sort(&mut self.rare.positions);
+        sort(&mut self.rare.resets);
+        sort(&mut self.rare.clocks);
         sort(&mut self.rare.configuration);
         sort(&mut self.rare.notes);
         self.late_keys.sort_unstable();

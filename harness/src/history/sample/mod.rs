@@ -47,6 +47,7 @@ pub fn header(operations: u64, partitions: u32) -> Header {
             raw_zone: Some(ZONE.to_owned()),
             dead_letter_topic: Some(DEAD_LETTERS.to_owned()),
             keeps_members: false,
+            ..GroupPromise::default()
         }],
         faults: Vec::new(),
         recovery_within_us: 10_000_000,
@@ -224,8 +225,22 @@ impl Sample {
 
     /// A process of the system under test changed its state.
     pub fn process(&mut self, t_us: u64, name: &str, state: &str) -> &mut Self {
-        let (name, state) = (name.to_owned(), state.to_owned());
-        let fact = ProcessState { name, pid: 1, state, status: None };
+        let change = match state {
+            "started" => ProcessChange::Started,
+            "exited" => ProcessChange::Exited,
+            "stopped" => ProcessChange::Stopped,
+            _ => ProcessChange::Continued,
+        };
+        let fact = ProcessState {
+            name: name.to_owned(),
+            pid: 1,
+            state: change,
+            status: None,
+            role: None,
+            group: None,
+            asked: None,
+            end: None,
+        };
         self.tell(t_us, "supervisor", Fact::Process(fact))
     }
 
