@@ -40,7 +40,7 @@ enum Command {
     #[command(mut_arg("scenarios", |arg| arg.value_name("BUG").help(
         "Planted bugs by name; all that this testbed can show if none is named, and only that is saved"
     )))]
-    Prove(RunArguments),
+    Prove(ProveArguments),
     /// Let production clients of Google Cloud Storage write to a fake-gcs-server: prints the
     /// environment for them and serves until Ctrl-C.
     Gateway(GatewayArguments),
@@ -81,6 +81,18 @@ impl TestbedName {
             Self::Docker => "docker",
         }
     }
+}
+
+/// Arguments of `prove`.
+#[derive(Debug, Clone, Args)]
+pub struct ProveArguments {
+    /// Try each bug against the suite that `run` runs, until a scenario fails, instead of against the
+    /// scenario that was made for it. With `--repeat N` at N seeds.
+    #[arg(long)]
+    pub ordinary: bool,
+    /// What `run` takes.
+    #[command(flatten)]
+    pub run: RunArguments,
 }
 
 /// Arguments of `run` and `prove`.
@@ -130,6 +142,14 @@ impl RunArguments {
         return self.plant.clone().map(|bug| ("STREAMLAKE_PLANTED_BUG".to_owned(), bug));
         #[cfg(not(feature = "planted-bugs"))]
         None
+    }
+
+    /// The same arguments for the suite with one bug at one seed, in a folder of its own.
+    #[cfg(feature = "planted-bugs")]
+    pub(crate) fn ordinary(&self, bug: Option<&str>, seed: u64) -> Self {
+        let mut folders = self.folders.clone();
+        folders.runs_dir = folders.runs_dir.join("ordinary").join(bug.unwrap_or("none"));
+        Self { plant: bug.map(str::to_owned), folders, seed, ..self.clone() }
     }
 
     /// The same arguments for one scenario of the proof with one bug, in a folder of their own.

@@ -17,8 +17,8 @@ use crate::fault::Fault;
 use crate::history::event::{About, Promises};
 use crate::scenario::{Group, ScenarioError, ScenarioFile, Workload};
 use crate::testbed::{Abilities, Capability, TopicSpec, Topology};
-use crate::workload::WorkloadPlan;
 use crate::workload::source::SourcePlan;
+use crate::workload::{Variety, WorkloadPlan};
 
 use about::about;
 use promises::promises;
@@ -113,6 +113,8 @@ pub struct GroupPlan {
     pub properties: BTreeMap<String, String>,
     /// Records after which a batch is closed.
     pub batch_records: u64,
+    /// Bytes at which a batch is closed; the pipeline's own default where none are given.
+    pub batch_bytes: Option<u64>,
     /// Age at which a batch is closed.
     pub batch_age: Duration,
     /// How parts are compressed, as the pipeline's flag says it.
@@ -262,8 +264,9 @@ fn not_applicable(
     }
     let Load::Producer(workload) = load else { return None };
     // One partition may get every record: with few keys that is not far from the truth.
-    let bytes = workload.operations * (workload.payload_bytes + RECORD_OVERHEAD_BYTES);
-    if abilities.partition_records_max.is_some_and(|max| workload.operations > max)
+    let operations = workload.operations_in_all();
+    let bytes = workload.bytes() + operations * RECORD_OVERHEAD_BYTES;
+    if abilities.partition_records_max.is_some_and(|max| operations > max)
         || abilities.partition_bytes_max.is_some_and(|max| bytes > max)
     {
         return Some(format!(
@@ -302,7 +305,7 @@ impl Reader<'_> {
                 "known load shapes: constant-rate",
             ));
         }
-        Ok(WorkloadPlan {
+        let mut plan = WorkloadPlan {
             seed,
             operations: self.number(&workload.records, 1..100_000_001)?,
             rate_per_s: self.rate(&workload.rate_per_s)?,
@@ -314,7 +317,24 @@ impl Reader<'_> {
             },
             lets_poison_through: self.file.scenario.producer.lets_poison_through,
             topic: format!("streamlake.{DATASET}.raw"),
-        })
+            partitions: self.small(&self.file.scenario.cluster.partitions, 1..1025)?,
+            variety: self.variety(&workload.variety)?,
+            odd: 0,
+        };
+        plan.odd = plan.odd_records();
+        Ok(plan)
+    }
+
+    fn variety(&self, name: &Spanned<String>) -> Result<Variety, ScenarioError> {
+        match name.get_ref().as_str() {
+            "full" => Ok(Variety::Full),
+            "plain" => Ok(Variety::Plain),
+            other => Err(self.file.error_at(
+                name.span(),
+                format!("there is no variety `{other}`"),
+                "say `full` or `plain`",
+            )),
+        }
     }
 
     fn groups(&self) -> Result<Vec<GroupPlan>, ScenarioError> {
@@ -345,6 +365,10 @@ impl Reader<'_> {
             batch_records: match &group.batch_records {
                 Some(records) => self.number(records, 1..1_000_001)?,
                 None => 10_000,
+            },
+            batch_bytes: match &group.batch_bytes {
+                Some(bytes) => Some(self.number(bytes, 1..(16 << 20))?),
+                None => None,
             },
             batch_age: match &group.batch_age {
                 Some(age) => self.duration(age)?,

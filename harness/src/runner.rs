@@ -204,7 +204,13 @@ impl Run {
             }
             self.phase("heal");
         };
-        tokio::join!(feed, nemesis::walk(faults, &stage, recorder, progress, &load_over));
+        let others = async {
+            let bootstrap = self.context.testbed.observer_bootstrap_servers();
+            if let Err(error) = workload::writer::write(&bootstrap, load, recorder, stop).await {
+                self.error(format!("the odd records could not be written: {error}"));
+            }
+        };
+        tokio::join!(feed, others, nemesis::walk(faults, &stage, recorder, progress, &load_over));
         match tokio::time::timeout(RECEIPTS_WITHIN, receipts).await {
             Ok(Ok(Ok(()))) => {}
             Ok(Ok(Err(error))) => self.error(format!("reading receipts: {error}")),
@@ -409,12 +415,11 @@ fn dead_letter_topics(plan: &Plan) -> Topics {
 ///
 /// # Errors
 /// When it cannot be made.
-pub(crate) fn folder(runs: &Path, name: &str) -> Result<PathBuf, RunError> {
-    let path = runs.join(name);
-    let files = |source| RunError::Files { path: path.clone(), source };
+pub(crate) fn folder(path: &Path) -> Result<PathBuf, RunError> {
+    let files = |source| RunError::Files { path: path.to_owned(), source };
     if path.exists() {
-        std::fs::remove_dir_all(&path).map_err(files)?;
+        std::fs::remove_dir_all(path).map_err(files)?;
     }
-    std::fs::create_dir_all(&path).map_err(files)?;
-    Ok(path)
+    std::fs::create_dir_all(path).map_err(files)?;
+    Ok(path.to_owned())
 }

@@ -111,9 +111,12 @@ pub struct Workload {
     /// Length of a payload; shorter ones are padded.
     #[serde(default = "two_hundred")]
     pub payload_bytes: Spanned<i64>,
-    /// Every n-th payload is poison; none by default.
+    /// Every n-th payload is poison; by default one in thirty of a load with full variety, else none.
     #[serde(default)]
     pub poison_every: Option<Spanned<i64>>,
+    /// `full`: records of all kinds, and odd ones of another writer beside the load. `plain`: one kind.
+    #[serde(default = "plain")]
+    pub variety: Spanned<String>,
 }
 
 /// Table `[source]`: transactions on a source database whose changes Debezium captures.
@@ -195,6 +198,8 @@ pub struct Group {
     pub keeps_members: bool,
     /// Records after which a batch is closed.
     pub batch_records: Option<Spanned<i64>>,
+    /// Bytes at which a batch is closed.
+    pub batch_bytes: Option<Spanned<i64>>,
     /// Age at which a batch is closed, `500ms`.
     pub batch_age: Option<Spanned<String>>,
     /// How parts are compressed: `none`, `gzip` or `zstd`.
@@ -238,6 +243,9 @@ pub struct Recovery {
     pub within: Option<Spanned<String>>,
 }
 
+fn plain() -> Spanned<String> {
+    unplaced("plain".to_owned())
+}
 fn yes() -> bool {
     true
 }

@@ -49,8 +49,11 @@ impl System {
     ) -> Launch {
         let mut arguments = self.prefix.clone();
         arguments.extend(["produce", "--dataset", DATASET].map(str::to_owned));
+        if workload.in_envelopes() {
+            arguments.extend(["--input", "envelope"].map(str::to_owned));
+        }
         if workload.lets_poison_through {
-            arguments.extend(["--schema", "any", "--input", "envelope"].map(str::to_owned));
+            arguments.extend(["--schema", "any"].map(str::to_owned));
         }
         let (role, properties) = (ProcessRole::Producer, &plan.producer_properties);
         self.launch((name, role, None), arguments, properties, testbed, run)
@@ -70,6 +73,9 @@ impl System {
         arguments.extend(["--group".to_owned(), group.group.clone()]);
         arguments.extend(["--raw-zone".to_owned(), group.raw_zone.clone()]);
         arguments.extend(["--batch-records".to_owned(), group.batch_records.to_string()]);
+        if let Some(bytes) = group.batch_bytes {
+            arguments.extend(["--batch-bytes".to_owned(), bytes.to_string()]);
+        }
         arguments.extend(["--batch-age".to_owned(), format!("{}ms", group.batch_age.as_millis())]);
         arguments.extend(["--compression", group.compression].map(str::to_owned));
         let member = (name, ProcessRole::Consumer, Some(&group.group));

@@ -3,7 +3,7 @@
 use crate::config::KafkaSettings;
 use crate::error::{Error, Result};
 use crate::native;
-use crate::planted::{self, Bug};
+use crate::planted;
 use rdkafka::client::Client;
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
@@ -165,34 +165,15 @@ pub fn member_config(
     }
     config.set("group.id", group).set("enable.auto.commit", "false");
     config.set("enable.auto.offset.store", "false");
-    if planted::is(Bug::AutoCommit) {
-        config.set("enable.auto.commit", "true").set("enable.auto.offset.store", "true");
-        config.set("auto.commit.interval.ms", "100");
-    }
+    planted::configure(&mut config, Role::Consumer);
     Ok(config)
 }
 
 /// A producer's configuration; `role` tells events from dead letters.
 pub fn producer_config(settings: &KafkaSettings, role: Role) -> Result<ClientConfig> {
     let mut config = base(settings, role, PRODUCER_DEFAULTS)?;
-    if role == Role::Producer {
-        plant(&mut config);
-    }
+    planted::configure(&mut config, role);
     Ok(config)
-}
-
-/// The planted bugs that are nothing but a setting.
-fn plant(config: &mut ClientConfig) {
-    if planted::is(Bug::WrongPartitioner) {
-        config.set("partitioner", "consistent_random");
-    }
-    if planted::is(Bug::AcksOne) {
-        config.set("acks", "1").set("enable.idempotence", "false");
-    }
-    if planted::is(Bug::ReorderedRetries) {
-        config.set("enable.idempotence", "false");
-        config.set("max.in.flight.requests.per.connection", "100").set("batch.num.messages", "1");
-    }
 }
 
 /// The configuration of a client that only looks, never joins a group and never writes.

@@ -3,107 +3,315 @@
 //! They exist only in a build with the feature `planted-bugs`. Without it [`is`] is a constant
 //! `false`, the compiler removes the branches, and no variable can bring one back. With it, the
 //! variable `STREAMLAKE_PLANTED_BUG` names one of [`Bug::ALL`] for the life of the process.
+//!
+//! Most bugs are quiet: they wait for a kind of record, for a moment, or for their turn. A process says
+//! in its log when its bug acts for the first time ([`ACTED`]), so that a bug that was missed can be told
+//! from one that never acted.
 
-use crate::dead_letter::{DeadLetter, DeadLetterWriter, Source};
-use crate::error::Result;
-use crate::producer::delivery::{Delivery, Done, RawProducer, RawRecord};
-use crate::raw_zone::buffer::SealedPart;
-use crate::raw_zone::part;
-use crate::raw_zone::store::Retry;
-use crate::raw_zone::writer::{PartWriter, Written};
-use crate::record::Invalid;
-use std::sync::Arc;
-use uuid::Uuid;
+use crate::kafka::Role;
+use rdkafka::ClientConfig;
+use std::sync::Once;
+use std::sync::atomic::{AtomicU64, Ordering};
 
-/// One bug on purpose.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Bug {
+mod consuming;
+mod producing;
+mod records;
+mod storing;
+
+pub(crate) use consuming::*;
+pub(crate) use producing::*;
+pub(crate) use records::*;
+pub(crate) use storing::*;
+
+/// What a process logs when its bug acts for the first time.
+pub const ACTED: &str = "the planted bug acts";
+
+macro_rules! bugs {
+    ($($(#[$doc:meta])+ $bug:ident = $name:literal,)+) => {
+        /// One bug on purpose.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+        pub enum Bug {
+            $($(#[$doc])+ $bug,)+
+        }
+
+        impl Bug {
+            /// Every bug with the name that selects it.
+            pub const ALL: &'static [(&'static str, Bug)] = &[$(($name, Bug::$bug),)+];
+        }
+    };
+}
+
+bugs! {
     /// Offsets are committed as soon as the records are read, before they are stored.
-    CommitBeforeWrite,
+    CommitBeforeWrite = "commit-before-write",
     /// The client commits by itself what it has handed out, every 100 ms.
-    AutoCommit,
+    AutoCommit = "auto-commit",
     /// The last offset handled is committed, not the next one to read: one record is read twice.
-    CommitLastOffset,
+    CommitLastOffset = "commit-last-offset",
     /// One more than the next offset is committed: one record is never read.
-    CommitOneTooFar,
+    CommitOneTooFar = "commit-one-too-far",
     /// The newest part that was stored is committed, whatever is still on its way before it.
-    CommitNewestCompletion,
-    /// What was stored and not committed when its partition was taken away is committed all the same,
-    /// as soon as the member belongs to the group again.
-    CommitAfterRevoke,
+    CommitNewestCompletion = "commit-newest-completion",
+    /// What was stored and not committed when its partition was taken away is committed all the
+    /// same, as soon as the member belongs to the group again.
+    CommitAfterRevoke = "commit-after-revoke",
     /// A partition that was given up is still looked after as if it were assigned.
-    StaleAssignment,
+    StaleAssignment = "stale-assignment",
     /// A part that the store refuses is given up and counted as stored.
-    DropOnStoreError,
+    DropOnStoreError = "drop-on-store-error",
     /// A part that the store refuses once goes to the dead-letter topic record by record.
-    DeadLetterOnTransientError,
+    DeadLetterOnTransientError = "dead-letter-on-transient-error",
     /// A record counts as handled when its dead letter is sent, not when it is acknowledged.
-    CommitBeforeDeadLetterAck,
+    CommitBeforeDeadLetterAck = "commit-before-dead-letter-ack",
     /// The payload of a dead letter is decoded and encoded again.
-    DeadLetterReencoded,
+    DeadLetterReencoded = "dead-letter-reencoded",
     /// The last header of each record is not stored.
-    HeaderLost,
+    HeaderLost = "header-lost",
     /// Payloads are parsed and written anew.
-    ValueReserialized,
+    ValueReserialized = "value-reserialized",
     /// Parts are written without a condition, from number 1 in each process.
-    PartOverwritten,
+    PartOverwritten = "part-overwritten",
     /// A part is cut to its half after it was stored.
-    PartTruncated,
+    PartTruncated = "part-truncated",
     /// Each third part is left out of the metadata.
-    MetadataMissingPart,
+    MetadataMissingPart = "metadata-missing-part",
     /// What is still open at a signal is dropped, and committed.
-    TailForgotten,
+    TailForgotten = "tail-forgotten",
     /// Records are stored under the day after their own.
-    DateOffByOne,
+    DateOffByOne = "date-off-by-one",
     /// The producer uses librdkafka's own partitioner, a CRC-32.
-    WrongPartitioner,
+    WrongPartitioner = "wrong-partitioner",
     /// A record that was not acknowledged is sent once more, into any partition.
-    RandomPartitionForRetries,
+    RandomPartitionForRetries = "random-partition-for-retries",
     /// The producer is content with the leader's answer.
-    AcksOne,
+    AcksOne = "acks-one",
     /// The producer retries without idempotence and with many requests in flight.
-    ReorderedRetries,
+    ReorderedRetries = "reordered-retries",
     /// A record that failed is reported as acknowledged.
-    ErrorSwallowed,
+    ErrorSwallowed = "error-swallowed",
     /// An outcome that is not known is reported as failed.
-    UnknownAsFailed,
+    UnknownAsFailed = "unknown-as-failed",
     /// One record in ten thousand is neither stored nor reported.
-    RecordSkipped,
+    RecordSkipped = "record-skipped",
     /// A replay starts one record after the one that was asked for.
-    ReplayOffByOne,
+    ReplayOffByOne = "replay-off-by-one",
+    /// One commit of a process covers records that are read and not stored.
+    CommitEarlyOnce = "commit-early-once",
+    /// After a store error, and only until the next part is stored, what is read is committed.
+    CommitEarlyAfterRetry = "commit-early-after-retry",
+    /// What is read of a partition is committed when it is taken away, stored or not.
+    CommitReadAtRevoke = "commit-read-at-revoke",
+    /// One commit of a process goes back by three records.
+    CommitBackOnce = "commit-back-once",
+    /// After a commit that was refused nothing is committed any more.
+    CommitsGivenUp = "commits-given-up",
+    /// What is stored and not committed at a signal stays so: the successor stores it again.
+    CommitForgottenAtStop = "commit-forgotten-at-stop",
+    /// A member begins five records before the committed offset.
+    RereadsAtAssignment = "rereads-at-assignment",
+    /// What is open of a partition is dropped, and committed, when it is taken away.
+    TailForgottenAtRevoke = "tail-forgotten-at-revoke",
+    /// At a signal the open part of the highest partition is dropped, and committed.
+    TailOfOnePartition = "tail-of-one-partition",
+    /// One record in three hundred is neither stored nor reported.
+    SkipsRarely = "skips-rarely",
+    /// The record behind a dead letter is passed over.
+    SkipsAfterDeadLetter = "skips-after-dead-letter",
+    /// Records without a key are passed over.
+    SkipsWithoutKey = "skips-without-key",
+    /// Records whose key is no UTF-8 are passed over.
+    SkipsOddKeys = "skips-odd-keys",
+    /// Records of more than 32 KiB are passed over.
+    SkipsLarge = "skips-large",
+    /// The first record of a partition that a process gets later than its first ones is passed
+    /// over.
+    SkipsAfterAssignment = "skips-after-assignment",
+    /// The first record after a store error is passed over.
+    SkipsAfterRetry = "skips-after-retry",
+    /// While another member has partitions, too, each fiftieth record is passed over.
+    SkipsWhenShared = "skips-when-shared",
+    /// The record that begins another day while a part is open is passed over.
+    SkipsNewDay = "skips-new-day",
+    /// The second group passes over each hundredth record.
+    SkipsInSecondGroup = "skips-in-second-group",
+    /// Tombstones are committed past without a dead letter.
+    PoisonDropped = "poison-dropped",
+    /// A payload with a field of a wrong type is stored.
+    PoisonStored = "poison-stored",
+    /// One good record in three hundred becomes a dead letter.
+    GoodRecordDeadLettered = "good-record-dead-lettered",
+    /// Each third dead letter is committed past and never written.
+    LettersDropped = "letters-dropped",
+    /// The second group writes no dead letters.
+    LettersDroppedInSecondGroup = "letters-dropped-in-second-group",
+    /// Each third dead letter is written twice.
+    LetterTwice = "letter-twice",
+    /// Each third dead letter has an empty trace.
+    LetterWithoutTrace = "letter-without-trace",
+    /// Each third dead letter has an empty reason.
+    LetterWithoutReason = "letter-without-reason",
+    /// Each third dead letter names the offset before its own.
+    LetterOfAnotherOffset = "letter-of-another-offset",
+    /// Dead letters name partition 0, whatever theirs is.
+    LetterOfPartitionZero = "letter-of-partition-zero",
+    /// Each third dead letter has failed in 1970.
+    LetterFailedIn1970 = "letter-failed-in-1970",
+    /// Dead letters name the time of the failure as the record's.
+    LetterOfAnotherTime = "letter-of-another-time",
+    /// Dead letters of records whose key is no UTF-8 have none.
+    LetterWithoutOddKey = "letter-without-odd-key",
+    /// The dead letter of a tombstone has an empty payload.
+    LetterOfTombstoneEmpty = "letter-of-tombstone-empty",
+    /// The dead letter of an empty payload is a tombstone.
+    LetterOfEmptyTombstone = "letter-of-empty-tombstone",
+    /// Headers of the original that bear a reserved name are left out of its dead letter.
+    LetterWithoutReservedHeaders = "letter-without-reserved-headers",
+    /// Headers without a value are left out of a dead letter.
+    LetterWithoutNullHeaders = "letter-without-null-headers",
+    /// Two headers of one record in fifty change places.
+    HeadersOutOfOrder = "headers-out-of-order",
+    /// A header whose name stood there before is not stored.
+    RepeatedHeaderDropped = "repeated-header-dropped",
+    /// A header without a value is stored with an empty one.
+    NullHeaderAsEmpty = "null-header-as-empty",
+    /// A header with an empty value is stored without one.
+    EmptyHeaderAsNull = "empty-header-as-null",
+    /// Header names that are no UTF-8 are stored repaired.
+    HeaderNameRepaired = "header-name-repaired",
+    /// The record behind a dead letter is stored with the dead letter's headers.
+    NeighboursHeaders = "neighbours-headers",
+    /// One line in fifty bears an ingestion id that is always the same.
+    LineIdConstant = "line-id-constant",
+    /// One record in fifty is stored with timestamp 0.
+    TimestampZeroed = "timestamp-zeroed",
+    /// A record without a key is stored with an empty one.
+    NullKeyAsEmpty = "null-key-as-empty",
+    /// A record with an empty key is stored without one.
+    EmptyKeyAsNull = "empty-key-as-null",
+    /// Keys that are no UTF-8 are stored repaired.
+    OddKeyRepaired = "odd-key-repaired",
+    /// White space around a payload is not stored.
+    ValueTrimmed = "value-trimmed",
+    /// Payloads over several lines are stored in one.
+    ValueJoined = "value-joined",
+    /// Payloads of more than 32 KiB are cut there.
+    LongValueCut = "long-value-cut",
+    /// Letters beyond ASCII are stored as question marks.
+    ValueTransliterated = "value-transliterated",
+    /// Payloads with a number of twenty digits are parsed and written anew.
+    NumbersRounded = "numbers-rounded",
+    /// A batch that is closed by its records loses the last one.
+    LastOfFullBatchLost = "last-of-full-batch-lost",
+    /// A part of several chunks loses its last record.
+    LastOfLargeBatchLost = "last-of-large-batch-lost",
+    /// Compression loses the last record of a part.
+    LastOfCompressedLost = "last-of-compressed-lost",
+    /// In each fifth part two records change places.
+    PartShuffled = "part-shuffled",
+    /// Each fifth part begins with a record of another partition.
+    PartOfTwoPartitions = "part-of-two-partitions",
+    /// A process counts its seventh part as stored and never writes it.
+    SeventhPartLost = "seventh-part-lost",
+    /// Once a process has met a store error, it stores each part twice.
+    StoredTwiceAfterError = "stored-twice-after-error",
+    /// A part that is sent again goes to another name.
+    RetryUnderAnotherName = "retry-under-another-name",
+    /// The part after a store error overwrites the one before it.
+    NumberUsedAgain = "number-used-again",
+    /// A part in five leaves an object of another name beside it.
+    StrayObject = "stray-object",
+    /// A part in five leaves an empty part behind.
+    EmptyPart = "empty-part",
+    /// The object of the probe at start-up is left behind.
+    ProbeLeft = "probe-left",
+    /// Each fifth part goes into the folder of another dataset.
+    WrongDatasetFolder = "wrong-dataset-folder",
+    /// The day is that of the Kafka timestamp, whatever the header says.
+    DateOfTimestamp = "date-of-timestamp",
+    /// The day is the one that is written in the header, whatever its zone.
+    DateWithoutZone = "date-without-zone",
+    /// A record that begins a new day goes into the part of the day before.
+    DateOfOpenPart = "date-of-open-part",
+    /// Records without `ingested_at` go to 1970-01-01.
+    Date1970WithoutHeader = "date-1970-without-header",
+    /// Each third part is listed with another checksum.
+    MetadataWrongChecksum = "metadata-wrong-checksum",
+    /// Each third part is listed with one offset too many.
+    MetadataOffsetOffByOne = "metadata-offset-off-by-one",
+    /// A part is listed with as many records as its range has offsets.
+    MetadataCountsOffsets = "metadata-counts-offsets",
+    /// Each third part is listed with another length.
+    MetadataWrongSize = "metadata-wrong-size",
+    /// Each third part is listed with another topic.
+    MetadataWrongTopic = "metadata-wrong-topic",
+    /// The metadata is written anew without what it listed before.
+    MetadataForgets = "metadata-forgets",
+    /// A folder's metadata names the day on which it was written.
+    MetadataOfToday = "metadata-of-today",
+    /// At the end the metadata is not completed.
+    MetadataCutAtStop = "metadata-cut-at-stop",
+    /// One record in fifty is produced with another dataset in its headers.
+    SecondHeaderValueWrong = "second-header-value-wrong",
+    /// One record in fifty is produced with a header of another name.
+    HeaderNameWrong = "header-name-wrong",
+    /// One record in fifty is produced with an `ingested_at` in 1970.
+    IngestedIn1970 = "ingested-in-1970",
+    /// One record in fifty is produced with an `ingested_at` an hour too early.
+    IngestedAnHourAgo = "ingested-an-hour-ago",
+    /// One record in fifty is produced with the ingestion id of the one before.
+    IngestionIdUsedAgain = "ingestion-id-used-again",
+    /// The producer takes away white space around a payload.
+    PayloadTrimmed = "payload-trimmed",
+    /// The producer cuts keys after 64 bytes.
+    LongKeyCut = "long-key-cut",
+    /// Records whose key is no ASCII go to partition 0.
+    OddKeyPartitionedElsewhere = "odd-key-partitioned-elsewhere",
+    /// One record in three hundred is sent twice.
+    SentTwice = "sent-twice",
+    /// One good record in three hundred is rejected.
+    GoodRecordRejected = "good-record-rejected",
+    /// The producer accepts a payload with a field of a wrong type.
+    PoisonAccepted = "poison-accepted",
+    /// Each third rejection is reported without a dead letter.
+    RejectedWithoutLetter = "rejected-without-letter",
+    /// The dead letter of a payload that is no UTF-8 holds it repaired.
+    RejectedRepaired = "rejected-repaired",
+    /// Each tenth acknowledgement is reported as unknown.
+    EveryTenthUnknown = "every-tenth-unknown",
+    /// Each tenth acknowledgement is reported as failed.
+    EveryTenthFailed = "every-tenth-failed",
+    /// One receipt in three hundred names the place of the record before.
+    ReceiptOfTheOneBefore = "receipt-of-the-one-before",
+    /// One record in three hundred is acknowledged and never sent.
+    AcknowledgedUnsent = "acknowledged-unsent",
+    /// The producer is not idempotent.
+    IdempotenceOff = "idempotence-off",
+    /// The producer retries once.
+    RetriesBounded = "retries-bounded",
+    /// The dead-letter producer is content with the leader's answer.
+    LetterAcksOne = "letter-acks-one",
+    /// The dead-letter producer is not idempotent.
+    LetterIdempotenceOff = "letter-idempotence-off",
+    /// A group without an offset begins at the end.
+    OffsetResetLatest = "offset-reset-latest",
+    /// The consumer reads records of transactions that were not committed.
+    ReadsUncommitted = "reads-uncommitted",
+    /// An orderly stop exits with 1.
+    StopExitsOne = "stop-exits-one",
+    /// An orderly stop ends in a panic, when all is done.
+    StopPanics = "stop-panics",
+    /// A consumer ends by itself, in an orderly way, after 150 records.
+    EndsByItself = "ends-by-itself",
+    /// A consumer stands still for 12 s, once.
+    StandsStill = "stands-still",
+    /// The producer exits with 1 although everything was acknowledged.
+    ProducerExitsOne = "producer-exits-one",
+    /// The producer ends by a signal of its own, when all is done.
+    ProducerAborts = "producer-aborts",
 }
 
-impl Bug {
-    /// Every bug with the name that selects it.
-    pub const ALL: &'static [(&'static str, Bug)] = &[
-        ("commit-before-write", Bug::CommitBeforeWrite),
-        ("auto-commit", Bug::AutoCommit),
-        ("commit-last-offset", Bug::CommitLastOffset),
-        ("commit-one-too-far", Bug::CommitOneTooFar),
-        ("commit-newest-completion", Bug::CommitNewestCompletion),
-        ("commit-after-revoke", Bug::CommitAfterRevoke),
-        ("stale-assignment", Bug::StaleAssignment),
-        ("drop-on-store-error", Bug::DropOnStoreError),
-        ("dead-letter-on-transient-error", Bug::DeadLetterOnTransientError),
-        ("commit-before-dead-letter-ack", Bug::CommitBeforeDeadLetterAck),
-        ("dead-letter-reencoded", Bug::DeadLetterReencoded),
-        ("header-lost", Bug::HeaderLost),
-        ("value-reserialized", Bug::ValueReserialized),
-        ("part-overwritten", Bug::PartOverwritten),
-        ("part-truncated", Bug::PartTruncated),
-        ("metadata-missing-part", Bug::MetadataMissingPart),
-        ("tail-forgotten", Bug::TailForgotten),
-        ("date-off-by-one", Bug::DateOffByOne),
-        ("wrong-partitioner", Bug::WrongPartitioner),
-        ("random-partition-for-retries", Bug::RandomPartitionForRetries),
-        ("acks-one", Bug::AcksOne),
-        ("reordered-retries", Bug::ReorderedRetries),
-        ("error-swallowed", Bug::ErrorSwallowed),
-        ("unknown-as-failed", Bug::UnknownAsFailed),
-        ("record-skipped", Bug::RecordSkipped),
-        ("replay-off-by-one", Bug::ReplayOffByOne),
-    ];
-}
+/// Whether this build can misbehave at all.
+pub(crate) const PLANTED: bool = cfg!(feature = "planted-bugs");
 
 /// Whether this process runs with `bug`.
 #[cfg(not(feature = "planted-bugs"))]
@@ -116,6 +324,45 @@ pub(crate) const fn is(_bug: Bug) -> bool {
 #[cfg(feature = "planted-bugs")]
 pub(crate) fn is(bug: Bug) -> bool {
     selected() == Some(bug)
+}
+
+/// Whether this process runs with `bug`, which acts right here.
+#[inline(always)]
+pub(crate) fn acts(bug: Bug) -> bool {
+    acts_if(bug, true)
+}
+
+/// Whether this process runs with `bug`, and its occasion is there.
+#[inline(always)]
+pub(crate) fn acts_if(bug: Bug, occasion: bool) -> bool {
+    let acts = is(bug) && occasion;
+    if acts {
+        announce();
+    }
+    acts
+}
+
+/// Whether this process runs with `bug`, and it is its turn: each `n`th time that it is asked.
+#[inline(always)]
+pub(crate) fn acts_each(bug: Bug, n: u64) -> bool {
+    is(bug) && turn() % n == 0 && acts(bug)
+}
+
+/// Whether this process runs with `bug`, and it is asked for the `n`th time.
+#[inline(always)]
+pub(crate) fn acts_once(bug: Bug, n: u64) -> bool {
+    is(bug) && turn() == n && acts(bug)
+}
+
+/// How often the one bug of this process was asked for, this time included.
+fn turn() -> u64 {
+    static ASKED: AtomicU64 = AtomicU64::new(0);
+    ASKED.fetch_add(1, Ordering::Relaxed) + 1
+}
+
+pub(crate) fn announce() {
+    static SAID: Once = Once::new();
+    SAID.call_once(|| tracing::warn!("{ACTED}"));
 }
 
 /// The bug that `STREAMLAKE_PLANTED_BUG` names. An unknown name ends the process: a run that was to
@@ -137,80 +384,84 @@ fn selected() -> Option<Bug> {
 
 /// The names of all bugs that this build can show; empty in a build without the feature.
 pub fn names() -> Vec<&'static str> {
-    if cfg!(feature = "planted-bugs") {
-        Bug::ALL.iter().map(|(name, _)| *name).collect()
-    } else {
-        Vec::new()
+    if PLANTED { Bug::ALL.iter().map(|(name, _)| *name).collect() } else { Vec::new() }
+}
+
+/// Something that happened in this process, for the bugs that act only afterwards.
+#[derive(Debug, Default)]
+struct Mark(AtomicU64);
+
+impl Mark {
+    const fn new() -> Self {
+        Mark(AtomicU64::new(0))
+    }
+
+    fn set(&self) {
+        self.0.store(1, Ordering::Relaxed);
+    }
+
+    fn is_set(&self) -> bool {
+        self.0.load(Ordering::Relaxed) == 1
+    }
+
+    /// Whether it was set; it is not any more.
+    fn take(&self) -> bool {
+        self.0.swap(0, Ordering::Relaxed) == 1
     }
 }
 
-/// A payload parsed and written anew, for the bugs that do so; `None` in every other case.
-pub(crate) fn rewrite(bug: Bug, payload: Option<&[u8]>) -> Option<Vec<u8>> {
-    if !is(bug) {
-        return None;
-    }
-    let bytes = payload?;
-    match serde_json::from_slice::<serde_json::Value>(bytes) {
-        Ok(value) => serde_json::to_vec(&value).ok(),
-        Err(_) => Some(String::from_utf8_lossy(bytes).into_owned().into_bytes()),
+/// The store refused a request: for bugs that act on the next occasion.
+static STORE_ERROR: Mark = Mark::new();
+/// The store has refused some request.
+static STORE_ERRORS: Mark = Mark::new();
+/// This process consumes for the second group of its scenario.
+static SECOND_GROUP: Mark = Mark::new();
+
+/// Takes note of a request that the store refused.
+pub(crate) fn note_store_error() {
+    if PLANTED {
+        STORE_ERROR.set();
+        STORE_ERRORS.set();
     }
 }
 
-/// Partitions that a retry of the bug below is spread over; the topic must have as many.
-const RETRY_PARTITIONS: u128 = 3;
-
-/// What is to be called with a record's outcome, with the bug that sends a record which was not
-/// acknowledged once more without asking its key where.
-pub(crate) fn retry_anywhere(raw: &Arc<RawProducer>, record: &RawRecord<'_>, done: Done) -> Done {
-    if !is(Bug::RandomPartitionForRetries) {
-        return done;
+/// Takes note of the group that this process belongs to.
+pub(crate) fn note_group(group: &str) {
+    if PLANTED && group.ends_with("-2") {
+        SECOND_GROUP.set();
     }
-    let (raw, runtime) = (Arc::clone(raw), tokio::runtime::Handle::current());
-    let (topic, headers) = (record.topic.to_owned(), record.headers.clone());
-    let (key, value) = (record.key.map(<[u8]>::to_vec), record.value.map(<[u8]>::to_vec));
-    Box::new(move |delivery| {
-        if let Delivery::Acknowledged { .. } = delivery {
-            return done(delivery);
+}
+
+/// The properties of a client that are nothing but a setting, and wrong.
+pub(crate) fn configure(config: &mut ClientConfig, role: Role) {
+    let mut when = |bug, for_role, properties: &[(&str, &str)]| {
+        if role == for_role && acts(bug) {
+            for (name, value) in properties {
+                config.set(*name, *value);
+            }
         }
-        runtime.spawn(async move {
-            let partition = i32::try_from(Uuid::new_v4().as_u128() % RETRY_PARTITIONS).ok();
-            let (key, value) = (key.as_deref(), value.as_deref());
-            raw.send(RawRecord { topic: &topic, partition, key, value, headers }, done).await;
-        });
-    })
-}
-
-/// Storing a part, with the two bugs that lose patience with a store that fails.
-pub(crate) async fn store(
-    dead_letters: &DeadLetterWriter,
-    writer: &PartWriter,
-    part: &SealedPart,
-    patient: impl Future<Output = Result<Written>>,
-) -> Result<Written> {
-    if !is(Bug::DropOnStoreError) && !is(Bug::DeadLetterOnTransientError) {
-        return patient.await;
-    }
-    let first_failure = tokio::sync::Notify::new();
-    let note = |_: &Retry<'_>| first_failure.notify_one();
-    tokio::select! {
-        outcome = writer.write(part, note) => return outcome,
-        () = first_failure.notified() => {}
-    }
-    if is(Bug::DeadLetterOnTransientError) {
-        let object = part.chunks.concat();
-        let lines = part.compression.plain(&object).unwrap_or_default();
-        for record in part::records(&lines).flatten() {
-            let why = Invalid { reason: "the store failed".into(), detail: "planted".into() };
-            let source = Source {
-                topic: &record.topic,
-                partition: record.partition,
-                offset: record.offset,
-                timestamp_ms: record.timestamp_ms,
-            };
-            let (key, value) = (record.key.as_deref(), record.value.as_deref());
-            let letter = DeadLetter::of_record(source, key, value, record.headers.clone(), &why);
-            dead_letters.write(&letter, |_, _| {}).await?;
-        }
-    }
-    Ok(Written { path: "nowhere".into(), attempts: 1, collisions: 0, took: Default::default() })
+    };
+    let (consumer, producer, letters) = (Role::Consumer, Role::Producer, Role::DeadLetters);
+    let not_idempotent = [("enable.idempotence", "false")];
+    let acks_one = [("acks", "1"), not_idempotent[0]];
+    when(Bug::WrongPartitioner, producer, &[("partitioner", "consistent_random")]);
+    when(Bug::AcksOne, producer, &acks_one);
+    when(Bug::IdempotenceOff, producer, &not_idempotent);
+    when(Bug::RetriesBounded, producer, &[("retries", "1"), not_idempotent[0]]);
+    let reordered = [
+        not_idempotent[0],
+        ("max.in.flight.requests.per.connection", "100"),
+        ("batch.num.messages", "1"),
+    ];
+    when(Bug::ReorderedRetries, producer, &reordered);
+    when(Bug::LetterAcksOne, letters, &acks_one);
+    when(Bug::LetterIdempotenceOff, letters, &not_idempotent);
+    when(Bug::OffsetResetLatest, consumer, &[("auto.offset.reset", "latest")]);
+    when(Bug::ReadsUncommitted, consumer, &[("isolation.level", "read_uncommitted")]);
+    let automatic = [
+        ("enable.auto.commit", "true"),
+        ("enable.auto.offset.store", "true"),
+        ("auto.commit.interval.ms", "100"),
+    ];
+    when(Bug::AutoCommit, consumer, &automatic);
 }

@@ -89,7 +89,7 @@ pub fn plan(settings: &KafkaSettings, request: &Request) -> Result<Plan> {
 /// Carries a plan out.
 pub fn execute(settings: &KafkaSettings, plan: &Plan) -> Result<()> {
     let inspector = Inspector::connect(settings, Some(&plan.group))?;
-    let bend = i64::from(planted::is(Bug::ReplayOffByOne));
+    let bend = i64::from(planted::acts(Bug::ReplayOffByOne));
     let targets = plan.partitions.iter().map(|part| (part.partition, part.target + bend)).collect();
     inspector.set_offsets(&plan.topic, &targets)
 }

@@ -5,13 +5,15 @@
 //! must raise nothing.
 
 #[cfg(not(feature = "planted-bugs"))]
-pub(crate) fn main(_: &crate::cli::RunArguments) -> miette::Result<u8> {
+pub(crate) fn main(_: &crate::cli::ProveArguments) -> miette::Result<u8> {
     Err(miette::miette!(
         help = "build with them: `cargo run --release --features planted-bugs -- prove`",
         "this binary holds no planted bugs"
     ))
 }
 
+#[cfg(feature = "planted-bugs")]
+mod ordinary;
 #[cfg(feature = "planted-bugs")]
 mod table;
 
@@ -30,7 +32,7 @@ mod with_bugs {
     use miette::{IntoDiagnostic as _, WrapErr as _};
 
     use super::table::{NEEDS_A_REAL_BROKER, TRIALS, Trial, UNDETECTABLE};
-    use crate::cli::{EXIT_INTERRUPTED, RunArguments, TestbedName};
+    use crate::cli::{EXIT_INTERRUPTED, ProveArguments, RunArguments, TestbedName};
     use crate::command::{report, run};
     use crate::report::{CleanRow, Proof, ScenarioEntry, TrialRow, Undetectable, render_proof};
     use crate::verdict::Status;
@@ -42,8 +44,12 @@ mod with_bugs {
         seed: u64,
     }
 
-    pub(crate) fn main(arguments: &RunArguments) -> miette::Result<u8> {
+    pub(crate) fn main(arguments: &ProveArguments) -> miette::Result<u8> {
+        let ProveArguments { run: arguments, ordinary } = arguments;
         known(&arguments.scenarios)?;
+        if *ordinary {
+            return super::ordinary::main(arguments);
+        }
         let rows = rows(arguments);
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
         let outcomes = runtime.into_diagnostic()?.block_on(async {
@@ -153,7 +159,15 @@ mod with_bugs {
         row
     }
 
-    fn clean_row<'a>(scenario: &str, entries: impl Iterator<Item = &'a ScenarioEntry>) -> CleanRow {
+    /// The checks that failed.
+    pub(in crate::command::prove) fn failed(entry: &ScenarioEntry) -> BTreeSet<String> {
+        checks(entry, |status| status == Status::Fail)
+    }
+
+    pub(in crate::command::prove) fn clean_row<'a>(
+        scenario: &str,
+        entries: impl Iterator<Item = &'a ScenarioEntry>,
+    ) -> CleanRow {
         let (mut runs, mut alarms, mut unclear) = (0, 0, 0);
         let mut raised = BTreeSet::new();
         for entry in entries.filter(|entry| entry.status() != Some(Status::NotApplicable)) {

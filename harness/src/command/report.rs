@@ -10,7 +10,9 @@ use crate::command::show::look;
 use crate::command::suite;
 use crate::judgement::judge;
 use crate::plan::{Resolved, resolve};
-use crate::report::{self, Canary, PreviousReport, Proof, ScenarioEntry, SuiteReport};
+use crate::report::{
+    self, Canary, OrdinaryTrial, PreviousReport, Proof, ScenarioEntry, SuiteReport,
+};
 use crate::scenario::ScenarioFile;
 use crate::testbed;
 use crate::verdict::Status;
@@ -63,7 +65,8 @@ pub(crate) fn write(
     }
     entries.sort_by_key(|entry| order.iter().position(|file| file.name == entry.name()));
     let proof = proof(testbed, folders);
-    let suite = SuiteReport { command, scenarios: entries, previous, canary, proof };
+    let ordinary = ordinary(testbed, folders);
+    let suite = SuiteReport { command, scenarios: entries, previous, canary, proof, ordinary };
     let folder = folders.reports_dir.join(testbed.name());
     save(&suite, &folder).wrap_err_with(|| format!("writing reports into {}", folder.display()))?;
     eprintln!("{}", report::terminal_summary(&suite, look(&std::io::stderr())));
@@ -86,6 +89,15 @@ fn proof(testbed: TestbedName, folders: &Folders) -> Option<Proof> {
     let path = proofs(folders).join(format!("{}.json", testbed.name()));
     let bytes = std::fs::read(&path).ok()?;
     Proof::from_json(&bytes)
+        .inspect_err(|error| eprintln!("{} is left out: {error}", path.display()))
+        .ok()
+}
+
+/// What `prove --ordinary` wrote last for this testbed.
+fn ordinary(testbed: TestbedName, folders: &Folders) -> Option<OrdinaryTrial> {
+    let path = proofs(folders).join(format!("ordinary-{}.json", testbed.name()));
+    let bytes = std::fs::read(&path).ok()?;
+    OrdinaryTrial::from_json(&bytes)
         .inspect_err(|error| eprintln!("{} is left out: {error}", path.display()))
         .ok()
 }

@@ -1,6 +1,6 @@
 //! `run`: scenarios in, verdicts and reports out.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use futures::StreamExt as _;
@@ -115,8 +115,14 @@ fn repeated<'a>(
     suite.iter().flat_map(move |file| seeds().take(times(file)).map(move |seed| (file, seed)))
 }
 
+/// The folder of one run.
+pub(crate) fn folder_of(file: &ScenarioFile, seed: u64, arguments: &RunArguments) -> PathBuf {
+    let runs = arguments.folders.runs_dir.join(arguments.testbed.name());
+    runs.join(format!("{}-{seed}", file.name))
+}
+
 /// Runs one scenario once. None when the harness was asked to stop.
-async fn one(
+pub(crate) async fn one(
     file: &ScenarioFile,
     seed: u64,
     arguments: &RunArguments,
@@ -140,8 +146,7 @@ async fn one(
             }));
         }
     };
-    let folder = arguments.folders.runs_dir.join(name);
-    let folder = runner::folder(&folder, &format!("{}-{seed}", file.name)).into_diagnostic()?;
+    let folder = runner::folder(&folder_of(file, seed, arguments)).into_diagnostic()?;
     let label = format!("{name}/{}", file.name);
     let progress = Arc::new(Progress::default());
     let show = Show::start(label, plan.load.operations(), &progress, bars);

@@ -8,7 +8,7 @@ use toml::Spanned;
 use super::{FaultPlan, GroupPlan, Load, Trigger, source};
 use crate::history::event::About;
 use crate::scenario::{FaultEntry, ScenarioFile};
-use crate::workload::WorkloadPlan;
+use crate::workload::{Variety, WorkloadPlan};
 
 pub(super) fn about(
     file: &ScenarioFile,
@@ -42,8 +42,19 @@ fn load_lines(load: &WorkloadPlan) -> BTreeMap<String, String> {
         ("Records".to_owned(), load.operations.to_string()),
         ("Rate".to_owned(), format!("{} records/s", load.rate_per_s)),
         ("Keys".to_owned(), load.keys.to_string()),
-        ("Payload".to_owned(), format!("{} bytes", load.payload_bytes)),
+        ("Payload".to_owned(), payload(load)),
     ])
+}
+
+fn payload(load: &WorkloadPlan) -> String {
+    match load.variety {
+        Variety::Plain => format!("{} bytes", load.payload_bytes),
+        Variety::Full => format!(
+            "{} bytes, some from nothing to 900 kB; keys, spellings and poison of many kinds; beside the \
+             load {} odd records of another writer",
+            load.payload_bytes, load.odd
+        ),
+    }
 }
 
 /// A fault in a sentence: `broker-pause of broker-1 at 150 records invoked, undone after 10s`.

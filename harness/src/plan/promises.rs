@@ -24,7 +24,10 @@ pub(super) fn promises(
     let idempotent = produced && property("enable.idempotence") != Some("false");
     let held = matches!(load, Load::Source(source) if !source.holds.is_empty());
     Promises {
-        operations: if produced { load.operations() } else { 0 },
+        operations: match load {
+            Load::Producer(load) => load.operations_in_all(),
+            Load::Source(_) => 0,
+        },
         topics: topology.topics.iter().map(|t| (t.name.clone(), t.partitions)).collect(),
         partitioner: produced
             .then(|| property("partitioner").unwrap_or("murmur2_random").to_owned()),

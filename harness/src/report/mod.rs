@@ -16,6 +16,7 @@ mod json;
 mod junit;
 mod markdown;
 mod observe;
+mod ordinary;
 mod previous;
 mod proof;
 mod step_summary;
@@ -42,6 +43,7 @@ use crate::verdict::{Status, Verdict};
 pub use canary::Canary;
 pub use json::{FILE as JSON_FILE, read as read_json};
 pub use observe::{Entry, Observed, Observer, Unreachable, What};
+pub use ordinary::{Finding, OrdinaryRow, OrdinaryRun, OrdinaryTrial, render as render_ordinary};
 pub use previous::{PreviousReport, PreviousScenario};
 pub use proof::{CleanRow, Proof, TrialRow, Undetectable, render as render_proof};
 pub use terminal::{Look, summary as terminal_summary};
@@ -65,6 +67,8 @@ pub struct SuiteReport {
     /// The checkers' last trial on this testbed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub proof: Option<Proof>,
+    /// What the last `prove --ordinary` of this testbed came to.
+    pub ordinary: Option<OrdinaryTrial>,
 }
 
 /// A scenario's place in a report.

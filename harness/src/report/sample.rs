@@ -80,7 +80,7 @@ pub(super) fn hostile_suite(text: &str) -> SuiteReport {
         ScenarioEntry::NotRun { name: text.into(), about: about(text, None), command: text.into() };
     let scenarios = vec![ScenarioEntry::Ran(run), not_run];
     let (canary, proof) = (Some(canary(&["no-loss"], text)), Some(proof(text)));
-    SuiteReport { command: text.into(), scenarios, canary, proof, previous: None }
+    SuiteReport { command: text.into(), scenarios, canary, proof, ordinary: None, previous: None }
 }
 
 pub(super) fn suite() -> SuiteReport {
@@ -118,6 +118,7 @@ pub(super) fn suite() -> SuiteReport {
         scenarios,
         canary: Some(canary),
         proof: Some(proof),
+        ordinary: None,
         previous: None,
     }
 }

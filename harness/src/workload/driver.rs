@@ -6,6 +6,8 @@
 
 use std::sync::Arc;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use serde::Deserialize;
 use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::process::{ChildStdin, ChildStdout};
@@ -51,7 +53,7 @@ pub(crate) async fn feed(
             Fact::Invoked(Invoked {
                 op: operation.op,
                 topic: plan.topic.clone(),
-                key: Some(Blob(operation.key.into_bytes())),
+                key: Some(Blob(operation.key)),
                 value: Print::of(&operation.payload),
                 bytes: operation.payload.len() as u64,
                 poison: operation.poison,
@@ -65,14 +67,22 @@ pub(crate) async fn feed(
     Ok(())
 }
 
-/// An operation as the producer's input takes it: the payload itself, or an envelope with the key
-/// beside it where the producer does not look into payloads.
+/// An operation as the producer's input takes it: the payload itself, or an envelope for a payload that
+/// is not one line of text, and for a key that is not the payload's.
 fn input_line(plan: &WorkloadPlan, operation: &Operation) -> Vec<u8> {
-    if !plan.lets_poison_through {
+    if !plan.in_envelopes() {
         return operation.payload.clone();
     }
-    let value = String::from_utf8_lossy(&operation.payload);
-    serde_json::json!({ "key": operation.key, "value": value }).to_string().into_bytes()
+    let mut envelope = serde_json::Map::new();
+    let mut put = |name: &str, bytes: &[u8]| match std::str::from_utf8(bytes) {
+        Ok(text) => envelope.insert(name.to_owned(), text.into()),
+        Err(_) => envelope.insert(format!("{name}_base64"), STANDARD.encode(bytes).into()),
+    };
+    put("value", &operation.payload);
+    if operation.key_beside {
+        put("key", &operation.key);
+    }
+    serde_json::Value::Object(envelope).to_string().into_bytes()
 }
 
 /// Records receipts until the producer closes its output. Operations are numbered like input lines.

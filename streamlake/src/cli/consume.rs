@@ -8,6 +8,7 @@ use crate::error::{Error, Result};
 use crate::observe::events::Events;
 use crate::observe::health::Board;
 use crate::observe::http;
+use crate::planted;
 use crate::raw_zone::compression::Compression;
 use crate::raw_zone::metadata;
 use crate::raw_zone::probe;
@@ -145,7 +146,7 @@ pub(super) async fn run(pipelines: Vec<Args>) -> Result<ExitCode> {
             first_error.get_or_insert(err);
         }
     }
-    first_error.map_or(Ok(ExitCode::SUCCESS), Err)
+    first_error.map_or(Ok(planted::consumer_exit()), Err)
 }
 
 async fn run_one(
@@ -175,7 +176,7 @@ async fn run_one(
     };
     tracing::info!(%fields, "stopped");
     events.emit("stopped", fields);
-    outcome.map(|_| ())
+    planted::at_the_end(outcome.map(|_| ()))
 }
 
 /// Lists what a crash left unlisted in the two latest folders, beside the work.

@@ -93,7 +93,7 @@ pub(super) async fn run(args: Args) -> Result<ExitCode> {
         return Err(err);
     }
     match writing.await {
-        Ok(Ok(Ok(clean))) => Ok(ExitCode::from(u8::from(!clean))),
+        Ok(Ok(Ok(clean))) => Ok(crate::planted::producer_exit(clean)),
         Ok(Ok(Err(err))) => Err(Error::io("writing receipts")(err)),
         _ => Ok(ExitCode::FAILURE),
     }

@@ -14,11 +14,30 @@ fn reserve(deadline: Duration) -> Duration {
 }
 
 impl PollLoop {
-    /// The planted bug `tail-forgotten`.
-    fn forget_tail(&mut self) {
-        for state in self.partitions.iter_mut().flatten() {
-            for (_, part) in state.open.drain(..) {
-                self.held_bytes -= part.bytes();
+    /// The planted bugs of an orderly stop.
+    fn stop_badly(&mut self) {
+        let numbers: Vec<i32> = self.assigned_partitions().map(|(number, _)| number).collect();
+        for number in &numbers {
+            let is_last = Some(number) == numbers.last();
+            if planted::is(Bug::TailForgotten) || is_last && planted::is(Bug::TailOfOnePartition) {
+                self.forget_tail(*number);
+            }
+            if let Some(state) = self.partition(*number)
+                && planted::acts_if(Bug::CommitForgottenAtStop, state.to_commit().is_some())
+            {
+                state.committed = Some(i64::MAX);
+            }
+        }
+    }
+
+    /// Drops what is open of a partition and counts it as stored, for the planted bugs that do so.
+    pub(super) fn forget_tail(&mut self, number: i32) {
+        let Some(state) = self.partition(number) else { return };
+        let open: Vec<_> = state.open.drain(..).collect();
+        for (_, part) in open {
+            planted::announce();
+            self.held_bytes -= part.bytes();
+            if let Some(state) = self.partition(number) {
                 state.frontier.finish(part.span().first_offset);
             }
         }
@@ -47,9 +66,7 @@ impl PollLoop {
         }));
         self.set_paused(consumer, true);
         if store_the_rest {
-            if planted::is(Bug::TailForgotten) {
-                self.forget_tail();
-            }
+            self.stop_badly();
             self.seal_all();
         }
         loop {

@@ -8,7 +8,7 @@ use crate::native::{Headers, Record};
 use crate::planted::{self, Bug};
 use crate::raw_zone::buffer::PartBuffer;
 use crate::raw_zone::name::Folder;
-use crate::raw_zone::part::{RecordRef, write_record};
+use crate::raw_zone::part::RecordRef;
 use crate::record::{self, Invalid};
 use chrono::NaiveDate;
 use rdkafka::consumer::Consumer;
@@ -51,8 +51,7 @@ impl<'m> HeaderView<'m> {
 
     /// All headers, in order.
     fn iter(&self) -> impl Iterator<Item = (&'m [u8], Option<&'m [u8]>)> {
-        let lost = usize::from(planted::is(Bug::HeaderLost));
-        self.all.clone().take(self.count.saturating_sub(lost))
+        self.all.clone()
     }
 }
 
@@ -63,6 +62,7 @@ impl PollLoop {
             return;
         }
         let (number, offset) = (message.partition(), message.offset());
+        planted::live();
         match self.partition(number) {
             None => return,
             Some(state) if state.revoking || state.seek_to.is_some() => return,
@@ -72,18 +72,30 @@ impl PollLoop {
             }
             Some(_) => {}
         }
-        if planted::is(Bug::RecordSkipped) && offset % 10_000 == 137 {
+        if self.passes_over(message) {
             return;
         }
         let headers = HeaderView::of(message);
         let schema = self.settings.schema;
-        match record::validate(schema, message.value()) {
+        match planted::verdict(record::validate(schema, message.value())) {
             Ok(valid) => self.store(message, &headers, valid.json.is_some(), now),
             Err(why) if classify::payload(&why) == Decision::DeadLetter => {
                 self.bury(message, &headers, &why);
             }
             Err(_) => {}
         }
+    }
+
+    /// Whether a record is lost right here: planted bugs do so.
+    fn passes_over(&mut self, message: &Record<'_>) -> bool {
+        if !planted::PLANTED {
+            return false;
+        }
+        let later = self.epochs > self.assigned_partitions().count() as u64;
+        let narrow = self.assigned_partitions().count() < self.partitions.len().max(3);
+        let state = self.partition(message.partition());
+        let first = state.is_some_and(|state| state.frontier.position().is_none());
+        planted::passes_over(message, first && later, narrow)
     }
 
     fn store(
@@ -96,7 +108,11 @@ impl PollLoop {
         let (number, offset) = (message.partition(), message.offset());
         let timestamp_ms = message.timestamp_ms();
         let date = self.days.ingestion_date(headers.ingested_at, timestamp_ms);
-        let date = if planted::is(Bug::DateOffByOne) { date + chrono::Days::new(1) } else { date };
+        let open = self.partition(number).and_then(|state| Some(state.open.last()?.0));
+        let date = planted::day(date, open, headers.ingested_at, timestamp_ms);
+        if planted::acts_if(Bug::SkipsNewDay, open.is_some_and(|open| open != date)) {
+            return;
+        }
         let rewritten = planted::rewrite(Bug::ValueReserialized, message.value());
         let record = RecordRef {
             topic: &self.settings.topic,
@@ -127,7 +143,7 @@ impl PollLoop {
             return;
         };
         let grown = part.add(offset, estimate, |out| {
-            write_record(out, &record, headers.iter());
+            planted::write_record(out, &record, headers.iter());
         });
         let full = part.span().records >= limits.records || part.bytes() >= limits.bytes;
         self.held_bytes += grown;
@@ -153,6 +169,7 @@ impl PollLoop {
         let rewritten = planted::rewrite(Bug::DeadLetterReencoded, message.value());
         let value = rewritten.as_deref().or(message.value());
         let letter = DeadLetter::of_record(source, message.key(), value, owned, why);
+        let letter = planted::letter(letter, message);
         let bytes = letter.bytes();
         let Some(state) = self.partition(number) else {
             return;
@@ -160,7 +177,7 @@ impl PollLoop {
         state.committed.get_or_insert(offset);
         state.frontier.take(offset, true);
         let unit = Unit { partition: number, epoch: state.epoch, first_offset: offset, bytes };
-        if planted::is(Bug::CommitBeforeDeadLetterAck) {
+        if planted::acts(Bug::CommitBeforeDeadLetterAck) {
             state.frontier.finish(offset);
         }
         self.held_bytes += bytes;
@@ -206,6 +223,7 @@ impl PollLoop {
     /// Seals the open parts of a partition: one day's, or all.
     pub(super) fn seal(&mut self, number: i32, only: Option<NaiveDate>) {
         let (dataset, topic) = (self.settings.dataset.clone(), self.settings.topic.clone());
+        let limits = self.settings.batch;
         let Some(state) = self.partition(number) else {
             return;
         };
@@ -217,7 +235,7 @@ impl PollLoop {
         state.open = kept;
         for (date, buffer) in sealed {
             let folder = Folder { dataset: dataset.clone(), date };
-            let part = buffer.seal(folder, &topic, number);
+            let part = planted::part(buffer.seal(folder, &topic, number), limits);
             let first_offset = part.span.first_offset;
             let unit = Unit { partition: number, epoch, first_offset, bytes: part.bytes };
             self.ready.push_back((unit, part));

@@ -17,7 +17,7 @@ pub(super) struct Late(Vec<(i32, i64)>);
 
 impl Late {
     pub(super) fn note(&mut self, partition: i32, next: i64) {
-        if planted::is(Bug::CommitAfterRevoke) {
+        if planted::acts(Bug::CommitAfterRevoke) {
             self.0.push((partition, next));
         }
     }

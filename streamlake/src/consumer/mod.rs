@@ -162,6 +162,7 @@ struct Shared {
 impl Shared {
     fn build(&self, member: usize, stop: CancellationToken) -> Result<PollLoop> {
         let settings = &self.settings;
+        crate::planted::note_group(&settings.group);
         let config =
             kafka::member_config(&settings.kafka, &settings.group, member, settings.members)?;
         let wake = Arc::new(Wake::default());

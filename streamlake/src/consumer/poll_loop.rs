@@ -256,6 +256,7 @@ impl PollLoop {
                     self.uploads -= 1;
                     let stale = !self.finish(unit);
                     let next = part.span.last_offset + 1;
+                    planted::note_stored();
                     if planted::is(Bug::CommitNewestCompletion)
                         && let Some(state) = self.partition(unit.partition)
                     {
@@ -329,11 +330,13 @@ impl PollLoop {
         if !self.committer.may_send(now) || self.commit_late(consumer, now) {
             return;
         }
-        let early = planted::is(Bug::CommitBeforeWrite);
+        if planted::gives_up(self.committer.failures > 0) {
+            return;
+        }
         let mut sent = Vec::new();
         for (number, state) in self.assigned_partitions() {
-            let next = if early { state.frontier.position() } else { state.frontier.durable() };
-            let next = if planted::is(Bug::CommitNewestCompletion) { state.newest } else { next };
+            let (durable, read) = (state.frontier.durable(), state.frontier.position());
+            let next = planted::next_to_commit(durable, read, state.newest, state.revoking);
             if let Some(offset) =
                 next.filter(|next| state.committed.is_none_or(|done| done < *next))
             {
@@ -344,11 +347,7 @@ impl PollLoop {
             return;
         }
         // The next offset to read, not the last one handled.
-        let bend = match () {
-            () if planted::is(Bug::CommitLastOffset) => -1,
-            () if planted::is(Bug::CommitOneTooFar) => 1,
-            () => 0,
-        };
+        let bend = planted::bend();
         for (_, _, offset) in &mut sent {
             *offset += bend;
         }

@@ -36,7 +36,7 @@ impl PollLoop {
         // Before the first of them is fetched: records that lay in two queues would be read in the
         // wrong order.
         self.lead_records_here(numbers.iter().copied());
-        assign(consumer, list);
+        assign(consumer, planted::further_back(consumer, list).as_ref().unwrap_or(list));
         metrics::rebalanced(&self.settings.topic, "assigned");
         tracing::info!(topic = self.settings.topic, partitions = ?numbers, "assigned");
         let fields =
@@ -52,7 +52,9 @@ impl PollLoop {
 
     /// Begins a new assignment of one partition; what is left of an old one is dropped.
     pub(super) fn assign_one(&mut self, number: i32) {
-        if planted::is(Bug::StaleAssignment) && self.partition(number).is_some() {
+        if planted::is(Bug::StaleAssignment)
+            && planted::acts_if(Bug::StaleAssignment, self.partition(number).is_some())
+        {
             return;
         }
         self.forget(number);
@@ -86,6 +88,9 @@ impl PollLoop {
         for number in &numbers {
             if let Some(state) = self.partition(*number) {
                 state.revoking = !planted::is(Bug::StaleAssignment);
+            }
+            if planted::is(Bug::TailForgottenAtRevoke) {
+                self.forget_tail(*number);
             }
             self.seal(*number, None);
         }

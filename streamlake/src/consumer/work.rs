@@ -97,7 +97,7 @@ impl Work {
                     "delay_ms": delay.as_millis() as u64, "error": error,
                 }));
             };
-            match writer.write(&letter, on_retry).await {
+            match planted::write_letter(&writer, &letter, on_retry).await {
                 Ok(position) => Completion::DeadLettered { unit, position },
                 Err(err) => Completion::Hopeless(err),
             }
@@ -120,6 +120,7 @@ async fn compressed(part: SealedPart, compression: Compression) -> Result<Sealed
     if compression == Compression::None {
         return Ok(part);
     }
+    let part = planted::before_compression(part, compression);
     let work = tokio::task::spawn_blocking(move || part.compressed(compression));
     let done = work.await.unwrap_or_else(|err| Err(std::io::Error::other(err)));
     done.map_err(Error::io("compressing a part"))

@@ -10,7 +10,7 @@ use crate::config::ProducerSettings;
 use crate::dead_letter::{DeadLetter, DeadLetterWriter, Position, text_header};
 use crate::error::Result;
 use crate::kafka::{self, Role};
-use crate::planted::{self, Bug};
+use crate::planted;
 use crate::raw_zone::part::Header;
 use crate::record::{self, Invalid};
 use delivery::{Delivery, Done, RawProducer, RawRecord};
@@ -116,8 +116,8 @@ impl Producer {
         on_receipt: impl FnOnce(Receipt) + Send + Sync + 'static,
     ) -> Uuid {
         let slot = Arc::clone(&self.slots).acquire_owned().await.ok();
-        let ingestion_id = Uuid::new_v4();
-        match record::validate(self.settings.schema, Some(&event.value)) {
+        let ingestion_id = planted::ingestion_id(Uuid::new_v4());
+        match planted::boundary(record::validate(self.settings.schema, Some(&event.value))) {
             Ok(valid) => {
                 let from_payload = valid.key.as_deref().map(str::as_bytes);
                 let key = event.key.as_deref().or(from_payload);
@@ -145,23 +145,10 @@ impl Producer {
         let key = key.map(<[u8]>::to_vec);
         let done: Done = Box::new(move |delivery| {
             drop(slot);
-            let outcome = match delivery {
-                Delivery::Acknowledged { partition, offset } => {
-                    Outcome::Acknowledged { partition, offset }
-                }
-                Delivery::Failed(_) | Delivery::Unknown(_) if planted::is(Bug::ErrorSwallowed) => {
-                    Outcome::Acknowledged { partition: 0, offset: 0 }
-                }
-                Delivery::Unknown(err) if planted::is(Bug::UnknownAsFailed) => {
-                    Outcome::Failed(err.to_string())
-                }
-                Delivery::Failed(err) => Outcome::Failed(err.to_string()),
-                Delivery::Unknown(err) => Outcome::Unknown(err.to_string()),
-            };
+            let outcome = planted::receipt(delivery);
             on_receipt(Receipt { ingestion_id, key, outcome });
         });
-        let done = planted::retry_anywhere(&self.raw, &record, done);
-        self.raw.send(record, done).await;
+        planted::send(&self.raw, record, done).await;
     }
 
     fn reject(
@@ -176,7 +163,7 @@ impl Producer {
         let dead_letters = Arc::clone(&self.dead_letters);
         tokio::spawn(async move {
             let letter = DeadLetter::of_event(event.value, event.key.clone(), headers, &why);
-            let outcome = match dead_letters.attempt(&letter).await {
+            let outcome = match planted::reject(&dead_letters, letter).await {
                 Delivery::Acknowledged { partition, offset } => Outcome::Rejected {
                     reason: why.reason,
                     dead_letter: Position { partition, offset },
@@ -197,7 +184,7 @@ impl Producer {
     fn kafka_headers(&self, ingestion_id: Uuid) -> OwnedHeaders {
         let mut id = Uuid::encode_buffer();
         let id = ingestion_id.hyphenated().encode_lower(&mut id);
-        let now = record::now_rfc3339();
+        let (now, an_hour_ago) = (record::now_rfc3339(), planted::an_hour_ago());
         let values = [
             (record::HEADER_DATASET, self.settings.dataset.as_str()),
             (record::HEADER_SCHEMA_VERSION, record::SCHEMA_VERSION),
@@ -205,6 +192,7 @@ impl Producer {
             (record::HEADER_PRODUCER_SERVICE, record::PRODUCER_SERVICE),
             (record::HEADER_INGESTED_AT, now.as_str()),
         ];
+        let values = planted::headers(values, &an_hour_ago);
         let empty = OwnedHeaders::new_with_capacity(values.len());
         values.into_iter().fold(empty, |headers, (key, value)| {
             headers.insert(rdkafka::message::Header { key, value: Some(value) })

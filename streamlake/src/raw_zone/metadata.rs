@@ -188,6 +188,7 @@ async fn try_add(zone: &Zone, folder: &Folder, entries: &[PartEntry]) -> object_
         None => (Metadata::empty(folder), PutMode::Create),
         Some((metadata, version)) => (metadata, PutMode::Update(version)),
     };
+    metadata = crate::planted::document(metadata);
     if !metadata.merge(entries) && !metadata.updated_at.is_empty() {
         return Ok(());
     }

@@ -14,7 +14,7 @@ use crate::classify::{self, Decision, Phase};
 use crate::error::{Error, Result};
 use crate::planted::{self, Bug};
 use object_store::path::Path;
-use object_store::{Attribute, Attributes, ObjectStoreExt, PutMode, PutOptions, PutPayload};
+use object_store::{Attribute, Attributes, ObjectStoreExt, PutOptions, PutPayload};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -73,12 +73,9 @@ impl PartWriter {
             let outcome = self.create(&path, part, &payload).await;
             match outcome {
                 Ok(true) => {
-                    if planted::is(Bug::PartTruncated) {
-                        let half = part.chunks.concat()[..part.bytes / 2].to_vec();
-                        let _ = self.zone.store.put(&Path::from(path.as_str()), half.into()).await;
-                    }
-                    if !planted::is(Bug::MetadataMissingPart) || number % 3 != 0 {
-                        self.list(&part.folder, PartEntry::of(part, name));
+                    planted::after_write(self, part, name).await;
+                    if let Some(entry) = planted::entry(PartEntry::of(part, name), number) {
+                        self.list(&part.folder, entry);
                     }
                     return Ok(Written { path, attempts, collisions, took: started.elapsed() });
                 }
@@ -94,6 +91,10 @@ impl PartWriter {
                     let delay = next_delay(&mut delays);
                     on_retry(&Retry { doing: &path, attempts, delay, error: &error });
                     tokio::time::sleep(delay).await;
+                    planted::note_store_error();
+                    if planted::acts(Bug::RetryUnderAnotherName) {
+                        number = self.take_number(&part.folder, &on_retry).await?;
+                    }
                 }
             }
         }
@@ -108,11 +109,7 @@ impl PartWriter {
     ) -> object_store::Result<bool> {
         let location = Path::from(path);
         let options = PutOptions {
-            mode: if planted::is(Bug::PartOverwritten) {
-                PutMode::Overwrite
-            } else {
-                PutMode::Create
-            },
+            mode: planted::put_mode(),
             attributes: self.attributes(part),
             ..PutOptions::default()
         };
@@ -146,12 +143,16 @@ impl PartWriter {
     }
 
     /// The next number of a folder, from a listing the first time.
-    async fn take_number(&self, folder: &Folder, on_retry: impl Fn(&Retry<'_>)) -> Result<u64> {
+    pub(crate) async fn take_number(
+        &self,
+        folder: &Folder,
+        on_retry: impl Fn(&Retry<'_>),
+    ) -> Result<u64> {
         let counter = self.counter(folder);
         let mut next = counter.lock().await;
         let number = match *next {
-            Some(number) => number,
-            None if planted::is(Bug::PartOverwritten) => 1,
+            Some(number) => planted::number(number),
+            None if planted::acts(Bug::PartOverwritten) => 1,
             None => self.highest_number(folder, on_retry).await? + 1,
         };
         *next = Some(number + 1);
@@ -238,6 +239,9 @@ impl PartWriter {
     /// Completes the metadata of every folder that this process has written to, with what others
     /// left unlisted too.
     pub async fn complete_metadata(&self) -> Result<()> {
+        if planted::acts(Bug::MetadataCutAtStop) {
+            return Ok(());
+        }
         self.flush_metadata().await?;
         if planted::is(Bug::MetadataMissingPart) {
             return Ok(());

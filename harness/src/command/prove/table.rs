@@ -1,57 +1,239 @@
 //! Which bug is planted in which scenario, and which check is there to catch it.
 
-/// A planted bug, the scenario that can show it, and the check that is there to catch it.
+/// A planted bug and what is to be said of it.
+#[derive(Debug)]
 pub(super) struct Trial {
     pub(super) bug: &'static str,
+    /// The scenario of `scenarios/prove` that can show it.
     pub(super) scenario: &'static str,
+    /// The check that is there to catch it.
     pub(super) check: &'static str,
+    /// Where the ordinary suite is asked first: what is found there need not be looked for elsewhere.
+    pub(super) first: &'static str,
 }
 
-const fn trial(bug: &'static str, scenario: &'static str, check: &'static str) -> Trial {
-    Trial { bug, scenario, check }
+const fn trial(
+    bug: &'static str,
+    scenario: &'static str,
+    check: &'static str,
+    first: &'static str,
+) -> Trial {
+    Trial { bug, scenario, check, first }
 }
 
 /// Every bug that the pipeline can be built with.
 pub(super) const TRIALS: &[Trial] = &[
-    trial("commit-before-write", "slow-store", "commit-frontier"),
-    trial("auto-commit", "slow-store", "commit-frontier"),
-    trial("commit-last-offset", "plain", "recovery"),
-    trial("commit-one-too-far", "plain", "commit-frontier"),
-    trial("commit-newest-completion", "failing-store", "commit-frontier"),
-    trial("drop-on-store-error", "failing-store", "no-loss"),
-    trial("dead-letter-on-transient-error", "failing-store", "dead-letters"),
-    trial("commit-before-dead-letter-ack", "poison", "commit-frontier"),
-    trial("dead-letter-reencoded", "poison", "dead-letters"),
-    trial("header-lost", "plain", "fidelity"),
-    trial("value-reserialized", "plain", "fidelity"),
-    trial("part-overwritten", "kill", "immutability"),
-    trial("part-truncated", "plain", "immutability"),
-    trial("date-off-by-one", "plain", "placement"),
-    trial("metadata-missing-part", "plain", "metadata"),
-    trial("tail-forgotten", "stop", "no-loss"),
-    trial("wrong-partitioner", "plain", "partition-determinism"),
-    trial("random-partition-for-retries", "lost-answers", "partition-determinism"),
-    trial("acks-one", "lost-leader", "acknowledged-is-durable"),
-    trial("reordered-retries", "retries", "duplicates"),
-    trial("error-swallowed", "lost-answers", "acknowledged-is-durable"),
-    trial("unknown-as-failed", "lost-answers", "acknowledged-is-durable"),
-    trial("record-skipped", "plain", "no-loss"),
-    trial("commit-after-revoke", "rebalance", "commit-frontier"),
-    trial("stale-assignment", "rebalance", "commit-frontier"),
-    trial("replay-off-by-one", "replay", "replay"),
+    // What is committed, and when.
+    trial("commit-before-write", "slow-store", "commit-frontier", "slow-store"),
+    trial("auto-commit", "slow-store", "commit-frontier", "slow-store"),
+    trial("commit-last-offset", "plain", "recovery", "two-groups"),
+    trial("commit-one-too-far", "plain", "commit-frontier", "two-groups"),
+    trial("commit-newest-completion", "failing-store", "commit-frontier", "consumer-restart"),
+    trial("commit-before-dead-letter-ack", "poison", "commit-frontier", "commit-table"),
+    trial("commit-after-revoke", "rebalance", "commit-frontier", "consumer-pause"),
+    trial("stale-assignment", "rebalance", "commit-frontier", "consumer-pause"),
+    trial("commit-early-once", "slow-store", "commit-frontier", "slow-store"),
+    trial("commit-early-after-retry", "failing-store", "commit-frontier", "store-unavailable"),
+    trial("commit-read-at-revoke", "rebalance", "commit-frontier", "consumer-pause"),
+    trial("commit-back-once", "plain", "commit-frontier", "two-groups"),
+    trial("commits-given-up", "lost-answers", "recovery", "consumer-pause"),
+    trial("commit-forgotten-at-stop", "stop", "duplicates", "consumer-restart"),
+    trial("rereads-at-assignment", "stop", "duplicates", "consumer-restart"),
+    // What is lost.
+    trial("drop-on-store-error", "failing-store", "no-loss", "store-unavailable"),
+    trial("tail-forgotten", "stop", "no-loss", "consumer-restart"),
+    trial("tail-forgotten-at-revoke", "rebalance", "no-loss", "consumer-pause"),
+    trial("tail-of-one-partition", "stop", "no-loss", "consumer-restart"),
+    trial("record-skipped", "plain", "no-loss", "two-groups"),
+    trial("skips-rarely", "variety", "no-loss", "two-groups"),
+    trial("skips-after-dead-letter", "variety", "no-loss", "two-groups"),
+    trial("skips-without-key", "variety", "no-loss", "two-groups"),
+    trial("skips-odd-keys", "variety", "no-loss", "two-groups"),
+    trial("skips-large", "variety", "no-loss", "two-groups"),
+    trial("skips-after-assignment", "stop", "no-loss", "consumer-pause"),
+    trial("skips-after-retry", "failing-store", "no-loss", "store-unavailable"),
+    trial("skips-when-shared", "rebalance", "no-loss", "consumer-pause"),
+    trial("skips-new-day", "variety", "no-loss", "two-groups"),
+    trial("skips-in-second-group", "variety", "no-loss", "two-groups"),
+    trial("last-of-full-batch-lost", "variety", "no-loss", "two-groups"),
+    trial("last-of-large-batch-lost", "variety", "no-loss", "two-groups"),
+    trial("last-of-compressed-lost", "variety", "no-loss", "two-groups"),
+    trial("seventh-part-lost", "variety", "no-loss", "two-groups"),
+    // Dead letters.
+    trial("dead-letter-on-transient-error", "failing-store", "dead-letters", "store-unavailable"),
+    trial("dead-letter-reencoded", "poison", "dead-letters", "two-groups"),
+    trial("poison-dropped", "variety", "no-loss", "two-groups"),
+    trial("poison-stored", "variety", "dead-letters", "two-groups"),
+    trial("good-record-dead-lettered", "variety", "dead-letters", "two-groups"),
+    trial("letters-dropped", "variety", "dead-letters", "two-groups"),
+    trial("letters-dropped-in-second-group", "variety", "dead-letters", "two-groups"),
+    trial("letter-twice", "variety", "duplicates", "two-groups"),
+    trial("letter-without-trace", "variety", "dead-letters", "two-groups"),
+    trial("letter-without-reason", "variety", "dead-letters", "two-groups"),
+    trial("letter-of-another-offset", "variety", "dead-letters", "two-groups"),
+    trial("letter-of-partition-zero", "variety", "dead-letters", "two-groups"),
+    trial("letter-failed-in-1970", "variety", "dead-letters", "two-groups"),
+    trial("letter-of-another-time", "variety", "dead-letters", "two-groups"),
+    trial("letter-without-odd-key", "variety", "dead-letters", "two-groups"),
+    trial("letter-of-tombstone-empty", "variety", "dead-letters", "two-groups"),
+    trial("letter-of-empty-tombstone", "variety", "dead-letters", "two-groups"),
+    trial("letter-without-reserved-headers", "variety", "dead-letters", "two-groups"),
+    trial("letter-without-null-headers", "variety", "dead-letters", "two-groups"),
+    // What is stored of a record.
+    trial("header-lost", "plain", "fidelity", "two-groups"),
+    trial("value-reserialized", "plain", "fidelity", "two-groups"),
+    trial("headers-out-of-order", "variety", "fidelity", "two-groups"),
+    trial("repeated-header-dropped", "variety", "fidelity", "two-groups"),
+    trial("null-header-as-empty", "variety", "fidelity", "two-groups"),
+    trial("empty-header-as-null", "variety", "fidelity", "two-groups"),
+    trial("header-name-repaired", "variety", "fidelity", "two-groups"),
+    trial("neighbours-headers", "variety", "fidelity", "two-groups"),
+    trial("line-id-constant", "variety", "identity", "two-groups"),
+    trial("timestamp-zeroed", "variety", "fidelity", "two-groups"),
+    trial("null-key-as-empty", "variety", "fidelity", "two-groups"),
+    trial("empty-key-as-null", "variety", "fidelity", "two-groups"),
+    trial("odd-key-repaired", "variety", "fidelity", "two-groups"),
+    trial("value-trimmed", "variety", "fidelity", "two-groups"),
+    trial("value-joined", "variety", "fidelity", "two-groups"),
+    trial("long-value-cut", "variety", "fidelity", "two-groups"),
+    trial("value-transliterated", "variety", "fidelity", "two-groups"),
+    trial("numbers-rounded", "variety", "fidelity", "two-groups"),
+    trial("part-shuffled", "variety", "order", "two-groups"),
+    // Objects and their metadata.
+    trial("part-overwritten", "kill", "immutability", "consumer-kill"),
+    trial("part-truncated", "plain", "immutability", "two-groups"),
+    trial("part-of-two-partitions", "variety", "metadata", "two-groups"),
+    trial("stored-twice-after-error", "failing-store", "duplicates", "store-unavailable"),
+    trial("retry-under-another-name", "lost-writes", "duplicates", "consumer-kill-uncommitted"),
+    trial("number-used-again", "failing-store", "immutability", "store-unavailable"),
+    trial("stray-object", "variety", "placement", "two-groups"),
+    trial("empty-part", "variety", "metadata", "two-groups"),
+    trial("probe-left", "variety", "placement", "two-groups"),
+    trial("wrong-dataset-folder", "variety", "placement", "two-groups"),
+    trial("date-off-by-one", "plain", "placement", "two-groups"),
+    trial("date-of-timestamp", "variety", "placement", "two-groups"),
+    trial("date-without-zone", "variety", "placement", "two-groups"),
+    trial("date-of-open-part", "variety", "placement", "two-groups"),
+    trial("date-1970-without-header", "variety", "placement", "two-groups"),
+    trial("metadata-missing-part", "plain", "metadata", "two-groups"),
+    trial("metadata-wrong-checksum", "variety", "metadata", "two-groups"),
+    trial("metadata-offset-off-by-one", "variety", "metadata", "two-groups"),
+    trial("metadata-counts-offsets", "variety", "metadata", "two-groups"),
+    trial("metadata-wrong-size", "variety", "metadata", "two-groups"),
+    trial("metadata-wrong-topic", "variety", "metadata", "two-groups"),
+    trial("metadata-forgets", "variety", "metadata", "two-groups"),
+    trial("metadata-of-today", "variety", "metadata", "two-groups"),
+    trial("metadata-cut-at-stop", "variety", "metadata", "two-groups"),
+    // What the producer writes and says.
+    trial("wrong-partitioner", "plain", "partition-determinism", "two-groups"),
+    trial("random-partition-for-retries", "lost-answers", "partition-determinism", "lost-answers"),
+    trial("acks-one", "lost-leader", "acknowledged-is-durable", "two-groups"),
+    trial("reordered-retries", "retries", "duplicates", "two-groups"),
+    trial("error-swallowed", "lost-answers", "acknowledged-is-durable", "lost-answers"),
+    trial("unknown-as-failed", "lost-answers", "acknowledged-is-durable", "lost-answers"),
+    trial("second-header-value-wrong", "variety", "identity", "two-groups"),
+    trial("header-name-wrong", "variety", "identity", "two-groups"),
+    trial("ingested-in-1970", "variety", "identity", "two-groups"),
+    trial("ingested-an-hour-ago", "variety", "identity", "two-groups"),
+    trial("ingestion-id-used-again", "variety", "identity", "two-groups"),
+    trial("payload-trimmed", "variety", "acknowledged-is-durable", "two-groups"),
+    trial("long-key-cut", "variety", "acknowledged-is-durable", "two-groups"),
+    trial("odd-key-partitioned-elsewhere", "variety", "partition-determinism", "two-groups"),
+    trial("sent-twice", "variety", "duplicates", "two-groups"),
+    trial("good-record-rejected", "variety", "outcomes", "two-groups"),
+    trial("poison-accepted", "variety", "outcomes", "two-groups"),
+    trial("rejected-without-letter", "variety", "dead-letters", "two-groups"),
+    trial("rejected-repaired", "variety", "dead-letters", "two-groups"),
+    trial("every-tenth-unknown", "variety", "outcomes", "two-groups"),
+    trial("every-tenth-failed", "variety", "acknowledged-is-durable", "two-groups"),
+    trial("receipt-of-the-one-before", "variety", "acknowledged-is-durable", "two-groups"),
+    trial("acknowledged-unsent", "variety", "acknowledged-is-durable", "two-groups"),
+    // Settings.
+    trial("idempotence-off", "plain", "configuration", "two-groups"),
+    trial("retries-bounded", "plain", "configuration", "two-groups"),
+    trial("letter-acks-one", "plain", "configuration", "two-groups"),
+    trial("letter-idempotence-off", "plain", "configuration", "two-groups"),
+    trial("offset-reset-latest", "plain", "configuration", "two-groups"),
+    trial("reads-uncommitted", "plain", "configuration", "two-groups"),
+    // Processes.
+    trial("stop-exits-one", "plain", "exits", "two-groups"),
+    trial("stop-panics", "plain", "exits", "two-groups"),
+    trial("ends-by-itself", "plain", "exits", "two-groups"),
+    trial("stands-still", "plain", "recovery", "two-groups"),
+    trial("producer-exits-one", "plain", "exits", "two-groups"),
+    trial("producer-aborts", "plain", "exits", "two-groups"),
+    trial("replay-off-by-one", "replay", "replay", "two-groups"),
 ];
 
 /// Bugs that only a real broker can show: the mock cluster's rebalances are not Kafka's, it stamps a
 /// dead letter when it is sent, not when it is appended, it sets no offsets from outside a group, and it
 /// neither replicates nor promises to recognise a producer's second copy.
-pub(super) const NEEDS_A_REAL_BROKER: [&str; 6] = [
+pub(super) const NEEDS_A_REAL_BROKER: [&str; 9] = [
     "acks-one",
     "reordered-retries",
     "commit-after-revoke",
     "stale-assignment",
+    "commit-read-at-revoke",
+    "tail-forgotten-at-revoke",
+    "skips-when-shared",
     "commit-before-dead-letter-ack",
     "replay-off-by-one",
 ];
+
+/// Bugs that the ordinary suite of a testbed cannot reach, or cannot show, with the reason.
+pub(super) const OUT_OF_REACH: &[(&str, &str, &str)] = &[
+    (
+        "embedded",
+        "replay-off-by-one",
+        "no scenario of the suite replays: the mock cluster sets no offsets from outside a group",
+    ),
+    (
+        "docker",
+        "replay-off-by-one",
+        "no scenario of the suite replays; `replay` in scenarios/prove does",
+    ),
+    (
+        "embedded",
+        "commit-before-dead-letter-ack",
+        "the mock cluster stamps a dead letter when it is sent, which is before the commit",
+    ),
+    (
+        "embedded",
+        "error-swallowed",
+        "no record fails: every broker is back before a record times out",
+    ),
+    (
+        "docker",
+        "error-swallowed",
+        "no record fails: every broker is back before a record times out",
+    ),
+    (
+        "embedded",
+        "unknown-as-failed",
+        "no record fails: every broker is back before a record times out",
+    ),
+    (
+        "docker",
+        "unknown-as-failed",
+        "no record fails: every broker is back before a record times out",
+    ),
+    (
+        "embedded",
+        "random-partition-for-retries",
+        "no record fails: every broker is back before a record times out",
+    ),
+    (
+        "docker",
+        "random-partition-for-retries",
+        "no record fails: every broker is back before a record times out",
+    ),
+];
+
+/// Why a testbed's suite cannot reach a bug, or cannot show it, where that is known.
+pub(super) fn out_of_reach(testbed: &str, bug: &str) -> Option<&'static str> {
+    let row = OUT_OF_REACH.iter().find(|row| (row.0, row.1) == (testbed, bug));
+    row.map(|row| row.2)
+}
 
 /// What was tried and cannot be seen from outside, with the reason.
 pub(super) const UNDETECTABLE: &[(&str, &str)] = &[
@@ -76,3 +258,28 @@ pub(super) const UNDETECTABLE: &[(&str, &str)] = &[
          configuration, as read back",
     ),
 ];
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+    use std::path::Path;
+
+    use super::*;
+
+    #[test]
+    fn every_bug_has_one_row_and_every_row_a_scenario_and_a_check() {
+        let bugs: BTreeSet<_> = streamlake::planted::names().into_iter().collect();
+        let rows: BTreeSet<_> = TRIALS.iter().map(|trial| trial.bug).collect();
+        assert_eq!((bugs, rows.len()), (rows.clone(), TRIALS.len()));
+        let scenarios = Path::new(env!("CARGO_MANIFEST_DIR")).join("../scenarios");
+        for trial in TRIALS {
+            let own = scenarios.join(format!("prove/{}.toml", trial.scenario));
+            let first = scenarios.join(format!("{}.toml", trial.first));
+            assert!(own.exists() && first.exists(), "{trial:?}");
+            let known = crate::checker::all().iter().any(|checker| checker.name == trial.check);
+            assert!(known, "{trial:?}");
+        }
+        let excused = OUT_OF_REACH.iter().map(|row| row.1).chain(NEEDS_A_REAL_BROKER);
+        assert!(excused.into_iter().all(|bug| rows.contains(bug)));
+    }
+}

@@ -48,6 +48,10 @@ fn trial(suite: &SuiteReport, document: &mut Document) {
         document.heading(2, "The Checkers on Trial", "checkers-on-trial");
         super::proof::write(proof, document);
     }
+    if let Some(ordinary) = &suite.ordinary {
+        document.heading(2, "The Ordinary Suite on Trial", "ordinary-suite-on-trial");
+        super::ordinary::write(ordinary, document);
+    }
 }
 
 /// The entries of one scenario on one testbed: its repetitions.

@@ -1,0 +1,281 @@
+//! Records that the producer under test would never write: what other producers put into the same
+//! topic. They come from a writer of the harness, beside the load, and stand for every kind of record that a
+//! consumer must be able to take: without a key, without a value, with keys, header names and values that
+//! are no text, with repeated and reserved headers, of another day, and poison of every kind.
+
+use std::time::Duration;
+
+use rand::{RngExt as _, SeedableRng as _};
+use rand_chacha::ChaCha8Rng;
+
+use super::WorkloadPlan;
+use super::shape::{Flaw, Order, Shape};
+
+/// The header that names a record's operation, where its value cannot.
+pub const OP_HEADER: &str = "x-harness-op";
+
+/// How many odd records there are for each second of the load.
+const PER_SECOND: f64 = 10.0;
+/// Fewer would leave out kinds.
+const AT_LEAST: u64 = 110;
+const LARGE: usize = 70_000;
+const LARGEST: usize = 400_000;
+
+/// A header as bytes.
+pub type RawHeader = (Vec<u8>, Option<Vec<u8>>);
+
+/// One odd record.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OddRecord {
+    /// Its operation, above those of the load.
+    pub op: u64,
+    /// When it is due, after the load's begin.
+    pub due: Duration,
+    /// The key, or none.
+    pub key: Option<Vec<u8>>,
+    /// The value, or none.
+    pub value: Option<Vec<u8>>,
+    /// All headers, in order.
+    pub headers: Vec<RawHeader>,
+    /// The partition, where it is not left to the key. Such a record has no key.
+    pub partition: Option<u32>,
+    /// It is no order event, and must become a dead letter.
+    pub poison: bool,
+}
+
+/// The day at whose turn some records are ingested: the UTC midnight before the run, as text of the day
+/// before and of the day after it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Midnight {
+    before: chrono::NaiveDate,
+}
+
+impl Midnight {
+    /// The last one before an instant.
+    #[must_use]
+    pub fn before(now: chrono::DateTime<chrono::Utc>) -> Self {
+        let today = now.date_naive();
+        Self { before: today.pred_opt().unwrap_or(today) }
+    }
+
+    fn ends(&self) -> [String; 4] {
+        let (before, after) = (self.before, self.before.succ_opt().unwrap_or(self.before));
+        [
+            format!("{before}T23:59:59.999Z"),
+            format!("{after}T00:00:00.000Z"),
+            format!("{after}T00:30:00+02:00"),
+            format!("{before}T21:00:00-05:00"),
+        ]
+    }
+}
+
+/// How many odd records a load has.
+pub(super) fn count(plan: &WorkloadPlan) -> u64 {
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
+    let by_time = (plan.length().as_secs_f64() * PER_SECOND) as u64;
+    by_time.max(AT_LEAST)
+}
+
+/// About how many bytes so many odd records are.
+pub(super) fn bytes(many: u64) -> u64 {
+    let large = many.div_ceil(KINDS);
+    large * (LARGE + LARGEST) as u64 + many * 500
+}
+
+/// The odd records of a load, in the order of their invocation.
+pub fn records(plan: &WorkloadPlan, midnight: &Midnight) -> Vec<OddRecord> {
+    let mut rng = ChaCha8Rng::seed_from_u64(plan.seed ^ 0x6f64_6473);
+    let many = plan.odd;
+    let first = rng.random_range(0..KINDS);
+    (0..many)
+        .map(|n| {
+            #[expect(clippy::cast_precision_loss)]
+            let share = (n as f64 + rng.random_range(0.0..0.9)) / many as f64;
+            let mut record = OddRecord {
+                op: plan.operations + n,
+                due: plan.length().mul_f64(share),
+                key: Some(format!("ODD-{}", n % 7).into_bytes()),
+                value: None,
+                headers: Vec::new(),
+                partition: None,
+                poison: false,
+            };
+            // Each kind has its turn; where it begins is the seed's.
+            make(&mut record, plan, (first + n) % KINDS, n / KINDS, midnight, &mut rng);
+            record
+        })
+        .collect()
+}
+
+/// Kinds of odd records; poison has every second turn less one in three.
+const KINDS: u64 = 36;
+
+fn make(
+    record: &mut OddRecord,
+    plan: &WorkloadPlan,
+    kind: u64,
+    round: u64,
+    midnight: &Midnight,
+    rng: &mut ChaCha8Rng,
+) {
+    let op = record.op;
+    let order = Order::new(op, &format!("ODD-{op}"), rng);
+    record.headers = headers(plan, op);
+    record.value = Some(order.good(Shape::of_turn(op), 150, rng));
+    let mut poison = |flaw| {
+        record.poison = true;
+        record.value = Some(order.clone().poison(flaw, rng));
+    };
+    match kind {
+        0..=12 => poison(Flaw::of_turn(kind)),
+        13 => (record.value, record.poison) = (None, true),
+        14 => (record.key, record.value, record.poison) = (None, None, true),
+        15 => {
+            poison(Flaw::of_turn(round));
+            record.headers.extend(reserved());
+        }
+        16 => {
+            poison(Flaw::of_turn(round));
+            record.headers.extend([null("nothing"), text("empty", ""), text("empty", "twice")]);
+            record.key = Some(odd_key());
+        }
+        17 => {
+            poison(Flaw::Cut);
+            if let Some(value) = &mut record.value {
+                value.resize(LARGE, b' ');
+            }
+        }
+        _ => make_good(record, &order, kind, midnight, plan, rng),
+    }
+}
+
+fn make_good(
+    record: &mut OddRecord,
+    order: &Order,
+    kind: u64,
+    midnight: &Midnight,
+    plan: &WorkloadPlan,
+    rng: &mut ChaCha8Rng,
+) {
+    let op = record.op;
+    match kind {
+        18 => record.key = None,
+        19 => record.key = Some(Vec::new()),
+        20 => record.key = Some(odd_key()),
+        21 => record.key = Some("ключ-🔑".as_bytes().to_vec()),
+        22 => record.headers.extend([
+            text("repeated", "1"),
+            text("repeated", "2"),
+            text("repeated", "1"),
+        ]),
+        23 => record.headers.extend([null("nothing"), null("nothing"), text("something", "x")]),
+        24 => record.headers.extend([text("empty", ""), text("", "no name"), text("", "")]),
+        25 => record.headers.push((b"na\xffme".to_vec(), Some(b"\x00\xff\xfe".to_vec()))),
+        26 => record.headers.clear(),
+        27 => record.headers.extend(reserved()),
+        28..=31 => {
+            let end = usize::try_from(kind - 28).unwrap_or(0);
+            set(&mut record.headers, "ingested_at", &midnight.ends()[end]);
+        }
+        32 => record.headers.retain(|(name, _)| name != b"ingested_at"),
+        33 => set(&mut record.headers, "ingested_at", "soon"),
+        34 => {
+            let partition = u32::try_from(op % u64::from(plan.partitions)).unwrap_or(0);
+            (record.key, record.partition) = (None, Some(partition));
+        }
+        _ => {
+            let length = if op.is_multiple_of(2) { LARGE } else { LARGEST };
+            record.value = Some(order.good(Shape::Plain, length, rng));
+            record.headers.push((b"large".to_vec(), Some(vec![b'h'; 2_000])));
+        }
+    }
+}
+
+/// The headers of an ordinary record of another producer.
+fn headers(plan: &WorkloadPlan, op: u64) -> Vec<RawHeader> {
+    vec![
+        text("dataset", crate::plan::DATASET),
+        text("schema_version", "v1"),
+        text("ingestion_id", &format!("{:08x}-0dd0-4000-8000-{op:012x}", plan.seed & 0xffff_ffff)),
+        text("producer_service", "another-producer"),
+        // Filled in when the record is written.
+        text("ingested_at", ""),
+        text(OP_HEADER, &op.to_string()),
+    ]
+}
+
+/// Headers with the names that dead-lettering uses.
+fn reserved() -> [RawHeader; 4] {
+    [
+        text("source_topic", "somewhere.else"),
+        text("source_partition", "77"),
+        text("consumer_error", "an error of long ago"),
+        text("producer_error", "one more"),
+    ]
+}
+
+fn odd_key() -> Vec<u8> {
+    b"\x00\xff\xfe key".to_vec()
+}
+
+fn text(name: &str, value: &str) -> RawHeader {
+    (name.as_bytes().to_vec(), Some(value.as_bytes().to_vec()))
+}
+
+fn null(name: &str) -> RawHeader {
+    (name.as_bytes().to_vec(), None)
+}
+
+pub(super) fn set(headers: &mut [RawHeader], name: &str, value: &str) {
+    for header in headers.iter_mut().filter(|(known, _)| known == name.as_bytes()) {
+        *header = text(name, value);
+    }
+}
+
+/// The number of the operation that a record's headers name, if they do.
+#[must_use]
+pub fn op_of_headers<'a>(
+    mut headers: impl Iterator<Item = (&'a [u8], Option<&'a [u8]>)>,
+) -> Option<u64> {
+    let (_, value) = headers.find(|(name, _)| *name == OP_HEADER.as_bytes())?;
+    std::str::from_utf8(value?).ok()?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+    use crate::workload::op_of;
+    use crate::workload::tests::plan;
+    use streamlake::record::{Schema, ingestion_date, validate};
+
+    fn midnight() -> Midnight {
+        Midnight { before: chrono::NaiveDate::default() }
+    }
+
+    #[test]
+    fn every_kind_has_its_turn_and_the_pipeline_agrees_what_is_poison() {
+        let plan = WorkloadPlan { odd: AT_LEAST, ..plan() };
+        let records = records(&plan, &midnight());
+        assert_eq!(records, super::records(&plan, &midnight()));
+        for record in &records {
+            let verdict = validate(Schema::Order, record.value.as_deref());
+            assert_eq!(verdict.is_err(), record.poison, "{record:?}");
+            let named = record.value.as_deref().and_then(op_of).or_else(|| {
+                let headers = record.headers.iter();
+                op_of_headers(headers.map(|(name, value)| (name.as_slice(), value.as_deref())))
+            });
+            assert_eq!(named, Some(record.op));
+        }
+        assert!(records.iter().any(|record| record.value.is_none()));
+        let days: BTreeSet<_> = records
+            .iter()
+            .filter_map(|record| {
+                let header = record.headers.iter().find(|(name, _)| name == b"ingested_at")?;
+                Some(ingestion_date(header.1.as_deref().filter(|at| at.len() > 20), Some(0)))
+            })
+            .collect();
+        assert_eq!(days.len(), 2, "{days:?}");
+    }
+}

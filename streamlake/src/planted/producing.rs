@@ -1,0 +1,186 @@
+//! The producer's bugs.
+
+use super::records::{of_wrong_type, refusal};
+use super::{Bug, PLANTED, acts, acts_each, acts_if, is};
+use crate::dead_letter::{DeadLetter, DeadLetterWriter};
+use crate::producer::Outcome;
+use crate::producer::delivery::{Delivery, Done, RawProducer, RawRecord};
+use crate::record::{Invalid, Valid};
+use std::process::ExitCode;
+use std::sync::{Arc, Mutex, PoisonError};
+use uuid::Uuid;
+
+/// Keys that are longer are long.
+const LONG_KEY: usize = 64;
+/// Partitions that a retry of the bug below is spread over; the topic must have as many.
+const RETRY_PARTITIONS: u128 = 3;
+
+/// What the boundary says of an event.
+pub(crate) fn boundary<'m>(verdict: Result<Valid<'m>, Invalid>) -> Result<Valid<'m>, Invalid> {
+    match verdict {
+        Ok(_) if acts_each(Bug::GoodRecordRejected, 300) => Err(refusal()),
+        Err(why) if acts_if(Bug::PoisonAccepted, of_wrong_type(&why)) => {
+            Ok(Valid { key: None, json: None })
+        }
+        same => same,
+    }
+}
+
+/// The id of an event.
+pub(crate) fn ingestion_id(fresh: Uuid) -> Uuid {
+    static BEFORE: Mutex<Option<Uuid>> = Mutex::new(None);
+    if !is(Bug::IngestionIdUsedAgain) {
+        return fresh;
+    }
+    let mut before = BEFORE.lock().unwrap_or_else(PoisonError::into_inner);
+    match *before {
+        Some(id) if acts_each(Bug::IngestionIdUsedAgain, 50) => id,
+        _ => *before.insert(fresh),
+    }
+}
+
+/// Names and values of the headers.
+pub(crate) fn headers<'a, const N: usize>(
+    mut headers: [(&'static str, &'a str); N],
+    an_hour_ago: &'a str,
+) -> [(&'static str, &'a str); N] {
+    if !PLANTED {
+        return headers;
+    }
+    let last = N - 1;
+    match () {
+        () if acts_each(Bug::SecondHeaderValueWrong, 50) => headers[0].1 = "payments",
+        () if acts_each(Bug::HeaderNameWrong, 50) => headers[1].0 = "schema-version",
+        () if acts_each(Bug::IngestedIn1970, 50) => headers[last].1 = "1970-01-01T00:00:00.000Z",
+        () if acts_each(Bug::IngestedAnHourAgo, 50) => headers[last].1 = an_hour_ago,
+        () => {}
+    }
+    headers
+}
+
+/// An hour before now; empty where nobody asks.
+pub(crate) fn an_hour_ago() -> String {
+    if !is(Bug::IngestedAnHourAgo) {
+        return String::new();
+    }
+    let then = chrono::Utc::now() - chrono::TimeDelta::hours(1);
+    then.to_rfc3339_opts(chrono::SecondsFormat::Millis, true)
+}
+
+/// Key, value and partition of a record that is about to be sent.
+fn outgoing<'a>(mut record: RawRecord<'a>) -> RawRecord<'a> {
+    if !PLANTED {
+        return record;
+    }
+    let trimmed = record.value.map(<[u8]>::trim_ascii);
+    if acts_if(Bug::PayloadTrimmed, trimmed != record.value) {
+        record.value = trimmed;
+    }
+    if let Some(key) = record.key {
+        if acts_if(Bug::LongKeyCut, key.len() > LONG_KEY) {
+            record.key = Some(&key[..LONG_KEY]);
+        }
+        if acts_if(Bug::OddKeyPartitionedElsewhere, !key.is_ascii()) {
+            record.partition = Some(0);
+        }
+    }
+    record
+}
+
+/// What is to be called with a record's outcome, with the bug that sends a record which was not
+/// acknowledged once more without asking its key where.
+fn retry_anywhere(raw: &Arc<RawProducer>, record: &RawRecord<'_>, done: Done) -> Done {
+    let (raw, runtime) = (Arc::clone(raw), tokio::runtime::Handle::current());
+    let (topic, headers) = (record.topic.to_owned(), record.headers.clone());
+    let (key, value) = (record.key.map(<[u8]>::to_vec), record.value.map(<[u8]>::to_vec));
+    Box::new(move |delivery| {
+        if let Delivery::Acknowledged { .. } = delivery {
+            return done(delivery);
+        }
+        acts(Bug::RandomPartitionForRetries);
+        runtime.spawn(async move {
+            let partition = i32::try_from(Uuid::new_v4().as_u128() % RETRY_PARTITIONS).ok();
+            let (key, value) = (key.as_deref(), value.as_deref());
+            raw.send(RawRecord { topic: &topic, partition, key, value, headers }, done).await;
+        });
+    })
+}
+
+/// Sends a record, with the bugs that send it twice, elsewhere, or not at all.
+pub(crate) async fn send(raw: &Arc<RawProducer>, record: RawRecord<'_>, done: Done) {
+    if !PLANTED {
+        return raw.send(record, done).await;
+    }
+    let record = outgoing(record);
+    if is(Bug::RandomPartitionForRetries) {
+        let done = retry_anywhere(raw, &record, done);
+        return raw.send(record, done).await;
+    }
+    if acts_each(Bug::AcknowledgedUnsent, 300) {
+        return done(Delivery::Acknowledged { partition: 0, offset: next_place() });
+    }
+    if acts_each(Bug::SentTwice, 300) {
+        let again = RawRecord { headers: record.headers.clone(), ..record };
+        raw.send(again, Box::new(|_| {})).await;
+    }
+    raw.send(record, done).await;
+}
+
+/// The last place that was acknowledged: partition and offset.
+static LAST_PLACE: Mutex<(i32, i64)> = Mutex::new((0, 0));
+
+fn next_place() -> i64 {
+    let last = LAST_PLACE.lock().unwrap_or_else(PoisonError::into_inner);
+    if last.0 == 0 { last.1 + 1 } else { 0 }
+}
+
+/// What a caller is told.
+pub(crate) fn receipt(delivery: Delivery) -> Outcome {
+    if let (true, &Delivery::Acknowledged { partition, offset }) = (PLANTED, &delivery) {
+        let mut last = LAST_PLACE.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = std::mem::replace(&mut *last, (partition, offset));
+        if acts_each(Bug::EveryTenthUnknown, 10) {
+            return Outcome::Unknown("the answer was lost".into());
+        }
+        if acts_each(Bug::EveryTenthFailed, 10) {
+            return Outcome::Failed("it was refused".into());
+        }
+        if acts_each(Bug::ReceiptOfTheOneBefore, 300) {
+            return Outcome::Acknowledged { partition: before.0, offset: before.1 };
+        }
+    }
+    match delivery {
+        Delivery::Acknowledged { partition, offset } => Outcome::Acknowledged { partition, offset },
+        Delivery::Failed(_) | Delivery::Unknown(_) if acts(Bug::ErrorSwallowed) => {
+            Outcome::Acknowledged { partition: 0, offset: 0 }
+        }
+        Delivery::Unknown(err) if acts(Bug::UnknownAsFailed) => Outcome::Failed(err.to_string()),
+        Delivery::Failed(err) => Outcome::Failed(err.to_string()),
+        Delivery::Unknown(err) => Outcome::Unknown(err.to_string()),
+    }
+}
+
+/// Writes the dead letter of an event that was refused.
+pub(crate) async fn reject(writer: &DeadLetterWriter, mut letter: DeadLetter) -> Delivery {
+    if acts_each(Bug::RejectedWithoutLetter, 3) {
+        return Delivery::Acknowledged { partition: 0, offset: 0 };
+    }
+    if let Some(value) = &letter.value {
+        let repaired = String::from_utf8_lossy(value).into_owned().into_bytes();
+        if acts_if(Bug::RejectedRepaired, repaired != *value) {
+            letter.value = Some(repaired);
+        }
+    }
+    writer.attempt(&letter).await
+}
+
+/// The end of a producer's process.
+pub(crate) fn producer_exit(clean: bool) -> ExitCode {
+    if acts_if(Bug::ProducerExitsOne, clean) {
+        return ExitCode::FAILURE;
+    }
+    if acts(Bug::ProducerAborts) {
+        std::process::abort();
+    }
+    ExitCode::from(u8::from(!clean))
+}

@@ -1,0 +1,256 @@
+//! What a record becomes on its way: its line in a part, its day, its dead letter.
+
+use super::{Bug, PLANTED, SECOND_GROUP, acts, acts_each, acts_if, is};
+use crate::dead_letter as names;
+use crate::dead_letter::{DeadLetter, text_header};
+use crate::native::Record;
+use crate::raw_zone::part::{self, Header, RecordRef};
+use crate::record::{Invalid, Valid, ingestion_date};
+use chrono::{Days, NaiveDate, Utc};
+use std::borrow::Cow;
+use std::sync::{Mutex, PoisonError};
+
+type HeaderRef<'a> = (&'a [u8], Option<&'a [u8]>);
+
+/// Payloads that are longer are large.
+const LARGE: usize = 32 << 10;
+/// The headers of the last record that became a dead letter, with the offset behind it.
+static LAST_LETTER: Mutex<Option<(i32, i64, Vec<Header>)>> = Mutex::new(None);
+
+/// The headers of the dead letter right before a record.
+fn letter_before(partition: i32, offset: i64) -> Option<Vec<Header>> {
+    let last = LAST_LETTER.lock().unwrap_or_else(PoisonError::into_inner);
+    last.as_ref().filter(|last| (last.0, last.1) == (partition, offset)).map(|last| last.2.clone())
+}
+
+/// A payload parsed and written anew, for the bugs that do so; `None` in every other case.
+pub(crate) fn rewrite(bug: Bug, payload: Option<&[u8]>) -> Option<Vec<u8>> {
+    if !is(bug) {
+        return None;
+    }
+    let bytes = payload?;
+    let rewritten = match serde_json::from_slice::<serde_json::Value>(bytes) {
+        Ok(value) => serde_json::to_vec(&value).ok(),
+        Err(_) => Some(String::from_utf8_lossy(bytes).into_owned().into_bytes()),
+    };
+    rewritten.filter(|new| acts_if(bug, new != bytes))
+}
+
+/// Whether a record is neither stored nor reported.
+pub(crate) fn passes_over(message: &Record<'_>, first_of_later: bool, narrow: bool) -> bool {
+    if !PLANTED {
+        return false;
+    }
+    let (partition, offset) = (message.partition(), message.offset());
+    let (key, value) = (message.key(), message.value());
+    let odd = |bytes: &[u8]| std::str::from_utf8(bytes).is_err();
+    acts_if(Bug::RecordSkipped, offset % 10_000 == 137)
+        || acts_each(Bug::SkipsRarely, 300)
+        || is(Bug::SkipsAfterDeadLetter)
+            && acts_if(Bug::SkipsAfterDeadLetter, letter_before(partition, offset).is_some())
+        || acts_if(Bug::SkipsWithoutKey, key.is_none())
+        || acts_if(Bug::SkipsOddKeys, key.is_some_and(odd))
+        || acts_if(Bug::SkipsLarge, value.is_some_and(|value| value.len() > LARGE))
+        || acts_if(Bug::SkipsAfterAssignment, first_of_later)
+        || is(Bug::SkipsAfterRetry) && acts_if(Bug::SkipsAfterRetry, super::STORE_ERROR.take())
+        || narrow && acts_each(Bug::SkipsWhenShared, 50)
+        || SECOND_GROUP.is_set() && acts_each(Bug::SkipsInSecondGroup, 100)
+        || acts_if(Bug::PoisonDropped, value.is_none())
+}
+
+/// What the schema says of a payload, and what becomes of that.
+pub(crate) fn verdict<'m>(verdict: Result<Valid<'m>, Invalid>) -> Result<Valid<'m>, Invalid> {
+    match verdict {
+        Ok(_) if acts_each(Bug::GoodRecordDeadLettered, 300) => Err(refusal()),
+        Err(why) if acts_if(Bug::PoisonStored, of_wrong_type(&why)) => {
+            Ok(Valid { key: None, json: None })
+        }
+        same => same,
+    }
+}
+
+pub(super) fn of_wrong_type(why: &Invalid) -> bool {
+    why.reason.starts_with("invalid type")
+}
+
+pub(super) fn refusal() -> Invalid {
+    Invalid { reason: "refused".into(), detail: "refused: it looked odd".into() }
+}
+
+/// The day on which a record is stored, given the right one and the one of the part that is open.
+pub(crate) fn day(
+    right: NaiveDate,
+    open: Option<NaiveDate>,
+    ingested_at: Option<&[u8]>,
+    timestamp_ms: Option<i64>,
+) -> NaiveDate {
+    if !PLANTED {
+        return right;
+    }
+    let written =
+        ingested_at.and_then(|text| std::str::from_utf8(text).ok()?.get(..10)?.parse().ok());
+    let of_timestamp = ingestion_date(None, timestamp_ms);
+    match open {
+        _ if acts(Bug::DateOffByOne) => right + Days::new(1),
+        _ if acts_if(Bug::DateOfTimestamp, of_timestamp != right) => of_timestamp,
+        _ if acts_if(Bug::DateWithoutZone, written.is_some_and(|day| day != right)) => {
+            written.unwrap_or(right)
+        }
+        _ if acts_if(Bug::Date1970WithoutHeader, ingested_at.is_none()) => NaiveDate::default(),
+        Some(open) if acts_if(Bug::DateOfOpenPart, open != right) => open,
+        _ => right,
+    }
+}
+
+/// Writes one record as one line, or something like it.
+pub(crate) fn write_record<'a>(
+    out: &mut Vec<u8>,
+    record: &RecordRef<'a>,
+    headers: impl Iterator<Item = HeaderRef<'a>>,
+) {
+    if !PLANTED {
+        return part::write_record(out, record, headers);
+    }
+    let mut headers: Vec<(Cow<'_, [u8]>, Option<Cow<'_, [u8]>>)> =
+        headers.map(|(name, value)| (name.into(), value.map(Cow::from))).collect();
+    spoil_headers(record, &mut headers);
+    let mut record = *record;
+    let value = spoilt_value(record.value);
+    let repaired = record.key.map(String::from_utf8_lossy);
+    if let Some(Cow::Owned(repaired)) = &repaired
+        && acts(Bug::OddKeyRepaired)
+    {
+        record.key = Some(repaired.as_bytes());
+    }
+    match record.key {
+        None if acts(Bug::NullKeyAsEmpty) => record.key = Some(b""),
+        Some(b"") if acts(Bug::EmptyKeyAsNull) => record.key = None,
+        _ => {}
+    }
+    if acts_each(Bug::LineIdConstant, 50) {
+        record.ingestion_id = Some("00000000-0000-4000-8000-000000000000");
+    }
+    if acts_each(Bug::TimestampZeroed, 50) {
+        record.timestamp_ms = Some(0);
+    }
+    if let Some(value) = &value {
+        record.value = Some(value);
+        record.value_is_json = serde_json::from_slice::<serde::de::IgnoredAny>(value).is_ok();
+    }
+    let headers = headers.iter().map(|(name, value)| (name.as_ref(), value.as_deref()));
+    part::write_record(out, &record, headers);
+}
+
+fn spoil_headers<'a>(
+    record: &RecordRef<'a>,
+    headers: &mut Vec<(Cow<'a, [u8]>, Option<Cow<'a, [u8]>>)>,
+) {
+    if acts(Bug::HeaderLost) {
+        headers.pop();
+    }
+    let last = headers.len().saturating_sub(1);
+    if last > 0 && headers[0] != headers[last] && acts_each(Bug::HeadersOutOfOrder, 50) {
+        headers.swap(0, last);
+    }
+    if is(Bug::RepeatedHeaderDropped) {
+        let mut seen = std::collections::BTreeSet::new();
+        headers
+            .retain(|(name, _)| !acts_if(Bug::RepeatedHeaderDropped, !seen.insert(name.to_vec())));
+    }
+    for (name, value) in headers.iter_mut() {
+        match value.as_deref() {
+            None if acts(Bug::NullHeaderAsEmpty) => *value = Some(Cow::from(b"".as_slice())),
+            Some(b"") if acts(Bug::EmptyHeaderAsNull) => *value = None,
+            _ => {}
+        }
+        let repaired = String::from_utf8_lossy(name).into_owned().into_bytes();
+        if acts_if(Bug::HeaderNameRepaired, repaired != name.as_ref()) {
+            *name = Cow::from(repaired);
+        }
+    }
+    if is(Bug::NeighboursHeaders)
+        && let Some(others) = letter_before(record.partition, record.offset)
+        && acts(Bug::NeighboursHeaders)
+    {
+        *headers = others.into_iter().map(|(n, v)| (Cow::from(n), v.map(Cow::from))).collect();
+    }
+}
+
+fn spoilt_value(value: Option<&[u8]>) -> Option<Vec<u8>> {
+    let bytes = value?;
+    let rewritten =
+        || serde_json::to_vec(&serde_json::from_slice::<serde_json::Value>(bytes).ok()?).ok();
+    let broken = || bytes.contains(&b'\n');
+    let digits = || {
+        let mut runs = bytes.split(|byte| !byte.is_ascii_digit());
+        runs.any(|run| run.len() >= 20)
+    };
+    if is(Bug::ValueTrimmed) {
+        let trimmed = bytes.trim_ascii();
+        return acts_if(Bug::ValueTrimmed, trimmed.len() != bytes.len()).then(|| trimmed.to_vec());
+    }
+    if is(Bug::ValueJoined) && acts_if(Bug::ValueJoined, broken()) {
+        return Some(bytes.iter().copied().filter(|byte| *byte != b'\n').collect());
+    }
+    if acts_if(Bug::LongValueCut, bytes.len() > LARGE) {
+        return Some(bytes[..LARGE].to_vec());
+    }
+    if acts_if(Bug::ValueTransliterated, !bytes.is_ascii()) {
+        let text = String::from_utf8_lossy(bytes);
+        return Some(text.chars().map(|c| if c.is_ascii() { c as u8 } else { b'?' }).collect());
+    }
+    if is(Bug::NumbersRounded) && digits() {
+        return rewritten().filter(|new| acts_if(Bug::NumbersRounded, new != bytes));
+    }
+    None
+}
+
+/// A dead letter before it is written.
+pub(crate) fn letter(mut letter: DeadLetter, message: &Record<'_>) -> DeadLetter {
+    if !PLANTED {
+        return letter;
+    }
+    let (partition, offset) = (message.partition(), message.offset());
+    let before = offset.saturating_sub(1).max(0).to_string();
+    let original = letter.headers.len().saturating_sub(7);
+    let place = (partition, offset + 1, letter.headers[..original].to_vec());
+    *LAST_LETTER.lock().unwrap_or_else(PoisonError::into_inner) = Some(place);
+    let mut set = |name: &str, text: &str| {
+        if let Some(header) = letter.headers.iter_mut().rev().find(|h| h.0 == name.as_bytes()) {
+            *header = text_header(name, text);
+        }
+    };
+    match () {
+        () if acts_each(Bug::LetterWithoutTrace, 3) => set(names::HEADER_ERROR_TRACE, ""),
+        () if acts_each(Bug::LetterWithoutReason, 3) => set(names::HEADER_ERROR, ""),
+        () if acts_each(Bug::LetterOfAnotherOffset, 3) => set(names::HEADER_SOURCE_OFFSET, &before),
+        () if acts_if(Bug::LetterOfPartitionZero, partition != 0) => {
+            set(names::HEADER_SOURCE_PARTITION, "0");
+        }
+        () if acts_each(Bug::LetterFailedIn1970, 3) => {
+            set(names::HEADER_FAILED_AT, "1970-01-01T00:00:00.000Z");
+        }
+        () if acts(Bug::LetterOfAnotherTime) => {
+            set(names::HEADER_SOURCE_TIMESTAMP, &Utc::now().timestamp_millis().to_string());
+        }
+        () => {}
+    }
+    let odd = |key: &Vec<u8>| std::str::from_utf8(key).is_err();
+    if acts_if(Bug::LetterWithoutOddKey, letter.key.as_ref().is_some_and(odd)) {
+        letter.key = None;
+    }
+    match letter.value.as_deref() {
+        None if acts(Bug::LetterOfTombstoneEmpty) => letter.value = Some(Vec::new()),
+        Some(b"") if acts(Bug::LetterOfEmptyTombstone) => letter.value = None,
+        _ => {}
+    }
+    let mut number = 0;
+    letter.headers.retain(|(name, value)| {
+        number += 1;
+        let theirs = number <= original;
+        let reserved = names::OWN_HEADERS.iter().any(|own| own.as_bytes() == name);
+        !(acts_if(Bug::LetterWithoutReservedHeaders, theirs && reserved)
+            || acts_if(Bug::LetterWithoutNullHeaders, theirs && value.is_none()))
+    });
+    letter
+}

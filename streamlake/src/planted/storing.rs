@@ -1,0 +1,225 @@
+//! What a part becomes on its way into the store, and what is said of it in the metadata.
+
+use super::{Bug, PLANTED, SECOND_GROUP, STORE_ERROR, STORE_ERRORS, acts, acts_each, acts_if, is};
+use crate::config::BatchLimits;
+use crate::dead_letter::{DeadLetter, DeadLetterWriter, Position, Source};
+use crate::error::Result;
+use crate::raw_zone::buffer::SealedPart;
+use crate::raw_zone::compression::Compression;
+use crate::raw_zone::metadata::{Metadata, PartEntry};
+use crate::raw_zone::name::PartName;
+use crate::raw_zone::part;
+use crate::raw_zone::store::Retry;
+use crate::raw_zone::writer::{PartWriter, Written};
+use crate::record::Invalid;
+use bytes::Bytes;
+use object_store::path::Path;
+use object_store::{ObjectStoreExt, PutMode};
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+/// The lines of a part, each with its end; only while it is not compressed.
+fn lines(part: &SealedPart) -> Vec<Vec<u8>> {
+    part.chunks.concat().split_inclusive(|byte| *byte == b'\n').map(<[u8]>::to_vec).collect()
+}
+
+/// The part with other lines, as if they had been the only ones.
+fn with_lines(mut part: SealedPart, lines: &[Vec<u8>]) -> SealedPart {
+    let bytes = lines.concat();
+    let offsets: Vec<i64> = part::records(&bytes).flatten().map(|record| record.offset).collect();
+    part.span.records = lines.len() as u64;
+    part.span.last_offset = offsets.iter().copied().max().unwrap_or(part.span.last_offset);
+    part.bytes = bytes.len();
+    part.crc32 = crc32fast::hash(&bytes);
+    part.chunks = vec![Bytes::from(bytes)];
+    part
+}
+
+fn without_last(part: SealedPart) -> SealedPart {
+    let mut lines = lines(&part);
+    lines.pop();
+    with_lines(part, &lines)
+}
+
+/// A part that was just sealed.
+pub(crate) fn part(mut part: SealedPart, limits: BatchLimits) -> SealedPart {
+    if !PLANTED {
+        return part;
+    }
+    let several = part.span.records > 1;
+    let full = several && part.span.records >= limits.records;
+    let large = several && part.chunks.len() > 1;
+    if acts_if(Bug::LastOfFullBatchLost, full) || acts_if(Bug::LastOfLargeBatchLost, large) {
+        return without_last(part);
+    }
+    if several && acts_each(Bug::PartShuffled, 5) {
+        let mut lines = lines(&part);
+        let last = lines.len() - 1;
+        lines.swap(last - 1, last);
+        return with_lines(part, &lines);
+    }
+    if is(Bug::PartOfTwoPartitions) {
+        return of_two_partitions(part);
+    }
+    if acts_each(Bug::WrongDatasetFolder, 5) {
+        part.folder.dataset = "payments".into();
+    }
+    part
+}
+
+fn of_two_partitions(part: SealedPart) -> SealedPart {
+    static OTHER: Mutex<Option<(i32, Vec<u8>)>> = Mutex::new(None);
+    let mut own = lines(&part);
+    let mut other = OTHER.lock().unwrap_or_else(PoisonError::into_inner);
+    let stranger = other.clone().filter(|(partition, _)| *partition != part.partition);
+    *other = own.last().map(|line| (part.partition, line.clone()));
+    match stranger {
+        Some((_, line)) if acts_each(Bug::PartOfTwoPartitions, 5) => {
+            own.insert(0, line);
+            let last_offset = part.span.last_offset;
+            let mut both = with_lines(part, &own);
+            both.span.last_offset = last_offset;
+            both
+        }
+        _ => part,
+    }
+}
+
+/// A part before it is compressed.
+pub(crate) fn before_compression(part: SealedPart, compression: Compression) -> SealedPart {
+    let compressed = compression != Compression::None && part.span.records > 1;
+    if acts_if(Bug::LastOfCompressedLost, compressed) { without_last(part) } else { part }
+}
+
+/// How a part is put.
+pub(crate) fn put_mode() -> PutMode {
+    let again = is(Bug::NumberUsedAgain) && STORE_ERRORS.is_set();
+    if again || acts(Bug::PartOverwritten) { PutMode::Overwrite } else { PutMode::Create }
+}
+
+/// The number of the next part, given the right one.
+pub(crate) fn number(right: u64) -> u64 {
+    if is(Bug::NumberUsedAgain) && right > 1 && STORE_ERROR.take() && acts(Bug::NumberUsedAgain) {
+        return right - 1;
+    }
+    right
+}
+
+/// What is done when a part is stored.
+pub(crate) async fn after_write(writer: &PartWriter, part: &SealedPart, name: PartName) {
+    if !PLANTED {
+        return;
+    }
+    let store = &writer.zone().store;
+    let path = Path::from(part.folder.part_path(name));
+    let beside = |name: String| Path::from(format!("{}/{name}", part.folder.path()));
+    if acts(Bug::PartTruncated) {
+        let half = part.chunks.concat()[..part.bytes / 2].to_vec();
+        let _ = store.put(&path, half.into()).await;
+    }
+    if is(Bug::StoredTwiceAfterError) && acts_if(Bug::StoredTwiceAfterError, STORE_ERRORS.is_set())
+    {
+        let Ok(number) = writer.take_number(&part.folder, |_| {}).await else { return };
+        let second = Path::from(part.folder.part_path(PartName { number, ..name }));
+        let _ = store.put(&second, part.chunks.concat().into()).await;
+    }
+    if acts_each(Bug::StrayObject, 5) {
+        let _ = store.put(&beside(format!("{name}.tmp")), Bytes::from_static(b"{}").into()).await;
+    }
+    if is(Bug::EmptyPart) && acts_each(Bug::EmptyPart, 5) {
+        let Ok(number) = writer.take_number(&part.folder, |_| {}).await else { return };
+        let empty = Path::from(part.folder.part_path(PartName { number, ..name }));
+        let _ = store.put(&empty, Bytes::new().into()).await;
+    }
+}
+
+/// What the metadata says of a part; nothing for one that is left out.
+pub(crate) fn entry(mut entry: PartEntry, number: u64) -> Option<PartEntry> {
+    if !PLANTED {
+        return Some(entry);
+    }
+    if acts_if(Bug::MetadataMissingPart, number.is_multiple_of(3)) {
+        return None;
+    }
+    let range = u64::try_from(entry.last_offset - entry.first_offset + 1).unwrap_or(0);
+    match () {
+        () if acts_each(Bug::MetadataWrongChecksum, 3) => entry.crc32 = "00c0ffee".into(),
+        () if acts_each(Bug::MetadataOffsetOffByOne, 3) => entry.last_offset += 1,
+        () if acts_if(Bug::MetadataCountsOffsets, range != entry.records) => entry.records = range,
+        () if acts_each(Bug::MetadataWrongSize, 3) => entry.bytes += 1,
+        () if acts_each(Bug::MetadataWrongTopic, 3) => entry.topic.push('s'),
+        () => {}
+    }
+    Some(entry)
+}
+
+/// A folder's document as it is to be added to.
+pub(crate) fn document(mut metadata: Metadata) -> Metadata {
+    if acts_if(Bug::MetadataForgets, !metadata.parts.is_empty()) {
+        metadata.parts.clear();
+    }
+    if is(Bug::MetadataOfToday) {
+        let today = chrono::Utc::now().format("%Y-%m-%d").to_string();
+        if acts_if(Bug::MetadataOfToday, metadata.ingestion_date != today) {
+            metadata.ingestion_date = today;
+        }
+    }
+    metadata
+}
+
+/// Storing a part, with the bugs that lose patience with a store that fails, or a part.
+pub(crate) async fn store(
+    dead_letters: &DeadLetterWriter,
+    writer: &PartWriter,
+    part: &SealedPart,
+    patient: impl Future<Output = Result<Written>>,
+) -> Result<Written> {
+    let nowhere =
+        Written { path: "nowhere".into(), attempts: 1, collisions: 0, took: Duration::ZERO };
+    if super::acts_once(Bug::SeventhPartLost, 7) {
+        return Ok(nowhere);
+    }
+    if !is(Bug::DropOnStoreError) && !is(Bug::DeadLetterOnTransientError) {
+        return patient.await;
+    }
+    let first_failure = tokio::sync::Notify::new();
+    let note = |_: &Retry<'_>| first_failure.notify_one();
+    tokio::select! {
+        outcome = writer.write(part, note) => return outcome,
+        () = first_failure.notified() => {}
+    }
+    acts(Bug::DropOnStoreError);
+    if acts(Bug::DeadLetterOnTransientError) {
+        let object = part.chunks.concat();
+        let lines = part.compression.plain(&object).unwrap_or_default();
+        for record in part::records(&lines).flatten() {
+            let why = Invalid { reason: "the store failed".into(), detail: "planted".into() };
+            let source = Source {
+                topic: &record.topic,
+                partition: record.partition,
+                offset: record.offset,
+                timestamp_ms: record.timestamp_ms,
+            };
+            let (key, value) = (record.key.as_deref(), record.value.as_deref());
+            let letter = DeadLetter::of_record(source, key, value, record.headers.clone(), &why);
+            dead_letters.write(&letter, |_, _| {}).await?;
+        }
+    }
+    Ok(nowhere)
+}
+
+/// Writes a dead letter, or twice, or not at all.
+pub(crate) async fn write_letter(
+    writer: &DeadLetterWriter,
+    letter: &DeadLetter,
+    on_retry: impl Fn(&str, Duration),
+) -> Result<Position> {
+    let second = SECOND_GROUP.is_set() && acts(Bug::LettersDroppedInSecondGroup);
+    if second || acts_each(Bug::LettersDropped, 3) {
+        return Ok(Position { partition: 0, offset: 0 });
+    }
+    if acts_each(Bug::LetterTwice, 3) {
+        writer.write(letter, &on_retry).await?;
+    }
+    writer.write(letter, on_retry).await
+}
