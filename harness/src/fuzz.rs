@@ -136,8 +136,8 @@ fn shuffle(bytes: &mut Vec<u8>, rng: &mut Rng) {
 fn foreign_version(rng: &mut Rng) {
     let text = String::from_utf8(legal(rng).bytes().unwrap()).unwrap();
     let other = match rng.random_range(0..3) {
-        0 => text.replacen("\"version\":1", &format!("\"version\":{}", rng.next_u64() | 2), 1),
-        1 => text.replacen("\"version\":1", "\"version\":-1", 1),
+        0 => text.replacen("\"version\":2", &format!("\"version\":{}", rng.next_u64() | 4), 1),
+        1 => text.replacen("\"version\":2", "\"version\":-1", 1),
         _ => text.replacen("streamlake-history", "another-history", 1),
     };
     let error = judge(other.as_bytes()).unwrap_err();

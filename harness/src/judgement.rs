@@ -1,10 +1,12 @@
 //! From a history file to a verdict: the same way for a run that has just ended and for `check`.
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 
 use crate::checker;
+use crate::history::event::{About, FORMAT, Header, Promises, RunInfo, VERSION};
 use crate::history::foreign::{self, Input, Settings};
 use crate::history::index::Index;
 use crate::history::{HistoryError, HistoryReader};
@@ -78,6 +80,40 @@ pub(crate) fn judge_with<R: BufRead>(
     }
     let history_file = path.display().to_string();
     Ok(ScenarioReport { header, verdict, observed: observer.finish(), history_file })
+}
+
+/// The report of a run whose history cannot be judged: nothing is known of it, and it says why.
+pub(crate) fn unjudged(path: &Path, testbed: &str, error: &JudgementError) -> ScenarioReport {
+    let opened = File::open(path).ok().map(BufReader::new).map(HistoryReader::open);
+    let header = match opened {
+        Some(Ok((header, _))) => header,
+        // The folder bears the scenario's name and the number of the run.
+        _ => nameless(path, testbed),
+    };
+    let observed = Observer::new(&header).finish();
+    let verdict = checker::cut_short(&error.to_string());
+    ScenarioReport { header, verdict, observed, history_file: path.display().to_string() }
+}
+
+fn nameless(path: &Path, testbed: &str) -> Header {
+    let folder = path.parent().and_then(Path::file_name).unwrap_or_default().to_string_lossy();
+    let scenario = folder.rsplit_once('-').map_or(&*folder, |(scenario, _)| scenario);
+    Header {
+        format: FORMAT.to_owned(),
+        version: VERSION,
+        run: RunInfo {
+            scenario: scenario.to_owned(),
+            testbed: testbed.to_owned(),
+            seed: 0,
+            started_at: String::new(),
+            harness_version: String::new(),
+            commit: String::new(),
+            components: BTreeMap::new(),
+            limits: Vec::new(),
+            about: About::default(),
+        },
+        promises: Promises::default(),
+    }
 }
 
 /// Judges files that others wrote as one history.

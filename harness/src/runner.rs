@@ -126,7 +126,7 @@ impl Run {
         let observers = self.start_observers(&plan);
         let outcome = self.phases(plan, &observers).await;
         observers.stop.cancel();
-        observers.join().await;
+        observers.join(&self.recorder).await;
         outcome
     }
 
@@ -374,12 +374,24 @@ struct Observers {
 }
 
 impl Observers {
-    async fn join(self) {
+    async fn join(self, recorder: &Recorder) {
+        let broke_down = |who: &str| {
+            let text = format!("the {who} broke down: what it saw is not all there was");
+            recorder.record("runner", Fact::Note { level: "error".to_owned(), text });
+        };
         if let Some(commits) = self.commits {
-            let _ = tokio::task::spawn_blocking(move || commits.join()).await;
+            let joined = tokio::task::spawn_blocking(move || commits.join()).await;
+            if !matches!(joined, Ok(Ok(()))) {
+                broke_down("watch of commits");
+            }
         }
-        for other in self.others.into_iter().flatten() {
-            let _ = other.await;
+        let names = ["probes", "watch of the store", "watch of the source"];
+        for (name, other) in names.into_iter().zip(self.others) {
+            if let Some(other) = other
+                && other.await.is_err()
+            {
+                broke_down(name);
+            }
         }
     }
 }

@@ -14,7 +14,7 @@ pub enum Status {
     Fail,
     /// The evidence does not suffice. Never a pass.
     Inconclusive,
-    /// The testbed or the scenario cannot ask this question.
+    /// The promise was not made; or, of a whole scenario, the testbed cannot carry it out.
     NotApplicable,
 }
 
@@ -161,6 +161,19 @@ pub struct Tally {
     /// at least as long as it says.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub unavailability_open: bool,
+    /// Longest time in which a group committed nothing of a partition although a record was there,
+    /// microseconds; from its first commit on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub longest_standstill_us: Option<u64>,
+    /// When that began.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub longest_standstill_from_us: Option<u64>,
+    /// Where it was: `topic/partition, group name`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub longest_standstill_in: Option<String>,
+    /// It lasted until the group was asked to stop: the time is at least as long as it says.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub standstill_open: bool,
     /// Latency from invocation to acknowledgement, microseconds: 50th, 99th percentile, maximum.
     pub latency_p50_us: Option<u64>,
     /// 99th percentile.

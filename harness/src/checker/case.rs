@@ -15,31 +15,26 @@ pub(super) struct Case<'a> {
     index: &'a Index,
     findings: Vec<Finding>,
     doubts: Vec<String>,
-    absent: Vec<String>,
     figures: BTreeMap<String, u64>,
 }
 
 impl<'a> Case<'a> {
     pub(super) fn new(index: &'a Index) -> Self {
-        Self {
-            index,
-            findings: Vec::new(),
-            doubts: Vec::new(),
-            absent: Vec::new(),
-            figures: BTreeMap::new(),
-        }
+        Self { index, findings: Vec::new(), doubts: Vec::new(), figures: BTreeMap::new() }
     }
 
     /// Notes something that keeps the check from passing.
     pub(super) fn doubt(&mut self, reason: impl Into<String>) {
-        self.doubts.push(reason.into());
+        let reason = reason.into();
+        if !self.doubts.contains(&reason) {
+            self.doubts.push(reason);
+        }
     }
 
-    /// Notes why the question cannot be asked.
-    pub(super) fn not_applicable(&mut self, reason: impl Into<String>) -> String {
-        let reason = reason.into();
-        self.absent.push(reason.clone());
-        reason
+    /// Neither a finding nor a doubt yet.
+    #[cfg(test)]
+    pub(super) fn is_empty(&self) -> bool {
+        self.findings.is_empty() && self.doubts.is_empty()
     }
 
     /// Sets a figure.
@@ -77,8 +72,6 @@ impl<'a> Case<'a> {
     pub(super) fn close(mut self, name: &str, guarantee: &str, summary: String) -> CheckResult {
         let (status, reasons) = if !self.findings.is_empty() {
             (Status::Fail, Vec::new())
-        } else if !self.absent.is_empty() {
-            (Status::NotApplicable, self.absent)
         } else if !self.doubts.is_empty() {
             (Status::Inconclusive, self.doubts)
         } else {

@@ -6,7 +6,7 @@
 //! were sampled are seen late, never early: sampling can miss a violation, not invent one.
 
 use super::case::{Case, EVIDENCE_MAX, count, quoted, seconds, spelled};
-use super::evidence::{Observed, commits_seen, logs_read, observed_groups};
+use super::evidence::{Observed, observed_groups, owed_from, read_lanes};
 use crate::history::event::Evidence;
 use crate::history::index::{Commit, GroupLane, Index, Lane, Range, RangeSet};
 
@@ -14,12 +14,9 @@ use crate::history::index::{Commit, GroupLane, Index, Lane, Range, RangeSet};
 pub(super) const CLOCK_US: u64 = 1000;
 
 pub(super) fn judge(index: &Index, case: &mut Case<'_>) -> String {
-    if !logs_read(index, case) || !commits_seen(index, case) {
-        return "log or commits cannot be seen".to_owned();
-    }
     let (mut judged, mut exact, mut sampled) = (0, 0, 0);
-    for group in observed_groups(index, case) {
-        for (number, lane) in index.promised_lanes() {
+    for group in observed_groups(index) {
+        for (number, lane) in read_lanes(index, group.promise) {
             let Some(known) = group.lanes.get(&number) else {
                 continue;
             };
@@ -62,7 +59,8 @@ fn frontier(
     lane: &Lane,
     known: &GroupLane,
 ) -> u64 {
-    let logged = lane.logged().from(lane.low());
+    let Some(from) = owed_from(lane, group.promise, Some(known)) else { return 0 };
+    let logged = lane.logged().from(from);
     let (mut covered, mut early, mut judged) = (0, Vec::new(), 0);
     for &commit in &known.commits {
         if commit.offset <= covered {

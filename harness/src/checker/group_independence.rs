@@ -1,27 +1,23 @@
 //! Group independence: each group gets every record of the log, whatever the others do.
 
 use super::case::{Case, count, quoted, spelled};
-use super::evidence::{logs_read, missing, observed_groups};
+use super::evidence::{missing, observed_groups, owed_from, read_lanes};
 use crate::history::index::{GroupLane, Index};
 
 pub(super) fn judge(index: &Index, case: &mut Case<'_>) -> String {
-    if index.header.promises.groups.len() < 2 {
-        return case.not_applicable("fewer than two groups are under test");
-    }
-    if !logs_read(index, case) {
-        return "the log cannot be read".to_owned();
-    }
     let mut shares = Vec::new();
-    for group in observed_groups(index, case) {
+    for group in observed_groups(index) {
         let (mut due, mut had) = (0, 0);
-        for (number, lane) in index.promised_lanes() {
+        for (number, lane) in read_lanes(index, group.promise) {
             let empty = GroupLane::default();
             let known = group.lanes.get(&number).unwrap_or(&empty);
-            let logged = lane.logged().from(lane.low());
+            let known_lane = group.lanes.get(&number);
+            let Some(from) = owed_from(lane, group.promise, known_lane) else { continue };
+            let logged = lane.logged().from(from);
             let open = logged.minus(&known.done());
             due += logged.len();
             had += logged.len() - open.len();
-            let lost = missing(index, number, known);
+            let lost = missing(index, group.promise, number, known);
             let name = quoted(&group.promise.group);
             if !lost.is_empty() {
                 let text = format!(

@@ -2,7 +2,7 @@
 //! of its generations, from the first fault until its consumers were asked to stop.
 
 use super::case::{Case, anomalous, count, quoted};
-use crate::history::event::{Evidence, FaultStage, Generation};
+use crate::history::event::{FaultStage, Generation};
 use crate::history::index::{At, Index};
 
 pub(super) fn judge(index: &Index, case: &mut Case<'_>) -> String {
@@ -13,12 +13,6 @@ pub(super) fn judge(index: &Index, case: &mut Case<'_>) -> String {
         .filter(|group| group.keeps_members)
         .map(|group| group.group.as_str())
         .collect();
-    if kept.is_empty() {
-        return case.not_applicable("no group promised to keep its members");
-    }
-    if !promises.evidence.contains(&Evidence::CommitsComplete) {
-        return case.not_applicable("the testbed does not show a group's generations");
-    }
     let begun = index.rare.faults.iter().filter(|step| step.fact.step == FaultStage::Injecting);
     let Some(from) = begun.map(|step| step.t_us).min() else {
         case.doubt("no fault was begun");

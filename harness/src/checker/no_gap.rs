@@ -1,22 +1,20 @@
-//! No gap: per partition, what a group stored or dead-lettered is contiguous from the low watermark
-//! to the committed offset. Offsets that the reader of the log declared to hold no record are no
+//! No gap: per partition, what a group stored or dead-lettered is contiguous from the first
+//! offset that it owes to the committed one. Offsets that the reader of the log declared to hold no record are no
 //! gaps; others that hold none are in doubt, for the reader may have missed them.
 
 use super::case::{Case, count, quoted, spelled};
-use super::evidence::{commits_seen, logs_read, observed_groups};
+use super::evidence::{observed_groups, owed_from, read_lanes};
+use crate::history::event::GroupPromise;
 use crate::history::index::{GroupLane, Index, RangeSet};
 
 pub(super) fn judge(index: &Index, case: &mut Case<'_>) -> String {
-    if !logs_read(index, case) || !commits_seen(index, case) {
-        return "log or commits cannot be seen".to_owned();
-    }
     let (mut spans, mut gaps) = (0u64, 0);
-    for group in observed_groups(index, case) {
-        for (number, lane) in index.promised_lanes().filter(|(_, lane)| lane.complete()) {
+    for group in observed_groups(index) {
+        for (number, lane) in read_lanes(index, group.promise).filter(|(_, lane)| lane.complete()) {
             let Some(known) = group.lanes.get(&number) else {
                 continue;
             };
-            let expected = expected(index, number, known);
+            let expected = expected(index, group.promise, number, known);
             spans = spans.saturating_add(expected.len());
             let open = expected.minus(&known.done());
             let gap = open.intersect(&lane.logged());
@@ -52,8 +50,9 @@ pub(super) fn judge(index: &Index, case: &mut Case<'_>) -> String {
 }
 
 /// Offsets that must be done: from the low watermark to the highest commit, without the holes.
-fn expected(index: &Index, lane: usize, group: &GroupLane) -> RangeSet {
+fn expected(index: &Index, promise: &GroupPromise, lane: usize, group: &GroupLane) -> RangeSet {
     let log = &index.lanes[lane];
+    let Some(from) = owed_from(log, promise, Some(group)) else { return RangeSet::default() };
     let end = group.committed_max().unwrap_or(0).min(log.high().unwrap_or(0));
-    RangeSet::of([(log.low(), u64::MAX)]).below(end).minus(&log.holes())
+    RangeSet::of([(from, u64::MAX)]).below(end).minus(&log.holes())
 }

@@ -4,31 +4,31 @@
 //! A record above the committed offset is not lost but late: that is the matter of `recovery`.
 
 use super::case::{Case, count, quoted, spelled};
-use super::evidence::{Observed, commits_seen, logs_read, missing, observed_groups};
+use super::evidence::{Observed, claimed, declared_holes, missing, observed_groups, read_lanes};
 use crate::history::event::Evidence;
 use crate::history::index::{GroupLane, Index, RangeSet};
 
 pub(super) fn judge(index: &Index, case: &mut Case<'_>) -> String {
-    if !logs_read(index, case) || !commits_seen(index, case) {
-        return "log or commits cannot be seen".to_owned();
-    }
-    let groups = observed_groups(index, case);
+    let groups = observed_groups(index);
     if index.promised_lanes().all(|(_, lane)| lane.logged().is_empty()) {
         case.doubt("the log holds no record");
     }
-    let (mut claimed, mut lost) = (0, 0);
+    let (mut past, mut lost) = (0, 0);
     for group in &groups {
-        for (number, lane) in index.promised_lanes().filter(|(_, lane)| lane.complete()) {
+        for (number, lane) in read_lanes(index, group.promise) {
             let empty = GroupLane::default();
             let known = group.lanes.get(&number).unwrap_or(&empty);
-            claimed += super::evidence::claimed(index, number, known).len();
-            let gone = missing(index, number, known);
+            past += claimed(index, group.promise, number, known).len();
+            let gone = missing(index, group.promise, number, known);
             lost += gone.len();
             if !gone.is_empty() {
                 report(index, case, group, number, &gone);
             }
+            if !lane.complete() {
+                continue;
+            }
             let unlogged = lane.acknowledged().from(lane.low()).minus(&lane.logged());
-            let nowhere = unlogged.minus(&known.done());
+            let nowhere = unlogged.minus(&known.done()).minus(&declared_holes(index, lane));
             if !nowhere.is_empty() && index.vouches(Evidence::Receipts) {
                 lost += nowhere.len();
                 let text = format!(
@@ -42,12 +42,12 @@ pub(super) fn judge(index: &Index, case: &mut Case<'_>) -> String {
             }
         }
     }
-    case.figure("claimed_records", claimed);
+    case.figure("claimed_records", past);
     case.figure("lost_records", lost);
-    if claimed == 0 && !groups.is_empty() {
+    if past == 0 && !groups.is_empty() {
         case.doubt("no group committed past any record");
     }
-    format!("{claimed} records claimed by commits, {lost} lost")
+    format!("{past} records claimed by commits, {lost} lost")
 }
 
 fn report(index: &Index, case: &mut Case<'_>, group: &Observed<'_>, lane: usize, gone: &RangeSet) {

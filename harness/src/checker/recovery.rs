@@ -1,72 +1,79 @@
-//! Recovery: after the last heal producers are acknowledged and every group commits newer records of
-//! every partition within the budget, and at the end nothing is left over. Liveness: it can only be
-//! asked because the faults have healed.
+//! Recovery: after each heal producers are acknowledged and every group commits newer records of every
+//! partition within the budget, and at the end nothing is left over. And without any fault near no
+//! partition stands still for longer than was promised.
+//!
+//! Liveness: it can only be asked because the faults have healed. Time inside other fault windows does
+//! not count against anybody.
 
 use super::case::{Case, anomalous, count, quoted, seconds, spelled};
-use super::evidence::{commits_cut_short, commits_seen, logs_read};
-use super::fault_bit::{in_flight, step};
-use super::recovered::{Comeback, comebacks, last, outage};
+use super::evidence::{commits_open, foreign, owed_from, produces, read_lanes};
+use super::fault_bit::step;
+use super::recovered::{
+    Comeback, Window, comebacks, last, outside, recovered, undisturbed, windows,
+};
+use super::standstill::standstills;
 use crate::history::event::{Evidence, FaultStage};
 use crate::history::index::{GroupLane, Index, RangeSet};
 
 pub(super) fn judge(index: &Index, case: &mut Case<'_>) -> String {
-    if !logs_read(index, case) || !commits_seen(index, case) {
-        return "log or commits cannot be seen".to_owned();
-    }
     let records: u64 = index.promised_lanes().map(|(_, lane)| lane.logged().len()).sum();
     if records == 0 {
         case.doubt("the log holds no record");
     }
-    // Without the last commits everything would look left over, and nobody recovered.
-    let cut_short = commits_cut_short(index);
-    let lag = if cut_short { 0 } else { left_over(index, case) };
+    let lag = left_over(index, case);
     let mut sentence = format!("{} left over at the end", count(lag, "record"));
-    if let Some(window) = last_window(index, case) {
-        if let Some(after) = producers(index, case, window.healed) {
-            case.figure("first_ack_after_heal_us", after);
-            sentence.push_str(&format!(", first ack after heal {}", seconds(after)));
+    let windows = windows(index);
+    unhealed(index, case);
+    let acks: Vec<u64> =
+        windows.iter().filter_map(|window| producers(index, case, &windows, window)).collect();
+    open_load(index, case, &windows);
+    if let Some(after) = acks.into_iter().max() {
+        case.figure("first_ack_after_heal_us", after);
+        sentence.push_str(&format!(", first ack after heal {}", seconds(after)));
+    }
+    let mut back = Vec::new();
+    for window in &windows {
+        back.extend(consumers(index, case, &windows, window));
+    }
+    if let Some((after, place)) = back.into_iter().max() {
+        case.figure("recovered_after_heal_us", after);
+        sentence.push_str(&format!(", recovered after heal {}", seconds(after)));
+        if after > 0 {
+            sentence.push_str(&format!(", last in {place}"));
         }
-        if !cut_short && let Some((after, place)) = consumers(index, case, &window) {
-            case.figure("recovered_after_heal_us", after);
-            sentence.push_str(&format!(", recovered after heal {}", seconds(after)));
-            if after > 0 {
-                sentence.push_str(&format!(", last in {place}"));
-            }
-        }
+    }
+    if let Some(longest) = still(index, case, &windows) {
+        case.figure("longest_standstill_us", longest);
+        sentence.push_str(&format!(", longest standstill {}", seconds(longest)));
     }
     case.figure("left_over_records", lag);
     sentence
 }
 
-/// The fault window that recovery is asked for.
-struct Window {
-    outage: u64,
-    healed: u64,
-}
-
-/// The fault that healed last.
-fn last_window(index: &Index, case: &mut Case<'_>) -> Option<Window> {
-    let mut last = None;
+/// A fault that never healed leaves nothing to recover from.
+fn unhealed(index: &Index, case: &mut Case<'_>) {
     for fault in &index.header.promises.faults {
-        let Some(healed) = step(index, fault.fault, FaultStage::Healed) else {
-            case.doubt(format!(
-                "fault {} never healed, so no recovery can be asked for",
-                fault.fault
-            ));
-            continue;
-        };
-        last = last.max(Some((healed, outage(index, fault.fault).unwrap_or(healed))));
+        if step(index, fault.fault, FaultStage::Healed).is_none() {
+            let fault = fault.fault;
+            case.doubt(format!("fault {fault} never healed, so no recovery can be asked for"));
+        }
     }
-    last.map(|(healed, outage)| Window { outage, healed })
 }
 
 /// Records of the log at or above the offset committed at the end.
 fn left_over(index: &Index, case: &mut Case<'_>) -> u64 {
     let mut total = 0;
     for (_, promise, lanes) in index.promised_groups() {
-        for (number, lane) in index.promised_lanes().filter(|(_, lane)| lane.complete()) {
-            let end = lanes.get(&number).and_then(GroupLane::committed_end).unwrap_or(0);
-            let open = lane.logged().from(lane.low().max(end));
+        // Without the last commits everything would look left over; the ledger says that they lack.
+        let untold = lanes.values().all(|lane| lane.commits.is_empty()) && foreign(&index.header);
+        if commits_open(index, lanes) || untold || !commits_vouched(index) {
+            continue;
+        }
+        for (number, lane) in read_lanes(index, promise).filter(|(_, lane)| lane.complete()) {
+            let known = lanes.get(&number);
+            let Some(from) = owed_from(lane, promise, known) else { continue };
+            let end = known.and_then(GroupLane::committed_end).unwrap_or(0);
+            let open = lane.logged().from(from.max(end));
             if open.is_empty() {
                 continue;
             }
@@ -78,6 +85,10 @@ fn left_over(index: &Index, case: &mut Case<'_>) -> u64 {
                 index.lane_name(number),
                 spelled(&open)
             );
+            if promise.may_stop_early {
+                case.doubt(format!("{text}; nobody said that it was to read to the end"));
+                continue;
+            }
             let finding = case.find_at("left-over", Some(&promise.group), number, &open, text);
             finding.at_us = Some(index.end_us);
         }
@@ -85,17 +96,67 @@ fn left_over(index: &Index, case: &mut Case<'_>) -> u64 {
     total
 }
 
-/// Time from the heal to the next acknowledgement, where there was anything to acknowledge.
-fn producers(index: &Index, case: &mut Case<'_>, healed: u64) -> Option<u64> {
-    if !index.vouches(Evidence::Receipts) {
+fn commits_vouched(index: &Index) -> bool {
+    index.vouches(Evidence::CommitsSampled) || index.vouches(Evidence::CommitsComplete)
+}
+
+/// Time from the heal of a window to the next acknowledgement, where there was anything to acknowledge.
+fn producers(
+    index: &Index,
+    case: &mut Case<'_>,
+    windows: &[Window],
+    window: &Window,
+) -> Option<u64> {
+    let healed = window.healed?;
+    if !index.vouches(Evidence::Receipts) || !produces(&index.header) {
         return None;
     }
     let budget = index.header.promises.recovery_within_us;
-    let after = index.acks.first_from(healed).map(|at| at - healed);
-    let open = open_end(index);
-    if let Some((from, to)) = open
-        && to.saturating_sub(from.max(healed)) > budget
-    {
+    let first = index.acks.first_from(healed);
+    let after = first.map(|at| at - healed);
+    let waited = |to| undisturbed(windows, window.fault, healed, to);
+    match first {
+        Some(at) if waited(at) <= budget => return after,
+        // Nothing was to be done for so long: whoever has no work is not stuck.
+        Some(_) if pending(index, window, healed.saturating_add(budget)) == 0 => return after,
+        None if !left_waiting(index, window, healed) => return after,
+        _ => {}
+    }
+    let text = match after {
+        Some(after) => format!("the first acknowledgement came {} after the heal", seconds(after)),
+        None => "nothing was acknowledged after the heal".to_owned(),
+    };
+    producers_stuck(case, text, healed, window.fault, budget);
+    after
+}
+
+/// Operations invoked by an instant and not ended by then, without those that were invoked before the
+/// window and never heard of again: they waited for nothing that the fault could have taken away.
+fn pending(index: &Index, window: &Window, at_us: u64) -> u64 {
+    let forgotten = index
+        .ops
+        .kept
+        .values()
+        .filter(|kept| kept.end.is_none() && kept.invocation.t_us < window.begin);
+    let open = index.invocations.up_to(at_us).saturating_sub(index.completions.up_to(at_us));
+    open.saturating_sub(forgotten.count() as u64)
+}
+
+/// An operation of the window or after it got no acknowledgement although it had the time.
+fn left_waiting(index: &Index, window: &Window, healed: u64) -> bool {
+    index.ops.kept.values().any(|kept| {
+        kept.invocation.t_us >= window.begin
+            && kept.ended_us.is_none_or(|ended| ended > healed)
+            && !matches!(kept.end, Some(crate::history::index::End::Rejected))
+    })
+}
+
+/// The load ended without an acknowledgement: whether that was after the last heal, and for how long.
+fn open_load(index: &Index, case: &mut Case<'_>, windows: &[Window]) {
+    let healed = windows.iter().filter_map(|window| Some((window.healed?, window.fault))).max();
+    let (Some((healed, fault)), Some((from, to))) = (healed, open_end(index)) else { return };
+    let budget = index.header.promises.recovery_within_us;
+    if undisturbed(windows, fault, from.max(healed), to) > budget {
         let text = format!(
             "nothing was acknowledged from {} until the load ended at {}, although the fault had \
              healed by {}",
@@ -103,24 +164,8 @@ fn producers(index: &Index, case: &mut Case<'_>, healed: u64) -> Option<u64> {
             seconds(to),
             seconds(healed)
         );
-        producers_stuck(case, text, from.max(healed), budget);
-        return after;
-    }
-    if after.is_some_and(|after| after <= budget) {
-        return after;
-    }
-    // The last operations may have completed in the very millisecond of the heal.
-    let over = in_flight(index, healed, u64::MAX) == 0
-        || index.invocations.up_to(u64::MAX) == index.completions.up_to(healed);
-    if !over {
-        let text = match after {
-            Some(after) => {
-                format!("the first acknowledgement came {} after the heal", seconds(after))
-            }
-            None => "nothing was acknowledged after the heal".to_owned(),
-        };
-        producers_stuck(case, text, healed, budget);
-    } else if let Some((from, to)) = open {
+        producers_stuck(case, text, from.max(healed), fault, budget);
+    } else if to <= healed {
         case.doubt(format!(
             "nothing was acknowledged from {} until the load ended at {}, before the fault had \
              healed: that producers are acknowledged again was not seen",
@@ -128,64 +173,79 @@ fn producers(index: &Index, case: &mut Case<'_>, healed: u64) -> Option<u64> {
             seconds(to)
         ));
     }
-    after
 }
 
-fn producers_stuck(case: &mut Case<'_>, text: String, at_us: u64, budget: u64) {
+fn producers_stuck(case: &mut Case<'_>, text: String, at_us: u64, fault: u32, budget: u64) {
     let mut finding = anomalous("producers-did-not-recover", text);
     finding.at_us = Some(at_us);
-    finding.evidence.push(format!("the budget is {}", seconds(budget)));
+    finding.evidence.push(format!("the budget after fault {fault} is {}", seconds(budget)));
     case.find(finding);
 }
 
 /// The time without an acknowledgement at the end of the load: from the last one to the last
 /// operation that ended otherwise or never did. Nobody knows how long it would have lasted.
 pub(super) fn open_end(index: &Index) -> Option<(u64, u64)> {
-    let all = index.invocations.up_to(u64::MAX);
-    let never = all > index.completions.up_to(u64::MAX);
-    let last = index.invocations.last().filter(|_| never).max(index.unacknowledged.last())?;
+    let open = index.ops.kept.values().filter(|kept| kept.end.is_none());
+    let never = open.map(|kept| kept.invocation.t_us).max();
+    let last = never.max(index.unacknowledged.last())?;
     let from = index.acks.last().or_else(|| index.invocations.first_from(0))?;
     (last > from).then_some((from, last))
 }
 
-/// Time from the heal until every group had committed, in every partition that had work, a record that
-/// was written after the outage began.
-fn consumers(index: &Index, case: &mut Case<'_>, window: &Window) -> Option<(u64, String)> {
+/// Time from the heal of a window until every group had committed, in every partition that had work, a
+/// record that was written after the outage began.
+fn consumers(
+    index: &Index,
+    case: &mut Case<'_>,
+    windows: &[Window],
+    window: &Window,
+) -> Option<(u64, String)> {
+    let healed = window.healed?;
     let budget = index.header.promises.recovery_within_us;
-    let mut longest = None;
-    let mut whole = true;
+    if !commits_vouched(index) {
+        return None;
+    }
     for (_, promise, lanes) in index.promised_groups() {
-        let comebacks = comebacks(index, lanes, window.outage, window.healed);
+        let comebacks = comebacks(index, promise, lanes, window.outage, healed);
         if comebacks.is_empty() {
-            case.doubt("the log holds no record that was still to be delivered at the last fault");
-            return None;
+            case.doubt(format!(
+                "the log holds no record that group {} still had to deliver at fault {}",
+                quoted(&promise.group),
+                window.fault
+            ));
         }
         for comeback in &comebacks {
-            if comeback.at_us.is_none_or(|at| at - comeback.due_us > budget) {
-                did_not_recover(index, case, &promise.group, comeback);
+            let took = |at| undisturbed(windows, window.fault, comeback.due_us, at);
+            let late = match comeback.at_us {
+                Some(at) => took(at) > budget,
+                // The last commits may not have been seen.
+                None => !commits_open(index, lanes),
+            };
+            if late {
+                did_not_recover(index, case, &promise.group, comeback, window.fault);
             }
         }
-        whole &= comebacks.iter().all(|comeback| comeback.at_us.is_some());
-        if let Some((at, last)) = last(&comebacks) {
-            let group = quoted(&promise.group);
-            let place = format!("{} of group {group}", index.lane_name(last.lane));
-            let after = at - window.healed;
-            longest = longest.max(Some((after, place)));
-        }
     }
-    longest.filter(|_| whole)
+    let (at, place) = recovered(index, window)?;
+    Some((at - healed, place))
 }
 
-fn did_not_recover(index: &Index, case: &mut Case<'_>, group: &str, comeback: &Comeback) {
+fn did_not_recover(
+    index: &Index,
+    case: &mut Case<'_>,
+    group: &str,
+    comeback: &Comeback,
+    fault: u32,
+) {
     let name = index.lane_name(comeback.lane);
     let text = match comeback.at_us {
         Some(at) => format!(
-            "group {} committed a record of {name} newer than the fault {} after it could",
+            "group {} committed a record of {name} newer than fault {fault} {} after it could",
             quoted(group),
             seconds(at - comeback.due_us)
         ),
         None => format!(
-            "group {} never committed a record of {name} newer than the fault",
+            "group {} never committed a record of {name} newer than fault {fault}",
             quoted(group)
         ),
     };
@@ -197,17 +257,53 @@ fn did_not_recover(index: &Index, case: &mut Case<'_>, group: &str, comeback: &C
         .push(format!("the budget is {}", seconds(index.header.promises.recovery_within_us)));
 }
 
+/// Standstills without a fault near; returns the longest of all.
+fn still(index: &Index, case: &mut Case<'_>, windows: &[Window]) -> Option<u64> {
+    let promises = &index.header.promises;
+    let bound = promises.standstill_within_us.unwrap_or(promises.recovery_within_us);
+    let all = standstills(index);
+    for stand in all.iter().filter(|stand| stand.length_us() > bound) {
+        let (_, promise, lanes) = index.promised_groups().nth(stand.group)?;
+        // What a fault takes away it takes until the group has recovered from it.
+        let near = windows.iter().map(|window| {
+            let healed = window.healed.unwrap_or(u64::MAX);
+            let comebacks = comebacks(index, promise, lanes, window.outage, healed);
+            let within = healed.saturating_add(promises.recovery_within_us);
+            (window.begin, last(&comebacks).map_or(within, |(at, _)| at.min(within)))
+        });
+        let alone = outside(stand.from_us, stand.to_us, near);
+        if alone <= bound || (stand.open && commits_open(index, lanes)) {
+            continue;
+        }
+        let text = format!(
+            "group {} committed nothing of {} from {} to {} although offset {} was there, and no \
+             fault was near for {} of that",
+            quoted(&promise.group),
+            index.lane_name(stand.lane),
+            seconds(stand.from_us),
+            seconds(stand.to_us),
+            stand.offset,
+            seconds(alone)
+        );
+        let set = RangeSet::of([(stand.offset, stand.offset)]);
+        let name = Some(promise.group.as_str());
+        let finding = case.find_at("standstill-without-a-fault", name, stand.lane, &set, text);
+        finding.at_us = Some(stand.from_us);
+        finding.evidence.push(format!("at most {} was promised", seconds(bound)));
+    }
+    all.iter().map(super::standstill::Standstill::length_us).max()
+}
+
 /// Sum over the partitions that a group reads of high watermark minus committed offset at the end. Nobody
 /// commits anything in a dead-letter topic.
-pub(super) fn lag_end(index: &Index, lanes: &std::collections::BTreeMap<usize, GroupLane>) -> u64 {
+pub(super) fn lag_end(
+    index: &Index,
+    promise: &crate::history::event::GroupPromise,
+    lanes: &std::collections::BTreeMap<usize, GroupLane>,
+) -> u64 {
     let lag = |(number, lane): (usize, &crate::history::index::Lane)| {
         let end = lanes.get(&number).and_then(GroupLane::committed_end).unwrap_or(lane.low());
         RangeSet::of([(end, u64::MAX)]).below(lane.high().unwrap_or(0)).len()
     };
-    let groups = &index.header.promises.groups;
-    let is_read = |topic: &String| {
-        !groups.iter().any(|group| group.dead_letter_topic.as_ref() == Some(topic))
-    };
-    let lanes = index.promised_lanes().filter(|(_, lane)| is_read(&lane.topic));
-    lanes.map(lag).fold(0, u64::saturating_add)
+    read_lanes(index, promise).map(lag).fold(0, u64::saturating_add)
 }

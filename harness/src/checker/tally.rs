@@ -4,10 +4,11 @@ use std::collections::BTreeMap;
 
 use super::acknowledged::overwritten;
 use super::duplicates::{by_cause, log_surplus};
-use super::evidence::missing;
+use super::evidence::{declared_holes, missing};
 use super::fault_bit::{in_flight, step};
-use super::recovered::{comebacks, last, outage};
+use super::recovered::windows;
 use super::recovery::{lag_end, open_end};
+use super::standstill;
 use crate::history::event::{FaultStage, ObjectRole, PlannedFault};
 use crate::history::index::{Bit, End, GroupLane, Index};
 use crate::verdict::{GroupTally, Tally, WindowTally};
@@ -21,6 +22,7 @@ pub(super) fn count(index: &Index) -> Tally {
 
 fn of_pipeline(index: &Index) -> Tally {
     let ended = |end| index.ops.kept.values().filter(|kept| kept.end == end).count() as u64;
+    let still = standstill::longest(index);
     let gap =
         gaps_with_end(index).max_by_key(|&(from, to)| (to.saturating_sub(from), u64::MAX - from));
     Tally {
@@ -40,6 +42,14 @@ fn of_pipeline(index: &Index) -> Tally {
         longest_unavailability_us: gap.map(|(from, to)| to.saturating_sub(from)),
         longest_unavailability_from_us: gap.map(|(from, _)| from),
         unavailability_open: open_end(index).is_some(),
+        longest_standstill_us: still.map(|still| still.length_us()),
+        longest_standstill_from_us: still.map(|still| still.from_us),
+        longest_standstill_in: still.map(|still| {
+            let group = &index.header.promises.groups[still.group].group;
+            let lane = &index.lanes[still.lane];
+            format!("{}/{}, group {group}", lane.topic, lane.partition)
+        }),
+        standstill_open: still.is_some_and(|still| still.open),
         latency_p50_us: index.latencies.quantile(500),
         latency_p99_us: index.latencies.quantile(990),
         latency_max_us: index.latencies.max(),
@@ -57,13 +67,14 @@ fn lost(index: &Index) -> u64 {
     let mut lost = 0;
     for (number, lane) in index.sorted_lanes().filter(|(_, lane)| lane.complete()) {
         let acknowledged = lane.acknowledged().from(lane.low());
-        let mut gone = acknowledged.minus(&lane.logged());
+        let mut gone = acknowledged.minus(&lane.logged()).minus(&declared_holes(index, lane));
         if index.header.promises.topics.contains_key(&lane.topic) {
             for (_, promise, lanes) in index.promised_groups() {
                 if let Some(known) = lanes.get(&number)
                     && watched(index, promise.raw_zone.as_deref())
                 {
-                    gone = gone.union(&missing(index, number, known).intersect(&acknowledged));
+                    gone = gone
+                        .union(&missing(index, promise, number, known).intersect(&acknowledged));
                 }
             }
         }
@@ -77,7 +88,9 @@ fn gaps(index: &Index) -> u64 {
     for (_, promise, lanes) in index.promised_groups() {
         if watched(index, promise.raw_zone.as_deref()) {
             let known = index.promised_lanes().filter_map(|(n, _)| lanes.get(&n).map(|l| (n, l)));
-            gaps += known.map(|(number, lane)| missing(index, number, lane).len()).sum::<u64>();
+            gaps += known
+                .map(|(number, lane)| missing(index, promise, number, lane).len())
+                .sum::<u64>();
         }
     }
     gaps
@@ -107,7 +120,7 @@ fn groups(index: &Index) -> BTreeMap<String, GroupTally> {
                 .map(|s| size(s.range))
                 .sum(),
             parts: index.parts.iter().filter(zone).count() as u64,
-            lag_end: lag_end(index, lanes),
+            lag_end: lag_end(index, promise, lanes),
         };
         groups.insert(promise.group.clone(), tally);
     }
@@ -121,7 +134,7 @@ fn window(index: &Index, fault: &PlannedFault) -> WindowTally {
     let end = healed_us.unwrap_or(index.end_us);
     let touches = |&(from, to): &(u64, u64)| from <= end && to >= begin;
     let longest = gaps_with_end(index).filter(touches).map(|(from, to)| to.saturating_sub(from));
-    let recovered = recovered(index, fault.fault, healed_us);
+    let recovered = recovered(index, fault.fault);
     let mut evidence = BTreeMap::new();
     for step in index.rare.faults.iter().filter(|step| step.fact.fault == fault.fault) {
         evidence.extend(step.fact.evidence.clone());
@@ -144,23 +157,10 @@ fn window(index: &Index, fault: &PlannedFault) -> WindowTally {
 }
 
 /// When the last group had recovered in its last partition, and where that was. None if one never did.
-fn recovered(index: &Index, fault: u32, healed_us: Option<u64>) -> Option<(u64, Option<String>)> {
+fn recovered(index: &Index, fault: u32) -> Option<(u64, Option<String>)> {
     if index.header.promises.source.is_some() {
         return super::change_data_capture::recovered_at(index, fault).map(|at| (at, None));
     }
-    let (outage_us, healed_us) = (outage(index, fault)?, healed_us?);
-    let mut latest: Option<(u64, Option<String>)> = None;
-    for (_, promise, lanes) in index.promised_groups() {
-        let comebacks = comebacks(index, lanes, outage_us, healed_us);
-        if comebacks.is_empty() {
-            continue;
-        }
-        let (at_us, comeback) = last(&comebacks)?;
-        if latest.as_ref().is_none_or(|(known, _)| at_us > *known) {
-            let lane = &index.lanes[comeback.lane];
-            let place = format!("{}/{}, group {}", lane.topic, lane.partition, promise.group);
-            latest = Some((at_us, Some(place)));
-        }
-    }
-    latest
+    let window = windows(index).into_iter().find(|window| window.fault == fault)?;
+    super::recovered::recovered(index, &window).map(|(at, place)| (at, Some(place)))
 }

@@ -170,8 +170,8 @@ fn sparse_offsets_and_hostile_keys_do_no_harm() {
     let verdict = sample.judge().unwrap();
     // The reader of the log did not say what lies between the records: that is all there is to it.
     for check in &verdict.checks {
-        let expected =
-            ["history", "no-gap"].contains(&&*check.check) && check.status == Status::Inconclusive;
+        let unsaid = |reason: &String| reason.contains("did not say why");
+        let expected = check.status == Status::Inconclusive && check.reasons.iter().all(unsaid);
         let fine = matches!(check.status, Status::Pass | Status::NotApplicable);
         assert!(fine || expected, "{check:#?}");
     }

@@ -1,5 +1,6 @@
 //! `report`: the reports of the last run, made anew from its histories.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use miette::{IntoDiagnostic as _, WrapErr as _};
@@ -8,7 +9,7 @@ use crate::canary;
 use crate::cli::{Folders, ReportArguments, TestbedName};
 use crate::command::show::look;
 use crate::command::suite;
-use crate::judgement::judge;
+use crate::judgement::{judge, unjudged};
 use crate::plan::{Resolved, resolve};
 use crate::report::{
     self, Canary, OrdinaryTrial, PreviousReport, Proof, ScenarioEntry, SuiteReport,
@@ -27,14 +28,21 @@ pub(crate) fn main(arguments: &ReportArguments) -> miette::Result<u8> {
     };
     folders.sort();
     for folder in folders {
-        match judge(&folder.join("history.jsonl")) {
-            Ok(report) => entries.push(ScenarioEntry::Ran(Box::new(report))),
-            Err(error) => eprintln!("left out: {error}"),
+        let history = folder.join("history.jsonl");
+        if !history.exists() {
+            eprintln!("left out: there is no history in {}", folder.display());
+            continue;
         }
+        // What cannot be judged is in the report all the same: a run of which nothing is known.
+        let report = judge(&history)
+            .unwrap_or_else(|error| unjudged(&history, arguments.testbed.name(), &error));
+        entries.push(ScenarioEntry::Ran(Box::new(report)));
     }
     let command = format!("streamlake-harness run --testbed {}", arguments.testbed.name());
     // Made anew from the same histories, a report says the same; it is not its own predecessor.
-    write(arguments.testbed, &arguments.folders, command, entries, None)
+    let names: BTreeSet<&str> = entries.iter().map(ScenarioEntry::name).collect();
+    let expected = names.len() > 1;
+    write(arguments.testbed, &arguments.folders, command, entries, None, expected)
 }
 
 /// The report that a run is about to replace, to compare with.
@@ -47,15 +55,17 @@ pub(crate) fn previous(testbed: TestbedName, folders: &Folders) -> Option<Previo
 }
 
 /// Adds the scenarios that have not run, writes all formats, and prints the summary. Returns the exit
-/// code that the verdicts ask for.
+/// code that the verdicts ask for. A suite that is to have a canary and has none shows nothing.
 pub(crate) fn write(
     testbed: TestbedName,
     folders: &Folders,
     command: String,
     mut entries: Vec<ScenarioEntry>,
     previous: Option<PreviousReport>,
+    canary_expected: bool,
 ) -> miette::Result<u8> {
     let canary = take_canary(&mut entries);
+    let canary = canary.or_else(|| canary_expected.then(|| Canary::absent(testbed.name())));
     let ran = Status::combine(entries.iter().filter_map(ScenarioEntry::status));
     let order = suite::all(&folders.scenarios_dir)?;
     for file in &order {
@@ -79,7 +89,7 @@ pub(crate) fn write(
 fn take_canary(entries: &mut Vec<ScenarioEntry>) -> Option<Canary> {
     let place = entries.iter().position(|entry| entry.name() == canary::NAME)?;
     match entries.remove(place) {
-        ScenarioEntry::Ran(run) => Some(Canary::of(&run, &canary::MUST_FAIL)),
+        ScenarioEntry::Ran(run) => Some(canary::judge(&run)),
         _ => None,
     }
 }

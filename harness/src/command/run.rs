@@ -28,7 +28,8 @@ pub(crate) fn main(arguments: &RunArguments) -> miette::Result<u8> {
         Some(entries) => {
             let (testbed, folders) = (arguments.testbed, &arguments.folders);
             let previous = report::previous(testbed, folders);
-            report::write(testbed, folders, command_line(arguments), entries, previous)
+            let suite = arguments.scenarios.is_empty();
+            report::write(testbed, folders, command_line(arguments), entries, previous, suite)
         }
     }
 }

@@ -1,20 +1,27 @@
-//! Somebody else lays hands on what was delivered: a part is removed, another one altered, a record that
-//! no producer of the run sent comes into the topic, in a partition that its key does not lead to, and a
-//! dead letter of nothing into the dead-letter topic.
+//! Somebody else lays hands on what was delivered: a part is removed, another one altered and stored once
+//! more under another name, a record that no producer of the run sent comes into the topic, in a
+//! partition that its key does not lead to, and a dead letter of nothing into the dead-letter topic.
+//!
+//! The evidence names each place: objects by their names, records as `topic/partition@offset`.
 //!
 //! No pipeline can make up for it, so a run with it must fail. It is there to try the harness: a run
 //! with it that passes was not looked at.
 
+use std::sync::Mutex;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use rdkafka::ClientConfig;
 use rdkafka::error::KafkaResult;
-use rdkafka::producer::{BaseRecord, DefaultProducerContext, Producer as _, ThreadedProducer};
+use rdkafka::message::Message as _;
+use rdkafka::producer::{
+    BaseRecord, DeliveryResult, Producer as _, ProducerContext, ThreadedProducer,
+};
+use rdkafka::{ClientConfig, ClientContext};
 use serde::Deserialize;
 
 use crate::checker::murmur2;
 use crate::fault::{Evidence, Fault, FaultError, Kind, Order, Stage, Wrong};
+use crate::observer::part;
 use crate::testbed::gateway::backend::ObjectMeta;
 use crate::testbed::{Capability, Part, TestbedError};
 
@@ -84,6 +91,13 @@ impl Tampering {
         }
     }
 
+    async fn content(&self, stage: &Stage, part: &ObjectMeta) -> Result<bytes::Bytes, FaultError> {
+        let gone = || FaultError::NoTarget(Part::Store.to_string());
+        let store = stage.testbed.observer_store().ok_or_else(gone)?;
+        let content = store.read(&self.settings.bucket, &part.name, None).await;
+        Ok(content.map_err(|e| TestbedError::request("reading a part", e))?)
+    }
+
     /// Writes to the store as any client would.
     async fn change(
         &self,
@@ -112,11 +126,12 @@ impl Fault for Tampering {
 
     async fn inject(&mut self, stage: &Stage) -> Result<Evidence, FaultError> {
         let [removed, altered] = self.two_parts(stage).await?;
+        let removed_record = first_record(&removed.name, &self.content(stage, &removed).await?);
         self.change(stage, reqwest::Method::DELETE, &removed.name, Vec::new()).await?;
-        let gone = || FaultError::NoTarget(Part::Store.to_string());
-        let store = stage.testbed.observer_store().ok_or_else(gone)?;
-        let content = store.read(&self.settings.bucket, &altered.name, None).await;
-        let content = content.map_err(|e| TestbedError::request("reading a part", e))?;
+        let content = self.content(stage, &altered).await?;
+        let altered_record = first_record(&altered.name, &content);
+        let doubled = doubled_name(&altered.name);
+        self.change(stage, reqwest::Method::PUT, &doubled, content.to_vec()).await?;
         let content = with_another_amount(&content);
         self.change(stage, reqwest::Method::PUT, &altered.name, content).await?;
         let (bootstrap, settings) =
@@ -124,14 +139,19 @@ impl Fault for Tampering {
         let written =
             tokio::task::spawn_blocking(move || write_foreign(&bootstrap, &settings)).await;
         let what = "writing foreign records";
-        let partition = written
+        let [record, letter] = written
             .map_err(|error| TestbedError::request(what, error))?
             .map_err(|error| TestbedError::request(what, error))?;
-        let evidence = Evidence::from([
+        let mut evidence = Evidence::from([
             ("removed".to_owned(), removed.name.clone()),
             ("altered".to_owned(), altered.name.clone()),
-            ("foreign record in partition".to_owned(), partition.to_string()),
+            ("doubled".to_owned(), doubled),
+            ("foreign record".to_owned(), record),
+            ("foreign dead letter".to_owned(), letter),
         ]);
+        evidence.extend(removed_record.map(|place| ("removed record".to_owned(), place)));
+        evidence.extend(altered_record.clone().map(|place| ("altered record".to_owned(), place)));
+        evidence.extend(altered_record.map(|place| ("doubled record".to_owned(), place)));
         (self.removed, self.altered) = (removed.name, Some(altered));
         Ok(evidence)
     }
@@ -165,6 +185,20 @@ impl Fault for Tampering {
     }
 }
 
+/// Where the first record of a part comes from.
+fn first_record(name: &str, content: &[u8]) -> Option<String> {
+    let lines = part::lines(name, content).ok()?;
+    let record = part::records(&lines).find_map(Result::ok)?;
+    Some(format!("{}/{}@{}", record.topic, record.partition, record.offset))
+}
+
+/// A name beside a part's own that the pipeline does not come to in a run.
+fn doubled_name(name: &str) -> String {
+    let (folder, file) = name.rsplit_once('/').unwrap_or(("", name));
+    let ending = file.split_once('.').map_or("json", |(_, ending)| ending);
+    format!("{folder}/part-9001.{ending}")
+}
+
 /// A part in which the first amount has another first digit.
 fn with_another_amount(content: &[u8]) -> Vec<u8> {
     let mut altered = content.to_vec();
@@ -176,12 +210,30 @@ fn with_another_amount(content: &[u8]) -> Vec<u8> {
     altered
 }
 
+/// Remembers where records were written.
+#[derive(Default)]
+struct Places(Mutex<Vec<String>>);
+
+impl ClientContext for Places {}
+
+impl ProducerContext for Places {
+    type DeliveryOpaque = ();
+
+    fn delivery(&self, result: &DeliveryResult<'_>, (): ()) {
+        if let (Ok(message), Ok(mut places)) = (result, self.0.lock()) {
+            let (topic, partition) = (message.topic(), message.partition());
+            places.push(format!("{topic}/{partition}@{}", message.offset()));
+        }
+    }
+}
+
 /// Writes the foreign records, that of the topic beside the partition that its key leads to, and says
-/// where that is.
-fn write_foreign(bootstrap: &str, settings: &Settings) -> KafkaResult<i32> {
+/// where they stand: first the record, then the dead letter.
+fn write_foreign(bootstrap: &str, settings: &Settings) -> KafkaResult<[String; 2]> {
     let topic = settings.topic.as_str();
-    let producer: ThreadedProducer<DefaultProducerContext> =
-        ClientConfig::new().set("bootstrap.servers", bootstrap).create()?;
+    let producer: ThreadedProducer<Places> = ClientConfig::new()
+        .set("bootstrap.servers", bootstrap)
+        .create_with_context(Places::default())?;
     let metadata = producer.client().fetch_metadata(Some(topic), ANSWER_WITHIN)?;
     let partitions = metadata.topics().first().map_or(1, |topic| topic.partitions().len());
     let partitions = u32::try_from(partitions).unwrap_or(1);
@@ -192,17 +244,30 @@ fn write_foreign(bootstrap: &str, settings: &Settings) -> KafkaResult<i32> {
         producer.send(record).map_err(|(error, _)| error)?;
     }
     producer.flush(ANSWER_WITHIN)?;
-    Ok(partition)
+    let context = producer.context().clone();
+    let places = context.0.lock().map(|places| places.clone()).unwrap_or_default();
+    let of = |name: &str| {
+        let known = places.iter().find(|place| place.starts_with(&format!("{name}/")));
+        known.cloned().unwrap_or_else(|| format!("{name}: not acknowledged"))
+    };
+    Ok([of(topic), of(&settings.dead_letter_topic)])
 }
 
 #[cfg(test)]
 mod tests {
-    use super::with_another_amount;
+    use super::{doubled_name, with_another_amount};
 
     #[test]
     fn the_altered_part_is_as_long_and_says_something_else() {
         let part = br#"{"value":{"order_id":"a","amount":19.5}}"#;
         let altered = with_another_amount(part);
         assert_eq!(altered, br#"{"value":{"order_id":"a","amount":29.5}}"#);
+    }
+    #[test]
+    fn a_doubled_part_stands_beside_its_own() {
+        assert_eq!(
+            doubled_name("g/dataset=o/part-0001.json.zst"),
+            "g/dataset=o/part-9001.json.zst"
+        );
     }
 }

@@ -84,7 +84,7 @@ pub struct About {
 }
 
 /// What the system under test promised for this run.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Promises {
     /// Operations that the workload was to invoke; fewer means a history that was cut short.
@@ -105,13 +105,33 @@ pub struct Promises {
     /// they had read everything once; none where no replay was planned.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub replay_from: Option<u64>,
-    /// Consumers and producers make progress again within this time after the last heal.
+    /// Consumers and producers make progress again within this time after each heal.
     pub recovery_within_us: u64,
-    /// What the testbed can vouch for. A checker that needs more is not applicable.
+    /// No partition with records that are not committed yet goes without a commit for longer than
+    /// this, unless a fault window is near; version 1 did not say, and `recovery_within_us` holds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub standstill_within_us: Option<u64>,
+    /// What becomes of the operations; version 1 did not say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub outcomes: Option<OutcomePromise>,
+    /// What the testbed can vouch for. Where a check needs more, it comes to no verdict.
     pub evidence: Vec<Evidence>,
     /// The source database whose changes are captured, where that is under test.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub source: Option<SourcePromise>,
+}
+
+/// What becomes of the operations that are handed to a producer.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct OutcomePromise {
+    /// The producer looks into what it is given: poison is rejected and never acknowledged.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub validates: bool,
+    /// Operations that may fail, or whose outcome may stay unknown, although no fault that
+    /// producers meet is near.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub unacknowledged_outside_faults: u64,
 }
 
 /// What one consumer group promised.
@@ -138,6 +158,16 @@ pub struct GroupPromise {
     /// what it reads again then is counted and is no anomaly.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub may_seek_back: bool,
+    /// The processes that are to be its members; none named where nobody said.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub members: Vec<String>,
+    /// It may stop before it has read everything: what it left is in doubt and no anomaly.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub may_stop_early: bool,
+    /// Its raw zone has no layout: no folders of days and no `_metadata.json`, and an object may be
+    /// replaced.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub free_layout: bool,
 }
 
 /// Where a group begins.
@@ -197,6 +227,8 @@ pub enum Evidence {
     Positions,
     /// The start and end of every process of the system under test.
     Processes,
+    /// Members tell the values that they read ([`Read::value`]).
+    ReadValues,
 }
 
 /// One line between header and trailer.
@@ -284,6 +316,8 @@ pub enum Fact {
     Slot(SlotState),
     /// The connector as its worker shows it.
     Connector(ConnectorState),
+    /// A part under test said something that cannot be understood.
+    Unreadable(Unreadable),
     /// Something the harness wants to be remembered: a warning, an error of the harness itself.
     Note {
         /// `warning` or `error`; an error makes the run inconclusive.
@@ -822,6 +856,20 @@ impl ProcessState {
         self.role() == Some(ProcessRole::Consumer)
             && self.group.as_deref().is_none_or(|own| own == group)
     }
+}
+
+/// What a part under test said, where it cannot be understood.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Unreadable {
+    /// The process that said it.
+    pub of: String,
+    /// What it was to be: `receipt`.
+    pub what: String,
+    /// Its first characters.
+    pub text: String,
+    /// Why it cannot be understood.
+    pub why: String,
 }
 
 /// The last line of a history. A history without it was cut short.

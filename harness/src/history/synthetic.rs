@@ -24,6 +24,7 @@ pub fn header(records: u64) -> Header {
     header.run.testbed = "foreign".to_owned();
     header.run.scenario = "synthetic".to_owned();
     header.promises.groups[0].dead_letter_topic = None;
+    header.promises.groups[0].free_layout = true;
     header
 }
 

@@ -79,8 +79,20 @@ impl Watch {
             let final_round = stop.is_cancelled();
             let began = Instant::now();
             for (group, reader) in &readers {
-                // No answer while a broker is down: that is what the faults are for.
-                let Ok(offsets) = self.committed(reader) else { continue };
+                let asked = self.committed(reader);
+                let offsets = match asked {
+                    Ok(offsets) => offsets,
+                    // No answer while a broker is down: that is what the faults are for.
+                    Err(_) if !final_round => continue,
+                    Err(error) => {
+                        let text = format!(
+                            "the last commits of group {group} could not be asked for: {error}"
+                        );
+                        self.recorder
+                            .record(PROCESS, Fact::Note { level: "error".to_owned(), text });
+                        continue;
+                    }
+                };
                 let known = last.entry(group).or_default();
                 for (place, offset) in offsets {
                     if known.insert(place.clone(), offset) != Some(offset) || final_round {

@@ -7,7 +7,7 @@ pub(crate) mod commits;
 pub(crate) mod configuration;
 mod generations;
 pub(crate) mod log;
-mod part;
+pub(crate) mod part;
 pub(crate) mod probes;
 pub(crate) mod source;
 pub(crate) mod store;

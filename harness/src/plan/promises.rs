@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::{DATASET, FaultPlan, GroupPlan, Load};
 use crate::fault;
-use crate::history::event::{GroupPromise, PlannedFault, Promises, SourcePromise};
+use crate::history::event::{GroupPromise, OutcomePromise, PlannedFault, Promises, SourcePromise};
 use crate::scenario::ScenarioFile;
 use crate::testbed::{Abilities, Topology};
 use crate::workload::source as source_load;
@@ -40,6 +40,7 @@ pub(super) fn promises(
                 raw_zone: Some(group.raw_zone.clone()),
                 dead_letter_topic: Some(format!("streamlake.{DATASET}.dlq")),
                 keeps_members: group.keeps_members,
+                members: group.members.clone(),
                 ..GroupPromise::default()
             })
             .collect(),
@@ -55,6 +56,14 @@ pub(super) fn promises(
         recovery_within_us: u64::try_from(recovery_within.as_micros()).unwrap_or(u64::MAX),
         evidence: abilities.evidence.iter().copied().collect(),
         replay_from: None,
+        standstill_within_us: standstill_within(groups),
+        outcomes: match load {
+            Load::Producer(load) => Some(OutcomePromise {
+                validates: !load.lets_poison_through,
+                unacknowledged_outside_faults: 0,
+            }),
+            Load::Source(_) => None,
+        },
         source: match load {
             Load::Producer(_) => None,
             Load::Source(source) => Some(SourcePromise {
@@ -67,4 +76,12 @@ pub(super) fn promises(
             }),
         },
     }
+}
+
+/// A batch is closed by its age at the latest, and a machine that is busy with other things may take
+/// some seconds for what it does in some milliseconds otherwise.
+fn standstill_within(groups: &[GroupPlan]) -> Option<u64> {
+    const AT_LEAST: Duration = Duration::from_secs(15);
+    let age = groups.iter().map(|group| group.batch_age).max()?;
+    u64::try_from((AT_LEAST + 2 * age).as_micros()).ok()
 }

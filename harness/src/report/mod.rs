@@ -40,7 +40,7 @@ use serde::{Deserialize, Serialize};
 use crate::history::event::{About, Header};
 use crate::verdict::{Status, Verdict};
 
-pub use canary::Canary;
+pub use canary::{Canary, Planted};
 pub use json::{FILE as JSON_FILE, read as read_json};
 pub use observe::{Entry, Observed, Observer, Unreachable, What};
 pub use ordinary::{Finding, OrdinaryRow, OrdinaryRun, OrdinaryTrial, render as render_ordinary};

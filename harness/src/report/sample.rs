@@ -7,8 +7,8 @@ use std::collections::BTreeMap;
 use proptest::prelude::*;
 
 use super::{
-    Canary, CleanRow, Observed, Observer, Proof, ScenarioEntry, ScenarioReport, SuiteReport,
-    TrialRow, Undetectable,
+    Canary, CleanRow, Observed, Observer, Planted, Proof, ScenarioEntry, ScenarioReport,
+    SuiteReport, TrialRow, Undetectable,
 };
 use crate::history::event::{
     About, Committed, Completed, Event, Evidence, Fact, FaultStage, FaultStep, GroupPromise,
@@ -123,12 +123,19 @@ pub(super) fn suite() -> SuiteReport {
     }
 }
 
-/// A canary of which these two checks had to fail.
+/// A canary of which two checks had to find something.
 pub(super) fn canary(failed: &[&str], history_file: &str) -> Canary {
     Canary {
         testbed: "docker".into(),
-        must_fail: vec!["no-loss".into(), "fidelity".into()],
-        failed: failed.iter().map(|check| (*check).to_owned()).collect(),
+        ran: true,
+        planted: ["no-loss", "fidelity"]
+            .map(|check| Planted {
+                what: "a record".into(),
+                check: check.into(),
+                place: "orders/0@7".into(),
+                found: failed.contains(&check),
+            })
+            .to_vec(),
         history_file: history_file.into(),
     }
 }
@@ -215,8 +222,7 @@ pub(super) fn scenario(name: &str, title: &str, id: Option<&str>, seed: u64) -> 
         }],
         recovery_within_us: 30_000_000,
         evidence: vec![Evidence::Receipts, Evidence::Log, Evidence::Objects],
-        source: None,
-        replay_from: None,
+        ..Promises::default()
     };
     Header { format: "streamlake-history".into(), version: 1, run, promises }
 }
@@ -270,6 +276,10 @@ fn tally(kind: &str, unavailability_us: u64, copies: u64) -> Tally {
         longest_unavailability_us: Some(unavailability_us),
         longest_unavailability_from_us: Some(4_050_000),
         unavailability_open: false,
+        longest_standstill_us: Some(unavailability_us / 2),
+        longest_standstill_from_us: Some(4_060_000),
+        longest_standstill_in: Some("orders/1, group streamlake-consumer-orders".into()),
+        standstill_open: false,
         latency_p50_us: Some(6_200),
         latency_p99_us: Some(4_100_000),
         latency_max_us: Some(4_300_000),

@@ -50,6 +50,7 @@ pub fn summary(suite: &SuiteReport, look: Look) -> String {
         "gaps",
         "duplicates",
         "unavailable",
+        "standstill",
         "recovery",
     ]);
     for entry in &suite.scenarios {

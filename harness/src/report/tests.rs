@@ -48,7 +48,7 @@ fn markdown_tells_what_was_measured() {
             "# Kafka Delivery Guarantees Report\n",
             "**Testbed:** `docker`",
             "5 of 7 scenarios ran, 7 runs in all",
-            "| [Broker restart](#broker-restart) | ✅ pass | 1,000 | 0 | 0 | 0 | 4.30 s | 830 ms |",
+            "| [Broker restart](#broker-restart) | ✅ pass | 1,000 | 0 | 0 | 0 | 4.30 s | 2.15 s | 830 ms |",
             "| [Broker pause](#broker-pause) | ❌ fail | 1,000 | 25 | 25 |",
             "### Broker restart (SC-003)\n",
             "**Success criterion:** No acknowledged record is lost.",
@@ -111,7 +111,7 @@ fn a_recovery_without_a_time_is_at_once() {
     contains(
         &text,
         &[
-            "| 4.30 s | at once |",
+            "| 4.30 s | 2.15 s | at once |",
             "| Recovered: newer records committed in every partition | at once | +",
             "By the time the target was seen to be back, the consumers had",
         ],

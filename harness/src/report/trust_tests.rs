@@ -11,7 +11,7 @@ fn a_canary_that_was_caught_is_told_and_changes_nothing() {
     without.canary = None;
     assert_eq!(told.status(), without.status());
     let markdown = file(&told, markdown::FILE);
-    assert!(markdown.contains("**Canary:** caught: all 2 checks that had to fail did."));
+    assert!(markdown.contains("**Canary:** caught: all 2 anomalies that were planted were found"));
     assert!(!file(&without, markdown::FILE).contains("Canary"));
     assert!(file(&told, junit::FILE).contains("classname=\"docker.canary\""));
     let text = terminal_summary(&told, Look { colour: false, width: None });
@@ -25,7 +25,7 @@ fn a_canary_that_was_missed_leaves_nothing_to_believe() {
     assert_eq!(suite.status(), Status::Inconclusive);
     assert_eq!(suite.status().exit_code(), 3);
     let said = "NOT caught: the harness is broken, and no verdict of this run can be believed; 1 of 2 \
-                checks that had to fail did not: fidelity";
+                planted anomalies were not found: a record at orders/0@7 by fidelity";
     let text = terminal_summary(&suite, Look { colour: false, width: None });
     for text in [file(&suite, markdown::FILE), file(&suite, junit::FILE), text] {
         assert!(text.contains(said), "{text}");
@@ -34,6 +34,17 @@ fn a_canary_that_was_missed_leaves_nothing_to_believe() {
     let mut without = suite.clone();
     without.canary = None;
     assert_eq!(errors(&suite), errors(&without) + 1);
+}
+
+#[test]
+fn a_suite_without_its_canary_shows_nothing_and_says_so() {
+    let mut suite = suite();
+    suite.canary = Some(Canary::absent("docker"));
+    assert_eq!(suite.status(), Status::Inconclusive);
+    let text = terminal_summary(&suite, Look { colour: false, width: None });
+    for text in [file(&suite, markdown::FILE), file(&suite, junit::FILE), text] {
+        assert!(text.contains("nothing shows that the harness sees"), "{text}");
+    }
 }
 
 #[test]
@@ -48,9 +59,9 @@ fn the_last_trial_is_in_the_report_and_in_files_of_its_own() {
     for text in [own, file(&suite(), markdown::FILE)] {
         for part in [
             "1 of 1 planted bug was caught in each of 3 runs",
-            "3 clean runs raised 0 false alarms. 1 bug has its trial on the embedded testbed.",
+            "3 clean runs raised 0 false alarms. 1 bug was not tried on this testbed.",
             "| `header-lost` | `plain` | `fidelity` | c370279 | 3 | 3 |",
-            "| `stale-assignment` | `plain` | `fidelity` | c370279 | 0 | on the other testbed |",
+            "| `stale-assignment` | `plain` | `fidelity` | c370279 | 0 | not tried here |",
             "| `plain` | – | 3 | 0 |",
             "- **c370279**: c370279",
         ] {

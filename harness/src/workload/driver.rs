@@ -15,7 +15,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::history::Recorder;
-use crate::history::event::{Blob, Completed, Fact, Invoked, Outcome, Print};
+use crate::history::event::{Blob, Completed, Fact, Invoked, Outcome, Print, Unreadable};
 use crate::progress::Progress;
 use crate::workload::{Operation, WorkloadPlan};
 
@@ -105,14 +105,15 @@ pub(crate) async fn receipts(
                 progress.completed();
                 recorder.record(name, Fact::Completed(completed));
             }
-            Err(error) => recorder.record(
+            // Its writer's fault, and no reason to look away from the rest.
+            Err(why) => recorder.record(
                 name,
-                Fact::Note {
-                    level: "error".to_owned(),
-                    text: format!(
-                        "a receipt of {name} cannot be understood ({error}): {line:.200}"
-                    ),
-                },
+                Fact::Unreadable(Unreadable {
+                    of: name.to_owned(),
+                    what: "receipt".to_owned(),
+                    text: format!("{line:.200}"),
+                    why,
+                }),
             ),
         }
     }

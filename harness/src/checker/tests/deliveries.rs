@@ -329,7 +329,7 @@ fn a_group_that_keeps_its_members_does_not_rebalance_through_the_faults() {
     comes(&keeping(&[(1_000, 1, 0)]), "membership", Status::Inconclusive);
     let mut embedded = keeping(&[(1_000, 1, 1)]);
     embedded.header.promises.evidence.retain(|e| *e != Evidence::CommitsComplete);
-    comes(&embedded, "membership", Status::NotApplicable);
+    comes(&embedded, "membership", Status::Inconclusive);
 }
 
 #[test]
@@ -391,31 +391,6 @@ fn a_fault_that_did_not_bite_leaves_the_run_inconclusive() {
         }
     }
     comes(&sample, "fault-bit", Status::Inconclusive);
-}
-
-#[test]
-fn a_history_that_contradicts_itself_is_not_judged() {
-    let spoil: [fn(&mut Sample); 5] = [
-        |s| {
-            s.invoke(END_US, 3);
-        },
-        |s| {
-            s.acknowledge(END_US, 3, 0, 3);
-        },
-        |s| {
-            s.acknowledge(END_US, 1_000, 0, 3);
-        },
-        |s| s.facts.reverse(),
-        |s| {
-            s.log(1_000, 0, u64::MAX, 1);
-        },
-    ];
-    for spoil in spoil {
-        let mut sample = Sample::honest();
-        spoil(&mut sample);
-        let verdict = sample.judge().unwrap();
-        assert!(verdict.checks.iter().all(|c| c.status == Status::Inconclusive));
-    }
 }
 
 #[test]

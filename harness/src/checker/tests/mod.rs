@@ -2,6 +2,9 @@
 #![allow(clippy::unwrap_used)]
 
 mod deliveries;
+mod evidence;
+mod liveness;
+mod outcomes;
 mod recovered;
 mod replay;
 

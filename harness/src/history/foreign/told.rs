@@ -119,6 +119,8 @@ impl Told {
             self.waiting.push_back(Waiting { t_us, process, fact, last: None });
         } else if matches!(fact, Fact::Invoked(_)) {
             self.census.operations += 1;
+        } else if matches!(fact, Fact::Read(Read { value: Some(_), .. })) {
+            self.vouch(Evidence::ReadValues);
         }
     }
 
@@ -165,11 +167,12 @@ impl Told {
             raw_zone: None,
             dead_letter_topic: None,
             keeps_members: false,
+            // Nobody said that it reads to the end, or how it lays out what it stores.
+            may_stop_early: true,
+            free_layout: true,
             ..GroupPromise::default()
         });
         let promises = Promises {
-            source: None,
-            replay_from: None,
             operations: self.census.operations,
             topics,
             partitioner: settings.partitioner.clone(),
@@ -179,6 +182,7 @@ impl Told {
             faults: Vec::new(),
             recovery_within_us: 0,
             evidence: self.census.evidence.iter().copied().collect(),
+            ..Promises::default()
         };
         let zero = self.census.zero_us.unwrap_or(0);
         let started = chrono::DateTime::from_timestamp_micros(zero).unwrap_or_default();

@@ -3,8 +3,9 @@
 use std::collections::BTreeMap;
 
 use super::lane::{NO_ID, NO_OP};
+use super::observe::OFFSET_MAX;
 use super::records::key_print;
-use super::{Commit, Dead, Index, Part, Seen, Source};
+use super::{Commit, Dead, Index, OddKind, Part, Seen, Source};
 use crate::history::event::{Committed, DeadLetter, Object, Read, Stored};
 
 impl Index {
@@ -13,7 +14,11 @@ impl Index {
     }
 
     pub(super) fn committed(&mut self, process: u16, fact: &Committed) {
-        if !self.offset_ok(fact.offset) {
+        let who = || {
+            let (group, topic) = (fact.group.escape_debug(), fact.topic.escape_debug());
+            format!("a commit of group {group} on {topic}/{}", fact.partition)
+        };
+        if !self.offset_ok(fact.offset, OddKind::CommitOffset, who) {
             return;
         }
         let Some(group) = self.group_number(&fact.group) else {
@@ -25,7 +30,11 @@ impl Index {
     }
 
     pub(super) fn read(&mut self, t_us: u64, fact: &Read) {
-        if !self.offset_ok(fact.offset) {
+        let who = || {
+            let (group, topic) = (fact.group.escape_debug(), fact.topic.escape_debug());
+            format!("a read of group {group} from {topic}/{}", fact.partition)
+        };
+        if !self.offset_ok(fact.offset, OddKind::ReadOffset, who) {
             return;
         }
         let Some(group) = self.group_number(&fact.group) else {
@@ -68,18 +77,19 @@ impl Index {
     }
 
     pub(super) fn stored(&mut self, process: u16, fact: &Stored) {
-        if !self.offset_ok(fact.offset) {
-            return;
-        }
         let number = match self.work.objects.get(&(process, fact.object)) {
             Some(Some(number)) => *number,
             Some(None) => return self.count_foreign("stored records"),
             None => {
-                let example = format!("object {}", fact.object);
-                return self
-                    .contradict("a stored record in an object that nobody reported", example);
+                let example = format!("object {} at line {}", fact.object, fact.line);
+                return self.odd(OddKind::StoredNowhere, example, None);
             }
         };
+        if fact.offset > OFFSET_MAX {
+            let name = self.parts[number as usize].name.escape_debug();
+            let example = format!("line {} of {name} names offset {}", fact.line, fact.offset);
+            return self.odd(OddKind::StoredOffset, example, None);
+        }
         let lane = self.lane_number(&fact.topic, fact.partition);
         let part = &mut self.parts[number as usize];
         part.take(lane, fact.line, fact.offset);
@@ -103,10 +113,15 @@ impl Index {
     pub(super) fn dead_letter(&mut self, fact: &DeadLetter) {
         let source = match &fact.source {
             Some((topic, partition, offset)) => {
-                if !self.offset_ok(*offset) {
-                    return;
+                let who = || {
+                    let name = fact.topic.escape_debug();
+                    format!("the dead letter {name}/{} offset {}", fact.partition, fact.offset)
+                };
+                // It stands there all the same, and names no place that there can be.
+                match self.offset_ok(*offset, OddKind::DeadLetterOffset, who) {
+                    true => Some((self.lane_number(topic, *partition), *offset)),
+                    false => None,
                 }
-                Some((self.lane_number(topic, *partition), *offset))
             }
             None => None,
         };

@@ -58,6 +58,19 @@ impl Seen {
         self.headers == other.headers && self.timestamp_ms == other.timestamp_ms
     }
 
+    /// What was told, for sentences: only what can be compared by eye.
+    #[must_use]
+    pub fn told(&self) -> String {
+        let op = match self.op {
+            NO_OP => String::new(),
+            op => format!("operation {op}, "),
+        };
+        format!(
+            "{op}value {:016x}, headers {:016x}, timestamp {} ms",
+            self.value, self.headers, self.timestamp_ms
+        )
+    }
+
     /// Operation and id are the same where both name one.
     #[must_use]
     pub fn same_name(&self, other: &Self) -> bool {
@@ -367,6 +380,19 @@ impl Lane {
                 Some((offset, chunk.log_word(at, seen)))
             })
         })
+    }
+
+    /// Offsets with the instants, in milliseconds since the epoch, from which on records from there on
+    /// were stamped; rising, and to the interval, as [`Lane::first_from_ms`].
+    #[must_use]
+    pub fn written(&self) -> Vec<(u64, i64)> {
+        let entries = self.written.iter().flat_map(|written| {
+            let start = |interval: u64| (written.start(interval) ^ (1 << 63)).cast_signed();
+            written.entries().iter().map(move |(&interval, first)| (first.0, start(interval)))
+        });
+        let mut all: Vec<_> = entries.collect();
+        all.sort_unstable();
+        all
     }
 
     /// An offset whose record the log stamped after a wall-clock instant, and when it did: the first,

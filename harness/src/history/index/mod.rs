@@ -3,8 +3,10 @@
 //!
 //! It joins and counts, it does not judge. Its size follows the records by a few dozen bytes each,
 //! and ranges elsewhere; nothing is allocated by offset. What an honest recorder cannot have written
-//! (an operation invoked twice, a clock that runs backwards) is kept as a *contradiction*: a history
-//! with one is not judged at all.
+//! (a hole in the numbering of a process) is kept as a *contradiction*: a history with one is not judged
+//! at all. What a part under test may well have said, however odd (an offset of 2^63, two outcomes of
+//! one operation), is kept as an [`Odd`] thing: a finding about that part, or a doubt of the checks that
+//! rest on it.
 
 mod coarse;
 mod deliveries;
@@ -13,6 +15,7 @@ mod hash;
 mod keys;
 mod lane;
 mod observe;
+mod odd;
 mod ops;
 mod parts;
 mod ranges;
@@ -30,6 +33,7 @@ pub use group::{Commit, GroupLane, Rewind, Run, Surplus};
 pub use hash::Quick;
 pub use keys::LateKey;
 pub use lane::{Bounds, Contested, Lane, NO_ID, NO_OP, Seen, Source};
+pub use odd::{Odd, OddKind};
 pub use ops::{Bit, End, Invocation, Kept, Ops};
 pub use parts::{Part, PartLane, Zone};
 pub use ranges::{Cover, Range, RangeSet};
@@ -38,7 +42,7 @@ pub use times::{Instants, Latencies};
 
 use super::event::{
     Assignment, Blob, Clock, DeadLetter, Evidence, FaultStep, Generation, GroupPromise, Header,
-    ObjectRole, Position, Probe, ProcessState, Reset,
+    ObjectRole, Position, Probe, ProcessState, Reset, Unreadable,
 };
 
 /// A fact of which there are few, with its instant.
@@ -87,6 +91,8 @@ pub struct Rare {
     pub assignments: Vec<At<Assignment>>,
     /// Completed rebalances.
     pub generations: Vec<At<Generation>>,
+    /// What parts under test said and nobody understands.
+    pub unreadable: Vec<At<Unreadable>>,
     /// New positions of members.
     pub positions: Vec<At<Position>>,
     /// Offsets that were set from outside.
@@ -169,6 +175,10 @@ pub struct Index {
     pub end_us: u64,
     /// What no honest recorder writes: kind → count and the first example.
     pub contradictions: BTreeMap<&'static str, (u64, String)>,
+    /// What cannot be, and what others than the recorder may have said.
+    pub odd: BTreeMap<OddKind, Odd>,
+    /// Why operations were not acknowledged, in the producers' words: a bounded number of texts.
+    pub refusals: BTreeMap<String, (u64, u64)>,
     /// Records of one key out of order, seen while the log passed by; only of packed indices.
     pub late_keys: Vec<LateKey>,
     /// Records whose order nobody can judge any more; only of packed indices.

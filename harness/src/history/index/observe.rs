@@ -8,7 +8,9 @@ use super::hash::Quick;
 use super::keys::KeyOrder;
 use super::records::Oracle;
 use super::slots::Detail;
-use super::{At, Dead, Index, Instants, Lane, Latencies, Ops, Part, Rare, ReadBack, Source, Zone};
+use super::{
+    At, Dead, Index, Instants, Lane, Latencies, OddKind, Ops, Part, Rare, ReadBack, Source, Zone,
+};
 use crate::history::event::{Event, Fact, Header};
 
 /// Kafka's offsets are signed: no higher one exists.
@@ -110,6 +112,8 @@ impl Index {
             foreign: BTreeMap::new(),
             end_us: 0,
             contradictions: BTreeMap::new(),
+            odd: BTreeMap::new(),
+            refusals: BTreeMap::new(),
             late_keys: Vec::new(),
             unjudged_order: 0,
             detail,
@@ -152,7 +156,8 @@ impl Index {
         let clock = &mut self.work.clocks[usize::from(number)];
         let (due, before) = (clock.next_seq, clock.t_us);
         clock.next_seq = event.seq.saturating_add(1);
-        clock.t_us = event.t_us;
+        // The highest instant so far: one line that is too early is one step back, not two.
+        clock.t_us = event.t_us.max(before);
         if event.seq != due || event.t_us < before {
             let example =
                 format!("process `{}` at seq {}", event.process.escape_debug(), event.seq);
@@ -161,7 +166,7 @@ impl Index {
                 self.contradict(kind, example.clone());
             }
             if event.t_us < before {
-                self.contradict("the clock of a process runs backwards", example);
+                self.odd(OddKind::Clock, format!("{example} by {} µs", before - event.t_us), None);
             }
         }
         number
@@ -244,9 +249,15 @@ impl Index {
         number
     }
 
-    pub(super) fn offset_ok(&mut self, offset: u64) -> bool {
+    /// False for an offset that Kafka cannot have; `who` says what names it.
+    pub(super) fn offset_ok(
+        &mut self,
+        offset: u64,
+        kind: OddKind,
+        who: impl Fn() -> String,
+    ) -> bool {
         if offset > OFFSET_MAX {
-            self.contradict("an offset that Kafka cannot have", offset.to_string());
+            self.odd(kind, format!("{} names offset {offset}", who()), None);
         }
         offset <= OFFSET_MAX
     }
@@ -265,6 +276,7 @@ impl Index {
             Fact::Position(fact) => rare.positions.push(at(event, fact.clone())),
             Fact::Reset(fact) => rare.resets.push(at(event, fact.clone())),
             Fact::Clock(fact) => rare.clocks.push(at(event, fact.clone())),
+            Fact::Unreadable(fact) => rare.unreadable.push(at(event, fact.clone())),
             Fact::Process(fact) => rare.processes.push(at(event, fact.clone())),
             Fact::Configuration { of, properties } => {
                 let fact = ReadBack { of: of.clone(), properties: properties.clone() };
@@ -287,8 +299,8 @@ impl Index {
     /// Ends the pass and derives what the checkers ask for.
     #[must_use]
     pub fn settle(mut self) -> Self {
-        if let Some(op) = self.ops.settle() {
-            self.contradict("an operation completed that was never invoked", op.to_string());
+        for op in self.ops.settle() {
+            self.odd(OddKind::OutcomeOfNothing, format!("operation {op}"), Some(op));
         }
         self.invocations.close();
         self.completions.close();
@@ -320,6 +332,7 @@ impl Index {
         sort(&mut self.rare.positions);
         sort(&mut self.rare.resets);
         sort(&mut self.rare.clocks);
+        sort(&mut self.rare.unreadable);
         sort(&mut self.rare.configuration);
         sort(&mut self.rare.notes);
         self.late_keys.sort_unstable();
@@ -332,10 +345,15 @@ impl Index {
 
     /// A log that was read twice must have said the same twice.
     fn check_readings(&mut self, lane: usize) {
-        let twice = self.lanes[lane].contested.iter().find(|(_, c)| c.of(Source::Log).count() > 1);
-        if let Some((&offset, _)) = twice {
-            let example = format!("{} offset {offset}", self.lane_name(lane));
-            self.contradict("two readings of the log differ on one offset", example);
+        let contested = self.lanes[lane].contested.iter();
+        let differ = contested.filter_map(|(offset, words)| {
+            let mut log = words.of(Source::Log);
+            Some((*offset, *log.next()?, *log.next()?))
+        });
+        for (offset, one, other) in differ.collect::<Vec<_>>() {
+            let place = self.lane_name(lane);
+            let example = format!("{place} offset {offset}: {} and {}", one.told(), other.told());
+            self.odd(OddKind::LogReadings, example, None);
         }
     }
 

@@ -52,6 +52,8 @@ pub struct Kept {
     pub invocation: Invocation,
     /// The end; none if no completion came.
     pub end: Option<End>,
+    /// When the completion came.
+    pub ended_us: Option<u64>,
 }
 
 /// A property of operations, a bit each.
@@ -224,6 +226,12 @@ impl Ops {
         }
     }
 
+    /// Whether an operation has a completion already.
+    pub(super) fn is_completed(&mut self, op: u64) -> bool {
+        let chunk = self.chunk(op / CHUNK, Bit::Completed as usize);
+        chunk.bits[Bit::Completed as usize].has(op % CHUNK)
+    }
+
     /// Takes a completion; an error if one came before.
     pub(super) fn completed(
         &mut self,
@@ -246,7 +254,7 @@ impl Ops {
 
     fn join(&mut self, op: u64, invocation: Invocation, end: End, id: u64, t_us: u64) -> Joined {
         if invocation.poison || !matches!(end, End::Acknowledged(..)) {
-            self.kept.insert(op, Kept { invocation, end: Some(end) });
+            self.kept.insert(op, Kept { invocation, end: Some(end), ended_us: Some(t_us) });
         }
         Joined { invocation, end, id, t_us }
     }
@@ -263,12 +271,14 @@ impl Ops {
     }
 
     /// At the end of the history: operations without a completion are kept as such. Gives the
-    /// lowest completion without an invocation, which no honest history has.
-    pub(super) fn settle(&mut self) -> Option<u64> {
+    /// operations with a completion and without an invocation, which no honest producer reports.
+    pub(super) fn settle(&mut self) -> Vec<u64> {
         for (op, invocation) in self.waiting.drain() {
-            self.kept.insert(op, Kept { invocation, end: None });
+            self.kept.insert(op, Kept { invocation, end: None, ended_us: None });
         }
-        self.early.keys().copied().min()
+        let mut uninvoked: Vec<u64> = self.early.keys().copied().collect();
+        uninvoked.sort_unstable();
+        uninvoked
     }
 
     /// Operations that the log names and nobody invoked, rising.

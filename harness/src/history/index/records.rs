@@ -5,7 +5,7 @@ use super::lane::{NO_ID, NO_OP};
 use super::observe::OFFSET_MAX;
 use super::ops::Joined;
 use super::slots::Detail;
-use super::{Bounds, End, Index, Invocation, NO_KEY, Seen, Source, Stray};
+use super::{Bounds, End, Index, Invocation, NO_KEY, OddKind, Seen, Source, Stray};
 use crate::checker::murmur2;
 use crate::history::event::{Blob, Completed, Event, Invoked, LogBounds, Logged, Outcome, Print};
 
@@ -42,7 +42,8 @@ pub(super) fn id_print(id: Option<&String>) -> u64 {
 impl Index {
     pub(super) fn invoked(&mut self, event: &Event, process: u16, fact: &Invoked) {
         if fact.op == NO_OP {
-            return self.contradict("an operation number that is reserved", fact.op.to_string());
+            let example = format!("operation {} of {}", fact.op, event.process.escape_debug());
+            return self.odd(OddKind::SecondInvocation, example, None);
         }
         let invocation = Invocation {
             t_us: event.t_us,
@@ -58,17 +59,25 @@ impl Index {
         self.unjudged_order += u64::from(passed);
         match self.ops.invoked(fact.op, invocation) {
             Ok(joined) => self.join(fact.op, joined),
-            Err(()) => self.contradict("an operation was invoked twice", fact.op.to_string()),
+            Err(()) => {
+                let example = format!("operation {}", fact.op);
+                self.odd(OddKind::SecondInvocation, example, Some(fact.op));
+            }
         }
     }
 
     pub(super) fn completed(&mut self, event: &Event, fact: &Completed) {
         if fact.op == NO_OP {
-            return self.contradict("an operation number that is reserved", fact.op.to_string());
+            let example = format!("operation {}", fact.op);
+            return self.odd(OddKind::OutcomeOfNothing, example, None);
+        }
+        if self.ops.is_completed(fact.op) {
+            return self.second_outcome(event, fact);
         }
         let end = match &fact.outcome {
             Outcome::Acknowledged { topic, partition, offset } => {
-                if !self.offset_ok(*offset) {
+                let who = || format!("the receipt of operation {}", fact.op);
+                if !self.offset_ok(*offset, OddKind::ReceiptOffset, who) {
                     return;
                 }
                 End::Acknowledged(self.lane_number(topic, *partition), *offset)
@@ -83,17 +92,49 @@ impl Index {
             End::Failed | End::Unknown => self.unacknowledged.add(event.t_us),
             End::Rejected => {}
         }
+        self.keep_refusal(fact);
         let id = id_print(fact.ingestion_id.as_ref());
-        match self.ops.completed(fact.op, end, id, event.t_us) {
-            Ok(joined) => self.join(fact.op, joined),
-            Err(()) => self.contradict("an operation completed twice", fact.op.to_string()),
+        if let Ok(joined) = self.ops.completed(fact.op, end, id, event.t_us) {
+            self.join(fact.op, joined);
+        }
+    }
+
+    /// The first outcome stands; that there is another one is told.
+    fn second_outcome(&mut self, event: &Event, fact: &Completed) {
+        let word = match &fact.outcome {
+            Outcome::Acknowledged { topic, partition, offset } => {
+                format!("acknowledged at {}/{partition} offset {offset}", topic.escape_debug())
+            }
+            Outcome::Rejected { .. } => "rejected".to_owned(),
+            Outcome::Failed { .. } => "failed".to_owned(),
+            Outcome::Unknown { .. } => "unknown".to_owned(),
+        };
+        let example = format!("operation {} once more {word} at {} µs", fact.op, event.t_us);
+        self.odd(OddKind::SecondOutcome, example, Some(fact.op));
+    }
+
+    /// Why operations were not acknowledged: so many different texts as a reader would read.
+    fn keep_refusal(&mut self, fact: &Completed) {
+        const TEXTS_MAX: usize = 32;
+        let (word, why) = match &fact.outcome {
+            Outcome::Acknowledged { .. } => return,
+            Outcome::Rejected { reason } => ("rejected", reason),
+            Outcome::Failed { error } => ("failed", error),
+            Outcome::Unknown { error } => ("unknown", error),
+        };
+        let text = format!("{word}: {}", why.chars().take(200).collect::<String>());
+        let entry = self.refusals.entry(text).or_insert((0, fact.op));
+        *entry = (entry.0 + 1, entry.1.min(fact.op));
+        if self.refusals.len() > TEXTS_MAX {
+            self.refusals.pop_last();
         }
     }
 
     pub(super) fn join(&mut self, op: u64, joined: Option<Joined>) {
         let Some(joined) = joined else { return };
         if joined.t_us < joined.invocation.t_us {
-            self.contradict("an operation completed before it was invoked", op.to_string());
+            let early = joined.invocation.t_us - joined.t_us;
+            self.odd(OddKind::OutcomeTooEarly, format!("operation {op} by {early} µs"), Some(op));
         }
         if let End::Acknowledged(lane, offset) = joined.end {
             self.latencies.add(joined.t_us.saturating_sub(joined.invocation.t_us));
@@ -105,11 +146,9 @@ impl Index {
     }
 
     pub(super) fn logged(&mut self, process: u16, fact: &Logged) {
-        if !self.offset_ok(fact.offset) {
+        let who = || format!("a record of {}/{}", fact.topic.escape_debug(), fact.partition);
+        if !self.offset_ok(fact.offset, OddKind::LoggedOffset, who) {
             return;
-        }
-        if fact.op == Some(NO_OP) {
-            return self.contradict("an operation number that is reserved", NO_OP.to_string());
         }
         let lane = self.lane_number(&fact.topic, fact.partition);
         let seen = Seen {
@@ -174,7 +213,8 @@ impl Index {
             || fact.holes.iter().any(|&(a, b)| a > b || b >= fact.high);
         if wrong {
             let name = format!("{}/{}", fact.topic.escape_debug(), fact.partition);
-            return self.contradict("bounds of a log that cannot be", name);
+            let example = format!("{name} from {} to {}", fact.low, fact.high);
+            return self.odd(OddKind::LogEnds, example, None);
         }
         let lane = self.lane_number(&fact.topic, fact.partition);
         self.lanes[lane].bounds.push(Bounds {

@@ -16,12 +16,15 @@ impl Sample {
             needs_load: true,
         });
         sample.configuration();
-        sample.process(10, "consumer-1", "started");
+        sample.process(10, "consumer-1", "started").process(11, "producer-1", "started");
+        sample.probe(5, "broker-1").probe(END_US, "broker-1");
         sample.load();
         sample.fault(300_000, FaultStage::Injecting).fault(301_000, FaultStage::Injected);
         sample.fault(302_000, FaultStage::Seen).fault(330_000, FaultStage::Healing);
         sample.fault(340_000, FaultStage::Healed);
         sample.bounds(DEAD_LETTERS, 0, 0, 0);
+        sample.ended(690_000, "producer-1", None, ProcessEnd::Code(0));
+        sample.ended(725_000, "consumer-1", Some(Ask::Stop), ProcessEnd::Code(0));
         let store = Fact::StoreRead { raw_zone: ZONE.to_owned(), parts: 6 };
         sample.tell(END_US, "store-reader", store);
         for (t_us, name) in [(0, "load"), (310_000, "heal"), (700_000, "recover")] {

@@ -59,6 +59,9 @@ pub fn history(seed: u64, operations_max: u64) -> Sample {
     let promises = &mut sample.header.promises;
     promises.recovery_within_us = BUDGET_US;
     promises.idempotent = rng.random_bool(0.5);
+    // Whatever becomes of them is legal here.
+    promises.outcomes =
+        Some(OutcomePromise { validates: false, unacknowledged_outside_faults: operations });
     let template = promises.groups.remove(0);
     for n in 0..groups {
         let mut group = template.clone();
@@ -84,6 +87,9 @@ impl World {
     fn run(&mut self, operations: u64) {
         self.configuration();
         let end_us = self.produce(operations);
+        for producer in ["producer-0", "producer-1"] {
+            self.sample.ended(end_us, producer, None, ProcessEnd::Code(0));
+        }
         let end_us = (0..self.sample.header.promises.groups.len())
             .map(|n| self.consume(n, end_us))
             .max()
@@ -106,6 +112,10 @@ impl World {
         ];
         self.sample.tell(0, "configuration", read("producer", &producer));
         self.sample.tell(0, "configuration", read("consumer", &[("enable.auto.commit", "false")]));
+        self.sample.probe(0, "broker-1");
+        for producer in ["producer-0", "producer-1"] {
+            self.process(0, producer, "started");
+        }
     }
 
     /// All operations; gives the instant at which everything is written.
@@ -214,7 +224,7 @@ impl World {
             if self.rng.random_bool(0.1) && !finished {
                 // It dies between the write and the commit, and delivers again.
                 t_us = created_us + 1_000;
-                self.process(t_us, &process, "exited");
+                self.process(t_us, &process, "killed");
                 self.restarts.push(t_us);
                 t_us += self.rng.random_range(1_000..20_000);
                 self.process(t_us, &process, "started");
@@ -228,6 +238,7 @@ impl World {
             self.commit(&mut group, at_us);
             t_us = t_us.max(at_us);
             if finished {
+                self.process(t_us + 5_000, &process, "stopped in order");
                 self.store(number, group, t_us + 10_000);
                 return t_us + 10_000;
             }
@@ -342,7 +353,13 @@ impl World {
     }
 
     fn process(&mut self, t_us: u64, name: &str, state: &str) {
-        self.sample.process(t_us, name, state);
+        match state {
+            "killed" => self.sample.ended(t_us, name, Some(Ask::Kill), ProcessEnd::Signal(9)),
+            "stopped in order" => {
+                self.sample.ended(t_us, name, Some(Ask::Stop), ProcessEnd::Code(0))
+            }
+            state => self.sample.process(t_us, name, state),
+        };
         if let Some((_, process, _)) = self.sample.facts.last_mut() {
             *process = format!("supervisor of {name}");
         }
@@ -395,6 +412,7 @@ impl World {
             self.sample.tell(end_us, &format!("log-reader-{lane}"), Fact::LogBounds(bounds));
         }
         self.sample.bounds(super::DEAD_LETTERS, 0, 0, self.dead);
+        self.sample.probe(end_us, "broker-1");
         for (t_us, _, fact) in &mut self.sample.facts {
             if *t_us == u64::MAX || matches!(fact, Fact::LogBounds(_)) {
                 *t_us = end_us;

@@ -59,8 +59,7 @@ pub fn header(operations: u64, partitions: u32) -> Header {
             Evidence::DeadLetters,
             Evidence::Idempotence,
         ],
-        source: None,
-        replay_from: None,
+        ..Promises::default()
     };
     let run = RunInfo {
         scenario: "sample".to_owned(),
@@ -242,6 +241,27 @@ impl Sample {
             end: None,
         };
         self.tell(t_us, "supervisor", Fact::Process(fact))
+    }
+
+    /// A process of the system under test ended, asked or not.
+    pub fn ended(
+        &mut self,
+        t_us: u64,
+        name: &str,
+        asked: Option<Ask>,
+        end: ProcessEnd,
+    ) -> &mut Self {
+        self.process(t_us, name, "exited");
+        if let Some((_, _, Fact::Process(fact))) = self.facts.last_mut() {
+            (fact.asked, fact.end) = (asked, Some(end));
+        }
+        self
+    }
+
+    /// A part answered a probe.
+    pub fn probe(&mut self, t_us: u64, target: &str) -> &mut Self {
+        let fact = Probe { target: target.to_owned(), answered: true, detail: String::new() };
+        self.tell(t_us, &format!("probe-{target}"), Fact::Probe(fact))
     }
 
     /// The events, numbered by process.

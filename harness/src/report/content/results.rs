@@ -106,6 +106,15 @@ fn measured(tally: &Tally, status: Status) -> Vec<Vec<Text>> {
             None => unavailability,
         },
     ));
+    if tally.longest_standstill_us.is_some() {
+        let standstill = words::unavailability(tally.longest_standstill_us, tally.standstill_open);
+        let from = tally.longest_standstill_from_us.map(words::instant).unwrap_or_default();
+        let place = tally.longest_standstill_in.as_deref().unwrap_or_default();
+        rows.push((
+            Text::prose("Longest standstill: a record was there, and its group committed nothing"),
+            format!("{standstill}, from {from} on, in {place}"),
+        ));
+    }
     rows.push((Text::prose("Length of the run"), words::duration(tally.length_us)));
     rows.into_iter().map(|(label, value)| vec![label, Text::data(value)]).collect()
 }

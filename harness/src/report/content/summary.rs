@@ -17,7 +17,9 @@ pub(super) fn write(suite: &SuiteReport, document: &mut Document) {
         "**Lost**: acknowledged, but not where the pipeline promised to bring it. **Gaps**: offsets \
          below a committed offset that are stored nowhere. **Duplicates**: surplus copies in the log \
          and the raw zone; at-least-once delivery allows them. **Longest unavailability**: the \
-         longest time without an acknowledgement. **Recovery**: from the heal, as seen from \
+         longest time in which producers got no acknowledgement. **Longest standstill**: the longest \
+         time in which a consumer group committed nothing of a partition although a record was there, \
+         from its first commit on; the time until a batch is full is part of it. **Recovery**: from the heal, as seen from \
          outside, to the commit of a record written after the outage began, in the partition that \
          came last; at once where such commits had been made by then.",
     );
@@ -39,6 +41,7 @@ pub(in super::super) fn table(suite: &SuiteReport, document: &mut Document) {
         "Gaps",
         "Duplicates",
         "Longest unavailability",
+        "Longest standstill",
         "Recovery",
     ];
     document.table(&head, 2, rows(suite));
@@ -206,7 +209,7 @@ fn rows(suite: &SuiteReport) -> Vec<Vec<Text>> {
                 _ => Text::data("no results available"),
             };
             let none = || Text::data(words::NONE);
-            rows.push(vec![title, verdict, none(), none(), none(), none(), none(), none()]);
+            rows.push(vec![title, verdict, none(), none(), none(), none(), none(), none(), none()]);
         }
     }
     rows
@@ -224,8 +227,8 @@ fn acknowledged(run: &ScenarioReport) -> String {
     }
 }
 
-/// Acknowledged, lost, gaps, duplicates, longest unavailability and recovery of a run.
-pub(in super::super) fn figures(run: &ScenarioReport) -> [String; 6] {
+/// Acknowledged, lost, gaps, duplicates, longest unavailability, longest standstill and recovery of a run.
+pub(in super::super) fn figures(run: &ScenarioReport) -> [String; 7] {
     let tally = &run.verdict.tally;
     let status = run.verdict.status;
     let recoveries: Vec<u64> = tally.windows.iter().filter_map(recovery_us).collect();
@@ -240,6 +243,7 @@ pub(in super::super) fn figures(run: &ScenarioReport) -> [String; 6] {
         absence(tally.gaps, status),
         words::count(duplicates(tally)),
         words::unavailability(tally.longest_unavailability_us, tally.unavailability_open),
+        words::unavailability(tally.longest_standstill_us, tally.standstill_open),
         recovery,
     ]
 }

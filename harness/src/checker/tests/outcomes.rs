@@ -1,0 +1,182 @@
+//! What became of the operations, and how the processes ended.
+
+use super::*;
+
+fn end(sample: &mut Sample, op: u64, outcome: &Outcome) {
+    change(sample, |f| match f {
+        Fact::Completed(c) if c.op == op => c.outcome = outcome.clone(),
+        _ => {}
+    });
+    drop_facts(sample, |f| match f {
+        Fact::Logged(l) => l.op == Some(op),
+        Fact::Stored(s) => s.op == Some(op),
+        _ => false,
+    });
+}
+
+fn outcome(sample: &Sample) -> CheckResult {
+    check(&sample.judge().unwrap(), "outcomes")
+}
+
+#[test]
+fn an_operation_without_an_acknowledgement_needs_a_fault_near() {
+    // The fault of the honest run lasts from 300 to 340 ms; operation n is invoked at 10n ms.
+    let unknown = Outcome::Unknown { error: "timed out".to_owned() };
+    let failed = Outcome::Failed { error: "refused".to_owned() };
+    for (outcome_of, anomaly) in
+        [(&unknown, "unknown-without-a-fault"), (&failed, "failed-without-a-fault")]
+    {
+        let mut sample = Sample::honest();
+        end(&mut sample, 32, outcome_of);
+        comes(&sample, "outcomes", Status::Pass);
+        for op in [3, 50] {
+            let mut sample = Sample::honest();
+            end(&mut sample, op, outcome_of);
+            found(&sample, "outcomes", anomaly);
+            let finding = outcome(&sample).findings[0].clone();
+            assert_eq!(finding.ops, [op]);
+            let told = finding.evidence.join("; ");
+            assert!(told.contains("timed out") || told.contains("refused"), "{told}");
+            sample.header.promises.outcomes =
+                Some(OutcomePromise { validates: false, unacknowledged_outside_faults: 1 });
+            comes(&sample, "outcomes", Status::Pass);
+        }
+    }
+    let mut silent = Sample::honest();
+    drop_facts(&mut silent, |f| matches!(f, Fact::Completed(c) if c.op == 50));
+    found(&silent, "outcomes", "never-answered");
+    // It may have been the harness that did not hear it.
+    let text = "reading receipts: broken pipe".to_owned();
+    silent.tell(END_US, "runner", Fact::Note { level: "error".to_owned(), text });
+    comes(&silent, "outcomes", Status::Inconclusive);
+}
+
+#[test]
+fn a_fault_of_the_store_excuses_no_producer() {
+    let mut sample = Sample::honest();
+    end(&mut sample, 32, &Outcome::Unknown { error: String::new() });
+    comes(&sample, "outcomes", Status::Pass);
+    for kind in ["store-failure", "consumer-kill"] {
+        sample.header.promises.faults[0].kind = kind.to_owned();
+        found(&sample, "outcomes", "unknown-without-a-fault");
+    }
+}
+
+#[test]
+fn poison_is_rejected_and_nothing_else_is() {
+    let rejected = Outcome::Rejected { reason: "no amount".to_owned() };
+    let mut sample = Sample::honest();
+    end(&mut sample, 20, &rejected);
+    found(&sample, "outcomes", "good-record-rejected");
+    let poison = |sample: &mut Sample| {
+        change(sample, |f| match f {
+            Fact::Invoked(i) if i.op == 20 => i.poison = true,
+            _ => {}
+        });
+    };
+    poison(&mut sample);
+    comes(&sample, "outcomes", Status::Pass);
+    let mut sample = Sample::honest();
+    poison(&mut sample);
+    comes(&sample, "outcomes", Status::Pass);
+    sample.header.promises.outcomes =
+        Some(OutcomePromise { validates: true, unacknowledged_outside_faults: 0 });
+    found(&sample, "outcomes", "poison-acknowledged");
+}
+
+/// The honest run, with another end of one of its processes.
+fn ending(name: &str, t_us: u64, asked: Option<Ask>, end: ProcessEnd) -> Sample {
+    let mut sample = Sample::honest();
+    drop_facts(
+        &mut sample,
+        |f| matches!(f, Fact::Process(p) if p.name == name && p.state == ProcessChange::Exited),
+    );
+    sample.tell(700_001, "runner", Fact::Phase { name: "drain".to_owned() });
+    sample.ended(t_us, name, asked, end);
+    sample.facts.sort_by_key(|(t_us, _, _)| *t_us);
+    sample
+}
+
+#[test]
+fn a_process_ends_when_it_is_asked_to_and_in_order() {
+    use Ask::{Kill, Stop};
+    use ProcessEnd::{Code, Signal};
+    let (c, p) = ("consumer-1", "producer-1");
+    let cases = [
+        (c, 725_000, Some(Stop), Code(0), None),
+        (c, 725_000, Some(Stop), Code(1), Some("stopped-in-disorder")),
+        (c, 725_000, Some(Stop), Code(101), Some("panicked")),
+        (c, 725_000, Some(Stop), Signal(11), Some("stopped-in-disorder")),
+        (c, 725_000, Some(Kill), Signal(9), Some("had-to-be-killed")),
+        (c, 310_000, Some(Kill), Signal(9), None),
+        (c, 310_000, Some(Stop), Code(0), None),
+        (c, 310_000, None, Code(0), Some("ended-unasked")),
+        (c, 310_000, None, Code(101), Some("panicked")),
+        (c, 310_000, None, Signal(6), Some("died")),
+        (p, 690_000, None, Code(0), None),
+        (p, 690_000, None, Code(3), Some("producer-failed")),
+        (p, 690_000, None, Signal(11), Some("producer-failed")),
+        (p, 400_000, None, Code(0), Some("ended-before-its-input")),
+        (p, 730_000, Some(Kill), Signal(9), Some("had-to-be-killed")),
+    ];
+    for (name, t_us, asked, end, anomaly) in cases {
+        let sample = ending(name, t_us, asked, end);
+        match anomaly {
+            Some(anomaly) => found(&sample, "exits", anomaly),
+            None => comes(&sample, "exits", Status::Pass),
+        }
+    }
+}
+
+#[test]
+fn a_process_that_ends_again_and_again_is_a_crash_loop() {
+    let mut sample = Sample::honest();
+    for n in 0..3 {
+        sample.ended(100_000 + n * 10_000, "consumer-1", None, ProcessEnd::Code(101));
+        sample.process(105_000 + n * 10_000, "consumer-1", "started");
+    }
+    sample.facts.sort_by_key(|(t_us, _, _)| *t_us);
+    found(&sample, "exits", "crash-loop");
+    let finding = check(&sample.judge().unwrap(), "exits").findings[0].clone();
+    assert_eq!((finding.evidence.len(), finding.at_us), (3, Some(100_000)));
+}
+
+#[test]
+fn an_end_that_nobody_saw_and_a_member_that_never_came() {
+    let mut sample = Sample::honest();
+    let exited = |f: &Fact| matches!(f, Fact::Process(p) if p.state == ProcessChange::Exited);
+    drop_facts(&mut sample, exited);
+    comes(&sample, "exits", Status::Inconclusive);
+    let mut sample = Sample::honest();
+    sample.header.promises.groups[0].members =
+        ["consumer-1", "consumer-2"].map(str::to_owned).to_vec();
+    found(&sample, "exits", "never-started");
+    sample.header.promises.groups[0].members.pop();
+    comes(&sample, "exits", Status::Pass);
+}
+
+#[test]
+fn histories_of_version_1_tell_ends_in_words() {
+    let told = |status: &str, t_us: u64| {
+        let mut sample = ending("consumer-1", t_us, None, ProcessEnd::Code(0));
+        sample.header.version = 1;
+        change(&mut sample, |f| {
+            if let Fact::Process(p) = f
+                && p.state == ProcessChange::Exited
+            {
+                (p.asked, p.end) = (None, None);
+                let own = p.name == "consumer-1";
+                p.status = Some(if own { status } else { "exit status: 0" }.to_owned());
+            }
+        });
+        sample
+    };
+    comes(&told("exit status: 0", 725_000), "exits", Status::Pass);
+    found(&told("exit status: 101", 725_000), "exits", "panicked");
+    found(&told("signal: 9 (SIGKILL)", 725_000), "exits", "had-to-be-killed");
+    found(&told("signal: 11 (SIGSEGV) (core dumped)", 320_000), "exits", "died");
+    let mut killed = told("signal: 9 (SIGKILL)", 320_000);
+    found(&killed, "exits", "died");
+    killed.header.promises.faults[0].target = "consumer-1".to_owned();
+    comes(&killed, "exits", Status::Pass);
+}
