@@ -22,8 +22,8 @@ pub(super) fn judge(index: &Index, case: &mut Case<'_>) -> String {
         }
         ledger.doubts(need).iter().for_each(|doubt| case.doubt(doubt.clone()));
     }
-    if invoked == 0 && promises.source.is_none() && promises.groups.is_empty() {
-        case.doubt("neither an operation nor a group was seen");
+    if promised == 0 && promises.source.is_none() && promises.groups.is_empty() {
+        case.doubt("neither a producer, nor a group, nor a database is under test");
     }
     case.figure("invoked_operations", invoked);
     case.figure("notes", index.rare.notes.len() as u64);

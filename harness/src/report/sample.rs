@@ -132,7 +132,7 @@ pub(super) fn canary(failed: &[&str], history_file: &str) -> Canary {
             .map(|check| Planted {
                 what: "a record".into(),
                 check: check.into(),
-                place: "orders/0@7".into(),
+                place: "orders/0 offset 7".into(),
                 found: failed.contains(&check),
             })
             .to_vec(),

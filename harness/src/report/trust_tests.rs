@@ -25,7 +25,7 @@ fn a_canary_that_was_missed_leaves_nothing_to_believe() {
     assert_eq!(suite.status(), Status::Inconclusive);
     assert_eq!(suite.status().exit_code(), 3);
     let said = "NOT caught: the harness is broken, and no verdict of this run can be believed; 1 of 2 \
-                planted anomalies were not found: a record at orders/0@7 by fidelity";
+                planted anomalies were not found: a record at orders/0 offset 7 by fidelity";
     let text = terminal_summary(&suite, Look { colour: false, width: None });
     for text in [file(&suite, markdown::FILE), file(&suite, junit::FILE), text] {
         assert!(text.contains(said), "{text}");

@@ -75,7 +75,6 @@ fn a_standstill_near_a_fault_is_the_matter_of_its_recovery() {
 #[test]
 fn one_receipt_that_never_came_is_no_work_after_the_heal() {
     let mut sample = Sample::honest();
-    let late = 900_000;
     // A fault after the load.
     for (t_us, _, fact) in &mut sample.facts {
         if matches!(fact, Fact::Fault(_)) {
@@ -83,7 +82,6 @@ fn one_receipt_that_never_came_is_no_work_after_the_heal() {
         }
     }
     sample.facts.sort_by_key(|(t_us, _, _)| *t_us);
-    assert!(late < END_US);
     let stuck = |sample: &Sample| {
         let check = check(&sample.judge().unwrap(), "recovery");
         check.findings.iter().any(|f| f.anomaly == "producers-did-not-recover")
@@ -91,7 +89,6 @@ fn one_receipt_that_never_came_is_no_work_after_the_heal() {
     assert!(!stuck(&sample));
     drop_facts(&mut sample, |f| matches!(f, Fact::Completed(c) if c.op == 4));
     assert!(!stuck(&sample));
-    found(&sample, "outcomes", "never-answered");
 }
 
 #[test]

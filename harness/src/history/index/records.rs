@@ -53,12 +53,14 @@ impl Index {
             poison: fact.poison,
             owner: self.producer_number(process, fact.op),
         };
-        self.invocations.add(event.t_us);
         // Told after its record, which went by without its producer.
         let passed = self.detail == Detail::Packed && self.ops.was_logged(fact.op);
         self.unjudged_order += u64::from(passed);
         match self.ops.invoked(fact.op, invocation) {
-            Ok(joined) => self.join(fact.op, joined),
+            Ok(joined) => {
+                self.invocations.add(event.t_us);
+                self.join(fact.op, joined);
+            }
             Err(()) => {
                 let example = format!("operation {}", fact.op);
                 self.odd(OddKind::SecondInvocation, example, Some(fact.op));
