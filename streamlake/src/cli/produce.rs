@@ -10,13 +10,19 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde::Deserialize;
 use serde_json::{Value, json};
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader, Read as _, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::mpsc;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 
+/// Receipts that may wait for somebody to read them. Then nothing more is read or sent.
+const RECEIPTS_MAX: usize = 1 << 16;
+/// The longest line of the input: with base64 and an envelope around it, more than a broker takes.
+const LINE_BYTES_MAX: usize = 64 << 20;
+/// Bytes of the input that may wait to be sent, in units of a KiB.
+const INPUT_KIB_MAX: usize = 96 << 10;
 /// How long the receipts of a producer that brokers refuse may take.
 const RECEIPTS_WITHIN: Duration = Duration::from_secs(2);
 
@@ -106,19 +112,24 @@ async fn feed(producer: &Producer, input: Input, receipts: &Receipts) -> Result<
     while let Some(line) = lines.recv().await {
         number += 1;
         let line = line.map_err(Error::io(format!("reading line {number} of standard input")))?;
-        let event = match input {
-            Input::Lines => Ok(Event { value: line, key: None }),
-            Input::Envelope => open_envelope(&line),
+        // Closed when receipts cannot be written any more: what cannot be reported is not sent.
+        let Ok(room) = Arc::clone(&receipts.room).acquire_owned().await else { break };
+        let event = match (input, line) {
+            (_, Line::TooLong) => Err(format!("is longer than {} MiB", LINE_BYTES_MAX >> 20)),
+            (Input::Lines, Line::Whole { text, .. }) => Ok(Event { value: text, key: None }),
+            (Input::Envelope, Line::Whole { text, .. }) => {
+                open_envelope(&text).map_err(|why| format!("is no envelope: {why}"))
+            }
         };
-        let (receipts, at) = (receipts.clone(), number);
+        let (to, at) = (receipts.to.clone(), number);
         match event {
             Ok(event) => {
-                producer.submit(event, move |receipt| drop(receipts.send((at, receipt)))).await;
+                producer.submit(event, move |receipt| drop(to.send((at, receipt, room)))).await;
             }
             Err(why) => {
-                let outcome = Outcome::Failed(format!("line {at} is no envelope: {why}"));
-                let ingestion_id = uuid::Uuid::new_v4();
-                let _ = receipts.send((at, Receipt { ingestion_id, key: None, outcome }));
+                let outcome = Outcome::Failed(format!("line {at} {why}"));
+                let receipt = Receipt { ingestion_id: uuid::Uuid::new_v4(), key: None, outcome };
+                let _ = to.send((at, receipt, room));
             }
         }
     }
@@ -126,24 +137,47 @@ async fn feed(producer: &Producer, input: Input, receipts: &Receipts) -> Result<
     Ok(())
 }
 
-/// Lines of standard input, read by a thread: a pipe that blocks must not hold anything up.
-fn read_lines() -> Result<mpsc::Receiver<std::io::Result<Vec<u8>>>> {
+/// A line of the input.
+enum Line {
+    /// With its share of the input's bound, given back when it is dropped.
+    Whole {
+        text: Vec<u8>,
+        _room: Option<OwnedSemaphorePermit>,
+    },
+    TooLong,
+}
+
+/// Lines of standard input, read by a thread: a pipe that blocks must not hold anything up. A line may end
+/// with a carriage return, and the input may begin with a byte order mark: both belong to the file and
+/// not to a payload.
+fn read_lines() -> Result<mpsc::Receiver<std::io::Result<Line>>> {
     let (sender, receiver) = mpsc::channel(4_096);
+    let room = Arc::new(Semaphore::new(INPUT_KIB_MAX));
     let thread = std::thread::Builder::new().name("streamlake-stdin".into());
+    let runtime = tokio::runtime::Handle::current();
     let read = move || {
         let mut input = BufReader::with_capacity(1 << 16, std::io::stdin());
+        let mut first = true;
         loop {
-            let mut line = Vec::new();
-            let read = input.read_until(b'\n', &mut line);
-            if line.last() == Some(&b'\n') {
-                line.pop();
-            }
-            let item = match read {
-                Ok(0) => return,
-                Ok(_) => Ok(line),
+            let item = match read_line(&mut input) {
+                Ok(None) => return,
+                Ok(Some(line)) => Ok(line.map(|mut line| {
+                    if std::mem::take(&mut first) && line.starts_with(BYTE_ORDER_MARK) {
+                        line.drain(..BYTE_ORDER_MARK.len());
+                    }
+                    line
+                })),
                 Err(err) => Err(err),
             };
             let failed = item.is_err();
+            let item = item.map(|line| match line {
+                Some(line) => {
+                    let kib = u32::try_from(line.len() >> 10).unwrap_or(u32::MAX) + 1;
+                    let share = runtime.block_on(Arc::clone(&room).acquire_many_owned(kib)).ok();
+                    Line::Whole { text: line, _room: share }
+                }
+                None => Line::TooLong,
+            });
             if sender.blocking_send(item).is_err() || failed {
                 return;
             }
@@ -153,7 +187,31 @@ fn read_lines() -> Result<mpsc::Receiver<std::io::Result<Vec<u8>>>> {
     Ok(receiver)
 }
 
+const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
+
+/// The next line without its end; `Some(None)` for one that is too long, `None` at the end of the input.
+fn read_line(input: &mut impl BufRead) -> std::io::Result<Option<Option<Vec<u8>>>> {
+    let mut line = Vec::new();
+    if input.take(LINE_BYTES_MAX as u64 + 1).read_until(b'\n', &mut line)? == 0 {
+        return Ok(None);
+    }
+    if line.last() == Some(&b'\n') {
+        line.pop();
+        if line.last() == Some(&b'\r') {
+            line.pop();
+        }
+    } else if line.len() > LINE_BYTES_MAX {
+        input.skip_until(b'\n')?;
+        return Ok(Some(None));
+    }
+    Ok(Some(Some(line)))
+}
+
 fn open_envelope(line: &[u8]) -> Result<Event, String> {
+    // serde reads a struct from an array, too.
+    if !line.trim_ascii_start().starts_with(b"{") {
+        return Err("it is no JSON object".into());
+    }
     let envelope: Envelope = serde_json::from_slice(line).map_err(|err| err.to_string())?;
     let decode = |text: String| STANDARD.decode(text).map_err(|err| err.to_string());
     let value = match (envelope.value, envelope.value_base64) {
@@ -170,18 +228,27 @@ fn open_envelope(line: &[u8]) -> Result<Event, String> {
     Ok(Event { value, key })
 }
 
-type Receipts = mpsc::UnboundedSender<(u64, Receipt)>;
+/// Where receipts go. Each takes its room along until it is written, so that receipts which nobody
+/// reads hold up the input and not the memory.
+#[derive(Clone)]
+struct Receipts {
+    to: mpsc::UnboundedSender<(u64, Receipt, OwnedSemaphorePermit)>,
+    room: Arc<Semaphore>,
+}
+
 type Writer = std::thread::JoinHandle<std::io::Result<bool>>;
 
 /// Writes receipts as they come, flushing whenever none is waiting. The thread ends with the last
 /// sender and says whether every outcome was acknowledged or rejected.
 fn write_receipts(topic: Arc<str>, dead_letter_topic: Arc<str>) -> Result<(Receipts, Writer)> {
-    let (sender, mut receiver) = mpsc::unbounded_channel::<(u64, Receipt)>();
+    let (to, mut receiver) = mpsc::unbounded_channel::<(u64, Receipt, OwnedSemaphorePermit)>();
+    let room = Arc::new(Semaphore::new(RECEIPTS_MAX));
+    let receipts = Receipts { to, room: Arc::clone(&room) };
     let thread = std::thread::Builder::new().name("streamlake-stdout".into());
-    let write = move || {
+    let mut write = move || {
         let mut output = std::io::BufWriter::with_capacity(1 << 16, std::io::stdout());
         let mut clean = true;
-        while let Some((line, receipt)) = receiver.blocking_recv() {
+        while let Some((line, receipt, _room)) = receiver.blocking_recv() {
             clean &=
                 matches!(receipt.outcome, Outcome::Acknowledged { .. } | Outcome::Rejected { .. });
             let json = receipt_json(line, &receipt, &topic, &dead_letter_topic);
@@ -193,8 +260,13 @@ fn write_receipts(topic: Arc<str>, dead_letter_topic: Arc<str>) -> Result<(Recei
         output.flush()?;
         Ok(clean)
     };
+    let write = move || {
+        let outcome = write();
+        room.close();
+        outcome
+    };
     let handle = thread.spawn(write).map_err(Error::io("starting the output thread"))?;
-    Ok((sender, handle))
+    Ok((receipts, handle))
 }
 
 fn receipt_json(line: u64, receipt: &Receipt, topic: &str, dead_letter_topic: &str) -> Value {
@@ -219,4 +291,31 @@ fn receipt_json(line: u64, receipt: &Receipt, topic: &str, dead_letter_topic: &s
         }
     }
     json
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn lines_end_as_files_end_them_and_are_bounded() {
+        let mut input = BufReader::new(&b"a\r\nb\n\r\nc\r"[..]);
+        let mut next = || read_line(&mut input).unwrap();
+        assert_eq!(next(), Some(Some(b"a".to_vec())));
+        assert_eq!(next(), Some(Some(b"b".to_vec())));
+        assert_eq!(next(), Some(Some(Vec::new())));
+        assert_eq!(next(), Some(Some(b"c\r".to_vec())), "a last line without an end is as it is");
+        assert_eq!(next(), None);
+        let long = [vec![b'x'; LINE_BYTES_MAX + 5], b"\nshort\n".to_vec()].concat();
+        let mut input = BufReader::new(long.as_slice());
+        assert_eq!(read_line(&mut input).unwrap(), Some(None));
+        assert_eq!(read_line(&mut input).unwrap(), Some(Some(b"short".to_vec())));
+    }
+
+    #[test]
+    fn an_envelope_is_an_object() {
+        assert!(open_envelope(b"[\"v\",null,null,null]").is_err());
+        assert_eq!(open_envelope(b" {\"value\":\"v\"}").unwrap().value, b"v");
+    }
 }

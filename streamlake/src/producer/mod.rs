@@ -144,9 +144,10 @@ impl Producer {
         let record = RawRecord { topic, partition: None, key, value: Some(value), headers };
         let key = key.map(<[u8]>::to_vec);
         let done: Done = Box::new(move |delivery| {
-            drop(slot);
             let outcome = planted::receipt(delivery);
+            // The receipt first: who waits for all slots waits for all receipts.
             on_receipt(Receipt { ingestion_id, key, outcome });
+            drop(slot);
         });
         planted::send(&self.raw, record, done).await;
     }
@@ -175,8 +176,8 @@ impl Producer {
                     "not valid ({why}), and it is not known whether the dead letter was written: {err}"
                 )),
             };
-            drop(slot);
             on_receipt(Receipt { ingestion_id, key: event.key, outcome });
+            drop(slot);
         });
     }
 
