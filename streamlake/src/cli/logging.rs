@@ -26,8 +26,12 @@ impl Logging {
     /// Installs the subscriber; in a process that has one already, that one stays.
     pub(super) fn install(&self) {
         let filter = EnvFilter::try_new(&self.log).unwrap_or_else(|_| EnvFilter::new("info"));
-        let builder =
-            tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+        // A reader of standard error that goes away must not end the work: what cannot be written is
+        // dropped. By default the library complains of it on standard error, and that panics.
+        let builder = tracing_subscriber::fmt()
+            .with_env_filter(filter)
+            .with_writer(std::io::stderr)
+            .log_internal_errors(false);
         let _ = match self.log_format {
             Format::Text => builder.with_ansi(false).try_init(),
             Format::Json => builder.json().flatten_event(true).try_init(),

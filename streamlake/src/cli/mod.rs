@@ -1,5 +1,5 @@
 //! The command line. Exit codes: 0 done, 1 something failed (its text says what), 2 usage, 3 refused
-//! in the present state, 4 an audit found something.
+//! in the present state, 4 an audit found something, 101 a panic.
 
 mod audit;
 mod bench;
@@ -59,6 +59,7 @@ pub fn main_with_args(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         }
     };
     logging.install();
+    end_on_panic();
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(err) => {
@@ -72,6 +73,19 @@ pub fn main_with_args(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Ok(code) => code,
         Err(err) => report(&err),
     }
+}
+
+/// Exit code of a process in which something panicked: a bug of ours.
+const EXIT_PANICKED: i32 = 101;
+
+/// A panic on any thread ends the process. A polling thread or a task that is gone without a word leaves
+/// a process that lives and does nothing; whoever supervises it would never know.
+fn end_on_panic() {
+    let before = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        before(panic);
+        std::process::exit(EXIT_PANICKED);
+    }));
 }
 
 /// The command lines that the arguments and the configuration file stand for. Several only for
