@@ -39,6 +39,16 @@ pub struct BatchLimits {
     pub age: Duration,
 }
 
+/// What to do when the log no longer holds an offset that was due.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]
+pub enum OnGap {
+    /// Stop with the range: nothing behind it is committed.
+    Stop,
+    /// Go on with a warning, an event and a metric that name the range.
+    #[default]
+    Continue,
+}
+
 /// The settings of one consumer: one dataset, one topic, one group.
 #[derive(Debug, Clone)]
 pub struct ConsumerSettings {
@@ -71,6 +81,8 @@ pub struct ConsumerSettings {
     pub revoke_deadline: Duration,
     /// A partition with work to do and no progress for this long is unhealthy.
     pub stall_after: Duration,
+    /// What to do when the log no longer holds what was due.
+    pub on_gap: OnGap,
 }
 
 /// Where the raw zone is.
@@ -136,6 +148,11 @@ pub fn raw_zone_url(text: &str) -> Result<Url> {
             "the raw zone {text:?} is no address ({err}); say gs://bucket/prefix or file:///dir"
         ))
     })?;
+    if url.query().is_some() || url.fragment().is_some() {
+        return Err(Error::Config(format!(
+            "the raw zone {text:?} has a '?' or a '#', which end the path of an address; write %3F or %23"
+        )));
+    }
     match (url.scheme(), url.host_str()) {
         ("gs", Some(_)) | ("file", None | Some("")) => Ok(url),
         ("file", Some(host)) => Err(Error::Config(format!(
@@ -169,6 +186,15 @@ pub fn property(text: &str) -> Option<(String, String)> {
     (!key.is_empty()).then(|| (key.to_owned(), value.to_owned()))
 }
 
+/// The longest of the times that are waited for.
+const AGE_MAX: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// Whether a name is one that Kafka gives a topic.
+fn is_topic_name(name: &str) -> bool {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-');
+    (1..=249).contains(&name.len()) && name.bytes().all(plain) && name != "." && name != ".."
+}
+
 /// The largest batch. Readers of compressed parts unfold four times as much at most.
 const BATCH_BYTES_MAX: usize = 1 << 30;
 
@@ -188,6 +214,18 @@ impl ConsumerSettings {
         }
         if self.memory_bytes / self.members < 2 * self.batch.bytes {
             return fail("memory-bytes must hold at least two batches of batch-bytes a member");
+        }
+        if [&self.topic, &self.dead_letter_topic].into_iter().any(|topic| !is_topic_name(topic)) {
+            return fail(
+                "a topic's name is 1 to 249 letters, digits, '.', '_' or '-' (a pattern beginning with '^' \
+                 is not supported)",
+            );
+        }
+        if self.batch.age > AGE_MAX
+            || self.shutdown_deadline > AGE_MAX
+            || self.stall_after > AGE_MAX
+        {
+            return fail("batch-age, shutdown-deadline and stall-after can be a day at most");
         }
         if self.topic == self.dead_letter_topic {
             return fail("the topic and the dead-letter topic are the same");
@@ -214,7 +252,7 @@ mod tests {
     fn addresses() {
         assert!(raw_zone_url("gs://bucket/prefix").is_ok());
         assert!(raw_zone_url("file:///tmp/x").is_ok());
-        for bad in ["file://tmp/x", "s3://bucket", "bucket", "gs://"] {
+        for bad in ["file://tmp/x", "s3://bucket", "bucket", "gs://", "gs://b/a#b", "gs://b/a?b"] {
             assert!(raw_zone_url(bad).is_err(), "{bad}");
         }
     }

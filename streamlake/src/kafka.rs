@@ -19,10 +19,9 @@ const PREFETCH_KIB_DEFAULT: usize = 8 << 10;
 /// What a consumer is told before the user's own properties.
 const CONSUMER_DEFAULTS: &[(&str, &str)] = &[
     ("auto.offset.reset", "earliest"),
-    ("session.timeout.ms", "30000"),
     ("max.poll.interval.ms", "300000"),
-    // Only the partitions that move stop; the others go on through a rebalance.
-    ("partition.assignment.strategy", "cooperative-sticky"),
+    // A damaged batch must not be stored as if it were whole. librdkafka's own default is not to look.
+    ("check.crcs", "true"),
     // A full prefetch queue keeps its partitions from being fetched for this long. With the default of
     // one second the queue runs empty in between: 32 MiB a second is then all that there ever is,
     // 135 000 records of 200 bytes, whatever the machine could do.
@@ -30,6 +29,14 @@ const CONSUMER_DEFAULTS: &[(&str, &str)] = &[
     ("fetch.wait.max.ms", "100"),
     // Lag and high watermarks for the metrics come from here.
     ("statistics.interval.ms", "5000"),
+];
+
+/// What a member of a group of the classic protocol is told as well. With `group.protocol=consumer`
+/// (KIP-848) the broker decides these, and librdkafka makes no client that has them set.
+const CLASSIC_DEFAULTS: &[(&str, &str)] = &[
+    ("session.timeout.ms", "30000"),
+    // Only the partitions that move stop; the others go on through a rebalance.
+    ("partition.assignment.strategy", "cooperative-sticky"),
 ];
 
 /// What a producer is told before the user's own properties.
@@ -42,6 +49,9 @@ const PRODUCER_DEFAULTS: &[(&str, &str)] = &[
     // The broker's limit decides, not the client's: a dead letter is larger than its original.
     ("message.max.bytes", "16777216"),
 ];
+
+/// The names of one property.
+const ACKS: [&str; 2] = ["acks", "request.required.acks"];
 
 /// What both are told.
 const COMMON_DEFAULTS: &[(&str, &str)] = &[
@@ -58,7 +68,7 @@ const FORBIDDEN: &[(&str, &str)] = &[
     ("group.id", "is set with --group"),
     ("bootstrap.servers", "is set with --bootstrap-servers"),
     ("metadata.broker.list", "is set with --bootstrap-servers"),
-    ("enable.partition.eof", "is of no use here"),
+    ("enable.partition.eof", "is switched on already: the ends of partitions are told by it"),
 ];
 
 /// Properties of a consumer that a producer would only complain about.
@@ -119,6 +129,8 @@ const REPORTED_CONSUMER: &[&str] = &[
     "max.poll.interval.ms",
     "partition.assignment.strategy",
     "isolation.level",
+    "group.protocol",
+    "check.crcs",
     "fetch.wait.max.ms",
     "queued.max.messages.kbytes",
 ];
@@ -153,7 +165,10 @@ pub fn member_config(
     member: usize,
     members: usize,
 ) -> Result<ClientConfig> {
-    let mut config = base(settings, Role::Consumer, CONSUMER_DEFAULTS)?;
+    check_reset(settings)?;
+    let classic = settings.properties.get("group.protocol").is_none_or(|name| name == "classic");
+    let protocol = if classic { CLASSIC_DEFAULTS } else { &[] };
+    let mut config = base(settings, Role::Consumer, &[CONSUMER_DEFAULTS, protocol].concat())?;
     if !settings.properties.contains_key(PREFETCH_KIB) {
         let share = PREFETCH_KIB_DEFAULT / members.max(1);
         config.set(PREFETCH_KIB, share.max(1 << 10).to_string());
@@ -164,16 +179,55 @@ pub fn member_config(
         config.set("group.instance.id", format!("{id}-{member}"));
     }
     config.set("group.id", group).set("enable.auto.commit", "false");
-    config.set("enable.auto.offset.store", "false");
+    config.set("enable.auto.offset.store", "false").set("enable.partition.eof", "true");
     planted::configure(&mut config, Role::Consumer);
     Ok(config)
+}
+
+/// A group that begins at the end, or nowhere, does not carry every record into the raw zone.
+fn check_reset(settings: &KafkaSettings) -> Result<()> {
+    match settings.properties.get("auto.offset.reset").map(String::as_str) {
+        None | Some("earliest" | "smallest" | "beginning") => Ok(()),
+        Some("latest" | "largest" | "end") => {
+            tracing::warn!(
+                "auto.offset.reset=latest: what stands in a partition before this group's first commit \
+                 is never stored; nor is what comes into a new partition before it is found, nor \
+                 anything between an expired commit and the end"
+            );
+            Ok(())
+        }
+        Some(other) => Err(Error::Config(format!(
+            "auto.offset.reset={other}: a partition without a commit would never be read; leave it at \
+             earliest"
+        ))),
+    }
 }
 
 /// A producer's configuration; `role` tells events from dead letters.
 pub fn producer_config(settings: &KafkaSettings, role: Role) -> Result<ClientConfig> {
     let mut config = base(settings, role, PRODUCER_DEFAULTS)?;
+    check_acks(&config, role)?;
     planted::configure(&mut config, role);
     Ok(config)
+}
+
+/// A receipt rests on the broker's word. Without one there is nothing to report, and a dead letter that
+/// counts as written must survive its leader.
+fn check_acks(config: &ClientConfig, role: Role) -> Result<()> {
+    let acks = ACKS.iter().filter_map(|name| config.get(name));
+    let acks: Vec<&str> = acks.collect();
+    let is_all = |acks: &&str| matches!(*acks, "all" | "-1");
+    match role {
+        Role::DeadLetters if !acks.iter().all(is_all) => Err(Error::Config(
+            "dlq.acks must be all: an offset is committed when its dead letter is acknowledged"
+                .into(),
+        )),
+        _ if acks.contains(&"0") => Err(Error::Config(
+            "acks=0: the broker would acknowledge nothing, so no receipt could be given; use all"
+                .into(),
+        )),
+        _ => Ok(()),
+    }
 }
 
 /// The configuration of a client that only looks, never joins a group and never writes.
@@ -205,6 +259,8 @@ fn base(settings: &KafkaSettings, role: Role, defaults: &[(&str, &str)]) -> Resu
         let for_dead_letters = key.strip_prefix("dlq.");
         let is_consumers = CONSUMER_ONLY.iter().any(|prefix| key.starts_with(prefix));
         match role {
+            // What is good enough for the events is not for a letter that an offset is committed for.
+            Role::DeadLetters if ACKS.contains(&key.as_str()) || key == "enable.idempotence" => {}
             Role::DeadLetters => {
                 if !is_consumers || for_dead_letters.is_some() {
                     config.set(for_dead_letters.unwrap_or(key), value);

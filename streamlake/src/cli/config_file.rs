@@ -71,6 +71,13 @@ pub(super) fn expand(args: Vec<OsString>, cli: &Command) -> Result<Vec<Vec<OsStr
         let own = flags(pipeline, "pipeline", &shown, command, &args)?;
         lines.push(joined(&args, at, &[common.as_slice(), &own].concat()));
     }
+    if lines.is_empty() && !pipelines.is_empty() {
+        let only = only.unwrap_or_default();
+        return Err(format!(
+            "{shown}: no [[pipeline]] has the dataset {:?}",
+            only.to_string_lossy()
+        ));
+    }
     if lines.is_empty() {
         lines.push(joined(&args, at, &common));
     }
@@ -139,7 +146,9 @@ fn flags(
             command.get_arguments().find(|arg| arg.get_long() == Some(key) && !arg.is_hide_set());
         let arg = known.ok_or_else(|| format!("{shown}: [{name}] has no setting {key:?}"))?;
         let given = value_of(args, &format!("--{key}")).is_some();
-        let from_environment = arg.get_env().and_then(std::env::var_os).is_some();
+        // A pipeline's own setting is nearer than the environment, which is the same for all of them.
+        let from_environment =
+            name != "pipeline" && arg.get_env().and_then(std::env::var_os).is_some();
         if given || from_environment {
             continue;
         }
@@ -229,6 +238,10 @@ mod tests {
         assert_eq!(lines(file, &[]).unwrap(), [["--dataset=a"], ["--dataset=b"]]);
         let one: [[&str; 0]; 1] = [[]];
         assert_eq!(lines(file, &["--dataset", "b"]).unwrap(), one);
+        assert!(lines(file, &["--dataset", "typo"]).unwrap_err().contains("typo"));
+        // The environment is the same for all; what a pipeline says for itself holds.
+        let file = "[[pipeline]]\nhome = \"a\"\n[[pipeline]]\nhome = \"b\"\n";
+        assert_eq!(lines(file, &[]).unwrap(), [["--home=a"], ["--home=b"]]);
     }
 
     #[test]

@@ -79,6 +79,14 @@ impl Kafka {
             if let (Some(name), Some(value)) = (name.to_str(), value.to_str())
                 && let Some(property) = name.strip_prefix(PROPERTY_PREFIX)
             {
+                if is_service_link(property, value) {
+                    tracing::warn!(
+                        variable = name,
+                        "looks like Kubernetes' variable for a service called streamlake-kafka, and is \
+                         passed over (`enableServiceLinks: false` keeps them away)"
+                    );
+                    continue;
+                }
                 properties
                     .insert(property.to_ascii_lowercase().replace('_', "."), value.to_owned());
             }
@@ -88,6 +96,19 @@ impl Kafka {
             self.bootstrap_servers.clone().unwrap_or_else(|| "127.0.0.1:9092".to_owned());
         KafkaSettings { bootstrap_servers, properties }
     }
+}
+
+/// Kubernetes tells every container of a namespace about its services. One called `streamlake-kafka`
+/// makes `STREAMLAKE_KAFKA_SERVICE_HOST`, `…_PORT=tcp://10.0.0.1:9092`, `…_PORT_9092_TCP_ADDR`, ….
+/// No librdkafka property begins with these words.
+fn is_service_link(property: &str, value: &str) -> bool {
+    let is_url = ["tcp://", "udp://", "sctp://"].iter().any(|scheme| value.starts_with(scheme));
+    property.starts_with("SERVICE_")
+        || property.ends_with("_SERVICE_HOST")
+        || property.contains("_SERVICE_PORT")
+        || property.starts_with("PORT_")
+        || property.contains("_PORT_")
+        || ((property == "PORT" || property.ends_with("_PORT")) && is_url)
 }
 
 /// A dataset and the names that follow from it.
@@ -133,4 +154,30 @@ pub(super) fn print_json(value: &impl Serialize) -> Result<()> {
     let writing = || Error::io("writing to standard output");
     let text = serde_json::to_string(value).map_err(std::io::Error::from).map_err(writing())?;
     writeln!(std::io::stdout(), "{text}").map_err(writing())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn variables_of_kubernetes_are_no_properties() {
+        for (name, value) in [
+            ("SERVICE_HOST", "10.0.0.1"),
+            ("SERVICE_PORT_PLAINTEXT", "9092"),
+            ("PORT", "tcp://10.0.0.1:9092"),
+            ("PORT_9092_TCP_ADDR", "10.0.0.1"),
+            ("BOOTSTRAP_SERVICE_HOST", "10.0.0.1"),
+            ("BROKERS_PORT", "tcp://10.0.0.1:9092"),
+        ] {
+            assert!(is_service_link(name, value), "{name}");
+        }
+        for (name, value) in [
+            ("SASL_PASSWORD", "tcp://x"),
+            ("SASL_KERBEROS_SERVICE_NAME", "kafka"),
+            ("CLIENT_ID", "x"),
+        ] {
+            assert!(!is_service_link(name, value), "{name}");
+        }
+    }
 }
