@@ -162,8 +162,8 @@ async fn read_zone(zone: &Zone, request: &Request) -> Result<Stored> {
 }
 
 async fn read_folder(zone: &Zone, folder: &Folder, topic: &str, stored: &mut Stored) -> Result<()> {
-    let metadata =
-        zone.persist("reading metadata", log_retry, || metadata::read(zone, folder)).await?;
+    let reading = || zone.bounded(metadata::read(zone, folder));
+    let metadata = zone.persist("reading metadata", log_retry, reading).await?;
     let entries = metadata.map(|metadata| metadata.parts).unwrap_or_default();
     let mut listed: BTreeMap<PartName, PartEntry> = entries
         .into_iter()

@@ -3,14 +3,17 @@
 //! | failure | decision |
 //! |---|---|
 //! | store: no connection, reset, time-out, 408, 429, any 5xx, local I/O error | retry |
-//! | store: 401, 403, 404 while running (a token expired, a bucket is being moved) | retry |
-//! | store: 401, 403, 404 at start-up | stop |
-//! | store: 400 and other 4xx, an operation it does not have, an impossible path | stop |
+//! | store: 400, 401, 403, 404 while running (a token expired, a bucket is being moved) | retry |
+//! | store: 400, 401, 403, 404 at start-up, a local directory that may not be written | stop |
+//! | store: other 4xx, an operation it does not have, an impossible path | stop |
 //! | store: the object exists, precondition failed | not a failure: see [`crate::raw_zone::writer`] |
 //! | Kafka: everything that the client retries, transport, coordinator, time-outs | retry |
 //! | Kafka: authentication, authorization, unknown topic while running | retry |
+//! | Kafka: no right to the group or the topic, another protocol than the group's, before the first assignment | stop |
+//! | Kafka: an unknown topic before the first assignment (it may be made later) | retry, unhealthy |
 //! | Kafka: wrong credentials, a certificate that is not trusted, at start-up | stop |
 //! | Kafka: fatal client error, unsupported version, fenced static member | stop |
+//! | Kafka: a batch that fails its checksum, or that the client cannot read | stop |
 //! | dead letter: larger than its topic takes, refused as invalid by the broker | stop |
 //! | payload: not UTF-8, not JSON, field missing or of a wrong type, bad `event_time`, no value | dead letter |
 //!
@@ -31,7 +34,7 @@ pub enum Decision {
     Stop,
 }
 
-/// When the failure happened: at start-up a refusal is a wrong setting, later it is weather.
+/// When the failure happened: at start-up a refusal is a wrong setting, later it is transient.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Phase {
     /// Before the first record.
@@ -49,14 +52,29 @@ pub fn store(err: &object_store::Error, phase: Phase) -> Decision {
     };
     match err {
         E::PermissionDenied { .. } | E::Unauthenticated { .. } | E::NotFound { .. } => refusal,
+        E::Generic { .. } if io_refusal(err) => refusal,
         E::Generic { .. } => match http_status(err) {
-            Some(401 | 403 | 404) => refusal,
+            // Also 400: a token service in trouble answers so.
+            Some(400 | 401 | 403 | 404) => refusal,
             Some(408 | 429 | 500..=599) | None => Decision::Retry,
             Some(_) => Decision::Stop,
         },
         E::JoinError { .. } | E::Precondition { .. } | E::AlreadyExists { .. } => Decision::Retry,
         _ => Decision::Stop,
     }
+}
+
+/// A local directory that this process may not write.
+fn io_refusal(err: &object_store::Error) -> bool {
+    use std::io::ErrorKind::{NotADirectory, PermissionDenied, ReadOnlyFilesystem};
+    let mut cause: Option<&dyn StdError> = Some(err);
+    while let Some(err) = cause {
+        if let Some(io) = err.downcast_ref::<std::io::Error>() {
+            return matches!(io.kind(), PermissionDenied | ReadOnlyFilesystem | NotADirectory);
+        }
+        cause = err.source();
+    }
+    false
 }
 
 /// The HTTP status in a store's error. The crate keeps the type to itself, so its text is read.
@@ -81,6 +99,37 @@ pub fn consumer(err: &KafkaError) -> Decision {
         Some(Code::Fatal | Code::UnsupportedVersion | Code::FencedInstanceId) => Decision::Stop,
         Some(Code::UnsupportedSASLMechanism | Code::InvalidGroupId) => Decision::Stop,
         _ => Decision::Retry,
+    }
+}
+
+/// A refusal to let this client into its group. Before it ever had a partition it is a wrong setting.
+pub fn joining(err: &KafkaError, phase: Phase) -> Decision {
+    match (phase, err.rdkafka_error_code()) {
+        (
+            Phase::StartUp,
+            Some(
+                Code::GroupAuthorizationFailed
+                | Code::TopicAuthorizationFailed
+                | Code::InconsistentGroupProtocol
+                | Code::InvalidTopic,
+            ),
+        ) => Decision::Stop,
+        _ => Decision::Retry,
+    }
+}
+
+/// An error in place of a partition's records. To go on behind a batch that cannot be read would lose
+/// what it holds.
+pub fn fetched(err: &KafkaError) -> Decision {
+    match err.rdkafka_error_code() {
+        Some(
+            Code::BadMessage
+            | Code::InvalidMessage
+            | Code::BadCompression
+            | Code::NotImplemented
+            | Code::AutoOffsetReset,
+        ) => Decision::Stop,
+        _ => consumer(err),
     }
 }
 
@@ -134,7 +183,7 @@ mod tests {
             (status("500"), Retry, Retry),
             (status("429"), Retry, Retry),
             (status("408"), Retry, Retry),
-            (status("400"), Stop, Stop),
+            (status("400"), Stop, Retry),
             (status("413"), Stop, Stop),
             (generic("connection reset"), Retry, Retry),
             (generic("operation timed out"), Retry, Retry),
@@ -192,6 +241,16 @@ mod tests {
             (Code::UnsupportedVersion, Stop),
         ] {
             assert_eq!(consumer(&KafkaError::MessageConsumption(code)), decision, "{code:?}");
+        }
+        for (code, decision) in [
+            (Code::BadMessage, Stop),
+            (Code::InvalidMessage, Stop),
+            (Code::BadCompression, Stop),
+            (Code::AutoOffsetReset, Stop),
+            (Code::OffsetOutOfRange, Retry),
+            (Code::UnknownTopicOrPartition, Retry),
+        ] {
+            assert_eq!(fetched(&KafkaError::MessageConsumption(code)), decision, "{code:?}");
         }
         for (code, decision) in [
             (Code::MessageTimedOut, Retry),

@@ -34,7 +34,7 @@ pub(super) struct Args {
 
 pub(super) async fn run(args: Args) -> Result<ExitCode> {
     let url = raw_zone_url(&args.raw_zone)?;
-    let zone = Zone::open(&RawZoneSettings { url, request_timeout: args.store_timeout })?;
+    let zone = Zone::open_one_shot(&RawZoneSettings { url, request_timeout: args.store_timeout })?;
     let request = Request {
         topic: args.dataset.topic(),
         dead_letter_topic: args.dataset.dead_letter_topic(),

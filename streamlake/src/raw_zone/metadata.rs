@@ -161,14 +161,22 @@ async fn load(
     Ok(Some((metadata, version)))
 }
 
-/// Adds entries to a folder's document, however many others do the same. Retries until the store
-/// answers.
+/// Attempts at one document in a row. Then the others have their turn; the parts are the truth, and a
+/// right that is missing (to replace an object, say) does not come by asking again.
+const ATTEMPTS_MAX: u32 = 8;
+
+/// Adds entries to a folder's document, however many others do the same.
 pub async fn add(zone: &Zone, folder: &Folder, entries: &[PartEntry]) -> Result<()> {
     let mut delays = backoff();
+    let mut attempts = 0;
     loop {
+        attempts += 1;
         match zone.bounded(try_add(zone, folder, entries)).await {
             Ok(()) => return Ok(()),
-            Err(err) if classify::store(&err, Phase::Running) == Decision::Retry => {
+            Err(err)
+                if attempts < ATTEMPTS_MAX
+                    && classify::store(&err, Phase::Running) == Decision::Retry =>
+            {
                 tracing::debug!(path = folder.metadata_path(), error = %err, "metadata: once more");
                 tokio::time::sleep(next_delay(&mut delays)).await;
             }
@@ -220,7 +228,8 @@ async fn lock_folder(directory: std::path::PathBuf) -> object_store::Result<std:
 /// Brings a folder's document up to its parts: what a crash left unlisted is read and listed.
 /// Returns how many entries were missing.
 pub async fn rebuild(zone: &Zone, folder: &Folder) -> Result<usize> {
-    let listed = zone.persist("reading metadata", log_retry, || read(zone, folder)).await?;
+    let reading = || zone.bounded(read(zone, folder));
+    let listed = zone.persist("reading metadata", log_retry, reading).await?;
     let listed = listed.unwrap_or_else(|| Metadata::empty(folder));
     let names = zone.persist("listing parts", log_retry, || zone.part_names(folder)).await?;
     let mut missing = Vec::new();

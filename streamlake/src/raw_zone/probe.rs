@@ -1,4 +1,5 @@
-//! The question that decides whether a store can hold a raw zone: does it honour create-if-absent?
+//! The questions that decide whether a store can hold a raw zone: does it honour create-if-absent, and
+//! may this account do all that is needed later (create, read, list, replace the metadata)?
 //!
 //! A store that lets a second create through in silence would let two consumers overwrite each
 //! other's parts. Some emulators and gateways do; they are refused at start-up.
@@ -6,8 +7,9 @@
 use super::store::{Zone, backoff, next_delay};
 use crate::classify::{self, Decision, Phase};
 use crate::error::{Error, Result};
+use futures::TryStreamExt as _;
 use object_store::path::Path;
-use object_store::{ObjectStoreExt, PutMode, PutPayload};
+use object_store::{ObjectStore as _, ObjectStoreExt, PutMode, PutPayload, UpdateVersion};
 
 /// Asks the store, and waits for it when it is away. The probe's object is its own, outside the
 /// folders of any dataset, and is deleted again.
@@ -15,15 +17,16 @@ pub async fn create_if_absent(zone: &Zone, mut on_retry: impl FnMut(&str)) -> Re
     let path = format!("raw/.probe-{}", uuid::Uuid::new_v4());
     let mut delays = backoff();
     let outcome = loop {
-        match zone.bounded(ask(zone, &path)).await {
+        match ask(zone, &path).await {
             Ok(honoured) => break Ok(honoured),
-            Err(err) => match classify::store(&err, Phase::StartUp) {
+            Err((doing, err)) => match classify::store(&err, Phase::StartUp) {
                 Decision::Retry => {
-                    on_retry(&err.to_string());
+                    on_retry(&format!("{doing}: {err}"));
                     tokio::time::sleep(next_delay(&mut delays)).await;
                 }
                 _ => {
-                    break Err(Error::store(format!("writing {}", zone.address(&path)))(err));
+                    let address = zone.address(&path);
+                    break Err(Error::store(format!("{doing} {address}, as is needed later"))(err));
                 }
             },
         }
@@ -46,19 +49,40 @@ pub async fn create_if_absent(zone: &Zone, mut on_retry: impl FnMut(&str)) -> Re
     ))
 }
 
-/// Creates the object until it is there, then once more: that must be refused.
-async fn ask(zone: &Zone, path: &str) -> object_store::Result<bool> {
+/// What was being done, and how it failed.
+type Refusal = (&'static str, object_store::Error);
+
+/// Creates the object until it is there, then once more: that must be refused. Then everything else that
+/// a consumer does later.
+async fn ask(zone: &Zone, path: &str) -> Result<bool, Refusal> {
     let path = Path::from(path);
-    let create =
-        || zone.store.put_opts(&path, PutPayload::from_static(b"probe"), PutMode::Create.into());
-    match create().await {
+    let put = |mode: PutMode| {
+        let probe = PutPayload::from_static(b"probe");
+        zone.bounded(zone.store.put_opts(&path, probe, mode.into()))
+    };
+    match put(PutMode::Create).await {
         Ok(_) | Err(object_store::Error::AlreadyExists { .. }) => {}
-        Err(err) => return Err(err),
+        Err(err) => return Err(("creating", err)),
     }
-    match create().await {
-        Ok(_) => Ok(false),
-        Err(object_store::Error::AlreadyExists { .. }) => Ok(true),
-        Err(err) => Err(err),
+    match put(PutMode::Create).await {
+        Ok(_) => return Ok(false),
+        Err(object_store::Error::AlreadyExists { .. }) => {}
+        Err(err) => return Err(("creating", err)),
+    }
+    let found = zone.bounded(zone.store.get(&path)).await.map_err(|err| ("reading", err))?;
+    let folder = Path::from("raw");
+    let mut listing = zone.store.list(Some(&folder));
+    zone.bounded(listing.try_next()).await.map_err(|err| ("listing the folder of", err))?;
+    // The metadata is replaced; on a local directory under a lock, which knows no version.
+    let version = UpdateVersion { e_tag: found.meta.e_tag, version: found.meta.version };
+    let replace = match zone.local_root {
+        Some(_) => PutMode::Overwrite,
+        None => PutMode::Update(version),
+    };
+    match put(replace).await {
+        // An answer that was lost, and the repetition that came too late for its version.
+        Ok(_) | Err(object_store::Error::Precondition { .. }) => Ok(true),
+        Err(err) => Err(("replacing", err)),
     }
 }
 

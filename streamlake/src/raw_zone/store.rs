@@ -12,7 +12,7 @@ use object_store::prefix::PrefixStore;
 use object_store::{ClientConfigKey, ObjectStore, ObjectStoreExt, RetryConfig};
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use url::Url;
 
 use super::name::{Folder, ObjectName, PartName, dataset_path};
@@ -26,20 +26,43 @@ pub struct Zone {
     pub local_root: Option<PathBuf>,
     url: String,
     request_timeout: Duration,
+    patience: Patience,
 }
 
+/// How long requests are repeated.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Patience {
+    /// For ever: a consumer outlasts whatever happens to its store.
+    Endless,
+    /// A command that somebody waits for ends with the store's answer.
+    Until(Duration),
+}
+
+/// How long a command that somebody waits for repeats a request to a store that is away.
+const ONE_SHOT_PATIENCE: Duration = Duration::from_secs(15);
+
 impl Zone {
-    /// Opens a raw zone. No request is made yet.
+    /// Opens a raw zone to write into; a local one is made if it is not there. No request is made yet.
     pub fn open(settings: &RawZoneSettings) -> Result<Zone> {
+        Zone::with(settings, true, Patience::Endless)
+    }
+
+    /// Opens a raw zone for a command that somebody waits for: nothing is made, and a store that refuses
+    /// or stays away ends the command with what it said.
+    pub fn open_one_shot(settings: &RawZoneSettings) -> Result<Zone> {
+        Zone::with(settings, false, Patience::Until(ONE_SHOT_PATIENCE))
+    }
+
+    fn with(settings: &RawZoneSettings, make: bool, patience: Patience) -> Result<Zone> {
         let (store, local_root) = match settings.url.scheme() {
             "gs" => (google(settings)?, None),
             _ => {
-                let (store, root) = local(&settings.url)?;
+                let (store, root) = local(&settings.url, make)?;
                 (store, Some(root))
             }
         };
         let url = settings.url.as_str().trim_end_matches('/').to_owned();
-        Ok(Zone { store, local_root, url, request_timeout: settings.request_timeout })
+        Ok(Zone { store, local_root, url, request_timeout: settings.request_timeout, patience })
     }
 
     /// The address of an object, for people.
@@ -60,15 +83,12 @@ impl Zone {
     ) -> object_store::Result<T> {
         match tokio::time::timeout(self.request_timeout + Duration::from_secs(1), request).await {
             Ok(result) => result,
-            Err(_) => Err(object_store::Error::Generic {
-                store: "StreamLake",
-                source: format!("no answer within {:?}", self.request_timeout).into(),
-            }),
+            Err(_) => Err(silent(self.request_timeout)),
         }
     }
 
-    /// Repeats a request that changes nothing until it is answered. Only what the table of
-    /// [`classify`] calls hopeless comes back as an error.
+    /// Repeats requests that change nothing until they are answered. Only what the table of [`classify`]
+    /// calls hopeless comes back as an error. Each request must have a limit of its own ([`Zone::bounded`]).
     pub async fn persist<T, F>(
         &self,
         doing: &str,
@@ -80,11 +100,16 @@ impl Zone {
     {
         let mut delays = backoff();
         let mut attempts = 0;
+        let started = Instant::now();
         loop {
             attempts += 1;
-            match self.bounded(request()).await {
+            let (phase, patient) = match self.patience {
+                Patience::Endless => (Phase::Running, true),
+                Patience::Until(limit) => (Phase::StartUp, started.elapsed() < limit),
+            };
+            match request().await {
                 Ok(value) => return Ok(value),
-                Err(err) if classify::store(&err, Phase::Running) == Decision::Retry => {
+                Err(err) if patient && classify::store(&err, phase) == Decision::Retry => {
                     let delay = next_delay(&mut delays);
                     on_retry(&Retry { doing, attempts, delay, error: &err });
                     tokio::time::sleep(delay).await;
@@ -94,23 +119,30 @@ impl Zone {
         }
     }
 
-    /// The names of all parts in a folder, unsorted.
+    /// The names of all parts in a folder, unsorted. The limit is for a page: a folder of hundreds of
+    /// thousands of parts takes as many pages as it takes.
     pub async fn part_names(&self, folder: &Folder) -> object_store::Result<Vec<PartName>> {
         let prefix = Path::from(folder.path());
-        let objects = self.store.list(Some(&prefix));
-        let names = objects.try_filter_map(|object| async move {
-            Ok(match ObjectName::parse(object.location.as_ref()) {
-                Some(ObjectName::Part(_, name)) => Some(name),
-                _ => None,
-            })
-        });
-        names.try_collect().await
+        let mut objects = self.store.list(Some(&prefix));
+        let mut names = Vec::new();
+        while let Some(object) = self.bounded(objects.try_next()).await? {
+            if let Some(ObjectName::Part(_, name)) = ObjectName::parse(object.location.as_ref()) {
+                names.push(name);
+            }
+        }
+        Ok(names)
     }
 
     /// All folders of a dataset, oldest first.
     pub async fn folders(&self, dataset: &str) -> object_store::Result<Vec<Folder>> {
         let prefix = Path::from(dataset_path(dataset));
-        let listing = self.store.list_with_delimiter(Some(&prefix)).await?;
+        // Thousands of days take several pages, and one answer holds them all.
+        let pages = self.store.list_with_delimiter(Some(&prefix));
+        let limit = self.request_timeout.saturating_mul(FOLDER_PAGES_MAX);
+        let listing = match tokio::time::timeout(limit, pages).await {
+            Ok(listing) => listing?,
+            Err(_) => return Err(silent(limit)),
+        };
         let folders =
             listing.common_prefixes.iter().filter_map(|path| Folder::parse(path.as_ref()));
         let mut folders: Vec<_> = folders.collect();
@@ -121,6 +153,20 @@ impl Zone {
     /// An object's bytes.
     pub async fn read(&self, path: &str) -> object_store::Result<bytes::Bytes> {
         self.bounded(async { self.store.get(&Path::from(path)).await?.bytes().await }).await
+    }
+}
+
+/// The folders of a dataset are listed in one call; so many pages of it may take their full time.
+const FOLDER_PAGES_MAX: u32 = 20;
+
+fn silent(limit: Duration) -> object_store::Error {
+    object_store::Error::Generic {
+        store: "StreamLake",
+        source: format!(
+            "no answer within {limit:?} (--store-timeout is the limit of one request; on a slow line \
+             smaller parts, --batch-bytes, help more)"
+        )
+        .into(),
     }
 }
 
@@ -175,22 +221,66 @@ fn google(settings: &RawZoneSettings) -> Result<Arc<dyn ObjectStore>> {
         .with_retry(RetryConfig { max_retries: 0, ..RetryConfig::default() })
         .build()
         .map_err(Error::store(format!("opening gs://{bucket}")))?;
-    let prefix = settings.url.path().trim_matches('/');
-    Ok(match prefix {
-        "" => Arc::new(store),
-        prefix => Arc::new(PrefixStore::new(store, prefix)),
+    Ok(match prefix(&settings.url)? {
+        None => Arc::new(store),
+        Some(prefix) => Arc::new(PrefixStore::new(store, prefix)),
     })
+}
+
+/// The prefix within the bucket. A URL holds it encoded, and the store's client encodes it for its
+/// requests: in between it is plain text, or a space would be encoded twice.
+fn prefix(url: &Url) -> Result<Option<Path>> {
+    let plain = percent_encoding::percent_decode_str(url.path().trim_matches('/')).decode_utf8();
+    let plain =
+        plain.map_err(|err| Error::Config(format!("{url}: the prefix is no UTF-8 ({err})")))?;
+    let path = Path::parse(&*plain)
+        .map_err(|err| Error::Config(format!("{url}: no prefix of an object store ({err})")))?;
+    Ok((!path.as_ref().is_empty()).then_some(path))
 }
 
 /// Files and their directories are synced before a write is reported: a part that a commit relies on
 /// must outlive a power cut.
-fn local(url: &Url) -> Result<(Arc<dyn ObjectStore>, PathBuf)> {
+fn local(url: &Url, make: bool) -> Result<(Arc<dyn ObjectStore>, PathBuf)> {
     let root = url
         .to_file_path()
         .map_err(|()| Error::Config(format!("{url} is no path of this machine")))?;
-    std::fs::create_dir_all(&root).map_err(Error::io(format!("creating {}", root.display())))?;
+    if make {
+        std::fs::create_dir_all(&root)
+            .map_err(Error::io(format!("creating {}", root.display())))?;
+    }
     let store = LocalFileSystem::new_with_prefix(&root)
         .map_err(Error::store(format!("opening {}", root.display())))?
         .with_fsync(true);
     Ok((Arc::new(store), root))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use crate::config::raw_zone_url;
+
+    #[test]
+    fn a_prefix_is_plain_text_between_url_and_request() {
+        for (url, expected) in [
+            ("gs://b/my%20zone/%C3%BCber", Some("my zone/\u{fc}ber")),
+            ("gs://b/my zone", Some("my zone")),
+            ("gs://b/a%23b/", Some("a#b")),
+            ("gs://b", None),
+            ("gs://b/", None),
+        ] {
+            let found = prefix(&raw_zone_url(url).unwrap()).unwrap();
+            assert_eq!(found.as_ref().map(Path::as_ref), expected, "{url}");
+        }
+        assert!(prefix(&raw_zone_url("gs://b/a//b").unwrap()).is_err());
+    }
+
+    #[tokio::test]
+    async fn a_reader_makes_no_directory_and_does_not_wait_for_one() {
+        let dir = tempfile::tempdir().unwrap();
+        let url = raw_zone_url(&format!("file://{}/nowhere", dir.path().display())).unwrap();
+        let settings = RawZoneSettings { url, request_timeout: Duration::from_secs(5) };
+        assert!(Zone::open_one_shot(&settings).is_err());
+        assert!(!dir.path().join("nowhere").exists());
+    }
 }

@@ -12,6 +12,7 @@ use super::name::{Folder, PartName};
 use super::store::{Retry, Zone, backoff, next_delay};
 use crate::classify::{self, Decision, Phase};
 use crate::error::{Error, Result};
+use crate::observe::metrics;
 use crate::planted::{self, Bug};
 use object_store::path::Path;
 use object_store::{Attribute, Attributes, ObjectStoreExt, PutOptions, PutPayload};
@@ -32,6 +33,9 @@ pub struct Written {
     /// From the first request to the answer.
     pub took: Duration,
 }
+
+/// Parts of a folder that are remembered until they are listed.
+const UNLISTED_MAX: usize = 20_000;
 
 /// Writes the parts of one process and keeps their metadata.
 #[derive(Debug)]
@@ -182,8 +186,14 @@ impl PartWriter {
     async fn highest_number(&self, folder: &Folder, on_retry: impl Fn(&Retry<'_>)) -> Result<u64> {
         let doing = format!("listing {}", folder.path());
         let list = || self.zone.part_names(folder);
-        let names = self.zone.persist(&doing, on_retry, list).await?;
-        Ok(names.into_iter().map(|name| name.number).max().unwrap_or(0))
+        let names = self.zone.persist(&doing, &on_retry, list).await?;
+        // Numbers go on above those of parts that were moved away: what lists a name must mean its part.
+        let doing = format!("reading {}", folder.metadata_path());
+        let read = || self.zone.bounded(metadata::read(&self.zone, folder));
+        let listed = self.zone.persist(&doing, &on_retry, read).await?;
+        let listed = listed.into_iter().flat_map(|document| document.parts);
+        let listed = listed.filter_map(|entry| PartName::parse(&entry.name));
+        Ok(names.into_iter().chain(listed).map(|name| name.number).max().unwrap_or(0))
     }
 
     fn counter(&self, folder: &Folder) -> Arc<tokio::sync::Mutex<Option<u64>>> {
@@ -193,7 +203,12 @@ impl PartWriter {
 
     fn list(&self, folder: &Folder, entry: PartEntry) {
         let mut unlisted = self.unlisted.lock().unwrap_or_else(PoisonError::into_inner);
-        unlisted.entry(folder.clone()).or_default().push(entry);
+        let waiting = unlisted.entry(folder.clone()).or_default();
+        // A document that is refused for days must not fill the memory: what is not remembered here is
+        // found again from the parts.
+        if waiting.len() < UNLISTED_MAX {
+            waiting.push(entry);
+        }
         self.more.notify_one();
     }
 
@@ -218,12 +233,20 @@ impl PartWriter {
             let unlisted = self.unlisted.lock().unwrap_or_else(PoisonError::into_inner);
             unlisted.keys().cloned().collect()
         };
+        let mut failed = None;
         for folder in folders {
             let entries = {
                 let unlisted = self.unlisted.lock().unwrap_or_else(PoisonError::into_inner);
                 unlisted.get(&folder).cloned().unwrap_or_default()
             };
-            metadata::add(&self.zone, &folder, &entries).await?;
+            if let Err(err) = metadata::add(&self.zone, &folder, &entries).await {
+                // One folder's document must not hold up the others.
+                tracing::warn!(path = folder.metadata_path(), error = %err,
+                    "the metadata cannot be written; its parts stay unlisted for now");
+                metrics::metadata_refused(&folder.dataset);
+                failed.get_or_insert(err);
+                continue;
+            }
             let mut unlisted = self.unlisted.lock().unwrap_or_else(PoisonError::into_inner);
             if let Some(waiting) = unlisted.get_mut(&folder) {
                 // Cancelled before this line, the same entries are added once more: harmless.
@@ -233,7 +256,7 @@ impl PartWriter {
                 }
             }
         }
-        Ok(())
+        failed.map_or(Ok(()), Err)
     }
 
     /// Completes the metadata of every folder that this process has written to, with what others
@@ -242,7 +265,7 @@ impl PartWriter {
         if planted::acts(Bug::MetadataCutAtStop) {
             return Ok(());
         }
-        self.flush_metadata().await?;
+        let flushed = self.flush_metadata().await;
         if planted::is(Bug::MetadataMissingPart) {
             return Ok(());
         }
@@ -250,10 +273,15 @@ impl PartWriter {
             let numbers = self.numbers.lock().unwrap_or_else(PoisonError::into_inner);
             numbers.keys().cloned().collect()
         };
+        let mut failed = flushed.err();
         for folder in folders {
-            metadata::rebuild(&self.zone, &folder).await?;
+            if let Err(err) = metadata::rebuild(&self.zone, &folder).await {
+                tracing::warn!(path = folder.metadata_path(), error = %err,
+                    "the metadata stays incomplete; the next start, or audit --rebuild-metadata, completes it");
+                failed.get_or_insert(err);
+            }
         }
-        Ok(())
+        failed.map_or(Ok(()), Err)
     }
 }
 
