@@ -19,6 +19,21 @@ pub enum Error {
         #[source]
         source: KafkaError,
     },
+    /// A batch in the log that cannot be read.
+    #[error(
+        "{place}: what stands at or behind offset {offset} cannot be read ({source}); nothing behind it \
+         was committed. Look at it with kafka-dump-log on each replica; another replica may hold it whole \
+         (make that one the leader), else delete up to it or reset the group past it, knowingly"
+    )]
+    Unreadable {
+        /// Topic and partition.
+        place: String,
+        /// The next offset to be read.
+        offset: i64,
+        /// What the client library says.
+        #[source]
+        source: KafkaError,
+    },
     /// The object store refused in a way that trying again does not mend.
     #[error("object store, {doing}: {source}")]
     Store {

@@ -2,7 +2,9 @@
 
 use super::options::{Dataset, Group, Kafka};
 use super::signals;
-use crate::config::{BatchLimits, ConsumerSettings, RawZoneSettings, duration, raw_zone_url};
+use crate::config::{
+    BatchLimits, ConsumerSettings, OnGap, RawZoneSettings, duration, raw_zone_url,
+};
 use crate::consumer;
 use crate::error::{Error, Result};
 use crate::observe::events::Events;
@@ -75,6 +77,9 @@ pub(super) struct Args {
     /// A partition with work to do and no progress for this long is unhealthy.
     #[arg(long, default_value = "60s", value_parser = duration)]
     stall_after: Duration,
+    /// What to do when the log no longer holds an offset that was due (retention was quicker).
+    #[arg(long, value_enum, default_value = "continue")]
+    on_gap: OnGap,
     /// Metrics and health at this address; port 0 picks one.
     #[arg(long)]
     http: Option<std::net::SocketAddr>,
@@ -108,6 +113,7 @@ impl Args {
             shutdown_deadline: self.shutdown_deadline,
             revoke_deadline: self.revoke_deadline,
             stall_after: self.stall_after,
+            on_gap: self.on_gap,
         };
         consumer.check()?;
         let url = raw_zone_url(&self.raw_zone)?;
@@ -179,13 +185,28 @@ async fn run_one(
     planted::at_the_end(outcome.map(|_| ()))
 }
 
-/// Lists what a crash left unlisted in the two latest folders, beside the work.
+/// Folders that are looked after at a start.
+const FOLDERS_MAX: usize = 400;
+
+/// Lists what a crash left unlisted, beside the work: today's folder first, then the days before it, then
+/// those of the future, which a forged or mistaken `ingested_at` can make.
 fn complete_latest(zone: &Zone, dataset: &str) {
     let (zone, dataset) = (zone.clone(), dataset.to_owned());
     tokio::spawn(async move {
-        let folders =
-            zone.persist("listing folders", store::log_retry, || zone.folders(&dataset)).await;
-        for folder in folders.unwrap_or_default().iter().rev().take(2) {
+        let listing = || zone.folders(&dataset);
+        let folders = zone.persist("listing folders", store::log_retry, listing).await;
+        let mut folders = folders.unwrap_or_default();
+        let today = chrono::Utc::now().date_naive();
+        folders.sort_by_key(|folder| (folder.date > today, (folder.date - today).abs()));
+        if folders.len() > FOLDERS_MAX {
+            tracing::info!(
+                dataset,
+                folders = folders.len(),
+                "only the {FOLDERS_MAX} folders nearest to today are looked after; `audit \
+                 --rebuild-metadata` does all"
+            );
+        }
+        for folder in folders.iter().take(FOLDERS_MAX) {
             if let Err(err) = metadata::rebuild(&zone, folder).await {
                 tracing::warn!(error = %err, path = folder.path(), "the metadata stays incomplete");
             }

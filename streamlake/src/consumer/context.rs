@@ -19,6 +19,34 @@ use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
+/// What the client's statistics show.
+#[derive(Debug, Default)]
+pub(super) struct Seen {
+    /// Where the records of each partition that may be read end: the last stable offset.
+    pub(super) ends: Vec<(i32, i64)>,
+    /// A connection to a broker is up.
+    pub(super) connected: bool,
+    /// The member belongs to its group.
+    pub(super) joined: bool,
+}
+
+impl Seen {
+    fn of(statistics: &Statistics) -> Self {
+        let partitions = statistics.topics.values().flat_map(|topic| topic.partitions.values());
+        let known = partitions.filter(|partition| partition.partition >= 0);
+        let ends = known.filter_map(|partition| {
+            let end =
+                if partition.ls_offset >= 0 { partition.ls_offset } else { partition.hi_offset };
+            (end >= 0).then_some((partition.partition, end))
+        });
+        Seen {
+            ends: ends.collect(),
+            connected: statistics.brokers.values().any(|broker| broker.state == "UP"),
+            joined: statistics.cgrp.as_ref().is_some_and(|group| group.join_state == "steady"),
+        }
+    }
+}
+
 /// Something that the client said.
 #[derive(Debug)]
 pub(super) enum ClientEvent {
@@ -31,7 +59,12 @@ pub(super) enum ClientEvent {
         outcome: KafkaResult<()>,
         offsets: Vec<(i32, i64)>,
     },
-    HighWatermarks(Vec<(i32, i64)>),
+    Statistics(Seen),
+    /// The broker no longer has, or not yet has, the offset that was due: the client goes elsewhere.
+    OffsetReset {
+        partition: i32,
+        due: i64,
+    },
     Error(KafkaError, String),
     /// Brokers refuse this client, and it never was a member of its group.
     Refused(Error),
@@ -41,7 +74,7 @@ pub(super) struct Context {
     queue: Mutex<VecDeque<ClientEvent>>,
     /// Set before the consumer is dropped: nobody will answer a revocation any more.
     closing: AtomicBool,
-    /// Set by the first assignment: from then on a refusal is weather.
+    /// Set by the first assignment: from then on a refusal is transient.
     joined: AtomicBool,
     wake: Arc<Wake>,
 }
@@ -98,6 +131,9 @@ pub(super) fn unassign(consumer: &BaseConsumer<Context>, partitions: &TopicParti
 impl ClientContext for Context {
     fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
         crate::kafka::log(level, facility, message);
+        if let Some((partition, due)) = offset_reset(message) {
+            self.push(ClientEvent::OffsetReset { partition, due });
+        }
     }
 
     fn error(&self, error: KafkaError, reason: &str) {
@@ -112,13 +148,18 @@ impl ClientContext for Context {
     }
 
     fn stats(&self, statistics: Statistics) {
-        let mut found = Vec::new();
-        for topic in statistics.topics.values() {
-            let known = topic.partitions.values().filter(|p| p.partition >= 0 && p.hi_offset >= 0);
-            found.extend(known.map(|partition| (partition.partition, partition.hi_offset)));
-        }
-        self.push(ClientEvent::HighWatermarks(found));
+        self.push(ClientEvent::Statistics(Seen::of(&statistics)));
     }
+}
+
+/// Partition and offset of librdkafka's warning that the offset which was due is not there. It has no
+/// event for it; the line is all that tells from where to where records may have been passed over.
+/// Its form is that of `rd_kafka_offset_reset` in 2.12.
+fn offset_reset(message: &str) -> Option<(i32, i64)> {
+    let (place, rest) = message.split_once("]: offset reset (at offset ")?;
+    let (_, partition) = place.rsplit_once(" [")?;
+    let end = rest.find(|c: char| !c.is_ascii_digit())?;
+    Some((partition.parse().ok()?, rest[..end].parse().ok()?))
 }
 
 impl ConsumerContext for Context {
@@ -154,5 +195,23 @@ impl ConsumerContext for Context {
             }
         }
         self.push(ClientEvent::Committed { outcome, offsets: committed });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_clients_line_about_an_offset_that_is_gone_is_understood() {
+        let line = "[thrd:main]: streamlake.orders.raw [2]: offset reset (at offset 10 (leader epoch 0), \
+                    broker 1) to offset BEGINNING (leader epoch -1): fetch failed due to requested offset \
+                    not available on the broker: Broker: Offset out of range";
+        assert_eq!(offset_reset(line), Some((2, 10)));
+        for other in
+            ["", "t [1]: offset reset (at offset INVALID", "a [b]: offset reset (at offset 1 "]
+        {
+            assert_eq!(offset_reset(other), None, "{other}");
+        }
     }
 }

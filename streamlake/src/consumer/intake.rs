@@ -72,6 +72,9 @@ impl PollLoop {
             }
             Some(_) => {}
         }
+        if let Some(state) = self.partition(number) {
+            state.begun = true;
+        }
         if self.passes_over(message) {
             return;
         }

@@ -5,6 +5,7 @@
 //! be committed, [`rebalance`] takes partitions on and gives them up, [`drain`] is the way out.
 
 mod commit;
+mod contact;
 mod context;
 mod drain;
 pub mod frontier;
@@ -120,12 +121,14 @@ async fn run_member(state: PollLoop, stop: CancellationToken) -> Result<Option<E
     let (ended, end) = oneshot::channel();
     let (leave, left) = oneshot::channel();
     let thread = std::thread::Builder::new().name("streamlake-poll".into());
-    let others = stop.clone();
+    let (others, stopping) = (stop.clone(), stop.clone());
     let spawned = thread.spawn(move || {
+        // Whatever ends this thread, a panic included, ends the others.
+        let _others = others.drop_guard();
         let consumer = Arc::clone(&state.consumer);
         let outcome = state.run();
         // Whatever ended this one, the process is to end as a whole.
-        others.cancel();
+        stopping.cancel();
         let _ = ended.send(outcome);
         // Leaving the group takes as long as it takes: nobody waits for it beyond the deadline.
         consumer.context().close();
@@ -139,7 +142,8 @@ async fn run_member(state: PollLoop, stop: CancellationToken) -> Result<Option<E
         tokio::time::sleep(deadline).await;
     };
     let ended = tokio::select! {
-        ended = end => ended.ok(),
+        // The sender is dropped without a word only by a panic of the thread.
+        ended = end => Some(ended.map_err(|_| Error::Stuck("a polling thread panicked".into()))?),
         () = stop_signal => None,
     };
     board.forget((&topic, member));
@@ -220,6 +224,7 @@ impl Shared {
             stopping: false,
             outside: 0,
             complaints: Default::default(),
+            contact: Default::default(),
             board: Arc::clone(&self.board),
             reported_at: None,
         })

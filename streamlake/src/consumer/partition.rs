@@ -3,7 +3,7 @@
 use super::frontier::Frontier;
 use crate::raw_zone::buffer::PartBuffer;
 use chrono::NaiveDate;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// A partition from its assignment to its revocation. A new assignment makes a new one, with a new
 /// epoch: whatever finishes late for an old epoch is ignored.
@@ -23,9 +23,21 @@ pub(super) struct Partition {
     pub(super) committed: Option<i64>,
     /// Only for the planted bug `commit-newest-completion`.
     pub(super) newest: Option<i64>,
-    /// The high watermark, as the client last saw it.
-    pub(super) high_watermark: Option<i64>,
+    /// Where committed records end, as the client last saw it.
+    pub(super) end: Option<i64>,
+    /// A record, or the partition's end, came: its fetching has begun.
+    pub(super) begun: bool,
+    /// The offset that was due when the log no longer had it; where reading goes on tells the range.
+    pub(super) due: Option<i64>,
+    /// When it is to be taken on again if nothing has come by then.
+    pub(super) retake_at: Instant,
+    retakes: u32,
 }
+
+/// How long nothing may come of a partition, neither a record nor its end, before it is taken on again.
+const RETAKE_AFTER: Duration = Duration::from_secs(10);
+/// The longest pause between two attempts.
+const RETAKE_AFTER_MAX: Duration = Duration::from_secs(60);
 
 impl Partition {
     pub(super) fn new(epoch: u64) -> Self {
@@ -37,8 +49,38 @@ impl Partition {
             seek_to: None,
             committed: None,
             newest: None,
-            high_watermark: None,
+            end: None,
+            begun: false,
+            due: None,
+            retake_at: Instant::now() + RETAKE_AFTER,
+            retakes: 0,
         }
+    }
+
+    /// The next attempt to get its fetching going: attempts grow rarer, for a broker that is away
+    /// explains the silence as well.
+    pub(super) fn retaken(&mut self, before: u32) {
+        self.retakes = before + 1;
+        let pause = RETAKE_AFTER.saturating_mul(1 << self.retakes.min(6)).min(RETAKE_AFTER_MAX);
+        self.retake_at = Instant::now() + pause;
+    }
+
+    /// Attempts so far.
+    pub(super) fn retakes(&self) -> u32 {
+        self.retakes
+    }
+
+    /// Everything below `offset` was read. Offsets behind the last record hold none: a marker of a
+    /// transaction is passed, and the group can stand at the end.
+    pub(super) fn end_reached(&mut self, offset: i64) {
+        self.begun = true;
+        self.end = self.end.max(Some(offset));
+        if self.frontier.position().is_some_and(|next| next > offset) {
+            return;
+        }
+        self.frontier.reach(offset);
+        // Nothing was handled yet, so nothing is to be committed.
+        self.committed.get_or_insert(offset);
     }
 
     /// The open part of a day, if there is one.
@@ -67,6 +109,20 @@ impl Partition {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_end_of_a_partition_passes_offsets_that_hold_no_record() {
+        let mut state = Partition::new(1);
+        state.end_reached(7);
+        assert_eq!((state.frontier.durable(), state.to_commit()), (Some(7), None));
+        state.frontier.take(7, true);
+        state.end_reached(9);
+        assert_eq!(state.frontier.durable(), Some(7), "what is not stored holds the frontier");
+        state.frontier.finish(7);
+        assert_eq!(state.to_commit(), Some(9), "the marker at 8 is passed");
+        state.end_reached(8);
+        assert_eq!(state.frontier.position(), Some(9), "an end that came late");
+    }
 
     #[test]
     fn reading_goes_on_from_what_is_not_durable() {

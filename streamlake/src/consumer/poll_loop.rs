@@ -6,16 +6,17 @@
 //! librdkafka offers for a queue that is no longer empty is known for missed wake-ups.
 
 use super::commit::Committer;
+use super::contact::Contact;
 use super::context::{ClientEvent, Context};
 use super::late::Late;
 use super::partition::Partition;
 use super::rebalance::Revocation;
 use super::wake::Wake;
 use super::work::{Completion, Unit, Work};
-use crate::classify::{self, Decision};
-use crate::config::ConsumerSettings;
+use crate::classify::{self, Decision, Phase};
+use crate::config::{ConsumerSettings, OnGap};
 use crate::error::{Error, Result};
-use crate::native::{self, Message, Record, RecordQueue};
+use crate::native::{self, Message, Polled, Record, RecordQueue};
 use crate::observe::events::Events;
 use crate::observe::health::{Board, Progress};
 use crate::observe::metrics;
@@ -23,7 +24,7 @@ use crate::planted::{self, Bug};
 use crate::raw_zone::buffer::SealedPart;
 use crate::record::Days;
 use rdkafka::consumer::{BaseConsumer, Consumer};
-use rdkafka::error::KafkaError;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use serde_json::json;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -80,6 +81,7 @@ pub(super) struct PollLoop {
     pub(super) outside: usize,
     /// What was complained about, and when.
     pub(super) complaints: BTreeMap<String, Instant>,
+    pub(super) contact: Contact,
     pub(super) board: Arc<Board>,
     pub(super) reported_at: Option<Instant>,
 }
@@ -128,6 +130,7 @@ impl PollLoop {
         self.start_uploads();
         self.advance_revocation(consumer, now);
         self.commit(consumer, now);
+        self.retake_silent(consumer, now);
         self.report(now);
         Ok(())
     }
@@ -143,7 +146,8 @@ impl PollLoop {
             position: state.frontier.position(),
             durable: state.frontier.durable(),
             committed: state.committed,
-            high_watermark: state.high_watermark,
+            end: state.end,
+            begun: state.begun,
         };
         let found: Vec<_> =
             self.assigned_partitions().map(|(number, state)| (number, progress(state))).collect();
@@ -151,7 +155,9 @@ impl PollLoop {
             metrics::partition(topic, *number, progress);
         }
         metrics::held((topic, self.member), self.held_bytes, self.uploads, self.paused);
-        self.board.report((topic, self.member), self.settings.stall_after, now, &found);
+        let standing = self.contact.standing(self.stopping);
+        let (who, limit) = ((topic.as_str(), self.member), self.settings.stall_after);
+        self.board.report(who, limit, now, &standing, &found);
         self.lead_records_here(found.iter().map(|(number, _)| *number));
     }
 
@@ -177,11 +183,17 @@ impl PollLoop {
                 self.revoked(consumer, partitions, lost, now)
             }
             ClientEvent::Committed { outcome, offsets } => self.committed(&outcome, &offsets, now),
-            ClientEvent::HighWatermarks(found) => {
-                for (partition, high) in found {
-                    if let Some(state) = self.partition(partition) {
-                        state.high_watermark = Some(high);
+            ClientEvent::Statistics(seen) => {
+                for (partition, end) in &seen.ends {
+                    if let Some(state) = self.partition(*partition) {
+                        state.end = state.end.max(Some(*end));
                     }
+                }
+                self.contact.seen(&seen);
+            }
+            ClientEvent::OffsetReset { partition, due } => {
+                if let Some(state) = self.partition(partition) {
+                    state.due.get_or_insert(due);
                 }
             }
             ClientEvent::Refused(err) => return Err(err),
@@ -207,10 +219,69 @@ impl PollLoop {
                     self.serve(consumer, now)?;
                     self.take(&Record::of(&message), now);
                 }
+                // Said by the queue of records, in their order.
+                Err(KafkaError::PartitionEOF(_)) => {}
                 Err(err) => self.client_error(&err, now)?,
             }
         }
         Ok(())
+    }
+
+    /// Where reading goes on after the log no longer had what was due: the range in between was never
+    /// read, and nobody can say any more how many records it held.
+    fn goes_on_at(&mut self, number: i32, offset: i64) -> Result<()> {
+        let Some(due) = self.partition(number).and_then(|state| state.due.take()) else {
+            return Ok(());
+        };
+        let topic = self.settings.topic.clone();
+        if offset <= due {
+            tracing::warn!(
+                topic,
+                partition = number,
+                due,
+                offset,
+                "the log ends before the offset that was due: it was cut back, or its topic was made again"
+            );
+            self.events.emit(
+                "went_back",
+                json!({
+                "topic": topic, "partition": number, "due": due, "goes_on_at": offset}),
+            );
+            return Ok(());
+        }
+        tracing::warn!(
+            topic,
+            partition = number,
+            first_offset = due,
+            last_offset = offset - 1,
+            "skipped: the log no longer holds these offsets (retention, or records were deleted)"
+        );
+        metrics::skipped(&topic, offset - due);
+        self.events.emit(
+            "skipped",
+            json!({"topic": topic, "partition": number,
+            "first_offset": due, "last_offset": offset - 1}),
+        );
+        match self.settings.on_gap {
+            OnGap::Continue => Ok(()),
+            OnGap::Stop => Err(Error::Stuck(format!(
+                "{topic}/{number}: offsets {due} to {} are gone from the log before they were read, and \
+                 --on-gap is stop; start with --on-gap continue to accept the gap",
+                offset - 1
+            ))),
+        }
+    }
+
+    fn end_reached(&mut self, number: i32, offset: i64) {
+        if self.stopping {
+            return;
+        }
+        if let Some(state) = self.partition(number)
+            && !state.revoking
+            && state.seek_to.is_none()
+        {
+            state.end_reached(offset);
+        }
     }
 
     /// Takes the records that are there, or the first one that comes. The bound of the memory is looked
@@ -221,20 +292,70 @@ impl PollLoop {
         self.records.read(patience, &mut batch);
         let mut outcome = Ok(());
         for message in batch.drain(..) {
-            match message.record() {
-                Ok(record) => self.take(&record, now),
-                Err(err) => outcome = outcome.and_then(|()| self.client_error(&err, now)),
+            match message.polled() {
+                // After the first failure the rest is not taken, so nothing behind it is committed.
+                Ok(_) if outcome.is_err() => {}
+                Ok(Polled::Record(record)) => {
+                    outcome = self.goes_on_at(record.partition(), record.offset());
+                    if outcome.is_ok() {
+                        self.take(&record, now);
+                    }
+                }
+                Ok(Polled::End { partition, offset }) => {
+                    outcome = self.goes_on_at(partition, offset);
+                    if outcome.is_ok() {
+                        self.end_reached(partition, offset);
+                    }
+                }
+                Err(err) => {
+                    outcome =
+                        outcome.and_then(|()| self.partition_error(&err, message.place(), now));
+                }
             }
         }
         self.batch = batch;
         outcome
     }
 
-    /// An error of the client: the end of everything, or weather.
-    fn client_error(&mut self, err: &KafkaError, now: Instant) -> Result<()> {
-        if classify::consumer(err) == Decision::Stop {
-            return Err(Error::kafka("reading records")(err.clone()));
+    /// An error of one partition. A batch that is damaged, or that this client cannot read, ends everything:
+    /// what lies behind it could only be read by passing over it.
+    fn partition_error(
+        &mut self,
+        err: &KafkaError,
+        (number, offset): (i32, i64),
+        now: Instant,
+    ) -> Result<()> {
+        if classify::fetched(err) == Decision::Stop {
+            let next = self.partition(number).and_then(|state| state.frontier.position());
+            return Err(Error::Unreadable {
+                place: format!("{}/{number}", self.settings.topic),
+                offset: next.unwrap_or(offset),
+                source: err.clone(),
+            });
         }
+        self.client_error(err, now)
+    }
+
+    /// An error of the client: the end of everything, or transient.
+    fn client_error(&mut self, err: &KafkaError, now: Instant) -> Result<()> {
+        let phase = match self.contact.has_been_assigned {
+            true => Phase::Running,
+            false => Phase::StartUp,
+        };
+        if classify::consumer(err) == Decision::Stop
+            || classify::joining(err, phase) == Decision::Stop
+        {
+            let group = &self.settings.group;
+            let doing = match err.rdkafka_error_code() {
+                Some(RDKafkaErrorCode::InconsistentGroupProtocol) => format!(
+                    "joining group {group}: its members use another partition.assignment.strategy than \
+                     this one (cooperative-sticky unless set), or another group.protocol"
+                ),
+                _ => format!("reading {} as a member of group {group}", self.settings.topic),
+            };
+            return Err(Error::kafka(doing)(err.clone()));
+        }
+        self.contact.refused(err);
         self.complain(&err.to_string(), now);
         Ok(())
     }

@@ -5,8 +5,8 @@ use super::partition::Partition;
 use super::poll_loop::PollLoop;
 use crate::observe::metrics;
 use crate::planted::{self, Bug};
-use rdkafka::consumer::{BaseConsumer, Consumer};
-use rdkafka::topic_partition_list::TopicPartitionList;
+use rdkafka::consumer::{BaseConsumer, Consumer, RebalanceProtocol};
+use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 use serde_json::json;
 use std::time::Instant;
 
@@ -37,6 +37,7 @@ impl PollLoop {
         // wrong order.
         self.lead_records_here(numbers.iter().copied());
         assign(consumer, planted::further_back(consumer, list).as_ref().unwrap_or(list));
+        self.contact.assigned(self.assigned_partitions().count());
         metrics::rebalanced(&self.settings.topic, "assigned");
         tracing::info!(topic = self.settings.topic, partitions = ?numbers, "assigned");
         let fields =
@@ -66,6 +67,52 @@ impl PollLoop {
             self.partitions.resize_with(index + 1, || None);
         }
         self.partitions[index] = Some(Box::new(Partition::new(self.epochs)));
+    }
+
+    /// Takes a partition on again of which nothing came, neither a record nor its end. librdkafka asks
+    /// for the committed offset of a new partition once: if the coordinator refuses the answer (it moves,
+    /// it loads, a right is missing), the partition is in the assignment and nobody ever fetches it
+    /// (librdkafka issue 5586).
+    pub(super) fn retake_silent(&mut self, consumer: &BaseConsumer<Context>, now: Instant) {
+        if self.paused || self.stopping || self.revocation.is_some() {
+            return;
+        }
+        let silent = self
+            .assigned_partitions()
+            .find(|(_, state)| !state.begun && state.seek_to.is_none() && now >= state.retake_at);
+        let Some((number, retakes)) = silent.map(|(number, state)| (number, state.retakes()))
+        else {
+            return;
+        };
+        let topic = self.settings.topic.clone();
+        tracing::warn!(
+            topic,
+            partition = number,
+            "nothing comes of this partition, not even its end; taking it on again"
+        );
+        metrics::retaken(&topic);
+        self.events.emit("retaken", json!({"topic": topic, "partition": number}));
+        let mut again = TopicPartitionList::new();
+        if matches!(consumer.rebalance_protocol(), RebalanceProtocol::Cooperative) {
+            again.add_partition(&topic, number);
+            unassign(consumer, &again);
+        } else {
+            // An eager assignment is made as a whole: the others go on where they are.
+            for (other, state) in self.assigned_partitions() {
+                let next = state.frontier.position().filter(|_| other != number);
+                let next = next.map_or(Offset::Stored, Offset::Offset);
+                if let Err(err) = again.add_partition_offset(&topic, other, next) {
+                    tracing::warn!(partition = other, error = %err, "cannot be taken on again");
+                    return;
+                }
+            }
+        }
+        self.assign_one(number);
+        if let Some(state) = self.partition(number) {
+            state.retaken(retakes);
+        }
+        self.lead_records_here(numbers(&again));
+        assign(consumer, &again);
     }
 
     /// The group takes partitions away. What was read of them is sealed and stored first, unless the
@@ -130,6 +177,7 @@ impl PollLoop {
             }
         }
         unassign(consumer, &revocation.list);
+        self.contact.holds(self.assigned_partitions().count());
         self.events.emit(
             "given_up",
             json!({"topic": self.settings.topic, "partitions": revocation.numbers, "settled": settled}),

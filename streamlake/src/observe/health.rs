@@ -1,5 +1,6 @@
-//! Health, judged by progress: a process is healthy while its polling threads turn and every
-//! partition that has work to do gets on with it.
+//! Health, judged by progress: a process is healthy while its polling threads turn, its members are in
+//! contact and in their group, every partition that has work to do gets on with it, and commits come
+//! through. Nothing to do is no illness: a position at the end of its partition has no work.
 
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -12,27 +13,51 @@ const SILENT_MAX: Duration = Duration::from_secs(30);
 /// Where a partition stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
 pub struct Progress {
-    /// The offset after the last record read.
+    /// The next offset to be read: offsets that hold no record are passed.
     pub position: Option<i64>,
     /// The commit frontier: everything below is durable.
     pub durable: Option<i64>,
     /// What the broker confirmed.
     pub committed: Option<i64>,
-    /// The end of the partition, as last seen.
-    pub high_watermark: Option<i64>,
+    /// Where the records that may be read end (the last stable offset), as last seen.
+    pub end: Option<i64>,
+    /// A record, or the end of the partition, has come since it was assigned.
+    pub begun: bool,
 }
 
 impl Progress {
-    /// Whether there are records that are not durable.
+    /// Whether there is something to be read, or records that are not durable.
     pub fn has_work(&self) -> bool {
-        let known = [self.position, self.high_watermark].into_iter().flatten().max();
-        known.is_some_and(|end| end > self.durable.unwrap_or(0))
+        !self.begun || self.end > self.position || self.position > self.durable
     }
 
-    /// Records between the frontier and the end of the partition.
-    pub fn lag(&self) -> Option<i64> {
-        Some((self.high_watermark? - self.durable?).max(0))
+    /// Records read and not yet durable.
+    fn has_open(&self) -> bool {
+        self.position > self.durable
     }
+
+    /// Whether something is durable and its commit has not come through.
+    fn owes_commit(&self) -> bool {
+        self.durable > self.committed
+    }
+
+    /// Offsets between the frontier and the end of the partition.
+    pub fn lag(&self) -> Option<i64> {
+        Some((self.end? - self.durable?).max(0))
+    }
+}
+
+/// How a member stands with its group and its brokers.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Standing {
+    /// A connection to a broker is up.
+    pub connected: bool,
+    /// It belongs to its group; it may have no partition (a spare member).
+    pub joined: bool,
+    /// What it was refused, if it has no partitions because of it.
+    pub refusal: Option<String>,
+    /// It is on its way out.
+    pub stopping: bool,
 }
 
 #[derive(Debug)]
@@ -40,8 +65,20 @@ struct Entry {
     progress: Progress,
     /// Which consumer of the topic has it.
     member: usize,
-    /// Since when there is work and the frontier stands still.
+    /// Since when there is work and neither frontier nor position move.
     standing_since: Option<Instant>,
+    /// Since when something is durable and no commit comes through.
+    uncommitted_since: Option<Instant>,
+}
+
+#[derive(Debug)]
+struct Member {
+    heard: Instant,
+    stall_after: Duration,
+    standing: Standing,
+    disconnected_since: Option<Instant>,
+    outside_since: Option<Instant>,
+    refused_since: Option<Instant>,
 }
 
 /// What all consumers of a process report.
@@ -53,50 +90,80 @@ pub struct Board {
 #[derive(Debug, Default)]
 struct Inner {
     /// By topic and member.
-    heard: BTreeMap<(String, usize), Instant>,
+    members: BTreeMap<(String, usize), Member>,
     partitions: BTreeMap<(String, i32), Entry>,
-    stall_after: BTreeMap<String, Duration>,
 }
 
 /// What `/healthz` answers.
 #[derive(Debug, PartialEq, Eq, Serialize)]
 pub struct Health {
-    /// Whether all is well.
+    /// Whether all is well. If it is not, a restart may help.
     pub healthy: bool,
-    /// What is not.
+    /// Whether it takes part: in contact, in its group, not stopping. `/readyz` answers by this.
+    pub ready: bool,
+    /// What is not well.
     pub problems: Vec<String>,
     /// Each partition, as `topic/partition`.
     pub partitions: BTreeMap<String, Progress>,
 }
 
+/// Since when something holds without a break.
+fn since(holds: bool, before: Option<Instant>, now: Instant) -> Option<Instant> {
+    holds.then(|| before.unwrap_or(now))
+}
+
 impl Board {
-    /// The report of one of a topic's consumers: the state of all its partitions, those that it no
-    /// longer has left out.
+    /// The report of one of a topic's consumers: how it stands, and the state of all its partitions,
+    /// those that it no longer has left out.
     pub fn report(
         &self,
         (topic, member): (&str, usize),
         stall_after: Duration,
         now: Instant,
+        standing: &Standing,
         found: &[(i32, Progress)],
     ) {
         let mut inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
-        inner.heard.insert((topic.to_owned(), member), now);
-        inner.stall_after.insert(topic.to_owned(), stall_after);
+        let key = (topic.to_owned(), member);
+        let old = inner.members.get(&key);
+        let then = |of: fn(&Member) -> Option<Instant>| old.and_then(of);
+        let new = Member {
+            heard: now,
+            stall_after,
+            disconnected_since: since(!standing.connected, then(|m| m.disconnected_since), now),
+            outside_since: since(!standing.joined, then(|m| m.outside_since), now),
+            refused_since: since(standing.refusal.is_some(), then(|m| m.refused_since), now),
+            standing: standing.clone(),
+        };
+        inner.members.insert(key, new);
         let mut before = std::mem::take(&mut inner.partitions);
         before.retain(|(of, partition), entry| {
             let ours = of == topic && entry.member == member;
             !ours || found.iter().any(|(number, _)| number == partition)
         });
+        let moved = |(number, progress): &(i32, Progress)| {
+            let old = before.get(&(topic.to_owned(), *number));
+            old.is_some_and(|old| old.progress.durable != progress.durable)
+        };
+        let moves = found.iter().any(moved);
         for (number, progress) in found {
             let key = (topic.to_owned(), *number);
             let old = before.get(&key);
-            let moved = old.is_none_or(|old| old.progress.durable != progress.durable);
-            let standing_since = match (progress.has_work(), moved) {
-                (false, _) => None,
-                (true, true) => Some(now),
-                (true, false) => old.and_then(|old| old.standing_since).or(Some(now)),
+            let same = |old: &Entry| {
+                let was = old.progress;
+                (was.durable, was.position, was.begun)
+                    == (progress.durable, progress.position, progress.begun)
             };
-            before.insert(key, Entry { progress: *progress, member, standing_since });
+            // What has not been read yet may wait behind other partitions' records, while those move.
+            let waits = progress.begun && !progress.has_open() && moves;
+            let stands = progress.has_work() && !waits;
+            let kept = old.filter(|old| same(old));
+            let standing_since = since(stands, kept.and_then(|old| old.standing_since), now);
+            let unchanged = old.filter(|old| old.progress.committed == progress.committed);
+            let uncommitted_since =
+                since(progress.owes_commit(), unchanged.and_then(|old| old.uncommitted_since), now);
+            let entry = Entry { progress: *progress, member, standing_since, uncommitted_since };
+            before.insert(key, entry);
         }
         inner.partitions = before;
     }
@@ -104,7 +171,7 @@ impl Board {
     /// One of a topic's consumers has ended in order.
     pub fn forget(&self, (topic, member): (&str, usize)) {
         let mut inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
-        inner.heard.remove(&(topic.to_owned(), member));
+        inner.members.remove(&(topic.to_owned(), member));
         inner.partitions.retain(|(of, _), entry| of != topic || entry.member != member);
     }
 
@@ -112,24 +179,37 @@ impl Board {
     pub fn health(&self, now: Instant) -> Health {
         let inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
         let mut problems = Vec::new();
-        for ((topic, member), heard) in &inner.heard {
-            let silent = now.duration_since(*heard);
-            if silent > SILENT_MAX {
-                problems.push(format!(
-                    "{topic}: the polling thread of member {member} is silent for {silent:.0?}"
-                ));
-            }
+        for ((topic, member), seen) in &inner.members {
+            let mut too_long = |since: Option<Instant>, limit: Duration, what: &str| {
+                let lasts = since.map(|since| now.duration_since(since));
+                if let Some(lasts) = lasts.filter(|lasts| *lasts > limit) {
+                    problems.push(format!("{topic}, member {member}: {what} for {lasts:.0?}"));
+                }
+            };
+            too_long(Some(seen.heard), SILENT_MAX, "its polling thread is silent");
+            too_long(seen.disconnected_since, seen.stall_after, "no connection to a broker");
+            too_long(seen.outside_since, seen.stall_after, "not a member of its group");
+            let refusal = seen.standing.refusal.as_deref().unwrap_or_default();
+            too_long(seen.refused_since, seen.stall_after, &format!("no partitions ({refusal})"));
         }
         let mut partitions = BTreeMap::new();
         for ((topic, number), entry) in &inner.partitions {
-            let limit = inner.stall_after.get(topic).copied().unwrap_or(Duration::MAX);
-            let standing = entry.standing_since.map(|since| now.duration_since(since));
-            if let Some(standing) = standing.filter(|standing| *standing > limit) {
-                problems.push(format!("{topic}/{number}: no progress for {standing:.0?}"));
-            }
+            let member = inner.members.get(&(topic.clone(), entry.member));
+            let limit = member.map_or(Duration::MAX, |member| member.stall_after);
+            let mut too_long = |since: Option<Instant>, what: &str| {
+                let lasts = since.map(|since| now.duration_since(since));
+                if let Some(lasts) = lasts.filter(|lasts| *lasts > limit) {
+                    problems.push(format!("{topic}/{number}: {what} for {lasts:.0?}"));
+                }
+            };
+            too_long(entry.standing_since, "no progress");
+            too_long(entry.uncommitted_since, "no commit came through");
             partitions.insert(format!("{topic}/{number}"), entry.progress);
         }
-        Health { healthy: problems.is_empty(), problems, partitions }
+        let mut standings = inner.members.values().map(|member| &member.standing);
+        let takes_part = |s: &Standing| s.connected && s.joined && !s.stopping;
+        let ready = !inner.members.is_empty() && standings.all(takes_part);
+        Health { healthy: problems.is_empty(), ready, problems, partitions }
     }
 }
 
@@ -137,37 +217,136 @@ impl Board {
 mod tests {
     use super::*;
 
-    fn at(durable: i64, high: i64) -> Progress {
+    const LIMIT: Duration = Duration::from_secs(5);
+
+    fn at(durable: i64, end: i64) -> Progress {
         Progress {
             position: Some(durable),
             durable: Some(durable),
-            committed: None,
-            high_watermark: Some(high),
+            committed: Some(durable),
+            end: Some(end),
+            begun: true,
+        }
+    }
+
+    fn well() -> Standing {
+        Standing { connected: true, joined: true, ..Standing::default() }
+    }
+
+    /// A board with a clock of seconds.
+    struct Bench(Board, Instant);
+
+    impl Bench {
+        fn new() -> Self {
+            Bench(Board::default(), Instant::now())
+        }
+
+        fn second(&self, n: u64) -> Instant {
+            self.1 + Duration::from_secs(n)
+        }
+
+        fn report(
+            &self,
+            member: usize,
+            second: u64,
+            standing: &Standing,
+            found: &[(i32, Progress)],
+        ) {
+            self.0.report(("t", member), LIMIT, self.second(second), standing, found);
+        }
+
+        fn health(&self, second: u64) -> Health {
+            self.0.health(self.second(second))
         }
     }
 
     #[test]
     fn a_partition_that_stands_still_with_work_to_do_is_unhealthy() {
-        let (board, start) = (Board::default(), Instant::now());
-        let limit = Duration::from_secs(5);
-        let second = |n| start + Duration::from_secs(n);
-        board.report(("t", 0), limit, start, &[(0, at(10, 10)), (1, at(4, 9))]);
-        assert!(board.health(second(1)).healthy);
-        board.report(("t", 0), limit, second(6), &[(0, at(10, 10)), (1, at(4, 9))]);
-        let health = board.health(second(6));
+        let bench = Bench::new();
+        bench.report(0, 0, &well(), &[(0, at(10, 10)), (1, at(4, 9))]);
+        assert!(bench.health(1).healthy);
+        bench.report(0, 6, &well(), &[(0, at(10, 10)), (1, at(4, 9))]);
+        let health = bench.health(6);
         assert_eq!(health.problems.len(), 1, "{health:?}");
         // Work that has only just come in is no stall, however long the partition was idle.
-        board.report(("t", 0), limit, second(7), &[(0, at(10, 20)), (1, at(9, 9))]);
-        assert!(board.health(second(8)).healthy);
+        bench.report(0, 7, &well(), &[(0, at(10, 20)), (1, at(9, 9))]);
+        assert!(bench.health(8).healthy);
         // A partition that was given up is nobody's problem here.
-        board.report(("t", 0), limit, second(20), &[(1, at(9, 9))]);
-        assert!(board.health(second(21)).healthy);
+        bench.report(0, 20, &well(), &[(1, at(9, 9))]);
+        assert!(bench.health(21).healthy);
         // Nor is it, when another consumer of this process has it now.
-        board.report(("t", 1), limit, second(21), &[(0, at(20, 20))]);
-        board.report(("t", 0), limit, second(22), &[(1, at(9, 9))]);
-        assert_eq!(board.health(second(22)).partitions.len(), 2);
-        board.forget(("t", 1));
-        assert_eq!(board.health(second(22)).partitions.len(), 1);
-        assert!(!board.health(second(60)).healthy, "the thread is silent");
+        bench.report(1, 21, &well(), &[(0, at(20, 20))]);
+        bench.report(0, 22, &well(), &[(1, at(9, 9))]);
+        assert_eq!(bench.health(22).partitions.len(), 2);
+        bench.0.forget(("t", 1));
+        assert_eq!(bench.health(22).partitions.len(), 1);
+        assert!(!bench.health(60).healthy, "the thread is silent");
+    }
+
+    #[test]
+    fn an_idle_partition_is_healthy_and_one_that_is_never_fetched_is_not() {
+        let bench = Bench::new();
+        let idle = Progress { committed: None, ..at(7, 7) };
+        let silent = Progress::default();
+        for second in [0, 6, 12] {
+            bench.report(0, second, &well(), &[(0, at(7, 7))]);
+        }
+        assert!(bench.health(12).healthy && bench.health(12).ready);
+        assert_eq!((idle.lag(), silent.lag()), (Some(0), None));
+        bench.report(0, 13, &well(), &[(0, silent)]);
+        bench.report(0, 19, &well(), &[(0, silent)]);
+        assert!(!bench.health(19).healthy, "assigned, and nothing comes");
+    }
+
+    #[test]
+    fn what_waits_behind_other_partitions_is_no_stall() {
+        let bench = Bench::new();
+        let waiting = at(0, 1_000);
+        for second in 0..10 {
+            bench.report(0, second, &well(), &[(0, at(second as i64, 90)), (1, waiting)]);
+        }
+        assert!(bench.health(10).healthy);
+        // But a part that is never stored is, whatever the others do.
+        let stuck = Progress { position: Some(50), ..at(0, 1_000) };
+        for second in 10..20 {
+            bench.report(0, second, &well(), &[(0, at(second as i64, 90)), (1, stuck)]);
+        }
+        assert_eq!(bench.health(20).problems.len(), 1);
+    }
+
+    #[test]
+    fn commits_that_do_not_come_through_are_unhealthy() {
+        let bench = Bench::new();
+        for second in 0..10 {
+            let progress = Progress { committed: Some(1), ..at(2 + second as i64, 90) };
+            bench.report(0, second, &well(), &[(0, progress)]);
+        }
+        let health = bench.health(10);
+        assert!(health.problems[0].contains("no commit came through"), "{health:?}");
+    }
+
+    #[test]
+    fn contact_and_membership_count_and_a_spare_member_is_well() {
+        let bench = Bench::new();
+        for second in [0, 6, 12] {
+            bench.report(0, second, &well(), &[]);
+        }
+        assert!(bench.health(12).healthy && bench.health(12).ready, "a spare member");
+        for (standing, words) in [
+            (Standing { connected: false, ..well() }, "no connection"),
+            (Standing { joined: false, ..well() }, "not a member"),
+            (Standing { refusal: Some("unknown topic".into()), ..well() }, "unknown topic"),
+        ] {
+            let bench = Bench::new();
+            bench.report(0, 0, &standing, &[]);
+            assert!(bench.health(1).healthy, "for a moment");
+            bench.report(0, 6, &standing, &[]);
+            let health = bench.health(6);
+            assert!(health.problems.iter().any(|text| text.contains(words)), "{health:?}");
+        }
+        bench.report(0, 13, &Standing { stopping: true, ..well() }, &[]);
+        let health = bench.health(13);
+        assert!(health.healthy && !health.ready, "it drains");
+        assert!(!Board::default().health(bench.1).ready, "nothing has started");
     }
 }

@@ -1,11 +1,12 @@
-//! `/metrics` for Prometheus and `/healthz` for whoever restarts processes.
+//! `/metrics` for Prometheus, `/healthz` for whoever restarts processes (503: a restart may help) and
+//! `/readyz` for whoever waits for them (503: not in its group, or on its way out).
 
-use super::health::Board;
+use super::health::{Board, Health};
 use super::metrics;
 use crate::error::{Error, Result};
 use axum::Router;
 use axum::http::StatusCode;
-use axum::response::IntoResponse;
+use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -28,7 +29,8 @@ pub async fn serve(address: SocketAddr, board: Arc<Board>) -> Result<SocketAddr>
     let bound = listener.local_addr().map_err(Error::io("reading the bound address"))?;
     let app = Router::new()
         .route("/metrics", get(move || async move { handle.render() }))
-        .route("/healthz", get(move || async move { health(&board) }));
+        .route("/healthz", get(answer(Arc::clone(&board), |health| health.healthy)))
+        .route("/readyz", get(answer(board, |health| health.ready)));
     tokio::spawn(async move {
         if let Err(err) = axum::serve(listener, app).await {
             tracing::warn!(error = %err, "metrics and health are no longer served");
@@ -38,8 +40,13 @@ pub async fn serve(address: SocketAddr, board: Arc<Board>) -> Result<SocketAddr>
     Ok(bound)
 }
 
-fn health(board: &Board) -> impl IntoResponse + use<> {
-    let health = board.health(Instant::now());
-    let status = if health.healthy { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-    (status, axum::Json(health))
+fn answer(
+    board: Arc<Board>,
+    good: fn(&Health) -> bool,
+) -> impl Fn() -> std::future::Ready<Response> + Clone {
+    move || {
+        let health = board.health(Instant::now());
+        let status = if good(&health) { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+        std::future::ready((status, axum::Json(health)).into_response())
+    }
 }

@@ -4,13 +4,21 @@ use super::health::Progress;
 use crate::error::{Error, Result};
 use metrics::{counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram};
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
+use metrics_util::MetricKindMask;
 use std::time::Duration;
+
+/// A gauge that was not set for this long is gone.
+const GAUGES_END_AFTER: Duration = Duration::from_secs(10);
 
 /// Installs the process's recorder.
 pub fn install() -> Result<PrometheusHandle> {
     let buckets = [0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 120.0];
     let name = Matcher::Full("streamlake_upload_seconds".into());
-    let builder = PrometheusBuilder::new().set_buckets_for_metric(name, &buckets);
+    // Gauges are set once a second. Those of a partition that was given up end with it: two instances
+    // must not both report the lag of one partition.
+    let builder = PrometheusBuilder::new()
+        .idle_timeout(MetricKindMask::GAUGE, Some(GAUGES_END_AFTER))
+        .set_buckets_for_metric(name, &buckets);
     let handle = builder
         .and_then(PrometheusBuilder::install_recorder)
         .map_err(|err| Error::Config(format!("the metrics cannot be installed: {err}")))?;
@@ -31,11 +39,26 @@ pub fn install() -> Result<PrometheusHandle> {
     );
     describe_counter!("streamlake_rebalances_total", "Assignments and revocations");
     describe_counter!("streamlake_commits_total", "Commit requests by outcome");
-    describe_gauge!("streamlake_lag_records", "High watermark minus commit frontier");
-    describe_gauge!("streamlake_position_offset", "Offset after the last record read");
+    describe_counter!(
+        "streamlake_metadata_refused_total",
+        "Attempts to write a _metadata.json that were given up for now"
+    );
+    describe_counter!(
+        "streamlake_retaken_partitions_total",
+        "Partitions taken on again because nothing came of them"
+    );
+    describe_counter!(
+        "streamlake_skipped_offsets_total",
+        "Offsets that the log no longer held when they were due"
+    );
+    describe_gauge!("streamlake_lag_records", "Last stable offset minus commit frontier");
+    describe_gauge!("streamlake_position_offset", "Next offset to be read");
     describe_gauge!("streamlake_durable_offset", "Commit frontier: everything below is durable");
     describe_gauge!("streamlake_committed_offset", "Offset confirmed by the broker");
-    describe_gauge!("streamlake_high_watermark_offset", "End of the partition as last seen");
+    describe_gauge!(
+        "streamlake_end_offset",
+        "Where the records that may be read end (last stable offset), as last seen"
+    );
     describe_gauge!("streamlake_held_bytes", "Bytes read and not yet durable");
     describe_gauge!("streamlake_uploads_in_flight", "Part files being uploaded");
     describe_gauge!("streamlake_paused", "1 while fetching is paused for lack of room");
@@ -69,6 +92,19 @@ pub(crate) fn rebalanced(topic: &str, kind: &'static str) {
         .increment(1);
 }
 
+pub(crate) fn metadata_refused(dataset: &str) {
+    counter!("streamlake_metadata_refused_total", "dataset" => dataset.to_owned()).increment(1);
+}
+
+pub(crate) fn retaken(topic: &str) {
+    counter!("streamlake_retaken_partitions_total", "topic" => topic.to_owned()).increment(1);
+}
+
+pub(crate) fn skipped(topic: &str, offsets: i64) {
+    counter!("streamlake_skipped_offsets_total", "topic" => topic.to_owned())
+        .increment(offsets.unsigned_abs());
+}
+
 pub(crate) fn committed(topic: &str, ok: bool) {
     let outcome = if ok { "ok" } else { "failed" };
     counter!("streamlake_commits_total", "topic" => topic.to_owned(), "outcome" => outcome)
@@ -97,5 +133,5 @@ pub(crate) fn partition(topic: &str, number: i32, progress: &Progress) {
     set("streamlake_position_offset", progress.position);
     set("streamlake_durable_offset", progress.durable);
     set("streamlake_committed_offset", progress.committed);
-    set("streamlake_high_watermark_offset", progress.high_watermark);
+    set("streamlake_end_offset", progress.end);
 }

@@ -138,6 +138,11 @@ pub struct Consumer {
 }
 
 impl Consumer {
+    /// A consumer that was started otherwise.
+    pub fn of(child: Child, events: PathBuf) -> Consumer {
+        Consumer { child: Some(child), events }
+    }
+
     pub fn events(&self) -> Vec<Value> {
         let text = std::fs::read_to_string(&self.events).unwrap_or_default();
         text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect()
