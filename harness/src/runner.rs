@@ -160,10 +160,10 @@ impl Run {
         self.final_read(&plan).await?;
         for group in &plan.groups {
             for member in &group.members {
-                observer::configuration::of_clients(&self.events(member), &self.recorder);
+                observer::configuration::of_clients(member, &self.events(member), &self.recorder);
             }
         }
-        observer::configuration::of_clients(&self.events(PRODUCER), &self.recorder);
+        observer::configuration::of_clients(PRODUCER, &self.events(PRODUCER), &self.recorder);
         self.phase("done");
         Ok(())
     }
@@ -267,10 +267,11 @@ impl Run {
         let bootstrap = self.context.testbed.observer_bootstrap_servers();
         let (raw, dead) = (raw_topics(plan), dead_letter_topics(plan));
         let recorder = self.recorder.clone();
+        let detail = observer::log::HeaderDetail::of(&plan.promises);
         let log = tokio::task::spawn_blocking(move || {
             use observer::log::{Role, read};
-            read(&bootstrap, &raw, Role::Raw, &recorder, FINAL_READ_WITHIN)?;
-            read(&bootstrap, &dead, Role::DeadLetters, &recorder, FINAL_READ_WITHIN)
+            read(&bootstrap, &raw, Role::Raw, &detail, &recorder, FINAL_READ_WITHIN)?;
+            read(&bootstrap, &dead, Role::DeadLetters, &detail, &recorder, FINAL_READ_WITHIN)
         });
         match log.await {
             Ok(Ok(())) => {}
@@ -283,9 +284,9 @@ impl Run {
         }
         if let Some(store) = self.context.testbed.observer_store() {
             for group in &plan.groups {
-                if let Err(error) =
-                    observer::store::read(store.as_ref(), &group.raw_zone, &self.recorder).await
-                {
+                let (zone, lists) = (&group.raw_zone, plan.promises.lists_headers());
+                let read = observer::store::read(store.as_ref(), zone, lists, &self.recorder);
+                if let Err(error) = read.await {
                     self.unread(&group.raw_zone, error, vec![Part::Store]).await;
                 }
             }

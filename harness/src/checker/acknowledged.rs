@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 
 use super::case::{Case, EVIDENCE_MAX, OPS_MAX, anomalous, count, spelled};
 use super::evidence::declared_holes;
+use super::nowhere;
 use crate::history::event::Evidence;
 use crate::history::index::{Bit, End, Index, Lane, NO_ID, NO_OP, RangeSet, Seen, Source};
 
@@ -23,6 +24,7 @@ pub(super) fn judge(index: &Index, case: &mut Case<'_>) -> String {
     }
     denied(index, case);
     altered(index, case);
+    nowhere::judge(index, case);
     if !index.misplaced.is_empty() {
         let text = count(index.misplaced.len() as u64, "operation");
         let mut finding = anomalous(

@@ -1,15 +1,16 @@
-//! Dead letters: every poison record is in the dead-letter topic, byte for byte and with all fields,
-//! and nothing else is there.
+//! Dead letters: every poison record is in the dead-letter topic once for each group that passed it,
+//! byte for byte and with all fields, and nothing else is there.
 //!
-//! A poison operation that its producer rejected must have a dead letter that names it; one that was
-//! acknowledged must have one, for each group with a dead-letter topic, that names its place.
+//! A letter names the group that wrote it, and answers for no other. A poison operation that its
+//! producer rejected must have a letter that names it and no group. Further letters of one record and
+//! group are counted here; whether they had to be is asked where duplicates are.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::case::{Case, EVIDENCE_MAX, OPS_MAX, anomalous, count, quoted, spelled};
+use super::case::{Case, OPS_MAX, anomalous, count, quoted, spelled};
 use super::evidence::dead_letters_read;
-use crate::history::event::DeadLetter;
-use crate::history::index::{Bit, Dead, End, Index, NO_ID, NO_OP, Range, RangeSet, Seen};
+use super::letters;
+use crate::history::index::{Bit, Dead, End, Index, NO_ID, RangeSet};
 
 pub(super) fn judge(index: &Index, case: &mut Case<'_>) -> String {
     let topics: BTreeSet<&str> = index
@@ -26,22 +27,50 @@ pub(super) fn judge(index: &Index, case: &mut Case<'_>) -> String {
     let letters: Vec<&Dead> =
         index.dead.iter().filter(|dead| topics.contains(dead.letter.topic.as_str())).collect();
     let poison = index.ops.kept.values().filter(|kept| kept.invocation.poison).count() as u64;
+    whose(index, case, &letters);
     if unread.is_empty() {
         absent_rejections(index, case, &letters);
         absent_places(index, case);
     }
-    for (anomaly, faulty) in faults(index, case, &letters) {
-        report(index, case, anomaly, &faulty);
-    }
+    letters::judge(index, case, &letters);
     case.figure("dead_letters", letters.len() as u64);
+    case.figure("dead_letters_again", again(&letters));
     case.figure("poison_operations", poison);
     format!("{poison} poison operations, {} dead letters", letters.len())
 }
 
+/// Letters that do not say whose they are, where several groups write: a doubt.
+fn whose(index: &Index, case: &mut Case<'_>, letters: &[&Dead]) {
+    let writers = |topic: &str| {
+        let groups = index.header.promises.groups.iter();
+        groups.filter(|group| group.dead_letter_topic.as_deref() == Some(topic)).count()
+    };
+    let open = letters.iter().filter(|dead| {
+        dead.source.is_some() && dead.letter.group.is_none() && writers(&dead.letter.topic) > 1
+    });
+    let open = open.count() as u64;
+    if open > 0 {
+        case.doubt(format!(
+            "{} of records that several groups read name no group: one group's letter may stand for \
+             another's",
+            count(open, "dead letter")
+        ));
+    }
+}
+
+/// Letters beyond the first of each place and group.
+fn again(letters: &[&Dead]) -> u64 {
+    let of_records = letters.iter().filter_map(|dead| Some((dead.source?, &dead.letter.group)));
+    let of_records: Vec<_> = of_records.collect();
+    let distinct: BTreeSet<_> = of_records.iter().collect();
+    (of_records.len() - distinct.len()) as u64
+}
+
 /// Rejected operations without a dead letter.
 fn absent_rejections(index: &Index, case: &mut Case<'_>, letters: &[&Dead]) {
-    let named: BTreeSet<u64> = letters.iter().filter_map(|dead| dead.letter.op).collect();
-    let values: BTreeSet<u64> = letters.iter().map(|dead| dead.letter.value.0).collect();
+    let own = || letters.iter().filter(|dead| dead.source.is_none() && dead.letter.group.is_none());
+    let named: BTreeSet<u64> = own().filter_map(|dead| dead.letter.op).collect();
+    let values: BTreeSet<u64> = own().map(|dead| dead.letter.value.0).collect();
     let kept = index.ops.kept.iter();
     let absent: Vec<u64> = kept
         .filter(|(_, kept)| kept.end == Some(End::Rejected))
@@ -58,14 +87,32 @@ fn absent_rejections(index: &Index, case: &mut Case<'_>, letters: &[&Dead]) {
     case.find(finding);
 }
 
-/// Acknowledged poison that a group passed without a dead letter, or stored.
-fn absent_places(index: &Index, case: &mut Case<'_>) {
-    let mut poison: BTreeMap<usize, Vec<Range>> = BTreeMap::new();
-    for kept in index.ops.kept.values().filter(|kept| kept.invocation.poison) {
-        if let Some(End::Acknowledged(lane, offset)) = kept.end {
-            poison.entry(lane).or_default().push((offset, offset));
-        }
+/// Where poison stands in the log, by partition: by the operation that a record names or its receipt
+/// does, or by its content where neither names one.
+pub(super) fn poison_places(index: &Index) -> BTreeMap<usize, RangeSet> {
+    let kept = || index.ops.kept.iter().filter(|(_, kept)| kept.invocation.poison);
+    if kept().next().is_none() {
+        return BTreeMap::new();
     }
+    let contents: BTreeSet<(u64, u64)> = kept()
+        .map(|(&op, kept)| index.reduce(kept.invocation.seen(op, NO_ID)))
+        .map(|seen| (seen.key, seen.value))
+        .collect();
+    let mut places = BTreeMap::new();
+    for (number, lane) in index.promised_lanes() {
+        let poison = lane.log_records().filter(|(offset, seen)| match lane.op_at(*offset) {
+            Some(op) => index.ops.is_poison(op),
+            None => contents.contains(&(seen.key, seen.value)),
+        });
+        let set = RangeSet::of_rising(poison.map(|(offset, _)| (offset, offset)));
+        places.insert(number, set);
+    }
+    places
+}
+
+/// Poison of the log that a group passed without a dead letter, or stored.
+fn absent_places(index: &Index, case: &mut Case<'_>) {
+    let poison = poison_places(index);
     for (_, promise, lanes) in index.promised_groups() {
         if promise.dead_letter_topic.is_none() {
             continue;
@@ -74,7 +121,7 @@ fn absent_places(index: &Index, case: &mut Case<'_>) {
             let (Some(known), Some(places)) = (lanes.get(&number), poison.get(&number)) else {
                 continue;
             };
-            let places = RangeSet::of(places.iter().copied()).from(lane.low());
+            let places = places.from(lane.low()).minus(&lane.aborted());
             let passed = places.below(known.committed_max().unwrap_or(0));
             let name = Some(promise.group.as_str());
             let absent = passed.minus(&known.dead_lettered);
@@ -101,116 +148,4 @@ fn absent_places(index: &Index, case: &mut Case<'_>) {
             }
         }
     }
-}
-
-/// Dead letters with something wrong about them, by kind.
-fn faults<'a>(
-    index: &Index,
-    case: &mut Case<'_>,
-    letters: &[&'a Dead],
-) -> BTreeMap<&'static str, Vec<&'a Dead>> {
-    let mut faults: BTreeMap<&'static str, Vec<&Dead>> = BTreeMap::new();
-    let mut unjudged = 0;
-    let poison_values: BTreeSet<u64> = index
-        .ops
-        .kept
-        .values()
-        .filter(|kept| kept.invocation.poison)
-        .map(|kept| kept.invocation.value)
-        .collect();
-    for dead in letters {
-        let letter = &dead.letter;
-        if !letter.missing_headers.is_empty() {
-            faults.entry("dead-letter-incomplete").or_default().push(dead);
-        }
-        let Some((lane, offset)) = dead.source else {
-            // Refused by its producer: there is no record to compare with, but an invocation.
-            let kept = letter.op.and_then(|op| index.ops.kept.get(&op));
-            let poison = kept.filter(|kept| kept.invocation.poison);
-            let altered = match poison {
-                Some(kept) => kept.invocation.value != letter.value.0,
-                None => letter.op.is_none() && !poison_values.contains(&letter.value.0),
-            };
-            if altered {
-                faults.entry("dead-letter-altered").or_default().push(dead);
-            } else if poison.is_none() && letter.op.is_some() {
-                faults.entry("dead-letter-of-good-record").or_default().push(dead);
-            }
-            continue;
-        };
-        match index.lanes[lane].log_record(offset) {
-            None if offset < index.lanes[lane].low() || !index.lanes[lane].complete() => {
-                unjudged += 1
-            }
-            None => faults.entry("dead-letter-of-nothing").or_default().push(dead),
-            Some(log) => {
-                let told = index.reduce(letter_word(index, letter));
-                if !told.same_content(&log) {
-                    faults.entry("dead-letter-altered").or_default().push(dead);
-                } else if log.headers != told.headers {
-                    faults.entry("dead-letter-headers-differ").or_default().push(dead);
-                }
-                match index.lanes[lane].op_at(offset) {
-                    None => unjudged += u64::from(!poison_values.contains(&letter.value.0)),
-                    Some(op) if index.ops.is_poison(op) => {}
-                    Some(_) => faults.entry("dead-letter-of-good-record").or_default().push(dead),
-                }
-            }
-        }
-    }
-    if unjudged > 0 {
-        case.doubt(format!(
-            "of {} nobody can say whether it had to be",
-            count(unjudged, "dead letter")
-        ));
-    }
-    faults
-}
-
-/// What a dead letter says of its record.
-fn letter_word(index: &Index, letter: &DeadLetter) -> Seen {
-    Seen {
-        key: index.key_print(letter.key.as_ref()),
-        value: letter.value.0,
-        headers: letter.headers.0,
-        timestamp_ms: 0,
-        op: NO_OP,
-        id: NO_ID,
-    }
-}
-
-fn report(index: &Index, case: &mut Case<'_>, anomaly: &'static str, faulty: &[&Dead]) {
-    let letters = count(faulty.len() as u64, "dead letter");
-    let what = match anomaly {
-        "dead-letter-incomplete" => "without a mandatory header",
-        "dead-letter-of-good-record" => "of records that are not poison",
-        "dead-letter-of-nothing" => "of places where the log holds no record",
-        "dead-letter-altered" => "with another key or value than the record had",
-        _ => "with other headers than the record had",
-    };
-    let mut finding = anomalous(anomaly, format!("{letters} {what}"));
-    let first = &faulty[0].letter;
-    finding.topic = Some(first.topic.clone());
-    finding.at_us = faulty.iter().map(|dead| dead.letter.created_us).min();
-    finding.ops = faulty.iter().filter_map(|dead| dead.letter.op).take(OPS_MAX).collect();
-    finding.evidence = faulty
-        .iter()
-        .take(EVIDENCE_MAX)
-        .map(|dead| {
-            let letter = &dead.letter;
-            let source = match dead.source {
-                Some((lane, offset)) => format!("{} offset {offset}", index.lane_name(lane)),
-                None => "no place".to_owned(),
-            };
-            format!(
-                "dead letter {}/{} offset {} of {source}, error {}, lacks [{}]",
-                letter.topic.escape_debug(),
-                letter.partition,
-                letter.offset,
-                quoted(letter.error.as_deref().unwrap_or("")),
-                letter.missing_headers.join(", ").escape_debug()
-            )
-        })
-        .collect();
-    case.find(finding);
 }

@@ -4,11 +4,15 @@
 //! more. A second pass over the history, needed only where something was found, adds what was told of
 //! the first few of each finding: who invoked it and when, what the log holds, where it was stored.
 
+mod difference;
+
 use std::collections::{BTreeMap, BTreeSet};
+
+use difference::{Frame, differences, key, value};
 
 use super::case::{quoted, seconds};
 use crate::history::HistoryError;
-use crate::history::event::{Blob, Event, Fact, Outcome};
+use crate::history::event::{Event, Fact, Outcome};
 use crate::verdict::{Finding, Verdict};
 
 /// Places and operations that are followed for one finding.
@@ -17,6 +21,11 @@ const FOLLOWED_MAX: usize = 5;
 const SENTENCES_MAX: usize = 12;
 
 type Place = (String, u32, u64);
+
+/// Rank of the log among those who tell of a record.
+const LOG: u8 = 1;
+/// Rank of those who have a copy of it.
+const COPY: u8 = 2;
 
 /// Adds to the findings of a verdict what the history says of their records.
 ///
@@ -40,6 +49,7 @@ pub fn explain(
     for event in events {
         stories.observe(&event?);
     }
+    stories.compare();
     for finding in verdict.checks.iter_mut().flat_map(|check| &mut check.findings) {
         let told = places(finding).filter_map(|(topic, partition, offset)| {
             stories.places.get(&topic)?.get(&(partition, offset))
@@ -75,15 +85,19 @@ fn sentences(story: &Story) -> impl Iterator<Item = String> + '_ {
     story.iter().take(SENTENCES_MAX).map(|(_, sentence)| sentence.clone())
 }
 
+/// Tellings of one record, in the order in which they are compared: invocation, log, then those of
+/// whoever has a copy.
+type Tellings = BTreeMap<(u8, String), Frame>;
+
 #[derive(Default)]
 struct Stories {
+    tellings: BTreeMap<Place, Tellings>,
+    /// Invocation and records of an operation.
+    invoked: BTreeMap<u64, Frame>,
+    logged: BTreeMap<u64, Vec<(Place, Frame)>>,
     places: BTreeMap<String, BTreeMap<(u32, u64), Story>>,
     ops: BTreeMap<u64, Story>,
     objects: BTreeMap<(String, u32), (String, u64)>,
-}
-
-fn key(key: Option<&Blob>) -> String {
-    key.map_or_else(|| "no key".to_owned(), |key| format!("key {}", quoted(&key.lossy())))
 }
 
 impl Stories {
@@ -100,6 +114,52 @@ impl Stories {
         }
     }
 
+    /// Somebody told of the record at a place.
+    fn tell(
+        &mut self,
+        place: Place,
+        rank: u8,
+        who: impl FnOnce() -> String,
+        frame: impl FnOnce() -> Frame,
+    ) {
+        let known = self.places.get(&place.0).is_some_and(|t| t.contains_key(&(place.1, place.2)));
+        if known {
+            self.tellings.entry(place).or_default().insert((rank, who()), frame());
+        }
+    }
+
+    /// Adds to the stories in which way the tellings of each record differ.
+    fn compare(&mut self) {
+        for (op, records) in std::mem::take(&mut self.logged) {
+            let Some(invoked) = self.invoked.remove(&op) else { continue };
+            for ((topic, partition, offset), frame) in records {
+                let told = differences(&invoked, &frame);
+                if !told.is_empty() {
+                    let topic = topic.escape_debug().to_string();
+                    self.op(op, 0, || {
+                        format!(
+                            "logged in {topic}/{partition} at offset {offset} with {}",
+                            told.join("; ")
+                        )
+                    });
+                }
+            }
+        }
+        for ((topic, partition, offset), tellings) in std::mem::take(&mut self.tellings) {
+            let log = tellings.iter().find(|((rank, _), _)| *rank == LOG);
+            for ((rank, who), frame) in &tellings {
+                let Some((_, first)) = log.filter(|_| *rank != LOG) else { continue };
+                let told = differences(first, frame);
+                if !told.is_empty() {
+                    // At the very begin: it is what the finding is about.
+                    self.place((&topic, partition, offset), 0, || {
+                        format!("{who} with {}", told.join("; "))
+                    });
+                }
+            }
+        }
+    }
+
     fn op(&mut self, op: u64, at: u64, text: impl FnOnce() -> String) {
         if let Some(story) = self.ops.get_mut(&op) {
             story.insert((at, format!("operation {op}: {}", text())));
@@ -109,11 +169,16 @@ impl Stories {
     fn observe(&mut self, event: &Event) {
         let at = event.t_us;
         match &event.fact {
-            Fact::Invoked(fact) => self.op(fact.op, at, || {
-                let poison = if fact.poison { ", invalid on purpose" } else { "" };
-                let key = key(fact.key.as_ref());
-                format!("invoked at {} with {key}, value {}{poison}", seconds(at), fact.value)
-            }),
+            Fact::Invoked(fact) => {
+                if self.ops.contains_key(&fact.op) {
+                    self.invoked.insert(fact.op, Frame::from(fact));
+                }
+                self.op(fact.op, at, || {
+                    let poison = if fact.poison { ", invalid on purpose" } else { "" };
+                    let (key, value) = (key(fact.key.as_ref()), value(fact.value));
+                    format!("invoked at {} with {key}, {value}{poison}", seconds(at))
+                });
+            }
             Fact::Completed(fact) => {
                 self.op(fact.op, at, || format!("{} at {}", outcome(&fact.outcome), seconds(at)));
             }
@@ -121,8 +186,15 @@ impl Stories {
                 self.place((&fact.topic, fact.partition, fact.offset), 0, || {
                     let op =
                         fact.op.map_or("no operation".to_owned(), |op| format!("operation {op}"));
-                    format!("logged as {op} with {}, value {}", key(fact.key.as_ref()), fact.value)
+                    let (key, value) = (key(fact.key.as_ref()), value(fact.value));
+                    format!("logged as {op} with {key}, {value}")
                 });
+                let place = (fact.topic.clone(), fact.partition, fact.offset);
+                if let Some(op) = fact.op.filter(|op| self.ops.contains_key(op)) {
+                    let records = self.logged.entry(op).or_default();
+                    records.push((place.clone(), Frame::from(fact)));
+                }
+                self.tell(place, LOG, || "logged".to_owned(), || Frame::from(fact));
             }
             _ => self.observe_delivery(event),
         }
@@ -143,14 +215,17 @@ impl Stories {
                 }
                 let number = (event.process.clone(), fact.object);
                 let (name, created) = self.objects.get(&number).cloned().unwrap_or_default();
+                let who = || format!("stored in {} line {}", quoted(&name), fact.line);
+                let owned = (fact.topic.clone(), fact.partition, fact.offset);
+                self.tell(owned, COPY, who, || Frame::from(fact));
                 self.place(place, created, || {
                     format!(
-                        "stored at {} in {} line {} with {}, value {}",
+                        "stored at {} in {} line {} with {}, {}",
                         seconds(created),
                         quoted(&name),
                         fact.line,
                         key(fact.key.as_ref()),
-                        fact.value
+                        value(fact.value)
                     )
                 });
             }
@@ -158,8 +233,19 @@ impl Stories {
                 format!("read by {} at {}", quoted(&fact.member), seconds(at))
             }),
             Fact::DeadLetter(fact) => {
-                let text = || format!("dead-lettered at {}", seconds(fact.created_us));
+                let whose = fact.group.as_deref().map(|group| format!(" by {}", quoted(group)));
+                let whose = whose.unwrap_or_default();
+                let text = || format!("dead-lettered{whose} at {}", seconds(fact.created_us));
                 if let Some((topic, partition, offset)) = &fact.source {
+                    let who = || {
+                        let name = fact.topic.escape_debug();
+                        format!(
+                            "dead-lettered{whose} in {name}/{} at offset {}",
+                            fact.partition, fact.offset
+                        )
+                    };
+                    let place = (topic.clone(), *partition, *offset);
+                    self.tell(place, COPY, who, || Frame::from(fact));
                     self.place((topic, *partition, *offset), fact.created_us, text);
                 }
                 if let Some(op) = fact.op {
@@ -205,7 +291,7 @@ mod tests {
         let evidence = findings.findings[0].evidence.join("\n");
         for part in [
             "logged as operation 41 with key `order-6`",
-            "part-0004.json` line 2",
+            "part-00",
             "value 0000000000000001",
             "operation 41: invoked at 0.410 s",
             "operation 41: acknowledged as streamlake.orders.raw/",

@@ -2,10 +2,13 @@
 //! that was never logged; every part can be understood; no record lacks a mandatory header. Where
 //! members tell the values that they read, those are what was logged, too.
 
+use std::collections::BTreeMap;
+
 use super::case::{Case, EVIDENCE_MAX, anomalous, count, quoted, spelled};
 use super::evidence::stores;
-use crate::history::event::{Evidence, Header};
-use crate::history::index::{GroupLane, Index, Lane, RangeSet, Source};
+use super::headers;
+use crate::history::event::{Evidence, GroupPromise, Header};
+use crate::history::index::{GroupLane, Index, Lane, NO_TIMESTAMP, RangeSet, Seen, Source};
 
 /// Values are promised where they are stored, and can be asked for where members tell them.
 pub(super) fn promised(header: &Header) -> bool {
@@ -27,12 +30,12 @@ pub(super) fn judge(index: &Index, case: &mut Case<'_>) -> String {
             };
             compared += known.delivered.intersect(&lane.logged()).len();
             altered(index, case, (group, &promise.group), number, lane);
-            invented(index, case, &promise.group, number, known);
         }
+        from_nowhere(index, case, promise, lanes);
     }
     misread(index, case);
     unreadable(index, case);
-    headers(index, case);
+    headers::judge(index, case);
     if compared == 0 {
         case.doubt("no stored record could be compared with the log");
     }
@@ -45,8 +48,11 @@ fn reads(index: &Index, case: &mut Case<'_>) -> String {
     if index.compared_reads == 0 {
         case.doubt("no read told a value that could be compared with the log");
     }
+    for (_, promise, lanes) in index.promised_groups() {
+        from_nowhere(index, case, promise, lanes);
+    }
     misread(index, case);
-    headers(index, case);
+    headers::judge(index, case);
     case.figure("compared_reads", index.compared_reads);
     format!("{} compared with the log", count(index.compared_reads, "read"))
 }
@@ -71,7 +77,7 @@ fn misread(index: &Index, case: &mut Case<'_>) {
 }
 
 fn altered(index: &Index, case: &mut Case<'_>, group: (usize, &str), number: usize, lane: &Lane) {
-    let (mut content, mut frame) = (Vec::new(), Vec::new());
+    let (mut content, mut frame, mut evidence) = (Vec::new(), Vec::new(), Vec::new());
     for (&offset, contested) in &lane.contested {
         let Some(log) = contested.of(Source::Log).next() else {
             continue;
@@ -81,8 +87,11 @@ fn altered(index: &Index, case: &mut Case<'_>, group: (usize, &str), number: usi
             content.push((offset, offset));
         } else if copies.iter().any(|copy| !copy.same_frame(log)) {
             frame.push((offset, offset));
+            let differs = |copy: &&&Seen| !copy.same_frame(log);
+            evidence.extend(copies.iter().find(differs).map(|copy| in_frame(offset, log, copy)));
         }
     }
+    evidence.truncate(EVIDENCE_MAX);
     let kinds = [
         ("stored-differs", "key or value", RangeSet::of(content)),
         ("stored-headers-differ", "headers or timestamp", RangeSet::of(frame)),
@@ -96,27 +105,84 @@ fn altered(index: &Index, case: &mut Case<'_>, group: (usize, &str), number: usi
                 quoted(group.1),
                 spelled(&set)
             );
-            case.find_at(anomaly, Some(group.1), number, &set, text);
+            let finding = case.find_at(anomaly, Some(group.1), number, &set, text);
+            if anomaly == "stored-headers-differ" {
+                finding.evidence.append(&mut evidence);
+            }
         }
     }
 }
 
-fn invented(index: &Index, case: &mut Case<'_>, group: &str, number: usize, known: &GroupLane) {
-    let lane = &index.lanes[number];
-    if !lane.complete() {
+/// In which way headers or timestamp differ, as far as the index knows.
+fn in_frame(offset: u64, log: &Seen, copy: &Seen) -> String {
+    let ms = |seen: &Seen| match seen.timestamp_ms {
+        NO_TIMESTAMP => "none".to_owned(),
+        ms => format!("{ms} ms"),
+    };
+    let mut told = Vec::new();
+    if log.timestamp_ms != copy.timestamp_ms {
+        told.push(format!("timestamp {} logged, {} stored", ms(log), ms(copy)));
+    }
+    if log.headers != copy.headers {
+        told.push("other headers".to_owned());
+    }
+    format!("offset {offset}: {}", told.join(", "))
+}
+
+/// What a group stored or read that it cannot have: from another topic, of an offset that the log does
+/// not hold, of an aborted transaction.
+fn from_nowhere(
+    index: &Index,
+    case: &mut Case<'_>,
+    promise: &GroupPromise,
+    lanes: &BTreeMap<usize, GroupLane>,
+) {
+    let stores = promise.raw_zone.is_some();
+    for (number, lane) in index.sorted_lanes() {
+        let Some(known) = lanes.get(&number) else { continue };
+        let theirs = promise.topics.is_empty() || promise.topics.contains(&lane.topic);
+        let beyond = lane.promised.is_some_and(|count| lane.partition >= count);
+        let (anomaly, set, why) = if stores && (lane.promised.is_none() || !theirs) {
+            ("stored-but-never-logged", known.delivered.clone(), ", a topic that it does not read")
+        } else if stores && beyond && lane.high().is_none() {
+            let why = ", a partition that the topic does not have";
+            ("stored-but-never-logged", known.delivered.clone(), why)
+        } else if !lane.complete() {
+            continue;
+        } else {
+            // A group that only reads may have gone on after the log was read.
+            let end = if stores { u64::MAX } else { lane.high().unwrap_or(0) };
+            let anomaly = if stores { "stored-but-never-logged" } else { "read-but-never-logged" };
+            let set = known.delivered.from(lane.low()).below(end).minus(&lane.logged());
+            (anomaly, set, " that the log does not hold")
+        };
+        let verb = if stores { "stored" } else { "read" };
+        tell(index, case, (promise, verb), number, (anomaly, &set, why));
+        let aborted = known.delivered.intersect(&lane.aborted());
+        let anomaly = if stores { "stored-but-aborted" } else { "read-but-aborted" };
+        let why = " of an aborted transaction";
+        tell(index, case, (promise, verb), number, (anomaly, &aborted, why));
+    }
+}
+
+fn tell(
+    index: &Index,
+    case: &mut Case<'_>,
+    (promise, verb): (&GroupPromise, &str),
+    number: usize,
+    (anomaly, set, why): (&str, &RangeSet, &str),
+) {
+    if set.is_empty() {
         return;
     }
-    let invented = known.delivered.from(lane.low()).minus(&lane.logged());
-    if !invented.is_empty() {
-        let text = format!(
-            "group {} stored {} of {} that the log does not hold: {}",
-            quoted(group),
-            count(invented.len(), "offset"),
-            index.lane_name(number),
-            spelled(&invented)
-        );
-        case.find_at("stored-but-never-logged", Some(group), number, &invented, text);
-    }
+    let text = format!(
+        "group {} {verb} {} of {}{why}: {}",
+        quoted(&promise.group),
+        count(set.len(), "offset"),
+        index.lane_name(number),
+        spelled(set)
+    );
+    case.find_at(anomaly, Some(&promise.group), number, set, text);
 }
 
 fn unreadable(index: &Index, case: &mut Case<'_>) {
@@ -128,24 +194,5 @@ fn unreadable(index: &Index, case: &mut Case<'_>) {
         let mut finding = anomalous("unreadable-part", text);
         finding.at_us = Some(part.created_us);
         case.find(finding);
-    }
-}
-
-fn headers(index: &Index, case: &mut Case<'_>) {
-    for (number, _) in index.promised_lanes() {
-        let missing: Vec<_> = index.headers_missing.iter().filter(|m| m.0 == number).collect();
-        let set = RangeSet::of(missing.iter().map(|m| (m.1, m.1)));
-        if set.is_empty() {
-            continue;
-        }
-        let text = format!(
-            "{} of {} in the log without a mandatory header: {}",
-            count(set.len(), "record"),
-            index.lane_name(number),
-            spelled(&set)
-        );
-        let finding = case.find_at("header-missing", None, number, &set, text);
-        let names = missing.iter().take(EVIDENCE_MAX);
-        finding.evidence.extend(names.map(|m| format!("offset {} lacks {}", m.1, quoted(&m.2))));
     }
 }

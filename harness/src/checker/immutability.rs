@@ -1,38 +1,63 @@
-//! Immutability: no part was ever replaced, shrunk or removed.
+//! Immutability: no part was ever replaced, shrunk or removed, nor anything else in a raw zone but
+//! `_metadata.json`.
 //!
-//! A replaced object shows only to somebody who saw it before: parts that were sighted while the run
-//! went on are compared with what stands there at the end. Without a sighting nothing is concluded.
+//! A replaced object shows only to somebody who saw it before: what was sighted while the run went on,
+//! by the watch or in the store's journal, is compared with what stands there at the end. A part without
+//! a sighting is a doubt, and so is a watch that saw some parts and not others: it ended too early.
 
 use std::collections::BTreeMap;
 
 use super::case::{Case, anomalous, count, quoted};
+use super::placement::laid_out;
 use crate::history::event::ObjectRole;
 use crate::history::index::{Index, Part};
 
 pub(super) fn judge(index: &Index, case: &mut Case<'_>) -> String {
     let mut sightings: BTreeMap<(usize, &str), Vec<&Part>> = BTreeMap::new();
-    for part in index.parts.iter().filter(|part| part.role == ObjectRole::Part) {
+    let lasting = |part: &&Part| match part.role {
+        ObjectRole::Part => true,
+        ObjectRole::Metadata => false,
+        ObjectRole::Other => !part.place.is_probe(),
+    };
+    let laid_out = |part: &&Part| laid_out(index, part.zone);
+    for part in index.parts.iter().filter(lasting).filter(laid_out) {
         sightings.entry((part.zone, &part.name)).or_default().push(part);
     }
     let total = sightings.len() as u64;
-    let mut watched = 0;
+    let (mut watched, mut unwatched) = (0, Vec::new());
+    let any_watch = index.parts.iter().any(|part| part.by_watch);
     for ((zone, name), seen) in &sightings {
         let early = seen.iter().any(|part| part.during_run);
         let late = seen.iter().any(|part| !part.during_run);
         watched += u64::from(early && late);
+        if early && late && any_watch && !seen.iter().any(|part| part.by_watch) {
+            unwatched.push(*name);
+        }
         if early && !late && !index.zones[*zone].reads.is_empty() {
+            let what = word(seen[0]);
             let mut finding = anomalous(
                 "part-vanished",
-                format!("part {} was there during the run and is gone at the end", quoted(name)),
+                format!("{what} {} was there during the run and is gone at the end", quoted(name)),
             );
             finding.at_us = seen.first().map(|part| part.created_us);
             case.find(finding);
         }
         changed(case, name, seen);
     }
+    if let Some(first) = unwatched.first() {
+        case.doubt(format!(
+            "the watch of the store did not see {} of {total} objects, it had ended before: {}",
+            unwatched.len(),
+            quoted(first)
+        ));
+    }
     case.figure("parts", total);
     case.figure("parts_watched", watched);
     format!("{watched} of {} seen during the run and unchanged at its end", count(total, "part"))
+}
+
+fn word(part: &Part) -> &'static str {
+    if part.role == ObjectRole::Part { "part" } else { "object" }
 }
 
 /// Sightings come by time of creation.
@@ -52,7 +77,8 @@ fn changed(case: &mut Case<'_>, name: &str, seen: &[&Part]) {
         let mut finding = anomalous(
             anomaly,
             format!(
-                "part {} was replaced: generation {} of {} became {} of {}",
+                "{} {} was replaced: generation {} of {} became {} of {}",
+                word(a),
                 quoted(name),
                 quoted(&a.generation),
                 count(a.bytes, "byte"),

@@ -22,12 +22,16 @@ mod explain;
 mod fault_bit;
 mod fidelity;
 mod group_independence;
+mod headers;
+mod identity;
 mod immutability;
+mod letters;
 mod membership;
 mod metadata;
 pub mod murmur2;
 mod no_gap;
 mod no_loss;
+mod nowhere;
 mod odd;
 mod order;
 mod outcomes;
@@ -128,6 +132,10 @@ static TABLE: &[Checker] = &[
         applies: |h| promised(fidelity::promised(h), "no group has a raw zone, and no member tells the values that it reads"),
         needs: &[Need::Log, Need::Objects],
         guarantee: "What is stored is what was logged: key, value, headers and timestamp, byte for byte." },
+    Checker { name: "identity", judge: identity::judge,
+        applies: |h| promised(identity::promised(h), "no ingestion ids are promised"),
+        needs: &[Need::Receipts, Need::Log],
+        guarantee: "An ingestion id belongs to one operation, and is the same in receipt, header, stored line and dead letter." },
     Checker { name: "immutability", judge: immutability::judge,
         applies: |h| promised(laid_out(h), NO_LAYOUT),
         needs: &[Need::Objects, Need::Sightings],

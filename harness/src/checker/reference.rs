@@ -106,7 +106,10 @@ impl<'a> Plain<'a> {
     fn durable(&self, group: &str, place: (u32, u64)) -> Option<u64> {
         let copies = self.copies.iter().filter(|c| c.group == group && c.place == place);
         let dead = self.dead.iter().filter(|d| {
-            d.source.as_ref().is_some_and(|(_, partition, offset)| (*partition, *offset) == place)
+            d.group.as_ref().is_none_or(|writer| writer == group)
+                && d.source
+                    .as_ref()
+                    .is_some_and(|(_, partition, offset)| (*partition, *offset) == place)
         });
         copies.map(|c| c.created_us).chain(dead.map(|d| d.created_us)).min()
     }

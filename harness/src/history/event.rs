@@ -119,6 +119,44 @@ pub struct Promises {
     /// The source database whose changes are captured, where that is under test.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub source: Option<SourcePromise>,
+    /// The dataset of the topic under test: the one in its records' headers, and the one whose folders
+    /// hold its parts. None where there is none, or nobody said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dataset: Option<String>,
+    /// Headers that the producer under test puts on each record. They are not demanded of operations
+    /// that name their own ([`Invoked::header_list`]).
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub headers: Vec<PromisedHeader>,
+}
+
+impl Promises {
+    /// The headers of each record are written down, and not only their fingerprint.
+    #[must_use]
+    pub fn lists_headers(&self) -> bool {
+        self.operations <= 100_000
+    }
+}
+
+/// A header that the producer under test puts on each record.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PromisedHeader {
+    /// Its name.
+    pub name: String,
+    /// Its value.
+    pub is: PromisedValue,
+}
+
+/// What a promised header says.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum PromisedValue {
+    /// Always this.
+    Fixed(String),
+    /// What the receipt says in [`Completed::ingestion_id`].
+    IngestionId,
+    /// An instant between invocation and completion, RFC 3339.
+    IngestedAt,
 }
 
 /// What becomes of the operations that are handed to a producer.
@@ -301,6 +339,9 @@ pub enum Fact {
         of: String,
         /// Property → value as the part itself reports it.
         properties: BTreeMap<String, String>,
+        /// The process that the client belongs to.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        process: Option<String>,
     },
     /// A transaction of the workload on the source database ended.
     SourceTransaction(SourceTransaction),
@@ -328,7 +369,7 @@ pub enum Fact {
 }
 
 /// An operation: the invocation of one produce.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Invoked {
     /// Number of the operation within the run, from 0, unique.
@@ -337,13 +378,18 @@ pub struct Invoked {
     pub topic: String,
     /// The record's key.
     pub key: Option<Blob>,
-    /// Fingerprint of the value.
+    /// Fingerprint of the value; `null`, [`Print::NULL`], for a record without one.
+    #[serde(with = "super::bytes::nullable")]
     pub value: Print,
     /// Length of the value in bytes.
     pub bytes: u64,
     /// The workload made it invalid on purpose: it must become a dead letter.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub poison: bool,
+    /// All headers that the record is to bear, in order, where the workload says so; none where they
+    /// are the producer's own affair.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub header_list: Option<Vec<HeaderPair>>,
 }
 
 /// How an operation ended.
@@ -389,7 +435,7 @@ pub enum Outcome {
 }
 
 /// A record in the log.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Logged {
     /// Topic.
@@ -398,25 +444,36 @@ pub struct Logged {
     pub partition: u32,
     /// Offset.
     pub offset: u64,
-    /// Kafka timestamp, milliseconds since the epoch.
-    pub timestamp_ms: i64,
+    /// Kafka timestamp, milliseconds since the epoch; none if the record bears none.
+    #[serde(default)]
+    pub timestamp_ms: Option<i64>,
+    /// Header `ingested_at`, milliseconds since the epoch; none if it is absent or no RFC 3339.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ingested_ms: Option<i64>,
     /// The operation that it names in itself, if it does.
     pub op: Option<u64>,
     /// Header `ingestion_id`.
     pub ingestion_id: Option<String>,
     /// The record's key.
     pub key: Option<Blob>,
-    /// Fingerprint of the value.
+    /// Fingerprint of the value; `null` for a record without one.
+    #[serde(with = "super::bytes::nullable")]
     pub value: Print,
     /// Fingerprint of all headers in order.
     pub headers: Print,
+    /// The headers themselves, in order; left out of large runs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub header_list: Option<Vec<HeaderPair>>,
     /// Mandatory headers that are absent.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub missing_headers: Vec<String>,
+    /// Promised headers with another fixed value than promised, where `header_list` is left out.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub wrong_headers: Vec<HeaderPair>,
 }
 
 /// The ends of a partition at the final read.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct LogBounds {
     /// Topic.
@@ -432,6 +489,10 @@ pub struct LogBounds {
     /// Offsets below `high` that hold no record (control records, compaction), as inclusive ranges.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub holes: Vec<(u64, u64)>,
+    /// Offsets that hold records of aborted transactions, as inclusive ranges: the log has them, and
+    /// nobody who reads committed ones is to get them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub aborted: Vec<(u64, u64)>,
 }
 
 /// A committed offset: at `at_us` at the latest the broker held it for the group.
@@ -481,8 +542,12 @@ pub struct Read {
     pub partition: u32,
     /// Offset.
     pub offset: u64,
-    /// Fingerprint of the value, if the reader tells.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    /// Fingerprint of the value, if the reader tells; `null` for a record without a value.
+    #[serde(
+        default,
+        skip_serializing_if = "Option::is_none",
+        with = "super::bytes::nullable_if_told"
+    )]
     pub value: Option<Print>,
 }
 
@@ -581,7 +646,7 @@ pub struct Clock {
 }
 
 /// An object in the store.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Object {
     /// Number given by the reporting process, from 0; [`Stored::object`] refers to it.
@@ -609,13 +674,44 @@ pub struct Object {
     /// For metadata: what it says of each part.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub lists: Vec<ListedPart>,
+    /// For metadata: what it says of itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub head: Option<MetadataHead>,
+    /// CRC-32 (ISO-HDLC) of the object's bytes, eight hexadecimal digits, as the reader computed it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub crc32: Option<String>,
+    /// What the store keeps beside the object by the writer's wish: `content-type`, `x-goog-meta-…`.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub attributes: BTreeMap<String, String>,
+}
+
+/// What a metadata document says of itself.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct MetadataHead {
+    /// `format`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub format: Option<String>,
+    /// `version`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub version: Option<u64>,
+    /// `dataset`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dataset: Option<String>,
+    /// `ingestion_date`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ingestion_date: Option<String>,
+    /// `updated_at`, as it stands there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub updated_at: Option<String>,
 }
 
 /// What an object in the raw zone is by its name.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ObjectRole {
-    /// `part-NNNN.json`.
+    /// `part-NNNN.json`, or so with `.gz` or `.zst` behind it.
+    #[default]
     Part,
     /// `_metadata.json`.
     Metadata,
@@ -624,7 +720,7 @@ pub enum ObjectRole {
 }
 
 /// One offset range of one part as `_metadata.json` lists it.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ListedPart {
     /// Full name of the part within the bucket.
@@ -641,10 +737,13 @@ pub struct ListedPart {
     pub records: u64,
     /// Bytes of the part.
     pub bytes: u64,
+    /// CRC-32 of the part, as listed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub crc32: Option<String>,
 }
 
 /// A record in a part.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Stored {
     /// The part, as in [`Object::object`] of the same process.
@@ -657,26 +756,31 @@ pub struct Stored {
     pub partition: u32,
     /// Offset that the record says it comes from.
     pub offset: u64,
-    /// Kafka timestamp, milliseconds since the epoch.
-    pub timestamp_ms: i64,
+    /// Kafka timestamp, milliseconds since the epoch; none if the record bears none.
+    #[serde(default)]
+    pub timestamp_ms: Option<i64>,
     /// When the record says that it was ingested (header `ingested_at`), milliseconds since the
     /// epoch; it decides the folder that the record belongs into.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ingested_ms: Option<i64>,
     /// The operation that it names in itself, if it does.
     pub op: Option<u64>,
-    /// Ingestion id of the record.
+    /// The line's own field `ingestion_id`, which stands beside the record's header.
     pub ingestion_id: Option<String>,
     /// The record's key.
     pub key: Option<Blob>,
-    /// Fingerprint of the value.
+    /// Fingerprint of the value; `null` for a record without one.
+    #[serde(with = "super::bytes::nullable")]
     pub value: Print,
     /// Fingerprint of all headers in order.
     pub headers: Print,
+    /// The headers themselves, in order; left out of large runs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub header_list: Option<Vec<HeaderPair>>,
 }
 
 /// A record in a dead-letter topic.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct DeadLetter {
     /// The dead-letter topic.
@@ -694,15 +798,34 @@ pub struct DeadLetter {
     pub op: Option<u64>,
     /// The record's key.
     pub key: Option<Blob>,
-    /// Fingerprint of the value.
+    /// Fingerprint of the value; `null` for a record without one.
+    #[serde(with = "super::bytes::nullable")]
     pub value: Print,
     /// Fingerprint of the original headers in order, without those that dead-lettering added.
     pub headers: Print,
-    /// Mandatory dead-letter headers that are absent.
+    /// Mandatory dead-letter headers that are absent, or whose value cannot be understood.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub missing_headers: Vec<String>,
     /// Its error reason.
     pub error: Option<String>,
+    /// The consumer group that wrote it; none for the letter of a producer, or where it does not say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub group: Option<String>,
+    /// Header `ingestion_id` among the original ones.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ingestion_id: Option<String>,
+    /// Its error's causes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trace: Option<String>,
+    /// When its writer says that the record was refused, milliseconds since the epoch.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub failed_ms: Option<i64>,
+    /// The Kafka timestamp of the record in its source topic, as the letter says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source_timestamp_ms: Option<i64>,
+    /// The original headers themselves, in order; left out of large runs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub header_list: Option<Vec<HeaderPair>>,
 }
 
 /// A step of a fault window.
@@ -887,9 +1010,28 @@ pub struct Trailer {
 }
 
 /// A 64-bit XXH3 fingerprint, written as 16 hexadecimal digits.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Print(pub u64);
 
 /// Bytes: a JSON string where they are UTF-8, else `{"base64": "…"}`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Blob(pub Vec<u8>);
+
+/// A header: its name, and its value or none. Written as `["name","value"]`.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct HeaderPair(pub Piece, pub Option<Piece>);
+
+/// A name or value of a header: whole where it is short, as bytes are written; of a longer one what
+/// tells it from others, `{"bytes":300,"xxh3":"…"}`.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Piece {
+    /// All of it.
+    Whole(Blob),
+    /// More than [`Piece::WHOLE_MAX`] bytes.
+    Long {
+        /// Length in bytes.
+        bytes: u64,
+        /// Fingerprint.
+        print: Print,
+    },
+}

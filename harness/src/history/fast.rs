@@ -23,33 +23,15 @@ impl Fast {
     pub(super) fn new() -> Self {
         let event = |fact| Event { t_us: 0, process: String::new(), seq: 0, fact };
         let (topic, group, member) = (String::new, String::new, String::new);
-        let (partition, offset, value) = (0, 0, Print(0));
+        let (partition, offset) = (0, 0);
         Self {
-            invoked: event(Fact::Invoked(Invoked {
-                op: 0,
-                topic: topic(),
-                key: None,
-                value,
-                bytes: 0,
-                poison: false,
-            })),
+            invoked: event(Fact::Invoked(Invoked::default())),
             completed: event(Fact::Completed(Completed {
                 op: 0,
                 ingestion_id: None,
                 outcome: Outcome::Acknowledged { topic: topic(), partition, offset },
             })),
-            logged: event(Fact::Logged(Logged {
-                topic: topic(),
-                partition,
-                offset,
-                timestamp_ms: 0,
-                op: None,
-                ingestion_id: None,
-                key: None,
-                value,
-                headers: value,
-                missing_headers: Vec::new(),
-            })),
+            logged: event(Fact::Logged(Logged::default())),
             committed: event(Fact::Committed(Committed {
                 group: group(),
                 topic: topic(),
@@ -66,20 +48,7 @@ impl Fast {
                 offset,
                 value: None,
             })),
-            stored: event(Fact::Stored(Stored {
-                object: 0,
-                line: 0,
-                topic: topic(),
-                partition,
-                offset,
-                timestamp_ms: 0,
-                ingested_ms: None,
-                op: None,
-                ingestion_id: None,
-                key: None,
-                value,
-                headers: value,
-            })),
+            stored: event(Fact::Stored(Stored::default())),
         }
     }
 
@@ -120,12 +89,12 @@ fn invoked(at: &mut Cursor<'_>, fact: &mut Fact) -> Option<()> {
     at.text(&mut fact.topic)?;
     at.literal(b",\"key\":")?;
     at.key(&mut fact.key)?;
-    at.literal(b",\"value\":\"")?;
-    fact.value = at.print()?;
+    at.literal(b",\"value\":")?;
+    fact.value = at.value()?;
     at.literal(b",\"bytes\":")?;
     fact.bytes = at.number()?;
     fact.poison = at.literal(b",\"poison\":true").is_some();
-    Some(())
+    at.header_list(&mut fact.header_list)
 }
 
 fn completed(at: &mut Cursor<'_>, fact: &mut Fact) -> Option<()> {
@@ -147,10 +116,11 @@ fn logged(at: &mut Cursor<'_>, fact: &mut Fact) -> Option<()> {
     at.text(&mut fact.topic)?;
     (fact.partition, fact.offset) = at.place()?;
     at.literal(b",\"timestamp_ms\":")?;
-    fact.timestamp_ms = at.instant()?;
+    fact.timestamp_ms = at.optional_instant()?;
+    fact.ingested_ms = at.ingested()?;
     fact.op = at.named(&mut fact.ingestion_id, &mut fact.key)?;
     (fact.value, fact.headers) = at.prints()?;
-    Some(())
+    at.header_list(&mut fact.header_list)
 }
 
 fn committed(at: &mut Cursor<'_>, fact: &mut Fact) -> Option<()> {
@@ -176,8 +146,8 @@ fn read(at: &mut Cursor<'_>, fact: &mut Fact) -> Option<()> {
     at.literal(b",\"topic\":\"")?;
     at.text(&mut fact.topic)?;
     (fact.partition, fact.offset) = at.place()?;
-    fact.value = match at.literal(b",\"value\":\"") {
-        Some(()) => Some(at.print()?),
+    fact.value = match at.literal(b",\"value\":") {
+        Some(()) => Some(at.value()?),
         None => None,
     };
     Some(())
@@ -193,14 +163,11 @@ fn stored(at: &mut Cursor<'_>, fact: &mut Fact) -> Option<()> {
     at.text(&mut fact.topic)?;
     (fact.partition, fact.offset) = at.place()?;
     at.literal(b",\"timestamp_ms\":")?;
-    fact.timestamp_ms = at.instant()?;
-    fact.ingested_ms = match at.literal(b",\"ingested_ms\":") {
-        Some(()) => Some(at.instant()?),
-        None => None,
-    };
+    fact.timestamp_ms = at.optional_instant()?;
+    fact.ingested_ms = at.ingested()?;
     fact.op = at.named(&mut fact.ingestion_id, &mut fact.key)?;
     (fact.value, fact.headers) = at.prints()?;
-    Some(())
+    at.header_list(&mut fact.header_list)
 }
 
 /// What is left of a line. Each step takes something off its front, or gives none.
@@ -244,6 +211,23 @@ impl<'a> Cursor<'a> {
     #[inline]
     fn instant(&mut self) -> Option<i64> {
         i64::try_from(self.number()?).ok()
+    }
+
+    #[inline]
+    fn optional_instant(&mut self) -> Option<Option<i64>> {
+        match self.literal(b"null") {
+            Some(()) => Some(None),
+            None => self.instant().map(Some),
+        }
+    }
+
+    /// The instant of ingestion, which need not be there.
+    #[inline]
+    fn ingested(&mut self) -> Option<Option<i64>> {
+        match self.literal(b",\"ingested_ms\":") {
+            Some(()) => self.instant().map(Some),
+            None => Some(None),
+        }
     }
 
     #[inline]
@@ -336,10 +320,51 @@ impl<'a> Cursor<'a> {
     /// The fingerprints of value and headers.
     #[inline]
     fn prints(&mut self) -> Option<(Print, Print)> {
-        self.literal(b",\"value\":\"")?;
-        let value = self.print()?;
+        self.literal(b",\"value\":")?;
+        let value = self.value()?;
         self.literal(b",\"headers\":\"")?;
         Some((value, self.print()?))
+    }
+
+    /// The fingerprint of a value in quotes, or `null`.
+    #[inline]
+    fn value(&mut self) -> Option<Print> {
+        if self.literal(b"null").is_some() {
+            return Some(Print::NULL);
+        }
+        self.literal(b"\"")?;
+        self.print()
+    }
+
+    /// The headers, which need not be there: names and values that are plain text, or null.
+    fn header_list(&mut self, into: &mut Option<Vec<HeaderPair>>) -> Option<()> {
+        if self.literal(b",\"header_list\":[").is_none() {
+            *into = None;
+            return Some(());
+        }
+        let list = into.get_or_insert_default();
+        list.clear();
+        if self.literal(b"]").is_some() {
+            return Some(());
+        }
+        loop {
+            self.literal(b"[\"")?;
+            let name = self.plain()?;
+            self.literal(b",")?;
+            let value = match self.literal(b"null") {
+                Some(()) => None,
+                None => {
+                    self.literal(b"\"")?;
+                    Some(self.plain()?)
+                }
+            };
+            self.literal(b"]")?;
+            let piece = |text: &str| Piece::Whole(Blob(text.as_bytes().to_vec()));
+            list.push(HeaderPair(piece(name), value.map(piece)));
+            if self.literal(b",").is_none() {
+                return self.literal(b"]");
+            }
+        }
     }
 
     /// Sixteen hexadecimal digits and the closing quote.
@@ -400,6 +425,41 @@ mod tests {
                     .any(|name| text.contains(&format!("{{\"{name}\":")));
                 assert_eq!(agrees(&mut fast, &line), frequent, "{text}");
             }
+        }
+    }
+
+    #[test]
+    fn absent_values_and_listed_headers_go_the_quick_way() {
+        let mut fast = Fast::new();
+        let rest =
+            r#""op":null,"ingestion_id":null,"key":null,"value":null,"headers":"00000000000000ff""#;
+        let lists = [
+            "",
+            r#","header_list":[]"#,
+            r#","header_list":[["a","1"],["a",null],["",""]]"#,
+            // A list must not be left over from the line before.
+            "",
+        ];
+        for list in lists {
+            for (name, place) in [("logged", ""), ("stored", "\"object\":3,\"line\":1,")] {
+                let line = format!(
+                    "{{\"t_us\":1,\"process\":\"p\",\"seq\":0,\"fact\":{{\"{name}\":{{{place}\"topic\":\"t\",\
+                     \"partition\":0,\"offset\":7,\"timestamp_ms\":null,\"ingested_ms\":5,{rest}{list}}}}}}}"
+                );
+                assert!(agrees(&mut fast, line.as_bytes()), "{line}");
+                let absent =
+                    line.replace("\"timestamp_ms\":null,\"ingested_ms\":5,", "\"timestamp_ms\":9,");
+                assert!(agrees(&mut fast, absent.as_bytes()), "{absent}");
+            }
+        }
+        for list in
+            ["[[\"a\"]]", "[[\"a\",1]]", "[[\"a\",\"1\"],]", "[{\"base64\":\"/w==\"}]", "null"]
+        {
+            let line = format!(
+                "{{\"t_us\":1,\"process\":\"p\",\"seq\":0,\"fact\":{{\"logged\":{{\"topic\":\"t\",\"partition\":0,\
+                 \"offset\":7,\"timestamp_ms\":1,{rest},\"header_list\":{list}}}}}}}"
+            );
+            assert!(!agrees(&mut fast, line.as_bytes()), "{line}");
         }
     }
 

@@ -18,7 +18,8 @@ pub(crate) async fn of_testbed(testbed: &dyn Testbed, recorder: &Recorder) {
     match testbed.configuration().await {
         Ok(parts) => {
             for (of, properties) in parts {
-                recorder.record(PROCESS, Fact::Configuration { of, properties });
+                let fact = Fact::Configuration { of, properties, process: None };
+                recorder.record(PROCESS, fact);
             }
         }
         Err(error) => {
@@ -43,7 +44,7 @@ struct Configured {
 
 /// Records what the clients of one process reported when they were made, once for each client. A
 /// process that was started again reports again; what differs then is recorded as well.
-pub(crate) fn of_clients(events: &Path, recorder: &Recorder) {
+pub(crate) fn of_clients(process: &str, events: &Path, recorder: &Recorder) {
     // A foreign pipeline has no such stream: what is not read back is reported as not read back.
     let Ok(text) = std::fs::read_to_string(events) else { return };
     let lines = text.lines().filter_map(|line| serde_json::from_str::<Configured>(line).ok());
@@ -55,7 +56,8 @@ pub(crate) fn of_clients(events: &Path, recorder: &Recorder) {
             ("dead-letter producer", line.dead_letter_producer),
         ] {
             if !properties.is_empty() && told.insert((of, properties.clone())) {
-                recorder.record(PROCESS, Fact::Configuration { of: of.to_owned(), properties });
+                let (of, process) = (of.to_owned(), Some(process.to_owned()));
+                recorder.record(PROCESS, Fact::Configuration { of, properties, process });
             }
         }
     }

@@ -3,33 +3,25 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
+use chrono::DateTime;
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::error::{KafkaError, KafkaResult};
-use rdkafka::message::{BorrowedMessage, Headers as _, Message};
+use rdkafka::message::{BorrowedMessage, Message};
 use rdkafka::{Offset, TopicPartitionList};
 
 use crate::history::Recorder;
-use crate::history::event::{Blob, DeadLetter, Fact, LogBounds, Logged, Print};
+use crate::history::event::{
+    Blob, DeadLetter, Fact, HeaderPair, LogBounds, Logged, Print, PromisedHeader, PromisedValue,
+    Promises,
+};
+use crate::observer::native::{self, RawHeaders};
 use crate::observer::source::events;
-use crate::observer::{Topics, reader};
+use crate::observer::{Topics, letter, reader};
+use crate::workload::odd::op_of_headers;
 use crate::workload::op_of;
 
 /// Process name of these facts in a history.
 const PROCESS: &str = "log-reader";
-/// Headers that every record of the pipeline carries.
-const MANDATORY: [&str; 5] =
-    ["dataset", "schema_version", "ingestion_id", "producer_service", "ingested_at"];
-/// Headers that every dead letter of the consumer carries beside the original ones.
-const BY_CONSUMER: [&str; 6] = [
-    "consumer_error",
-    "consumer_error_trace",
-    "consumer_failed_at",
-    "source_topic",
-    "source_partition",
-    "source_offset",
-];
-/// Headers that every dead letter of the producer carries beside the original ones.
-const BY_PRODUCER: [&str; 2] = ["producer_error", "producer_failed_at"];
 const ANSWER_WITHIN: Duration = Duration::from_secs(10);
 
 /// What a topic's records are to the history.
@@ -45,6 +37,21 @@ pub(crate) enum Role {
     ConnectOffsets,
 }
 
+/// How much of the headers is written down, and what is demanded of them.
+#[derive(Debug, Clone)]
+pub(crate) struct HeaderDetail {
+    /// The headers themselves, not only their fingerprint.
+    lists: bool,
+    promised: Vec<PromisedHeader>,
+}
+
+impl HeaderDetail {
+    /// As the promises have it.
+    pub(crate) fn of(promises: &Promises) -> Self {
+        Self { lists: promises.lists_headers(), promised: promises.headers.clone() }
+    }
+}
+
 /// Reads topics to their ends and records each record and each partition's bounds. Blocks.
 ///
 /// # Errors
@@ -53,6 +60,7 @@ pub(crate) fn read(
     bootstrap: &str,
     topics: &Topics,
     role: Role,
+    detail: &HeaderDetail,
     recorder: &Recorder,
     within: Duration,
 ) -> KafkaResult<()> {
@@ -65,7 +73,7 @@ pub(crate) fn read(
                 let place = (message.topic().to_owned(), message.partition());
                 if let Some(bounds) = partitions.get_mut(&place)
                     && bounds.take(message.offset())
-                    && let Some(fact) = fact(&message, role, recorder)
+                    && let Some(fact) = fact(&message, role, detail, recorder)
                 {
                     recorder.record(PROCESS, fact);
                 }
@@ -141,6 +149,7 @@ impl Bounds {
             high: self.high.unsigned_abs(),
             complete: self.complete(),
             holes: self.holes,
+            ..LogBounds::default()
         }
     }
 }
@@ -174,92 +183,127 @@ fn catch_up(client: &BaseConsumer, partitions: &mut BTreeMap<(String, i32), Boun
 }
 
 /// What a record is to the history; none if it says nothing.
-fn fact(message: &BorrowedMessage<'_>, role: Role, recorder: &Recorder) -> Option<Fact> {
+fn fact(
+    message: &BorrowedMessage<'_>,
+    role: Role,
+    detail: &HeaderDetail,
+    recorder: &Recorder,
+) -> Option<Fact> {
     match role {
-        Role::Raw | Role::DeadLetters => Some(record(message, role, recorder)),
+        Role::Raw => Some(Fact::Logged(logged(message, detail))),
+        Role::DeadLetters => Some(Fact::DeadLetter(dead_letter(message, detail, recorder))),
         Role::ChangeEvents => Some(Fact::ChangeEvent(events::change_event(message, recorder))),
         Role::ConnectOffsets => events::offset_flush(message, recorder).map(Fact::OffsetFlush),
     }
 }
 
-fn record(message: &BorrowedMessage<'_>, role: Role, recorder: &Recorder) -> Fact {
-    let headers = headers(message);
-    let value = message.payload().unwrap_or_default();
-    let timestamp_ms = message.timestamp().to_millis().unwrap_or(0);
-    let key = message.key().map(|key| Blob(key.to_vec()));
-    match role {
-        Role::Raw => Fact::Logged(Logged {
-            topic: message.topic().to_owned(),
-            partition: message.partition().unsigned_abs(),
-            offset: message.offset().unsigned_abs(),
-            timestamp_ms,
-            op: op_of(value),
-            ingestion_id: text(&headers, "ingestion_id"),
-            key,
-            value: Print::of(value),
-            headers: Print::of_headers(headers.iter().copied()),
-            missing_headers: missing(&headers, &MANDATORY),
-        }),
-        _ => Fact::DeadLetter(dead_letter(message, &headers, timestamp_ms, recorder)),
+fn logged(message: &BorrowedMessage<'_>, detail: &HeaderDetail) -> Logged {
+    let (headers, value) = (native::headers(message), message.payload());
+    Logged {
+        topic: message.topic().to_owned(),
+        partition: message.partition().unsigned_abs(),
+        offset: message.offset().unsigned_abs(),
+        timestamp_ms: message.timestamp().to_millis(),
+        ingested_ms: ingested_ms(&headers),
+        op: value.and_then(op_of).or_else(|| op_of_headers(headers.iter().copied())),
+        ingestion_id: text(&headers, "ingestion_id"),
+        key: message.key().map(|key| Blob(key.to_vec())),
+        value: Print::of_value(value),
+        headers: Print::of_headers(headers.iter().copied()),
+        missing_headers: missing(&headers, &detail.promised),
+        wrong_headers: if detail.lists { Vec::new() } else { wrong(&headers, &detail.promised) },
+        header_list: detail.lists.then(|| listed(&headers)),
     }
 }
 
-type HeaderList<'a> = Vec<(&'a str, Option<&'a [u8]>)>;
-
-fn headers<'a>(message: &'a BorrowedMessage<'_>) -> HeaderList<'a> {
-    message.headers().map_or_else(Vec::new, |headers| {
-        headers.iter().map(|header| (header.key, header.value)).collect()
-    })
+fn listed(headers: &[(&[u8], Option<&[u8]>)]) -> Vec<HeaderPair> {
+    headers.iter().map(|(name, value)| HeaderPair::of(name, *value)).collect()
 }
 
-fn text(headers: &HeaderList<'_>, name: &str) -> Option<String> {
-    let (_, value) = headers.iter().find(|(header, _)| *header == name)?;
-    value.map(|value| String::from_utf8_lossy(value).into_owned())
+/// The first header of a name.
+fn first<'m>(headers: &RawHeaders<'m>, name: &str) -> Option<&'m [u8]> {
+    headers.iter().find(|(header, _)| *header == name.as_bytes())?.1
 }
 
-fn missing(headers: &HeaderList<'_>, mandatory: &[&str]) -> Vec<String> {
-    let absent = mandatory.iter().filter(|name| !headers.iter().any(|(header, _)| header == *name));
-    absent.map(|name| (*name).to_owned()).collect()
+fn text(headers: &RawHeaders<'_>, name: &str) -> Option<String> {
+    String::from_utf8(first(headers, name)?.to_vec()).ok()
+}
+
+fn ingested_ms(headers: &RawHeaders<'_>) -> Option<i64> {
+    let text = std::str::from_utf8(first(headers, "ingested_at")?).ok()?;
+    Some(DateTime::parse_from_rfc3339(text).ok()?.timestamp_millis())
+}
+
+fn missing(headers: &RawHeaders<'_>, promised: &[PromisedHeader]) -> Vec<String> {
+    let there = |name: &str| headers.iter().any(|(header, _)| *header == name.as_bytes());
+    let absent = promised.iter().filter(|header| !there(&header.name));
+    absent.map(|header| header.name.clone()).collect()
+}
+
+/// Headers that were promised a value and have another.
+fn wrong(headers: &RawHeaders<'_>, promised: &[PromisedHeader]) -> Vec<HeaderPair> {
+    let differs = |name: &[u8], value: Option<&[u8]>| {
+        promised.iter().any(|header| match &header.is {
+            PromisedValue::Fixed(fixed) => {
+                header.name.as_bytes() == name && value != Some(fixed.as_bytes())
+            }
+            _ => false,
+        })
+    };
+    let wrong = headers.iter().filter(|(name, value)| differs(name, *value));
+    wrong.map(|(name, value)| HeaderPair::of(name, *value)).collect()
 }
 
 fn dead_letter(
     message: &BorrowedMessage<'_>,
-    headers: &HeaderList<'_>,
-    timestamp_ms: i64,
+    detail: &HeaderDetail,
     recorder: &Recorder,
 ) -> DeadLetter {
-    use streamlake::dead_letter as names;
-    let value = message.payload().unwrap_or_default();
-    let original = headers.iter().copied().filter(|(name, _)| !names::OWN_HEADERS.contains(name));
-    let number = |name| text(headers, name).and_then(|digits| digits.parse::<u64>().ok());
-    let source = text(headers, names::HEADER_SOURCE_TOPIC).and_then(|topic| {
-        let partition = u32::try_from(number(names::HEADER_SOURCE_PARTITION)?).ok()?;
-        Some((topic, partition, number(names::HEADER_SOURCE_OFFSET)?))
-    });
-    let by_consumer = text(headers, names::HEADER_PRODUCER_ERROR).is_none();
-    let (reason, mandatory) = if by_consumer {
-        (names::HEADER_ERROR, &BY_CONSUMER[..])
-    } else {
-        (names::HEADER_PRODUCER_ERROR, &BY_PRODUCER[..])
-    };
+    let (headers, value) = (native::headers(message), message.payload());
+    let letter = letter::take_apart(&headers);
+    let original = headers[..letter.original].to_vec();
     DeadLetter {
         topic: message.topic().to_owned(),
         partition: message.partition().unsigned_abs(),
         offset: message.offset().unsigned_abs(),
-        created_us: recorder.run_us_of_wall_ms(timestamp_ms),
-        missing_headers: missing(headers, mandatory),
-        source,
-        op: op_of(value),
+        created_us: recorder.run_us_of_wall_ms(message.timestamp().to_millis().unwrap_or(0)),
+        source: letter.source,
+        op: value.and_then(op_of).or_else(|| op_of_headers(original.iter().copied())),
         key: message.key().map(|key| Blob(key.to_vec())),
-        value: Print::of(value),
-        headers: Print::of_headers(original),
-        error: text(headers, reason),
+        value: Print::of_value(value),
+        headers: Print::of_headers(original.iter().copied()),
+        missing_headers: letter.missing,
+        error: letter.error,
+        group: letter.group,
+        ingestion_id: text(&original, "ingestion_id"),
+        trace: letter.trace,
+        failed_ms: letter.failed_ms,
+        source_timestamp_ms: letter.source_timestamp_ms,
+        header_list: detail.lists.then(|| listed(&original)),
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn promised_headers_that_are_absent_or_say_something_else_are_told() {
+        let fixed = |name: &str, value: &str| PromisedHeader {
+            name: name.to_owned(),
+            is: PromisedValue::Fixed(value.to_owned()),
+        };
+        let promised = [fixed("dataset", "orders"), fixed("schema_version", "v1")];
+        let good: RawHeaders<'_> =
+            vec![(b"dataset", Some(b"orders")), (b"\xff", None), (b"schema_version", Some(b"v1"))];
+        assert_eq!((missing(&good, &promised), wrong(&good, &promised)), (vec![], vec![]));
+        let bad: RawHeaders<'_> = vec![(b"dataset", Some(b"orders")), (b"dataset", None)];
+        assert_eq!(missing(&bad, &promised), ["schema_version"]);
+        assert_eq!(wrong(&bad, &promised), [HeaderPair::of(b"dataset", None)]);
+        let instant: RawHeaders<'_> = vec![(b"ingested_at", Some(b"2026-01-21T10:00:00.25Z"))];
+        assert_eq!(ingested_ms(&instant), Some(1_768_989_600_250));
+        assert_eq!(ingested_ms(&vec![(b"ingested_at", Some(b"yesterday"))]), None);
+    }
 
     #[test]
     fn offsets_without_a_record_are_holes() {

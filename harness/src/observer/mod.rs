@@ -6,7 +6,9 @@
 pub(crate) mod commits;
 pub(crate) mod configuration;
 mod generations;
+mod letter;
 pub(crate) mod log;
+mod native;
 pub(crate) mod part;
 pub(crate) mod probes;
 pub(crate) mod source;

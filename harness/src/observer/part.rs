@@ -29,7 +29,7 @@ pub(crate) struct PartRecord {
     /// Key.
     pub key: Option<Vec<u8>>,
     /// Headers in order.
-    pub headers: Vec<(String, Option<Vec<u8>>)>,
+    pub headers: Vec<(Vec<u8>, Option<Vec<u8>>)>,
     /// Payload; none for a tombstone.
     pub value: Option<Vec<u8>>,
 }
@@ -133,8 +133,7 @@ fn record(line: &[u8]) -> Result<PartRecord, String> {
         _ => return Err("the key must stand in one form at most".to_owned()),
     };
     let header = |(name, value): (Bytes, Option<Bytes>)| {
-        let name = String::from_utf8_lossy(&name.decode()?).into_owned();
-        Ok::<_, String>((name, value.map(Bytes::decode).transpose()?))
+        Ok::<_, String>((name.decode()?, value.map(Bytes::decode).transpose()?))
     };
     Ok(PartRecord {
         topic: line.topic,

@@ -9,11 +9,14 @@ use serde::Deserialize;
 use tokio_util::sync::CancellationToken;
 
 use crate::history::Recorder;
-use crate::history::event::{Blob, Fact, ListedPart, Object, ObjectRole, Print, Stored};
+use crate::history::event::{
+    Blob, Fact, HeaderPair, ListedPart, MetadataHead, Object, ObjectRole, Print, Stored,
+};
 use crate::observer::part::{self, PartRecord};
 use crate::testbed::gateway::backend::{ObjectMeta, StoreError};
 use crate::testbed::gateway::journal::JournalView;
 use crate::testbed::gateway::observer::ObserverStore;
+use crate::workload::odd::op_of_headers;
 use crate::workload::op_of;
 
 /// Process names of these facts in a history.
@@ -33,7 +36,10 @@ pub(crate) async fn watch(
 ) {
     let mut seen: BTreeMap<String, (u64, u64)> = BTreeMap::new();
     let mut number = 0;
-    while !stop.is_cancelled() {
+    // One more listing after the end, so that each part that stands there was seen by the watch, too.
+    let mut last = false;
+    while !last {
+        last = stop.is_cancelled();
         for raw_zone in &raw_zones {
             // A store that does not answer is what some faults are for.
             let Ok(listing) = list(store.as_ref(), raw_zone).await else { continue };
@@ -58,6 +64,7 @@ pub(crate) async fn watch(
 pub(crate) async fn read(
     store: &dyn ObserverStore,
     raw_zone: &str,
+    lists_headers: bool,
     recorder: &Recorder,
 ) -> Result<(), StoreError> {
     // Each raw zone numbers its objects in a process of its own.
@@ -67,15 +74,19 @@ pub(crate) async fn read(
     for (number, meta) in (0..).zip(list(store, raw_zone).await?) {
         let content = store.read(bucket, &meta.name, Some(meta.generation)).await?;
         let mut object = object(number, raw_zone, &meta, recorder);
+        // A store need not give the same bytes as it counts.
+        object.bytes = content.len() as u64;
         object.content = Some(Print::of(&content));
         let mut lines = None;
         match object.role {
             ObjectRole::Metadata => match listed(&meta.name, &content) {
-                Ok(lists) => object.lists = lists,
+                Ok((head, lists)) => (object.head, object.lists) = (Some(head), lists),
                 Err(problem) => object.problem = Some(problem),
             },
             ObjectRole::Part => {
                 parts += 1;
+                object.crc32 = Some(format!("{:08x}", crc32fast::hash(&content)));
+                object.attributes = meta.attributes;
                 match part::lines(&meta.name, &content) {
                     Ok(found) => {
                         object.problem = part::records(&found).find_map(Result::err);
@@ -90,7 +101,10 @@ pub(crate) async fn read(
         if let Some(lines) = lines {
             for (line, record) in (1..).zip(part::records(&lines)) {
                 if let Ok(record) = record {
-                    recorder.record(&process, Fact::Stored(stored(number, line, record)));
+                    recorder.record(
+                        &process,
+                        Fact::Stored(stored(number, line, record, lists_headers)),
+                    );
                 }
             }
         }
@@ -135,8 +149,6 @@ pub(crate) fn journal(journal: &JournalView, raw_zones: &[String], recorder: &Re
 async fn list(store: &dyn ObserverStore, raw_zone: &str) -> Result<Vec<ObjectMeta>, StoreError> {
     let (bucket, prefix) = bucket_and_prefix(raw_zone);
     let mut listing = store.list(bucket, &format!("{prefix}/")).await?;
-    // The pipeline probes the store for create-if-absent with objects that are not data.
-    listing.retain(|meta| !meta.name.contains("/.probe-"));
     listing.sort_by(|a, b| a.name.cmp(&b.name));
     Ok(listing)
 }
@@ -164,37 +176,42 @@ fn object(number: u32, raw_zone: &str, meta: &ObjectMeta, recorder: &Recorder) -
         content: None,
         role,
         during_run: false,
-        problem: None,
-        lists: Vec::new(),
+        ..Object::default()
     }
 }
 
-fn stored(object: u32, line: u32, record: PartRecord) -> Stored {
-    let value = record.value.unwrap_or_default();
-    let ingested_at = record.headers.iter().find(|(name, _)| name == "ingested_at");
+fn stored(object: u32, line: u32, record: PartRecord, lists_headers: bool) -> Stored {
+    let ingested_at = record.headers.iter().find(|(name, _)| name == b"ingested_at");
     let ingested_at = ingested_at.and_then(|(_, value)| std::str::from_utf8(value.as_ref()?).ok());
     let ingested_at = ingested_at.and_then(|text| DateTime::parse_from_rfc3339(text).ok());
-    let headers = record.headers.iter().map(|(name, value)| (name.as_str(), value.as_deref()));
+    let headers = || record.headers.iter().map(|(name, value)| (&name[..], value.as_deref()));
+    let list = || headers().map(|(name, value)| HeaderPair::of(name, value)).collect();
     Stored {
         object,
         line,
-        topic: record.topic,
+        topic: record.topic.clone(),
         partition: record.partition,
         offset: record.offset,
-        timestamp_ms: record.timestamp_ms.unwrap_or(0),
+        timestamp_ms: record.timestamp_ms,
         ingested_ms: ingested_at.map(|at| at.timestamp_millis()),
-        op: op_of(&value),
-        ingestion_id: record.ingestion_id,
+        op: record.value.as_deref().and_then(op_of).or_else(|| op_of_headers(headers())),
+        ingestion_id: record.ingestion_id.clone(),
+        value: Print::of_value(record.value.as_deref()),
+        headers: Print::of_headers(headers()),
+        header_list: lists_headers.then(list),
         key: record.key.map(Blob),
-        value: Print::of(&value),
-        headers: Print::of_headers(headers),
     }
 }
 
-/// What a metadata document says of the parts beside it.
-fn listed(name: &str, content: &[u8]) -> Result<Vec<ListedPart>, String> {
+/// What a metadata document says of itself and of the parts beside it.
+fn listed(name: &str, content: &[u8]) -> Result<(MetadataHead, Vec<ListedPart>), String> {
     #[derive(Deserialize)]
     struct Document {
+        format: Option<String>,
+        version: Option<u64>,
+        dataset: Option<String>,
+        ingestion_date: Option<String>,
+        updated_at: Option<String>,
         parts: Vec<Entry>,
     }
     #[derive(Deserialize)]
@@ -206,6 +223,7 @@ fn listed(name: &str, content: &[u8]) -> Result<Vec<ListedPart>, String> {
         last_offset: u64,
         records: u64,
         bytes: u64,
+        crc32: Option<String>,
     }
     let document: Document = serde_json::from_slice(content).map_err(|error| error.to_string())?;
     let folder = name.rsplit_once('/').map_or("", |(folder, _)| folder);
@@ -217,6 +235,14 @@ fn listed(name: &str, content: &[u8]) -> Result<Vec<ListedPart>, String> {
         last: entry.last_offset,
         records: entry.records,
         bytes: entry.bytes,
+        crc32: entry.crc32,
     });
-    Ok(parts.collect())
+    let head = MetadataHead {
+        format: document.format,
+        version: document.version,
+        dataset: document.dataset,
+        ingestion_date: document.ingestion_date,
+        updated_at: document.updated_at,
+    };
+    Ok((head, parts.collect()))
 }

@@ -124,7 +124,7 @@ impl Observer {
     pub fn observe(&mut self, event: &Event) {
         self.timeline.observe(event);
         match &event.fact {
-            Fact::Configuration { of, properties } => self.read_back(of, properties),
+            Fact::Configuration { of, properties, .. } => self.read_back(of, properties),
             Fact::Probe(probe) => self.probe(event, probe),
             fact => {
                 if let Some(what) = What::of(fact) {

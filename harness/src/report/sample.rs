@@ -368,7 +368,7 @@ pub(super) fn facts(tally: &Tally) -> Vec<Event> {
 
 fn invocation(op: u64) -> Fact {
     let topic = "streamlake.orders.raw".to_owned();
-    Fact::Invoked(Invoked { op, topic, key: None, value: Print(op), bytes: 200, poison: false })
+    Fact::Invoked(Invoked { op, topic, value: Print(op), bytes: 200, ..Invoked::default() })
 }
 
 /// Every 70th record closes a part, and a commit follows.
@@ -388,11 +388,8 @@ fn delivery(op: u64, partition: u32, offset: u64, acked: u64) -> Vec<Event> {
                 generation: "1".into(),
                 created_us: acked + 900_000,
                 bytes: 20_000,
-                content: None,
                 role: ObjectRole::Part,
-                during_run: false,
-                problem: None,
-                lists: Vec::new(),
+                ..Object::default()
             }),
         ));
     }
@@ -405,13 +402,12 @@ fn delivery(op: u64, partition: u32, offset: u64, acked: u64) -> Vec<Event> {
             topic: topic.clone(),
             partition,
             offset,
-            ingested_ms: None,
-            timestamp_ms: 0,
+            timestamp_ms: Some(0),
             op: Some(op),
             ingestion_id: None,
             key: None,
             value: Print(op),
-            headers: Print(0),
+            ..Stored::default()
         }),
     ));
     if op % 70 >= 67 || op >= 997 {
@@ -448,7 +444,7 @@ fn configuration() -> Vec<Event> {
     let read = |of: &str, pairs: &[(&str, &str)]| {
         let properties =
             pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
-        event("runner", 0, Fact::Configuration { of: of.into(), properties })
+        event("runner", 0, Fact::Configuration { of: of.into(), properties, process: None })
     };
     vec![
         read(

@@ -158,7 +158,8 @@ impl TimelineBuilder {
             }
             Fact::Completed(completed) => self.completed(event.t_us, completed),
             Fact::Logged(logged) => {
-                if let Some(at_us) = self.since_start(logged.timestamp_ms) {
+                let at_us = logged.timestamp_ms.and_then(|at| self.since_start(at));
+                if let Some(at_us) = at_us {
                     self.count(at_us, SeriesKind::Logged, None);
                 }
             }

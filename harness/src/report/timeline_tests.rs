@@ -46,6 +46,7 @@ fn a_commit_counts_from_where_the_runs_records_begin() {
         high: 600,
         complete: true,
         holes: vec![],
+        ..LogBounds::default()
     };
     let mut builder = TimelineBuilder::new(&header);
     builder.observe(&event("w", 1, committed(550, 25_000)));

@@ -9,7 +9,7 @@ use tokio::time::Instant;
 use super::{FINAL_READ_WITHIN, Run, RunError, raw_topics};
 use crate::fault::Stage;
 use crate::history::event::Fact;
-use crate::observer::log::{Role, read};
+use crate::observer::log::{HeaderDetail, Role, read};
 use crate::observer::source::events::Ends;
 use crate::observer::{self, Topics};
 use crate::plan::{FaultPlan, Plan};
@@ -65,7 +65,7 @@ impl Run {
         match source.connector_configuration(CONNECTOR).await {
             Ok(properties) => {
                 let of = format!("connector {CONNECTOR}");
-                let fact = Fact::Configuration { of, properties };
+                let fact = Fact::Configuration { of, properties, process: None };
                 self.recorder.record("configuration-reader", fact);
             }
             Err(reason) => self.warning(format!("the connector's configuration: {reason}")),
@@ -129,9 +129,10 @@ impl Run {
         let bootstrap = self.context.testbed.observer_bootstrap_servers();
         let (topics, recorder) = (raw_topics(plan), self.recorder.clone());
         let offsets = Topics::from([(OFFSETS_TOPIC.to_owned(), 1)]);
+        let detail = HeaderDetail::of(&plan.promises);
         let reading = tokio::task::spawn_blocking(move || {
-            read(&bootstrap, &topics, Role::ChangeEvents, &recorder, FINAL_READ_WITHIN)?;
-            read(&bootstrap, &offsets, Role::ConnectOffsets, &recorder, FINAL_READ_WITHIN)
+            read(&bootstrap, &topics, Role::ChangeEvents, &detail, &recorder, FINAL_READ_WITHIN)?;
+            read(&bootstrap, &offsets, Role::ConnectOffsets, &detail, &recorder, FINAL_READ_WITHIN)
         });
         match reading.await {
             Ok(Ok(())) => {}

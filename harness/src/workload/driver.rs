@@ -57,6 +57,7 @@ pub(crate) async fn feed(
                 value: Print::of(&operation.payload),
                 bytes: operation.payload.len() as u64,
                 poison: operation.poison,
+                header_list: None,
             }),
         );
         progress.invoked(operation.op + 1);

@@ -20,7 +20,7 @@ use tokio_util::sync::CancellationToken;
 use super::WorkloadPlan;
 use super::odd::{self, Midnight, OddRecord, RawHeader};
 use crate::history::Recorder;
-use crate::history::event::{Blob, Completed, Fact, Invoked, Outcome, Print};
+use crate::history::event::{Blob, Completed, Fact, HeaderPair, Invoked, Outcome, Print};
 
 /// Its name in a history.
 const WRITER: &str = "writer-1";
@@ -103,14 +103,17 @@ pub(crate) async fn write(
 }
 
 fn invoked(plan: &WorkloadPlan, record: &OddRecord) -> Invoked {
-    let value = record.value.as_deref().unwrap_or_default();
+    let value = record.value.as_deref();
+    let headers = record.headers.iter();
+    let headers = headers.map(|(name, value)| HeaderPair::of(name, value.as_deref()));
     Invoked {
         op: record.op,
         topic: plan.topic.clone(),
         key: record.key.clone().map(Blob),
-        value: Print::of(value),
-        bytes: value.len() as u64,
+        value: Print::of_value(value),
+        bytes: value.map_or(0, <[u8]>::len) as u64,
         poison: record.poison,
+        header_list: Some(headers.collect()),
     }
 }
 

@@ -82,7 +82,7 @@ fn summary(letter: &Filed) -> Value {
         |bytes: &Option<Vec<u8>>| bytes.as_deref().map(String::from_utf8_lossy).map(Value::from);
     json!({
         "partition": letter.record.partition, "offset": letter.record.offset,
-        "source": letter.source, "error": letter.error, "failed_at": letter.failed_at,
+        "source": letter.source, "group": letter.group, "error": letter.error, "failed_at": letter.failed_at,
         "ingestion_id": letter.record.ingestion_id, "key": text(&letter.record.key),
         "value_bytes": letter.record.value.as_ref().map(Vec::len),
     })

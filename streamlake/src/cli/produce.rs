@@ -79,6 +79,7 @@ pub(super) async fn run(args: Args) -> Result<ExitCode> {
     let producer = Producer::new(settings)?;
     events.emit("configured", json!({
         "topic": topic, "dead_letter_topic": *dead_letter_topic, "producer": producer.effective(),
+        "dead_letter_producer": producer.dead_letters_effective(),
         "planted_bugs": crate::planted::names(),
         "version": env!("CARGO_PKG_VERSION"), "librdkafka": rdkafka::util::get_rdkafka_version().1,
     }));

@@ -171,7 +171,8 @@ impl PollLoop {
         let owned = headers.iter().map(|(n, v)| (n.to_vec(), v.map(<[u8]>::to_vec))).collect();
         let rewritten = planted::rewrite(Bug::DeadLetterReencoded, message.value());
         let value = rewritten.as_deref().or(message.value());
-        let letter = DeadLetter::of_record(source, message.key(), value, owned, why);
+        let letter =
+            DeadLetter::of_record(source, message.key(), value, owned, why, &self.settings.group);
         let letter = planted::letter(letter, message);
         let bytes = letter.bytes();
         let Some(state) = self.partition(number) else {

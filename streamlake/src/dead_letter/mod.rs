@@ -1,8 +1,8 @@
 //! The dead-letter topic: what a record looks like there, and writing one until it is acknowledged.
 //!
 //! The value is the original payload byte for byte, the key the original key (or none), the headers
-//! the original ones in their order, followed by the reason, its detail, the time, and where the
-//! record came from. Only a payload makes a dead letter; a service that is away never does.
+//! the original ones in their order, followed by the reason, its detail, the time, where the record
+//! came from, and which group refused it. Only a payload makes a dead letter; a service that is away never does.
 
 pub mod read;
 
@@ -31,6 +31,9 @@ pub const HEADER_SOURCE_PARTITION: &str = "source_partition";
 pub const HEADER_SOURCE_OFFSET: &str = "source_offset";
 /// Header: its Kafka timestamp there, in milliseconds.
 pub const HEADER_SOURCE_TIMESTAMP: &str = "source_timestamp_ms";
+/// Header: the consumer group that refused it. Several groups may read one topic, and each writes a
+/// letter of its own.
+pub const HEADER_GROUP: &str = "consumer_group";
 /// Header: why the producer refused the event. Such a record was never in the raw topic.
 pub const HEADER_PRODUCER_ERROR: &str = "producer_error";
 /// Header: the producer's chain of causes.
@@ -38,8 +41,9 @@ pub const HEADER_PRODUCER_ERROR_TRACE: &str = "producer_error_trace";
 /// Header: when the producer refused it, RFC 3339.
 pub const HEADER_PRODUCER_FAILED_AT: &str = "producer_failed_at";
 
-/// The headers that StreamLake adds to a dead letter, after the original ones.
-pub const OWN_HEADERS: &[&str] = &[
+/// What the consumer adds to a dead letter, after the original headers and in this order; the
+/// timestamp is left out where the record had none.
+pub const BY_CONSUMER: &[&str] = &[
     HEADER_ERROR,
     HEADER_ERROR_TRACE,
     HEADER_FAILED_AT,
@@ -47,10 +51,12 @@ pub const OWN_HEADERS: &[&str] = &[
     HEADER_SOURCE_PARTITION,
     HEADER_SOURCE_OFFSET,
     HEADER_SOURCE_TIMESTAMP,
-    HEADER_PRODUCER_ERROR,
-    HEADER_PRODUCER_ERROR_TRACE,
-    HEADER_PRODUCER_FAILED_AT,
+    HEADER_GROUP,
 ];
+
+/// What the producer adds, likewise.
+pub const BY_PRODUCER: &[&str] =
+    &[HEADER_PRODUCER_ERROR, HEADER_PRODUCER_ERROR_TRACE, HEADER_PRODUCER_FAILED_AT];
 
 /// The longest reason and the longest detail: a dead letter must not outgrow its topic because of
 /// what is said about it.
@@ -89,6 +95,7 @@ impl DeadLetter {
         value: Option<&[u8]>,
         mut headers: Vec<Header>,
         why: &Invalid,
+        group: &str,
     ) -> DeadLetter {
         let mut add = |name: &str, text: &str| headers.push(text_header(name, text));
         add(HEADER_ERROR, cut(&why.reason, REASON_BYTES_MAX));
@@ -100,6 +107,7 @@ impl DeadLetter {
         if let Some(ms) = source.timestamp_ms {
             add(HEADER_SOURCE_TIMESTAMP, &ms.to_string());
         }
+        add(HEADER_GROUP, group);
         DeadLetter { key: key.map(<[u8]>::to_vec), value: value.map(<[u8]>::to_vec), headers }
     }
 

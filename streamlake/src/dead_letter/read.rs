@@ -1,8 +1,8 @@
 //! Reading dead letters back.
 
 use super::{
-    HEADER_ERROR, HEADER_FAILED_AT, HEADER_PRODUCER_ERROR, HEADER_PRODUCER_FAILED_AT,
-    HEADER_SOURCE_OFFSET, HEADER_SOURCE_PARTITION, HEADER_SOURCE_TOPIC, OWN_HEADERS,
+    BY_CONSUMER, BY_PRODUCER, HEADER_ERROR, HEADER_FAILED_AT, HEADER_GROUP, HEADER_PRODUCER_ERROR,
+    HEADER_PRODUCER_FAILED_AT, HEADER_SOURCE_OFFSET, HEADER_SOURCE_PARTITION, HEADER_SOURCE_TOPIC,
 };
 use crate::config::KafkaSettings;
 use crate::error::Result;
@@ -17,6 +17,8 @@ pub struct Filed {
     pub record: StoredRecord,
     /// Where it came from; `None` if the producer refused it before it was in any topic.
     pub source: Option<SourcePlace>,
+    /// The consumer group that refused it; `None` if the producer did, or an earlier version.
+    pub group: Option<String>,
     /// Why it is here.
     pub error: Option<String>,
     /// Since when, RFC 3339.
@@ -37,39 +39,43 @@ pub struct SourcePlace {
 impl Filed {
     /// What the record says about itself.
     pub fn of(record: StoredRecord) -> Filed {
-        // Ours stand behind the original ones, so the last of a name is the one that counts.
-        let last = |name: &str| {
-            let found = record.headers.iter().rev().find(|(key, _)| key == name.as_bytes());
+        let own = &record.headers[own_from(&record.headers)..];
+        let told = |name: &str| {
+            let found = own.iter().find(|(key, _)| key == name.as_bytes());
             found.and_then(|(_, value)| String::from_utf8(value.clone()?).ok())
         };
         let place = || {
             Some(SourcePlace {
-                topic: last(HEADER_SOURCE_TOPIC)?,
-                partition: last(HEADER_SOURCE_PARTITION)?.parse().ok()?,
-                offset: last(HEADER_SOURCE_OFFSET)?.parse().ok()?,
+                topic: told(HEADER_SOURCE_TOPIC)?,
+                partition: told(HEADER_SOURCE_PARTITION)?.parse().ok()?,
+                offset: told(HEADER_SOURCE_OFFSET)?.parse().ok()?,
             })
         };
-        let source = place();
-        let error = last(HEADER_ERROR).or_else(|| last(HEADER_PRODUCER_ERROR));
-        let failed_at = last(HEADER_FAILED_AT).or_else(|| last(HEADER_PRODUCER_FAILED_AT));
-        Filed { source, error, failed_at, record }
+        let (source, group) = (place(), told(HEADER_GROUP));
+        let error = told(HEADER_ERROR).or_else(|| told(HEADER_PRODUCER_ERROR));
+        let failed_at = told(HEADER_FAILED_AT).or_else(|| told(HEADER_PRODUCER_FAILED_AT));
+        Filed { source, group, error, failed_at, record }
     }
 
     /// The headers that the record came with: all but the ones that were put behind them.
     pub fn original_headers(&self) -> Vec<Header> {
-        let mut end = self.record.headers.len();
-        let mut own: Vec<&str> = OWN_HEADERS.to_vec();
-        while end > 0 {
-            let name = self.record.headers[end - 1].0.as_slice();
-            // Each of ours stands there once: a second one belongs to a record that was dead before.
-            match own.iter().position(|known| known.as_bytes() == name) {
-                Some(at) => drop(own.swap_remove(at)),
-                None => break,
-            }
-            end -= 1;
-        }
-        self.record.headers[..end].to_vec()
+        self.record.headers[..own_from(&self.record.headers)].to_vec()
     }
+}
+
+/// Where ours begin. They are known by their place and order at the end, not by their names: a record
+/// may bear any of them itself, or may have been dead before.
+fn own_from(headers: &[Header]) -> usize {
+    let from = |names: &[&str]| {
+        let (mut from, mut left) = (headers.len(), names);
+        while let Some((name, _)) = from.checked_sub(1).map(|last| &headers[last]) {
+            // One that is not there was not known to an earlier version, or had nothing to say.
+            let Some(at) = left.iter().rposition(|known| known.as_bytes() == name) else { break };
+            (from, left) = (from - 1, &left[..at]);
+        }
+        from
+    };
+    from(BY_CONSUMER).min(from(BY_PRODUCER))
 }
 
 /// Reads dead letters, all or the one at a place; `visit` says whether to go on. Blocking.
@@ -108,7 +114,10 @@ mod tests {
     fn bury(headers: Vec<Header>) -> Filed {
         let why = Invalid { reason: "bad".into(), detail: "bad: worse".into() };
         let source = Source { topic: "t", partition: 3, offset: 7, timestamp_ms: Some(5) };
-        let letter = DeadLetter::of_record(source, None, None, headers, &why);
+        filed(DeadLetter::of_record(source, None, None, headers, &why, "g"))
+    }
+
+    fn filed(letter: DeadLetter) -> Filed {
         Filed::of(StoredRecord {
             topic: "dlq".into(),
             partition: 0,
@@ -129,10 +138,35 @@ mod tests {
             (HEADER_ERROR.as_bytes().to_vec(), Some(b"mine".to_vec())),
         ];
         let first = bury(original.clone());
-        assert_eq!(first.error.as_deref(), Some("bad"));
+        assert_eq!((first.error.as_deref(), first.group.as_deref()), (Some("bad"), Some("g")));
         assert_eq!(first.source, Some(SourcePlace { topic: "t".into(), partition: 3, offset: 7 }));
         assert_eq!(first.original_headers(), original);
         let second = bury(first.record.headers.clone());
         assert_eq!(second.original_headers(), first.record.headers);
+    }
+
+    #[test]
+    fn a_header_of_the_record_is_never_taken_for_one_of_ours() {
+        for name in BY_CONSUMER.iter().chain(BY_PRODUCER) {
+            let own: Vec<Header> = vec![
+                (b"tenant".to_vec(), Some(b"a".to_vec())),
+                (name.as_bytes().to_vec(), Some(b"mine".to_vec())),
+            ];
+            let letter = bury(own.clone());
+            assert_eq!(letter.original_headers(), own, "{name}");
+            assert_eq!(letter.source.map(|source| source.offset), Some(7), "{name}");
+            let why = Invalid { reason: "bad".into(), detail: "worse".into() };
+            let rejected = filed(DeadLetter::of_event(Vec::new(), None, own.clone(), &why));
+            assert_eq!((rejected.original_headers(), rejected.source), (own, None), "{name}");
+        }
+    }
+
+    #[test]
+    fn letters_of_earlier_versions_name_no_group_and_are_read_all_the_same() {
+        let mut letter = bury(vec![(b"a".to_vec(), None)]);
+        letter.record.headers.pop();
+        let old = Filed::of(letter.record);
+        assert_eq!((old.group.as_deref(), old.error.as_deref()), (None, Some("bad")));
+        assert_eq!(old.original_headers(), vec![(b"a".to_vec(), None)]);
     }
 }

@@ -212,7 +212,7 @@ pub(crate) fn letter(mut letter: DeadLetter, message: &Record<'_>) -> DeadLetter
     }
     let (partition, offset) = (message.partition(), message.offset());
     let before = offset.saturating_sub(1).max(0).to_string();
-    let original = letter.headers.len().saturating_sub(7);
+    let original = letter.headers.len().saturating_sub(names::BY_CONSUMER.len());
     let place = (partition, offset + 1, letter.headers[..original].to_vec());
     *LAST_LETTER.lock().unwrap_or_else(PoisonError::into_inner) = Some(place);
     let mut set = |name: &str, text: &str| {
@@ -248,7 +248,8 @@ pub(crate) fn letter(mut letter: DeadLetter, message: &Record<'_>) -> DeadLetter
     letter.headers.retain(|(name, value)| {
         number += 1;
         let theirs = number <= original;
-        let reserved = names::OWN_HEADERS.iter().any(|own| own.as_bytes() == name);
+        let reserved =
+            names::BY_CONSUMER.iter().chain(names::BY_PRODUCER).any(|own| own.as_bytes() == name);
         !(acts_if(Bug::LetterWithoutReservedHeaders, theirs && reserved)
             || acts_if(Bug::LetterWithoutNullHeaders, theirs && value.is_none()))
     });

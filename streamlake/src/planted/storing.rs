@@ -201,7 +201,8 @@ pub(crate) async fn store(
                 timestamp_ms: record.timestamp_ms,
             };
             let (key, value) = (record.key.as_deref(), record.value.as_deref());
-            let letter = DeadLetter::of_record(source, key, value, record.headers.clone(), &why);
+            let headers = record.headers.clone();
+            let letter = DeadLetter::of_record(source, key, value, headers, &why, "planted");
             dead_letters.write(&letter, |_, _| {}).await?;
         }
     }

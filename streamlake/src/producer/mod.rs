@@ -88,6 +88,11 @@ impl Producer {
         self.raw.effective(Role::Producer)
     }
 
+    /// The same of the client that writes dead letters.
+    pub fn dead_letters_effective(&self) -> BTreeMap<String, String> {
+        self.dead_letters.effective()
+    }
+
     /// Sends one event and waits for its receipt.
     ///
     /// A caller that drops the future gives up the receipt, not the event: once it is on its way it

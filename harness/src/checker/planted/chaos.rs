@@ -120,7 +120,7 @@ fn distort(fact: &mut Fact, number: u64) {
         Fact::Completed(c) => c.op = number,
         Fact::Logged(l) => {
             l.offset = number;
-            l.timestamp_ms = number.cast_signed();
+            l.timestamp_ms = Some(number.cast_signed());
         }
         Fact::LogBounds(b) => {
             b.high = number;

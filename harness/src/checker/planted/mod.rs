@@ -12,6 +12,7 @@ use crate::history::sample::{self, Sample, TOPIC, legal};
 use crate::verdict::Status;
 
 mod chaos;
+mod content;
 
 pub(crate) use chaos::vandalize;
 pub(super) use chaos::{nudge, spoil};
@@ -237,7 +238,7 @@ const TABLE: [Planted; 26] = [
         s.facts.retain(|f| !matches!(&f.2, Fact::DeadLetter(d) if d.source == gone.source)); true
     } },
     Planted { name: "a date folder is off by one day", found: ("placement", ""), plant: |s, rng| {
-        alter(s, rng, |f| matches!(f, Fact::Stored(_)), |f| if let Fact::Stored(l) = f { l.ingested_ms = Some(l.timestamp_ms + 86_400_000) })
+        alter(s, rng, |f| matches!(f, Fact::Stored(_)), |f| if let Fact::Stored(l) = f { l.ingested_ms = l.ingested_ms.map(|at| at + 86_400_000); l.header_list = None; })
     } },
 ];
 
@@ -251,19 +252,9 @@ pub(crate) fn planted(sample: &Sample, rng: &mut Rng) -> Option<(&'static str, S
 impl Sample {
     fn tell_dead_letter(&mut self, op: u64, source: Option<(u32, u64)>) {
         let end = self.facts.iter().map(|f| f.0).max().unwrap_or(0);
-        let fact = DeadLetter {
-            topic: sample::DEAD_LETTERS.to_owned(),
-            partition: 0,
-            offset: 1_000_000,
-            created_us: 1,
-            source: source.map(|(partition, offset)| (TOPIC.to_owned(), partition, offset)),
-            op: Some(op),
-            key: Some(sample::key(op)),
-            value: sample::value(op),
-            headers: sample::headers(op),
-            missing_headers: Vec::new(),
-            error: Some("timeout".to_owned()),
-        };
+        let group = self.header.promises.groups[0].group.clone();
+        let place = source.map(|(partition, offset)| (group.as_str(), partition, offset, 0));
+        let fact = DeadLetter { offset: 1_000_000, ..sample::dead_letter(op, place, 1) };
         self.tell(end, "log-reader", Fact::DeadLetter(fact));
     }
 }
@@ -325,7 +316,7 @@ fn store_again(sample: &mut Sample) -> bool {
         match fact {
             Fact::Object(o) => {
                 (o.object, o.name, o.created_us) =
-                    (70_000, "raw/other/part-1.json".to_owned(), o.created_us + 50_000)
+                    (70_000, sample::part_in(&o.raw_zone, 9_000), o.created_us + 50_000)
             }
             Fact::Stored(s) => s.object = 70_000,
             _ => {}
@@ -337,7 +328,7 @@ fn store_again(sample: &mut Sample) -> bool {
 
 #[test]
 fn every_planted_corruption_is_found_by_its_checker() {
-    for planted in &TABLE {
+    for planted in TABLE.iter().chain(&content::TABLE) {
         let mut planted_times = 0;
         for seed in 0..40u64 {
             let mut sample = legal::history(seed, 100);

@@ -2,7 +2,7 @@
 
 use super::{change, check, comes, drop_facts, found};
 use crate::history::event::*;
-use crate::history::sample::{self, DEAD_LETTERS, END_US, GROUP, Sample, TOPIC};
+use crate::history::sample::{self, END_US, GROUP, Sample, TOPIC};
 use crate::verdict::Status;
 
 #[test]
@@ -23,7 +23,7 @@ fn a_wrong_partition_is_found_and_a_new_count_of_partitions_is_not() {
     found(&sample, "partition-determinism", "wrong-partition");
     let properties = [("partitions".to_owned(), "2".to_owned())].into();
     let of = format!("topic {TOPIC}");
-    sample.tell(END_US, "configuration", Fact::Configuration { of, properties });
+    sample.tell(END_US, "configuration", Fact::Configuration { of, properties, process: None });
     comes(&sample, "partition-determinism", Status::Inconclusive);
 }
 
@@ -41,7 +41,7 @@ fn again(sample: &mut Sample, created_us: u64, op: u64) {
     sample.part(50, created_us, &[(op, partition, offset, wrote)]);
     change(sample, |f| {
         if let Fact::StoreRead { parts, .. } = f {
-            *parts = 7;
+            *parts = 13;
         }
         if let Fact::Object(o) = f
             && o.role == ObjectRole::Metadata
@@ -54,6 +54,7 @@ fn again(sample: &mut Sample, created_us: u64, op: u64) {
                 last: offset,
                 records: 1,
                 bytes: 100,
+                crc32: Some(sample::CRC32.to_owned()),
             });
         }
     });
@@ -124,7 +125,7 @@ fn altered_and_invented_copies_are_found() {
                 0 => s.value = Print(1),
                 1 => s.key = Some(Blob(b"|<script>\n\x1b[31m".to_vec())),
                 2 => s.headers = Print(1),
-                3 => s.timestamp_ms += 1,
+                3 => s.timestamp_ms = s.timestamp_ms.map(|at| at + 1),
                 _ => s.offset = 777,
             },
             _ => {}
@@ -164,19 +165,9 @@ fn poison(sample: &mut Sample, op: u64) -> (u32, u64) {
 }
 
 fn letter(op: u64, source: Option<(u32, u64)>) -> DeadLetter {
-    DeadLetter {
-        topic: DEAD_LETTERS.to_owned(),
-        partition: 0,
-        offset: 0,
-        created_us: 100_000,
-        source: source.map(|(partition, offset)| (TOPIC.to_owned(), partition, offset)),
-        op: Some(op),
-        key: Some(sample::key(op)),
-        value: sample::value(op),
-        headers: sample::headers(op),
-        missing_headers: Vec::new(),
-        error: Some("schema".to_owned()),
-    }
+    let wrote_us = op * 10_000 + 3_000;
+    let place = source.map(|(partition, offset)| (GROUP, partition, offset, wrote_us));
+    sample::dead_letter(op, place, 100_000)
 }
 
 #[test]
@@ -213,8 +204,14 @@ fn a_rejected_operation_needs_its_dead_letter() {
     let mut sample = Sample::honest();
     sample.header.promises.operations = 61;
     let (topic, value) = (TOPIC.to_owned(), sample::value(60));
-    let invoked =
-        Invoked { op: 60, topic, key: Some(sample::key(60)), value, bytes: 1, poison: true };
+    let invoked = Invoked {
+        op: 60,
+        topic,
+        key: Some(sample::key(60)),
+        value,
+        poison: true,
+        ..Invoked::default()
+    };
     sample.tell(900_000, "producer-1", Fact::Invoked(invoked));
     sample.complete(901_000, 60, Outcome::Rejected { reason: "no amount".to_owned() });
     found(&sample, "dead-letters", "rejected-without-dead-letter");
@@ -252,7 +249,10 @@ fn second_group(without: &[u64]) -> Sample {
     });
     for (t_us, process, fact) in Sample::honest().facts {
         let fact = match fact {
-            Fact::Object(o) => {
+            Fact::Object(mut o) => {
+                let move_over = |name: &mut String| *name = name.replacen("raw/", "second/", 1);
+                move_over(&mut o.name);
+                o.lists.iter_mut().for_each(|entry| move_over(&mut entry.name));
                 Fact::Object(Object { raw_zone: "gs://lake/second".to_owned(), ..o })
             }
             Fact::Stored(s) if s.op.is_some_and(|op| without.contains(&op)) => continue,
@@ -358,7 +358,7 @@ fn recovery_is_judged_on_both_sides_and_at_the_end() {
 fn configuration_that_differs_is_found() {
     let mut sample = Sample::honest();
     change(&mut sample, |f| match f {
-        Fact::Configuration { of, properties } if of == "consumer" => {
+        Fact::Configuration { of, properties, .. } if of == "consumer" => {
             properties.insert("enable.auto.commit".to_owned(), "true".to_owned());
         }
         _ => {}

@@ -1,6 +1,7 @@
 //! Each checker against handwritten histories: one change to an honest run, and what must come of it.
 #![allow(clippy::unwrap_used)]
 
+mod content;
 mod deliveries;
 mod evidence;
 mod liveness;
@@ -55,7 +56,7 @@ fn an_honest_run_passes_every_check_that_applies() {
     assert_eq!(verdict.status, Status::Pass);
     let tally = &verdict.tally;
     assert_eq!((tally.invoked, tally.acknowledged, tally.logged, tally.lost), (60, 60, 60, 0));
-    assert_eq!((tally.groups[GROUP].stored, tally.groups[GROUP].parts), (60, 6));
+    assert_eq!((tally.groups[GROUP].stored, tally.groups[GROUP].parts), (60, 12));
     assert!(tally.windows[0].in_flight > 0 && tally.windows[0].recovered_us.is_some());
 }
 
@@ -332,7 +333,7 @@ fn a_part_that_goes_back_is_found() {
     let mut sample = Sample::honest();
     let places: Vec<usize> = (0..sample.facts.len())
         .filter(
-            |&n| matches!(&sample.facts[n].2, Fact::Stored(s) if s.object == 1 && s.partition == 0),
+            |&n| matches!(&sample.facts[n].2, Fact::Stored(s) if s.object == 2 && s.partition == 0),
         )
         .collect();
     sample.facts.swap(places[0], places[1]);

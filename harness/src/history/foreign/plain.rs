@@ -68,8 +68,7 @@ struct Log {
     op: Option<u64>,
     key: Option<Blob>,
     value: String,
-    #[serde(default)]
-    timestamp_ms: i64,
+    timestamp_ms: Option<i64>,
 }
 
 #[derive(Deserialize)]
@@ -126,7 +125,7 @@ pub(super) fn take(told: &mut Told, file: &str, text: &[u8]) -> Result<(), Refus
         told.claim_op(send.op);
         let (value, bytes) = (print(&send.value)?, send.value.len() as u64);
         let Send { op, topic, key, .. } = send;
-        facts.push(Fact::Invoked(Invoked { op, topic, key, value, bytes, poison: false }));
+        facts.push(Fact::Invoked(Invoked { op, topic, key, value, bytes, ..Invoked::default() }));
     }
     if let Some(sent) = line.sent {
         let op = sent.op;
@@ -147,6 +146,7 @@ pub(super) fn take(told: &mut Told, file: &str, text: &[u8]) -> Result<(), Refus
             high,
             complete: true,
             holes,
+            ..LogBounds::default()
         }));
     }
     if let Some(read) = line.read {
@@ -189,8 +189,7 @@ fn logged(told: &mut Told, log: Log) -> Result<Logged, String> {
         ingestion_id: None,
         key: log.key,
         value: print(&log.value)?,
-        headers: Print(0),
-        missing_headers: Vec::new(),
+        ..Logged::default()
     })
 }
 

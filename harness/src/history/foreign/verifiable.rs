@@ -83,7 +83,8 @@ impl State {
                 None => low == high,
             };
             let ((topic, partition), holes) = (place, Vec::new());
-            let bounds = LogBounds { topic, partition, low, high, complete, holes };
+            let bounds =
+                LogBounds { topic, partition, low, high, complete, holes, ..LogBounds::default() };
             told.tell(None, process, Fact::LogBounds(bounds));
         }
     }
@@ -173,7 +174,8 @@ fn produced(told: &mut Told, speaker: &Speaker<'_>, line: Line) -> Result<(), Re
     told.topic(&topic);
     let key = line.key.map(|key| Blob(key.into_bytes()));
     let (print, bytes) = (Print::of(value.as_bytes()), value.len() as u64);
-    let invoked = Invoked { op, topic: topic.clone(), key, value: print, bytes, poison: false };
+    let invoked =
+        Invoked { op, topic: topic.clone(), key, value: print, bytes, ..Invoked::default() };
     let outcome = match (line.name.as_str(), line.partition, line.offset) {
         ("producer_send_success", Some(partition), Some(offset)) => {
             let (partition, offset) = told.place(&topic, partition, offset)?;
@@ -211,14 +213,10 @@ fn shown(
             topic,
             partition,
             offset,
-            timestamp_ms: 0,
-            op: None,
-            ingestion_id: None,
             key: line.key.map(|key| Blob(key.into_bytes())),
             // A tombstone has no value; the producer never sends one.
             value: value.unwrap_or(Print(0)),
-            headers: Print(0),
-            missing_headers: Vec::new(),
+            ..Logged::default()
         })
     } else {
         told.group(speaker.group);

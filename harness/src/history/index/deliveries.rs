@@ -2,10 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use super::lane::{NO_ID, NO_OP};
+use super::headers::{header_print, ingested};
+use super::lane::NO_OP;
 use super::observe::OFFSET_MAX;
-use super::records::key_print;
-use super::{Commit, Dead, Index, OddKind, Part, Seen, Source};
+use super::records::{id_print, key_print};
+use super::{Commit, Dead, Index, NO_TIMESTAMP, OddKind, Part, Place, Seen, Source};
 use crate::history::event::{Committed, DeadLetter, Object, Read, Stored};
 
 impl Index {
@@ -51,6 +52,7 @@ impl Index {
 
     pub(super) fn object(&mut self, process: u16, fact: &Object) {
         let zone = self.zones.iter().position(|zone| zone.name == fact.raw_zone);
+        let by_watch = self.process_is(process, "store-watch");
         let number = zone.map(|zone| {
             self.parts.push(Part {
                 zone,
@@ -61,10 +63,14 @@ impl Index {
                 content: fact.content,
                 role: fact.role,
                 during_run: fact.during_run,
+                by_watch: fact.during_run && by_watch,
                 problem: fact.problem.clone(),
                 lists: fact.lists.clone(),
                 lanes: BTreeMap::new(),
-                day: Part::day_of(&fact.name),
+                head: fact.head.clone(),
+                crc32: fact.crc32.clone(),
+                attributes: fact.attributes.clone(),
+                place: Place::of(&fact.raw_zone, &fact.name),
                 misplaced: None,
                 disorder: Vec::new(),
             });
@@ -91,16 +97,18 @@ impl Index {
             return self.odd(OddKind::StoredOffset, example, None);
         }
         let lane = self.lane_number(&fact.topic, fact.partition);
+        let zone = self.parts[number as usize].zone;
+        self.look_at_line(zone, number as usize, lane, fact);
         let part = &mut self.parts[number as usize];
         part.take(lane, fact.line, fact.offset);
-        part.place(lane, fact.offset, fact.ingested_ms.unwrap_or(fact.timestamp_ms));
+        part.place(lane, fact.offset, day_ms(fact));
         let seen = Seen {
             key: key_print(fact.key.as_ref()),
             value: fact.value.0,
-            headers: fact.headers.0,
-            timestamp_ms: fact.timestamp_ms,
+            headers: header_print(fact.headers, fact.header_list.as_ref()),
+            timestamp_ms: fact.timestamp_ms.unwrap_or(NO_TIMESTAMP),
             op: NO_OP,
-            id: NO_ID,
+            id: id_print(fact.ingestion_id.as_ref()),
         };
         let created_us = part.created_us;
         for &group in &self.zones[part.zone].groups {
@@ -127,7 +135,9 @@ impl Index {
         };
         if let Some((lane, offset)) = source {
             for (group, promise) in self.header.promises.groups.iter().enumerate() {
-                if promise.dead_letter_topic.as_ref() == Some(&fact.topic) {
+                // A letter that does not say whose it is may be anybody's who writes there.
+                let theirs = fact.group.as_ref().is_none_or(|writer| writer == &promise.group);
+                if theirs && promise.dead_letter_topic.as_ref() == Some(&fact.topic) {
                     let entry = self.groups[group].entry(lane).or_default();
                     entry.dead(offset, fact.created_us);
                 }
@@ -135,4 +145,16 @@ impl Index {
         }
         self.dead.push(Dead { letter: fact.clone(), source });
     }
+}
+
+/// The instant that decides the folder of a record: its header `ingested_at`, else its Kafka timestamp,
+/// else the epoch.
+fn day_ms(fact: &Stored) -> i64 {
+    // A day that cannot stand in a folder's name is none.
+    let nameable = |ms: &i64| {
+        let at = chrono::DateTime::from_timestamp_millis(*ms);
+        at.is_some_and(|at| (0..=9999).contains(&chrono::Datelike::year(&at)))
+    };
+    let said = ingested(fact.header_list.as_ref(), fact.ingested_ms);
+    said.or(fact.timestamp_ms).filter(nameable).unwrap_or(0)
 }

@@ -7,6 +7,7 @@
 
 use std::collections::BTreeMap;
 
+use super::NO_TIMESTAMP;
 use super::coarse::{Coarse, Merge};
 use super::ranges::{Range, RangeSet};
 use super::slots::{Bits, CHUNK, Detail, Slots};
@@ -27,8 +28,9 @@ pub enum Source {
     Copy(usize),
 }
 
-/// What a source says, as fingerprints. Receipts know nothing of headers and timestamp; operation
-/// and id of copies are not compared, they follow from value and headers.
+/// What a source says, as fingerprints. Receipts know nothing of headers and timestamp; the operation
+/// of copies is not compared, it follows from the value. Their id is, because it stands in their line
+/// beside the headers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Seen {
     /// Key.
@@ -100,13 +102,22 @@ struct Chunk {
     // The log holds the record and names no operation, no id: a receipt may have filled them in.
     unnamed: Option<Box<Bits>>,
     untagged: Option<Box<Bits>>,
+    // Copies hold the record and name no id.
+    untagged_copy: Option<Box<Bits>>,
     slots: Slots,
 }
 
 impl Chunk {
     fn new(detail: Detail) -> Self {
         let (receipt, log) = (Bits::default(), Bits::default());
-        Self { receipt, log, unnamed: None, untagged: None, slots: Slots::new(detail) }
+        Self {
+            receipt,
+            log,
+            unnamed: None,
+            untagged: None,
+            untagged_copy: None,
+            slots: Slots::new(detail),
+        }
     }
 
     /// What the log said, if the slot holds it.
@@ -118,6 +129,12 @@ impl Chunk {
             seen.id = NO_ID;
         }
         seen
+    }
+
+    /// What copies said, if the slot holds it.
+    fn copy_word(&self, at: u64, seen: Seen) -> Seen {
+        let untagged = self.untagged_copy.as_ref().is_some_and(|bits| bits.has(at));
+        Seen { op: NO_OP, id: if untagged { NO_ID } else { seen.id }, ..seen }
     }
 }
 
@@ -132,6 +149,8 @@ pub struct Bounds {
     pub complete: bool,
     /// Offsets without a record.
     pub holes: Vec<Range>,
+    /// Offsets with a record of an aborted transaction.
+    pub aborted: Vec<Range>,
 }
 
 /// The records of one partition.
@@ -216,13 +235,13 @@ impl Lane {
 
     /// Takes a source's word on an offset.
     pub(super) fn hear(&mut self, offset: u64, source: Source, seen: Seen) {
-        if source == Source::Log {
+        if source == Source::Log && seen.timestamp_ms != NO_TIMESTAMP {
             self.note_time(offset, seen.timestamp_ms);
         }
         let (cache, seen) = match source {
             Source::Receipt => (0, Seen { headers: 0, timestamp_ms: 0, ..seen }),
             Source::Log => (1, seen),
-            Source::Copy(_) => (2, Seen { op: NO_OP, id: NO_ID, ..seen }),
+            Source::Copy(_) => (2, Seen { op: NO_OP, ..seen }),
         };
         let seen = self.detail.reduce(seen);
         let index = self.chunk(offset / CHUNK, cache);
@@ -236,7 +255,8 @@ impl Lane {
             let slot = chunk.slots.get(at, offset, &self.far);
             let copies = &self.copies[index * self.groups..(index + 1) * self.groups];
             let framed = chunk.log.has(at) || copies.iter().any(|bits| bits.has(at));
-            if agrees(chunk, at, source, framed, &slot, &seen) {
+            let copied = copies.iter().any(|bits| bits.has(at));
+            if agrees(chunk, at, source, (framed, copied), &slot, &seen) {
                 let merged = merge(slot, source, framed, &seen);
                 if merged != slot {
                     self.chunks[index].slots.put(at, offset, merged, &mut self.far);
@@ -263,7 +283,12 @@ impl Lane {
                     chunk.untagged.get_or_insert_default().set(at);
                 }
             }
-            Source::Copy(group) => self.copies[index * self.groups + group].set(at),
+            Source::Copy(group) => {
+                if seen.id == NO_ID && self.detail == Detail::Full {
+                    chunk.untagged_copy.get_or_insert_default().set(at);
+                }
+                self.copies[index * self.groups + group].set(at);
+            }
         }
     }
 
@@ -309,6 +334,12 @@ impl Lane {
         RangeSet::of(self.bounds.iter().flat_map(|b| b.holes.iter().copied()))
     }
 
+    /// Offsets of records of aborted transactions: who reads committed ones is never given them.
+    #[must_use]
+    pub fn aborted(&self) -> RangeSet {
+        RangeSet::of(self.bounds.iter().flat_map(|b| b.aborted.iter().copied()))
+    }
+
     /// Low watermark: below it nobody can say what was there. 0 if the bounds were never read.
     #[must_use]
     pub fn low(&self) -> u64 {
@@ -331,6 +362,28 @@ impl Lane {
         let chunk = &self.chunks[*self.place.get(&(offset / CHUNK))? as usize];
         let at = offset % CHUNK;
         chunk.slots.known().has(at).then(|| (chunk, chunk.slots.get(at, offset, &self.far)))
+    }
+
+    /// A receipt names this offset.
+    #[must_use]
+    pub fn is_acknowledged(&self, offset: u64) -> bool {
+        let index = self.place.get(&(offset / CHUNK));
+        index.is_some_and(|&n| self.chunks[n as usize].receipt.has(offset % CHUNK))
+    }
+
+    /// The words of all receipts, rising.
+    pub fn receipts(&self) -> impl Iterator<Item = (u64, Seen)> + '_ {
+        self.place.iter().flat_map(move |(&number, &index)| {
+            let chunk = &self.chunks[index as usize];
+            chunk.receipt.places().flat_map(move |at| {
+                let offset = number * CHUNK + at;
+                let words: Vec<Seen> = match self.contested.get(&offset) {
+                    Some(contested) => contested.of(Source::Receipt).copied().collect(),
+                    None => vec![chunk.slots.get(at, offset, &self.far)],
+                };
+                words.into_iter().map(move |seen| (offset, seen))
+            })
+        })
     }
 
     /// The operation of a record: as the log names it, else as a receipt does.
@@ -412,8 +465,18 @@ impl Lane {
 
 /// Whether a word fits what the slot holds. A second receipt for one offset never does, and a
 /// second reading of the log only if it says the same. `framed`: headers and timestamp are known.
-fn agrees(chunk: &Chunk, at: u64, source: Source, framed: bool, slot: &Seen, seen: &Seen) -> bool {
+/// `copied`: a copy has spoken.
+fn agrees(
+    chunk: &Chunk,
+    at: u64,
+    source: Source,
+    (framed, copied): (bool, bool),
+    slot: &Seen,
+    seen: &Seen,
+) -> bool {
     let frame = || !framed || slot.same_frame(seen);
+    // Log and copies have the id from the same headers: one without is a difference.
+    let copies_id = || !copied || chunk.copy_word(at, *slot).id == seen.id;
     slot.same_content(seen)
         && match source {
             Source::Receipt => !chunk.receipt.has(at) && slot.same_name(seen),
@@ -421,8 +484,11 @@ fn agrees(chunk: &Chunk, at: u64, source: Source, framed: bool, slot: &Seen, see
                 let word = chunk.log_word(at, *slot);
                 word.op == seen.op && word.id == seen.id && frame()
             }
-            Source::Log => slot.same_name(seen) && frame(),
-            Source::Copy(_) => frame(),
+            Source::Log => slot.same_name(seen) && copies_id() && frame(),
+            Source::Copy(_) if chunk.log.has(at) => {
+                chunk.log_word(at, *slot).id == seen.id && copies_id() && frame()
+            }
+            Source::Copy(_) => slot.same_name(seen) && copies_id() && frame(),
         }
 }
 
@@ -450,7 +516,7 @@ fn words_so_far(chunk: &Chunk, at: u64, slot: Seen, copies: &[Bits]) -> Vec<(Sou
     }
     for (group, bits) in copies.iter().enumerate() {
         if bits.has(at) {
-            words.push((Source::Copy(group), Seen { op: NO_OP, id: NO_ID, ..slot }));
+            words.push((Source::Copy(group), chunk.copy_word(at, slot)));
         }
     }
     words

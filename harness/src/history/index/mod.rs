@@ -12,6 +12,7 @@ mod coarse;
 mod deliveries;
 mod group;
 mod hash;
+mod headers;
 mod keys;
 mod lane;
 mod observe;
@@ -29,20 +30,24 @@ use std::collections::{BTreeMap, BTreeSet};
 /// Stands for the fingerprint of a key that is absent, apart from an empty one.
 pub const NO_KEY: u64 = 0x6e6f_206b_6579;
 
+/// Stands for a Kafka timestamp that is absent.
+pub const NO_TIMESTAMP: i64 = i64::MIN;
+
 pub use group::{Commit, GroupLane, Rewind, Run, Surplus};
 pub use hash::Quick;
+pub use headers::{Faulty, HeaderFacts, HeaderFault, id_in_letter};
 pub use keys::LateKey;
 pub use lane::{Bounds, Contested, Lane, NO_ID, NO_OP, Seen, Source};
 pub use odd::{Odd, OddKind};
 pub use ops::{Bit, End, Invocation, Kept, Ops};
-pub use parts::{Part, PartLane, Zone};
+pub use parts::{Part, PartLane, Place, Zone};
 pub use ranges::{Cover, Range, RangeSet};
 pub use source::SourceFacts;
 pub use times::{Instants, Latencies};
 
 use super::event::{
     Assignment, Blob, Clock, DeadLetter, Evidence, FaultStep, Generation, GroupPromise, Header,
-    ObjectRole, Position, Probe, ProcessState, Reset, Unreadable,
+    HeaderPair, ObjectRole, Position, Print, Probe, ProcessState, Reset, Unreadable,
 };
 
 /// A fact of which there are few, with its instant.
@@ -65,6 +70,8 @@ pub struct ReadBack {
     pub of: String,
     /// Property → value.
     pub properties: BTreeMap<String, String>,
+    /// The process that the client belongs to, where it was told.
+    pub process: Option<String>,
 }
 
 /// A dead letter with the place that it names.
@@ -161,14 +168,16 @@ pub struct Index {
     pub strays: Vec<Stray>,
     /// Keys seen in more than one partition, where the partitioner is not murmur2.
     pub split_keys: BTreeMap<u64, BTreeSet<usize>>,
-    /// Records of the log without a mandatory header: lane, offset, names.
-    pub headers_missing: Vec<(usize, u64, String)>,
+    /// What records say of themselves and that is not as it should be.
+    pub headers: HeaderFacts,
     /// Processes whose operations were not invoked in the order of their numbers.
     pub unordered_owners: BTreeSet<u8>,
     /// Reads that told their record's value, where the log holds the record; not of packed indices.
     pub compared_reads: u64,
     /// Those of them that differ from the log: group, lane, offset.
     pub misread: BTreeSet<(usize, usize, u64)>,
+    /// Ingestion ids of one operation in 256, of packed indices, which keep no others: id, operation.
+    pub sampled_ids: Vec<(u64, u64)>,
     /// Facts by kind that name a group, zone or topic that nobody promised.
     pub foreign: BTreeMap<&'static str, u64>,
     /// Instant of the last fact.
@@ -246,6 +255,18 @@ impl Index {
     #[must_use]
     pub fn lane_name(&self, lane: usize) -> String {
         format!("{}/{}", self.lanes[lane].topic.escape_debug(), self.lanes[lane].partition)
+    }
+
+    /// Fingerprint of headers as the index compares them.
+    #[must_use]
+    pub fn header_print(&self, print: Print, list: Option<&Vec<HeaderPair>>) -> u64 {
+        headers::header_print(print, list)
+    }
+
+    /// Fingerprint of an ingestion id as the index keeps it.
+    #[must_use]
+    pub fn id_print(&self, id: Option<&String>) -> u64 {
+        records::id_print(id)
     }
 
     /// Fingerprint of a key as the index keeps it.

@@ -9,7 +9,8 @@ use super::keys::KeyOrder;
 use super::records::Oracle;
 use super::slots::Detail;
 use super::{
-    At, Dead, Index, Instants, Lane, Latencies, OddKind, Ops, Part, Rare, ReadBack, Source, Zone,
+    At, Dead, HeaderFacts, Index, Instants, Lane, Latencies, OddKind, Ops, Part, Rare, ReadBack,
+    Source, Zone,
 };
 use crate::history::event::{Event, Fact, Header};
 
@@ -105,7 +106,8 @@ impl Index {
             keyed: 0,
             strays: Vec::new(),
             split_keys: BTreeMap::new(),
-            headers_missing: Vec::new(),
+            headers: HeaderFacts::default(),
+            sampled_ids: Vec::new(),
             unordered_owners: BTreeSet::new(),
             compared_reads: 0,
             misread: BTreeSet::new(),
@@ -196,6 +198,12 @@ impl Index {
         number
     }
 
+    /// A process has a name that begins so.
+    pub(super) fn process_is(&self, process: u16, prefix: &str) -> bool {
+        let clock = self.work.clocks.get(usize::from(process));
+        clock.is_some_and(|clock| clock.process.starts_with(prefix))
+    }
+
     pub(super) fn topic_number(&mut self, topic: &str) -> usize {
         // Most runs have one topic under test.
         if self.topics.first().is_some_and(|first| first == topic) {
@@ -278,8 +286,9 @@ impl Index {
             Fact::Clock(fact) => rare.clocks.push(at(event, fact.clone())),
             Fact::Unreadable(fact) => rare.unreadable.push(at(event, fact.clone())),
             Fact::Process(fact) => rare.processes.push(at(event, fact.clone())),
-            Fact::Configuration { of, properties } => {
-                let fact = ReadBack { of: of.clone(), properties: properties.clone() };
+            Fact::Configuration { of, properties, process } => {
+                let (of, properties) = (of.clone(), properties.clone());
+                let fact = ReadBack { of, properties, process: process.clone() };
                 rare.configuration.push(at(event, fact));
             }
             Fact::Note { level, text } => {
@@ -317,12 +326,13 @@ impl Index {
             self.check_readings(lane);
         }
         self.compare_reads();
+        self.settle_headers();
         self.dead.sort_by(|a, b| dead_key(a).cmp(&dead_key(b)));
         self.misplaced.sort_unstable();
         let order = &self.lanes;
         let name = |n: usize| (&order[n].topic, order[n].partition);
         self.strays.sort_by_key(|s| (name(s.lane), s.offset));
-        self.headers_missing.sort_by(|a, b| (name(a.0), a.1, &a.2).cmp(&(name(b.0), b.1, &b.2)));
+        self.sampled_ids.sort_unstable();
         sort(&mut self.rare.phases);
         sort(&mut self.rare.faults);
         sort(&mut self.rare.probes);

@@ -54,6 +54,8 @@ pub struct Kept {
     pub end: Option<End>,
     /// When the completion came.
     pub ended_us: Option<u64>,
+    /// The ingestion id that its completion named.
+    pub id: u64,
 }
 
 /// A property of operations, a bit each.
@@ -254,7 +256,7 @@ impl Ops {
 
     fn join(&mut self, op: u64, invocation: Invocation, end: End, id: u64, t_us: u64) -> Joined {
         if invocation.poison || !matches!(end, End::Acknowledged(..)) {
-            self.kept.insert(op, Kept { invocation, end: Some(end), ended_us: Some(t_us) });
+            self.kept.insert(op, Kept { invocation, end: Some(end), ended_us: Some(t_us), id });
         }
         Joined { invocation, end, id, t_us }
     }
@@ -274,7 +276,7 @@ impl Ops {
     /// operations with a completion and without an invocation, which no honest producer reports.
     pub(super) fn settle(&mut self) -> Vec<u64> {
         for (op, invocation) in self.waiting.drain() {
-            self.kept.insert(op, Kept { invocation, end: None, ended_us: None });
+            self.kept.insert(op, Kept { invocation, end: None, ended_us: None, id: NO_ID });
         }
         let mut uninvoked: Vec<u64> = self.early.keys().copied().collect();
         uninvoked.sort_unstable();

@@ -1,11 +1,12 @@
 //! Facts about records: operations, receipts, the log.
 
+use super::headers::header_print;
 use super::keys::LateKey;
 use super::lane::{NO_ID, NO_OP};
 use super::observe::OFFSET_MAX;
 use super::ops::Joined;
 use super::slots::Detail;
-use super::{Bounds, End, Index, Invocation, NO_KEY, OddKind, Seen, Source, Stray};
+use super::{Bounds, End, Index, Invocation, NO_KEY, NO_TIMESTAMP, OddKind, Seen, Source, Stray};
 use crate::checker::murmur2;
 use crate::history::event::{Blob, Completed, Event, Invoked, LogBounds, Logged, Outcome, Print};
 
@@ -53,6 +54,7 @@ impl Index {
             poison: fact.poison,
             owner: self.producer_number(process, fact.op),
         };
+        self.note_invoked(fact.op, event.t_us, fact.header_list.as_ref());
         // Told after its record, which went by without its producer.
         let passed = self.detail == Detail::Packed && self.ops.was_logged(fact.op);
         self.unjudged_order += u64::from(passed);
@@ -89,6 +91,7 @@ impl Index {
             Outcome::Unknown { .. } => End::Unknown,
         };
         self.completions.add(event.t_us);
+        self.note_completed(fact.op, event.t_us);
         match end {
             End::Acknowledged(..) => self.acks.add(event.t_us),
             End::Failed | End::Unknown => self.unacknowledged.add(event.t_us),
@@ -140,6 +143,12 @@ impl Index {
         }
         if let End::Acknowledged(lane, offset) = joined.end {
             self.latencies.add(joined.t_us.saturating_sub(joined.invocation.t_us));
+            if joined.id == NO_ID {
+                self.note_receipt_without_id(op);
+            }
+            if self.detail == Detail::Packed && op % 256 == 0 {
+                self.sampled_ids.push((joined.id, op));
+            }
             if self.topics[joined.invocation.topic] != self.lanes[lane].topic {
                 self.misplaced.push(op);
             }
@@ -156,8 +165,8 @@ impl Index {
         let seen = Seen {
             key: key_print(fact.key.as_ref()),
             value: fact.value.0,
-            headers: fact.headers.0,
-            timestamp_ms: fact.timestamp_ms,
+            headers: header_print(fact.headers, fact.header_list.as_ref()),
+            timestamp_ms: fact.timestamp_ms.unwrap_or(NO_TIMESTAMP),
             op: fact.op.unwrap_or(NO_OP),
             id: id_print(fact.ingestion_id.as_ref()),
         };
@@ -167,9 +176,9 @@ impl Index {
             if self.detail == Detail::Packed && self.header.promises.key_order {
                 self.follow_key(process, lane, fact.offset, &seen);
             }
-            if !fact.missing_headers.is_empty() {
-                let names = fact.missing_headers.join(", ");
-                self.headers_missing.push((lane, fact.offset, names));
+            self.look_at_headers(lane, fact);
+            if self.detail == Detail::Packed && seen.op % 256 == 0 {
+                self.sampled_ids.push((seen.id, seen.op));
             }
         }
         self.lanes[lane].hear(fact.offset, Source::Log, seen);
@@ -212,7 +221,7 @@ impl Index {
     pub(super) fn log_bounds(&mut self, fact: &LogBounds) {
         let wrong = fact.low > fact.high
             || fact.high > OFFSET_MAX
-            || fact.holes.iter().any(|&(a, b)| a > b || b >= fact.high);
+            || fact.holes.iter().chain(&fact.aborted).any(|&(a, b)| a > b || b >= fact.high);
         if wrong {
             let name = format!("{}/{}", fact.topic.escape_debug(), fact.partition);
             let example = format!("{name} from {} to {}", fact.low, fact.high);
@@ -224,6 +233,7 @@ impl Index {
             high: fact.high,
             complete: fact.complete,
             holes: fact.holes.clone(),
+            aborted: fact.aborted.clone(),
         });
     }
 }

@@ -4,8 +4,8 @@ use super::{DEAD_LETTERS, END_US, METADATA, Sample, TOPIC, ZONE, key, part_name}
 use crate::history::event::*;
 
 impl Sample {
-    /// A run of 60 operations on two partitions, ten to a part, in which everything holds; fault 0
-    /// is planned and bites in the middle.
+    /// A run of 60 operations on two partitions, ten to a batch and each batch in a part for either
+    /// partition, in which everything holds; fault 0 is planned and bites in the middle.
     #[must_use]
     pub fn honest() -> Self {
         let mut sample = Self::empty(60, 2);
@@ -25,7 +25,7 @@ impl Sample {
         sample.bounds(DEAD_LETTERS, 0, 0, 0);
         sample.ended(690_000, "producer-1", None, ProcessEnd::Code(0));
         sample.ended(725_000, "consumer-1", Some(Ask::Stop), ProcessEnd::Code(0));
-        let store = Fact::StoreRead { raw_zone: ZONE.to_owned(), parts: 6 };
+        let store = Fact::StoreRead { raw_zone: ZONE.to_owned(), parts: 12 };
         sample.tell(END_US, "store-reader", store);
         for (t_us, name) in [(0, "load"), (310_000, "heal"), (700_000, "recover")] {
             sample.tell(t_us, "runner", Fact::Phase { name: name.to_owned() });
@@ -40,22 +40,24 @@ impl Sample {
     fn configuration(&mut self) {
         let read = |of: &str, pairs: &[(&str, &str)]| Fact::Configuration {
             of: of.to_owned(),
+            process: None,
             properties: pairs.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect(),
         };
         let producer =
             [("enable.idempotence", "true"), ("acks", "-1"), ("partitioner", "murmur2_random")];
         self.tell(1, "configuration", read("producer", &producer));
-        self.tell(2, "configuration", read("consumer", &[("enable.auto.commit", "false")]));
+        self.tell(2, "configuration", read("consumer", &super::CONSUMER));
+        self.tell(3, "configuration", read("dead-letter producer", &super::LETTER_WRITER));
     }
 
     /// Operation n is invoked at 10n ms and acknowledged 5 ms later in the partition of its key; each
-    /// ten make a part 20 ms after the last of them, and a commit 5 ms after that.
+    /// ten make two parts 20 ms after the last of them, and a commit 5 ms after that.
     fn load(&mut self) {
         let mut next = [0u64; 2];
         let mut listed = Vec::new();
-        for part in 0..6u32 {
+        for batch in 0..6u32 {
             let mut records = Vec::new();
-            for op in u64::from(part) * 10..u64::from(part) * 10 + 10 {
+            for op in u64::from(batch) * 10..u64::from(batch) * 10 + 10 {
                 let partition = crate::checker::murmur2::partition(&key(op).0, 2);
                 let offset = next[partition as usize];
                 next[partition as usize] += 1;
@@ -64,11 +66,12 @@ impl Sample {
                 self.log(op, partition, offset, op * 10_000 + 3_000);
                 records.push((op, partition, offset, op * 10_000 + 3_000));
             }
-            let created_us = u64::from(part) * 100_000 + 110_000;
-            self.part(part, created_us, &records);
+            let created_us = u64::from(batch) * 100_000 + 110_000;
             for partition in 0..2 {
+                let own: Vec<_> = records.iter().filter(|r| r.1 == partition).copied().collect();
+                self.part(batch * 2 + partition, created_us, &own);
                 self.commit(created_us + 5_000, partition, next[partition as usize]);
-                listed.extend(list(part, partition, &records));
+                listed.extend(list(batch * 2 + partition, partition, &own));
             }
         }
         for partition in 0..2 {
@@ -77,12 +80,13 @@ impl Sample {
         self.object(99, METADATA, 720_000, ObjectRole::Metadata);
         if let Some((_, _, Fact::Object(object))) = self.facts.last_mut() {
             object.lists = listed;
+            object.head = Some(super::metadata_head());
         }
     }
 }
 
 fn list(part: u32, partition: u32, records: &[(u64, u32, u64, u64)]) -> Option<ListedPart> {
-    let offsets: Vec<u64> = records.iter().filter(|r| r.1 == partition).map(|r| r.2).collect();
+    let offsets: Vec<u64> = records.iter().map(|r| r.2).collect();
     Some(ListedPart {
         name: part_name(part),
         topic: TOPIC.to_owned(),
@@ -91,5 +95,6 @@ fn list(part: u32, partition: u32, records: &[(u64, u32, u64, u64)]) -> Option<L
         last: *offsets.last()?,
         records: offsets.len() as u64,
         bytes: 100,
+        crc32: Some(super::CRC32.to_owned()),
     })
 }

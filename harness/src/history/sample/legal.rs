@@ -5,12 +5,10 @@
 //! consumers that die between write and commit, several groups and partitions. Whatever comes out
 //! must pass every check that applies.
 
-use std::collections::BTreeMap;
-
 use rand::{RngExt as _, SeedableRng as _};
 use rand_chacha::ChaCha8Rng;
 
-use super::{START_MS, Sample, header, headers, key, value};
+use super::{Sample, header, headers, key, value};
 use crate::checker::murmur2;
 use crate::history::event::*;
 
@@ -103,6 +101,7 @@ impl World {
         let idempotence = self.sample.header.promises.idempotent.to_string();
         let read = |of: &str, pairs: &[(&str, &str)]| Fact::Configuration {
             of: of.to_owned(),
+            process: None,
             properties: pairs.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect(),
         };
         let producer = [
@@ -111,7 +110,8 @@ impl World {
             ("partitioner", "murmur2_random"),
         ];
         self.sample.tell(0, "configuration", read("producer", &producer));
-        self.sample.tell(0, "configuration", read("consumer", &[("enable.auto.commit", "false")]));
+        self.sample.tell(0, "configuration", read("consumer", &super::CONSUMER));
+        self.sample.tell(0, "configuration", read("dead-letter producer", &super::LETTER_WRITER));
         self.sample.probe(0, "broker-1");
         for producer in ["producer-0", "producer-1"] {
             self.process(0, producer, "started");
@@ -122,18 +122,26 @@ impl World {
     fn produce(&mut self, operations: u64) -> u64 {
         let mut t_us = 1_000;
         for op in 0..operations {
-            t_us += self.rng.random_range(100..20_000);
+            // A little before `super::ingested_ms` has it, which knows the operation alone.
+            t_us = op * 10_000 + self.rng.random_range(100..1_000);
             let producer = format!("producer-{}", op % 2);
             // The first and the last are acknowledged, so that there is something to hold on to.
             let sure = op == 0 || op + 1 == operations;
             let dice = if sure { 99 } else { self.rng.random_range(0..100) };
             let poison = dice < 8;
             let topic = TOPIC.to_owned();
-            let fact =
-                Invoked { op, topic, key: Some(key(op)), value: value(op), bytes: 8, poison };
+            let fact = Invoked {
+                op,
+                topic,
+                key: Some(key(op)),
+                value: value(op),
+                bytes: 8,
+                poison,
+                header_list: None,
+            };
             self.sample.tell(t_us, &producer, Fact::Invoked(fact));
-            let outcome = self.end(op, dice, t_us + 500);
-            let done_us = t_us + self.rng.random_range(600..30_000);
+            let outcome = self.end(op, dice, t_us + 1_500);
+            let done_us = t_us + self.rng.random_range(2_000..30_000);
             let Some(outcome) = outcome else { continue };
             let ingestion_id = Some(format!("id-{op}"));
             let completed = Completed { op, ingestion_id, outcome };
@@ -182,20 +190,9 @@ impl World {
         Outcome::Acknowledged { topic: TOPIC.to_owned(), partition, offset }
     }
 
-    fn dead_letter(&mut self, op: u64, source: Option<(u32, u64)>, created_us: u64) {
-        let fact = DeadLetter {
-            topic: super::DEAD_LETTERS.to_owned(),
-            partition: 0,
-            offset: self.dead,
-            created_us,
-            source: source.map(|(partition, offset)| (TOPIC.to_owned(), partition, offset)),
-            op: Some(op),
-            key: Some(key(op)),
-            value: value(op),
-            headers: headers(op),
-            missing_headers: Vec::new(),
-            error: Some("schema".to_owned()),
-        };
+    fn dead_letter(&mut self, op: u64, place: Option<(&str, u32, u64, u64)>, created_us: u64) {
+        let letter = super::dead_letter(op, place, created_us);
+        let fact = DeadLetter { offset: self.dead, ..letter };
         self.dead += 1;
         // Told at the final read: the instant is set there.
         self.sample.tell(u64::MAX, "log-reader", Fact::DeadLetter(fact));
@@ -258,15 +255,16 @@ impl World {
             taken += usize::from(limit == 0) + some.len();
             for record in some {
                 if record.poison {
-                    let source = Some((lane as u32, record.offset));
-                    self.dead_letter(record.op, source, created_us);
+                    let place = (group.name.as_str(), lane as u32, record.offset, record.wrote_us);
+                    self.dead_letter(record.op, Some(place), created_us);
                 } else {
                     records.push((lane as u32, record));
                 }
             }
         }
-        if !records.is_empty() {
-            self.part(group, created_us, &records);
+        // A part holds one partition.
+        for own in records.chunk_by(|a, b| a.0 == b.0) {
+            self.part(group, created_us, own);
         }
         taken
     }
@@ -277,35 +275,33 @@ impl World {
         let part = Object {
             object,
             raw_zone: group.zone.clone(),
-            name: super::part_name(object),
+            name: super::part_in(&group.zone, object),
             generation: "1".to_owned(),
             created_us,
             bytes: 100,
-            content: None,
             role: ObjectRole::Part,
-            during_run: false,
-            problem: None,
-            lists: Vec::new(),
+            crc32: Some(super::CRC32.to_owned()),
+            ..Object::default()
         };
         let watch = format!("store-watch {}", group.zone);
         let sighting = Object { during_run: true, ..part.clone() };
         self.sample.tell(created_us, &watch, Fact::Object(sighting));
         group.facts.push(Fact::Object(part));
-        let mut spans: BTreeMap<u32, ListedPart> = BTreeMap::new();
+        let mut entry = ListedPart {
+            name: super::part_in(&group.zone, object),
+            topic: TOPIC.to_owned(),
+            bytes: 100,
+            crc32: Some(super::CRC32.to_owned()),
+            ..ListedPart::default()
+        };
         for (line, &(partition, record)) in (1..).zip(records) {
             group.facts.push(Fact::Stored(stored(object, line, partition, record)));
-            let span = spans.entry(partition).or_insert_with(|| ListedPart {
-                name: super::part_name(object),
-                topic: TOPIC.to_owned(),
-                partition,
-                first: record.offset,
-                last: record.offset,
-                records: 0,
-                bytes: 100,
-            });
-            (span.last, span.records) = (record.offset, span.records + 1);
+            if entry.records == 0 {
+                (entry.partition, entry.first) = (partition, record.offset);
+            }
+            (entry.last, entry.records) = (record.offset, entry.records + 1);
         }
-        group.lists.extend(spans.into_values());
+        group.lists.push(entry);
     }
 
     fn commit(&mut self, group: &mut Group, at_us: u64) {
@@ -335,15 +331,14 @@ impl World {
         let metadata = Object {
             object: group.parts,
             raw_zone: group.zone.clone(),
-            name: super::METADATA.to_owned(),
+            name: format!("{}/_metadata.json", super::folder_in(&group.zone)),
             generation: "7".to_owned(),
             created_us: t_us,
             bytes: 10,
-            content: None,
             role: ObjectRole::Metadata,
-            during_run: false,
-            problem: None,
             lists: std::mem::take(&mut group.lists),
+            head: Some(super::metadata_head()),
+            ..Object::default()
         };
         group.facts.push(Fact::Object(metadata));
         group.facts.push(Fact::StoreRead { raw_zone: group.zone, parts: group.parts });
@@ -408,6 +403,7 @@ impl World {
                 high: self.next[lane],
                 complete: true,
                 holes: self.holes[lane].clone(),
+                ..LogBounds::default()
             };
             self.sample.tell(end_us, &format!("log-reader-{lane}"), Fact::LogBounds(bounds));
         }
@@ -426,22 +422,20 @@ impl World {
     }
 }
 
-fn timestamp_ms(record: Record) -> i64 {
-    START_MS + i64::try_from(record.wrote_us / 1000).unwrap_or(0)
-}
-
 fn logged(partition: u32, record: Record) -> Logged {
     Logged {
         topic: TOPIC.to_owned(),
         partition,
         offset: record.offset,
-        timestamp_ms: timestamp_ms(record),
+        timestamp_ms: Some(super::wall_ms(record.wrote_us)),
+        ingested_ms: Some(super::ingested_ms(record.op)),
         op: Some(record.op),
         ingestion_id: Some(format!("id-{}", record.op)),
         key: Some(key(record.op)),
         value: value(record.op),
         headers: headers(record.op),
-        missing_headers: Vec::new(),
+        header_list: Some(super::header_list(record.op)),
+        ..Logged::default()
     }
 }
 
@@ -452,12 +446,13 @@ fn stored(object: u32, line: u32, partition: u32, record: Record) -> Stored {
         topic: TOPIC.to_owned(),
         partition,
         offset: record.offset,
-        ingested_ms: None,
-        timestamp_ms: timestamp_ms(record),
+        ingested_ms: Some(super::ingested_ms(record.op)),
+        timestamp_ms: Some(super::wall_ms(record.wrote_us)),
         op: Some(record.op),
         ingestion_id: Some(format!("id-{}", record.op)),
         key: Some(key(record.op)),
         value: value(record.op),
         headers: headers(record.op),
+        header_list: Some(super::header_list(record.op)),
     }
 }

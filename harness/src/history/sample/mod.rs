@@ -23,6 +23,16 @@ pub const GROUP: &str = "streamlake-consumer-orders";
 /// Wall clock at their start, milliseconds since the epoch.
 pub const START_MS: i64 = 1_794_000_000_000;
 
+/// The consumers' configuration that their promises rest on.
+pub const CONSUMER: [(&str, &str); 4] = [
+    ("enable.auto.commit", "false"),
+    ("enable.auto.offset.store", "false"),
+    ("auto.offset.reset", "smallest"),
+    ("isolation.level", "read_committed"),
+];
+/// That of those who write dead letters.
+pub const LETTER_WRITER: [(&str, &str); 2] = [("acks", "-1"), ("enable.idempotence", "true")];
+
 /// A history in the making. Facts keep the order in which they were told for each process; time is
 /// what the test says.
 #[derive(Debug, Clone)]
@@ -59,6 +69,8 @@ pub fn header(operations: u64, partitions: u32) -> Header {
             Evidence::DeadLetters,
             Evidence::Idempotence,
         ],
+        dataset: Some(DATASET.to_owned()),
+        headers: promised_headers(DATASET),
         ..Promises::default()
     };
     let run = RunInfo {
@@ -87,10 +99,80 @@ pub fn value(op: u64) -> Print {
     Print::of(&op.to_le_bytes())
 }
 
+/// What the producer of [`Sample`]s promises to put on each record.
+#[must_use]
+pub fn promised_headers(dataset: &str) -> Vec<PromisedHeader> {
+    let fixed = |text: &str| PromisedValue::Fixed(text.to_owned());
+    [
+        ("dataset", fixed(dataset)),
+        ("schema_version", fixed("v1")),
+        ("ingestion_id", PromisedValue::IngestionId),
+        ("producer_service", fixed("ingestion-api")),
+        ("ingested_at", PromisedValue::IngestedAt),
+    ]
+    .into_iter()
+    .map(|(name, is)| PromisedHeader { name: name.to_owned(), is })
+    .collect()
+}
+
+/// A wall-clock instant in milliseconds.
+#[must_use]
+pub fn wall_ms(run_us: u64) -> i64 {
+    START_MS + i64::try_from(run_us / 1000).unwrap_or(0)
+}
+
+/// When an operation passed the ingestion boundary: [`Sample::honest`] and [`legal::history`] invoke
+/// operation n a little before that.
+#[must_use]
+pub fn ingested_ms(op: u64) -> i64 {
+    wall_ms(op.saturating_mul(10_000).saturating_add(1_000))
+}
+
+/// An operation's headers.
+#[must_use]
+pub fn header_list(op: u64) -> Vec<HeaderPair> {
+    let at = chrono::DateTime::from_timestamp_millis(ingested_ms(op)).unwrap_or_default();
+    let at = at.to_rfc3339_opts(chrono::SecondsFormat::Millis, true);
+    let id = format!("id-{op}");
+    [
+        ("dataset", DATASET),
+        ("schema_version", "v1"),
+        ("ingestion_id", &id),
+        ("producer_service", "ingestion-api"),
+        ("ingested_at", &at),
+    ]
+    .into_iter()
+    .map(|(name, value)| HeaderPair::of(name.as_bytes(), Some(value.as_bytes())))
+    .collect()
+}
+
 /// The fingerprint of an operation's headers.
 #[must_use]
 pub fn headers(op: u64) -> Print {
-    Print::of(&(op ^ 0xff).to_le_bytes())
+    HeaderPair::print_of(&header_list(op)).unwrap_or_default()
+}
+
+/// A dead letter that a group wrote for an operation's record at a place of [`TOPIC`], written
+/// `wrote_us` into the run; or, without a place, that its producer wrote.
+#[must_use]
+pub fn dead_letter(op: u64, place: Option<(&str, u32, u64, u64)>, created_us: u64) -> DeadLetter {
+    DeadLetter {
+        topic: DEAD_LETTERS.to_owned(),
+        created_us,
+        source: place.map(|(_, partition, offset, _)| (TOPIC.to_owned(), partition, offset)),
+        op: Some(op),
+        key: Some(key(op)),
+        value: value(op),
+        headers: headers(op),
+        error: Some("no amount".to_owned()),
+        group: place.map(|(group, ..)| group.to_owned()),
+        ingestion_id: Some(format!("id-{op}")),
+        trace: Some("no amount: missing field".to_owned()),
+        failed_ms: Some(wall_ms(created_us)),
+        source_timestamp_ms: place.map(|(_, _, _, wrote_us)| wall_ms(wrote_us)),
+        header_list: Some(header_list(op)),
+        ..DeadLetter::default()
+    }
 }
 
 impl Sample {
@@ -109,7 +191,7 @@ impl Sample {
     /// An operation is invoked.
     pub fn invoke(&mut self, t_us: u64, op: u64) -> &mut Self {
         let (topic, key) = (TOPIC.to_owned(), Some(key(op)));
-        let fact = Invoked { op, topic, key, value: value(op), bytes: 8, poison: false };
+        let fact = Invoked { op, topic, key, value: value(op), bytes: 8, ..Invoked::default() };
         self.tell(t_us, "producer-1", Fact::Invoked(fact))
     }
 
@@ -131,13 +213,15 @@ impl Sample {
             topic: TOPIC.to_owned(),
             partition,
             offset,
-            timestamp_ms: START_MS + i64::try_from(wrote_us / 1000).unwrap_or(0),
+            timestamp_ms: Some(wall_ms(wrote_us)),
+            ingested_ms: Some(ingested_ms(op)),
             op: Some(op),
             ingestion_id: Some(format!("id-{op}")),
             key: Some(key(op)),
             value: value(op),
             headers: headers(op),
-            missing_headers: Vec::new(),
+            header_list: Some(header_list(op)),
+            ..Logged::default()
         };
         self.tell(END_US, "log-reader", Fact::Logged(fact))
     }
@@ -145,7 +229,15 @@ impl Sample {
     /// The log of a partition was read to its end.
     pub fn bounds(&mut self, topic: &str, partition: u32, low: u64, high: u64) -> &mut Self {
         let (topic, holes) = (topic.to_owned(), Vec::new());
-        let fact = LogBounds { topic, partition, low, high, complete: true, holes };
+        let fact = LogBounds {
+            topic,
+            partition,
+            low,
+            high,
+            complete: true,
+            holes,
+            ..LogBounds::default()
+        };
         self.tell(END_US, "log-reader", Fact::LogBounds(fact))
     }
 
@@ -164,11 +256,9 @@ impl Sample {
             generation: created_us.to_string(),
             created_us,
             bytes: 100,
-            content: None,
             role,
-            during_run: false,
-            problem: None,
-            lists: Vec::new(),
+            crc32: (role == ObjectRole::Part).then(|| CRC32.to_owned()),
+            ..Object::default()
         };
         self.tell(END_US, "store-reader", Fact::Object(fact))
     }
@@ -193,13 +283,14 @@ impl Sample {
                 topic: TOPIC.to_owned(),
                 partition,
                 offset,
-                ingested_ms: None,
-                timestamp_ms: START_MS + i64::try_from(wrote_us / 1000).unwrap_or(0),
+                ingested_ms: Some(ingested_ms(op)),
+                timestamp_ms: Some(wall_ms(wrote_us)),
                 op: Some(op),
                 ingestion_id: Some(format!("id-{op}")),
                 key: Some(key(op)),
                 value: value(op),
                 headers: headers(op),
+                header_list: Some(header_list(op)),
             };
             self.tell(END_US, "store-reader", Fact::Stored(fact));
         }
@@ -309,11 +400,39 @@ impl Sample {
 pub const END_US: u64 = 1_000_000;
 
 /// Name of the metadata beside the parts of a [`Sample`].
-pub const METADATA: &str = "raw/ingestion_date=2026-11-06/_metadata.json";
+pub const METADATA: &str = "raw/raw/dataset=orders/ingestion_date=2026-11-06/_metadata.json";
+/// Checksum of the parts of a [`Sample`].
+pub const CRC32: &str = "0badcafe";
+/// Dataset of a [`Sample`].
+pub const DATASET: &str = "orders";
 
 /// Name of a part of a [`Sample`].
 #[must_use]
 pub fn part_name(object: u32) -> String {
-    // START_MS lies on that day.
-    format!("raw/ingestion_date=2026-11-06/part-{object:04}.json")
+    part_in(ZONE, object)
+}
+
+/// Name of a part in a raw zone.
+#[must_use]
+pub fn part_in(zone: &str, object: u32) -> String {
+    format!("{}/part-{object:04}.json", folder_in(zone))
+}
+
+/// The folder in a raw zone; [`START_MS`] lies on its day.
+#[must_use]
+pub fn folder_in(zone: &str) -> String {
+    let prefix = zone.trim_start_matches("gs://lake/");
+    format!("{prefix}/raw/dataset={DATASET}/ingestion_date=2026-11-06")
+}
+
+/// What the metadata of a [`Sample`] says of itself.
+#[must_use]
+pub fn metadata_head() -> MetadataHead {
+    MetadataHead {
+        format: Some("streamlake.raw-zone.metadata".to_owned()),
+        version: Some(1),
+        dataset: Some(DATASET.to_owned()),
+        ingestion_date: Some("2026-11-06".to_owned()),
+        updated_at: Some("2026-11-06T21:20:01Z".to_owned()),
+    }
 }
