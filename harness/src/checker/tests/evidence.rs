@@ -213,13 +213,13 @@ fn a_group_owes_what_it_promised_to_read() {
         topic: "other".to_owned(),
         partition: 0,
         offset: 0,
-        timestamp_ms: sample::START_MS,
+        timestamp_ms: Some(sample::START_MS),
         op: None,
         ingestion_id: None,
         key: None,
         value: Print(1),
         headers: Print(1),
-        missing_headers: Vec::new(),
+        ..Logged::default()
     };
     sample.tell(END_US, "log-reader", Fact::Logged(other));
     sample.bounds("other", 0, 0, 1);
