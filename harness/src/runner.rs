@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::fault::Stage;
 use crate::history::Recorder;
-use crate::history::event::{Evidence, FORMAT, Fact, Header, RunInfo, VERSION};
+use crate::history::event::{FORMAT, Fact, Header, RunInfo, VERSION};
 use crate::observer::commits::{self, Watch};
 use crate::observer::{self, Topics};
 use crate::plan::{Load, Plan};
@@ -315,13 +315,24 @@ impl Run {
             progress: self.context.progress.clone(),
         };
         let stop = CancellationToken::new();
-        let exact = self.context.abilities.evidence.contains(&Evidence::CommitsComplete);
-        let commits =
-            (!plan.groups.is_empty()).then(|| commits::start(watch.clone(), exact, stop.clone()));
+        let record = testbed.keeps_record_of_groups();
+        let commits = (record && !plan.groups.is_empty())
+            .then(|| commits::start(watch.clone(), stop.clone()));
+        let passing = testbed.passing().map(|passing| {
+            let (watch, stop) = (watch.clone(), stop.clone());
+            tokio::spawn(observer::coordination::listen(passing, watch, !record, stop))
+        });
         let mut parts = brokers(plan);
         parts.extend((!plan.topology.buckets.is_empty()).then_some(Part::Store));
         let captures = plan.topology.change_data_capture;
         parts.extend(captures.then_some([Part::Database, Part::Connect]).into_iter().flatten());
+        let clocked = parts.iter().filter(|part| **part != Part::Connect).cloned().collect();
+        let clocks = tokio::spawn(observer::clocks::watch(
+            testbed.clone(),
+            clocked,
+            self.recorder.clone(),
+            stop.clone(),
+        ));
         let probes = tokio::spawn(observer::probes::watch(
             testbed.clone(),
             parts,
@@ -340,7 +351,12 @@ impl Run {
         let source = testbed.source().map(|source| {
             tokio::spawn(observer::source::watch(source, self.recorder.clone(), stop.clone()))
         });
-        Observers { watch, stop, commits, others: [Some(probes), store, source] }
+        Observers {
+            watch,
+            stop,
+            commits,
+            others: [Some(probes), Some(clocks), store, source, passing],
+        }
     }
 
     fn events(&self, process: &str) -> PathBuf {
@@ -371,7 +387,7 @@ struct Observers {
     watch: Watch,
     stop: CancellationToken,
     commits: Option<std::thread::JoinHandle<()>>,
-    others: [Option<tokio::task::JoinHandle<()>>; 3],
+    others: [Option<tokio::task::JoinHandle<()>>; 5],
 }
 
 impl Observers {

@@ -78,8 +78,11 @@ impl System {
         }
         arguments.extend(["--batch-age".to_owned(), format!("{}ms", group.batch_age.as_millis())]);
         arguments.extend(["--compression", group.compression].map(str::to_owned));
+        let mut properties = group.properties.clone();
+        // By this name the proxies before the brokers know who asks.
+        properties.entry("client.id".to_owned()).or_insert_with(|| name.to_owned());
         let member = (name, ProcessRole::Consumer, Some(&group.group));
-        self.launch(member, arguments, &group.properties, testbed, run)
+        self.launch(member, arguments, &properties, testbed, run)
     }
 
     /// The command that sets a group back to an offset of every partition.

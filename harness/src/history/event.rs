@@ -310,6 +310,10 @@ pub enum Fact {
     Assignment(Assignment),
     /// A member of a group asked where to begin in a partition, or was told to begin elsewhere.
     Position(Position),
+    /// What a group member and its coordinator were seen to agree on.
+    Membership(Membership),
+    /// A commit that was refused, or of which nobody saw what came.
+    CommitAttempt(CommitAttempt),
     /// Offsets of a group were set from outside on purpose.
     Reset(Reset),
     /// How a part's clock stands to the recorder's, as it was measured.
@@ -495,7 +499,12 @@ pub struct LogBounds {
     pub aborted: Vec<(u64, u64)>,
 }
 
-/// A committed offset: at `at_us` at the latest the broker held it for the group.
+/// A committed offset.
+///
+/// A sample (`exact` is false) shows that the broker held it at `at_us`. An exact one is either the
+/// broker's own record of the commit with its time, or was seen to pass: then `at_us` is when the
+/// request passed, and the coordinator's answer was seen to say that it holds it. Either way the
+/// client cannot have asked later than that, which is what the commit frontier needs.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Committed {
@@ -507,13 +516,13 @@ pub struct Committed {
     pub partition: u32,
     /// Next offset to read.
     pub offset: u64,
-    /// The commit had happened by this instant.
+    /// The commit had been asked for by this instant; a sample: it had happened.
     pub at_us: u64,
-    /// It is the broker's own record of the commit, not a sample of the state.
+    /// It is a commit that was seen or written down itself, not a sample of the state.
     pub exact: bool,
 }
 
-/// A group as the broker wrote it down at the end of a rebalance.
+/// A group as the broker wrote it down at the end of a rebalance, or as it told the leader.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Generation {
@@ -524,7 +533,7 @@ pub struct Generation {
     /// Its members, by their static instance id where they have one, else by the id that the broker
     /// gave them; none for a group that became empty.
     pub members: Vec<String>,
-    /// When the broker wrote it down.
+    /// When the broker wrote it down, or its word to the leader passed.
     pub at_us: u64,
 }
 
@@ -610,6 +619,69 @@ pub enum PositionChange {
     Fetched,
     /// It went to another offset by itself.
     Sought,
+}
+
+/// A step of a member's life in its group, seen as it passed between the member and the coordinator.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Membership {
+    /// Group id.
+    pub group: String,
+    /// Member: the client id of the request, as in [`Position::member`].
+    pub member: String,
+    /// The coordinator's name for the member; empty where it had none yet. Two members of one process
+    /// share a client id and differ in this.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub id: String,
+    /// What happened.
+    pub change: MembershipChange,
+    /// Generation of the group; with the newer protocol (KIP-848) the member's epoch.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub generation: Option<u32>,
+    /// For `owns`: all partitions that the member has from now on, by topic.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub partitions: BTreeMap<String, Vec<u32>>,
+    /// For `refused`: which request, and by which error of Kafka's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub refusal: Option<String>,
+    /// When the answer passed on its way to the member, by the recorder's clock.
+    pub at_us: u64,
+}
+
+/// The steps of a member's life in its group.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum MembershipChange {
+    /// It belongs to a new generation.
+    Joined,
+    /// It was told which partitions it has from now on.
+    Owns,
+    /// It left in order.
+    Left,
+    /// The coordinator refused what it asked: it has been put out, or must join anew.
+    Refused,
+}
+
+/// A commit that was asked for and is not known to have been taken. [`Committed`] does not name it,
+/// unless it was found later to be held.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CommitAttempt {
+    /// Group id.
+    pub group: String,
+    /// Who asked: the client id of the request, as in [`Position::member`].
+    pub member: String,
+    /// Topic.
+    pub topic: String,
+    /// Partition.
+    pub partition: u32,
+    /// Next offset to read.
+    pub offset: u64,
+    /// Kafka's error by which it was refused; none where no answer was seen.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub refused: Option<String>,
+    /// When the request passed on its way to the coordinator, by the recorder's clock.
+    pub at_us: u64,
 }
 
 /// Offsets of a group that somebody set from outside: an operator, or a replay.

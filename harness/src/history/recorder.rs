@@ -75,6 +75,12 @@ impl Recorder {
         u64::try_from(self.start.elapsed().as_micros()).unwrap_or(u64::MAX)
     }
 
+    /// An instant of this process on the run's clock; one before the start is 0.
+    #[must_use]
+    pub fn run_us_of(&self, at: Instant) -> u64 {
+        u64::try_from(at.saturating_duration_since(self.start).as_micros()).unwrap_or(u64::MAX)
+    }
+
     /// Wall clock at microsecond zero.
     #[must_use]
     pub fn started_at(&self) -> DateTime<Utc> {
@@ -82,10 +88,17 @@ impl Recorder {
     }
 
     /// A wall-clock instant (microseconds since the epoch) on the run's clock; before the start it
-    /// is 0.
+    /// is 0, see [`Recorder::run_us_of_wall_us_signed`].
     #[must_use]
     pub fn run_us_of_wall_us(&self, wall_us: i64) -> u64 {
-        u64::try_from(wall_us.saturating_sub(self.started_at.timestamp_micros())).unwrap_or(0)
+        u64::try_from(self.run_us_of_wall_us_signed(wall_us)).unwrap_or(0)
+    }
+
+    /// A wall-clock instant (microseconds since the epoch) on the run's clock; before the start it
+    /// is negative.
+    #[must_use]
+    pub fn run_us_of_wall_us_signed(&self, wall_us: i64) -> i64 {
+        wall_us.saturating_sub(self.started_at.timestamp_micros())
     }
 
     /// A wall-clock instant (milliseconds since the epoch) on the run's clock; before the start it

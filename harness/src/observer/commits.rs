@@ -1,8 +1,7 @@
-//! The groups' committed offsets over time, and their generations.
+//! The groups' committed offsets over time, and their generations, from the broker's own record of
+//! both (`__consumer_offsets`): every commit and every completed rebalance, with the broker's time.
 //!
-//! Where the broker keeps its own record of both (`__consumer_offsets`), every commit and every
-//! completed rebalance is read from it with the broker's time. Elsewhere the state is sampled: a sample shows that a commit had
-//! happened by then, and may miss those that a later one replaced between two samples.
+//! Where there is no such record, commits are seen as they pass, see [`super::coordination`].
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -21,12 +20,11 @@ use crate::observer::{Topics, generations, reader};
 use crate::progress::Progress;
 
 /// Process name of these facts in a history.
-const PROCESS: &str = "commit-watch";
+pub(super) const PROCESS: &str = "commit-watch";
 /// The same where the record had to be read again: facts of its own, in an order of their own.
 const PROCESS_AGAIN: &str = "commit-watch-2";
 /// Where a broker keeps its own record of commits.
 const COMMITS_TOPIC: &str = "__consumer_offsets";
-const SAMPLE_EVERY: Duration = Duration::from_millis(20);
 const ANSWER_WITHIN: Duration = Duration::from_secs(2);
 /// The broker's own record must show the last commits within this time, or it is read again from its
 /// start by a new client: one that was assigned a partition at a moment without a leader may never
@@ -49,10 +47,9 @@ pub(crate) struct Watch {
 }
 
 /// Watches until `stop` is cancelled, in a thread of its own: the client blocks.
-pub(crate) fn start(watch: Watch, exact: bool, stop: CancellationToken) -> JoinHandle<()> {
+pub(crate) fn start(watch: Watch, stop: CancellationToken) -> JoinHandle<()> {
     std::thread::spawn(move || {
-        let outcome = if exact { watch.follow(&stop) } else { watch.sample(&stop) };
-        if let Err(error) = outcome {
+        if let Err(error) = watch.follow(&stop) {
             let text = format!("the commits could not be watched: {error}");
             watch.recorder.record(PROCESS, Fact::Note { level: "error".to_owned(), text });
         }
@@ -62,7 +59,7 @@ pub(crate) fn start(watch: Watch, exact: bool, stop: CancellationToken) -> JoinH
 /// Committed offset of each partition of each topic that has one.
 pub(crate) type Offsets = BTreeMap<(String, u32), u64>;
 /// The same by group.
-type Groups = BTreeMap<String, Offsets>;
+pub(super) type Groups = BTreeMap<String, Offsets>;
 
 /// Whether the record shows what the coordinators say last.
 enum Caught {
@@ -71,43 +68,6 @@ enum Caught {
 }
 
 impl Watch {
-    /// Asks each group's coordinator again and again, and a last time after the stop.
-    fn sample(&self, stop: &CancellationToken) -> KafkaResult<()> {
-        let readers = self.readers()?;
-        let mut last: BTreeMap<&str, Offsets> = BTreeMap::new();
-        loop {
-            let final_round = stop.is_cancelled();
-            let began = Instant::now();
-            for (group, reader) in &readers {
-                let asked = self.committed(reader);
-                let offsets = match asked {
-                    Ok(offsets) => offsets,
-                    // No answer while a broker is down: that is what the faults are for.
-                    Err(_) if !final_round => continue,
-                    Err(error) => {
-                        let text = format!(
-                            "the last commits of group {group} could not be asked for: {error}"
-                        );
-                        self.recorder
-                            .record(PROCESS, Fact::Note { level: "error".to_owned(), text });
-                        continue;
-                    }
-                };
-                let known = last.entry(group).or_default();
-                for (place, offset) in offsets {
-                    if known.insert(place.clone(), offset) != Some(offset) || final_round {
-                        let now_us = self.recorder.now_us();
-                        self.record(PROCESS, group, place, offset, now_us, false);
-                    }
-                }
-            }
-            if final_round {
-                return Ok(());
-            }
-            std::thread::sleep(SAMPLE_EVERY.saturating_sub(began.elapsed()));
-        }
-    }
-
     /// Reads the broker's own record of commits, until it shows what the coordinators say last.
     fn follow(&self, stop: &CancellationToken) -> KafkaResult<()> {
         if let Caught::Up = self.read_record(PROCESS, stop)? {
@@ -164,7 +124,7 @@ impl Watch {
         }
         let Some((group, place, offset)) = self.commit_record(key, value) else { return };
         seen.entry(group.clone()).or_default().insert(place.clone(), offset);
-        self.record(process, &group, place, offset, at_us, true);
+        self.record(process, &group, place, offset, at_us);
     }
 
     /// A group's record is its state after a rebalance; one without a value is a group that is gone.
@@ -196,18 +156,18 @@ impl Watch {
         Some((group, (topic, partition), value.and_then(commit_offset)?))
     }
 
-    fn record(
+    /// Records a commit, and tells the nemesis.
+    pub(super) fn record(
         &self,
         process: &str,
         group: &str,
         (topic, partition): (String, u32),
         offset: u64,
         at_us: u64,
-        exact: bool,
     ) {
         self.progress.committed(group, &topic, partition, offset);
         let group = group.to_owned();
-        let committed = Committed { group, topic, partition, offset, at_us, exact };
+        let committed = Committed { group, topic, partition, offset, at_us, exact: true };
         self.recorder.record(process, Fact::Committed(committed));
     }
 

@@ -3,8 +3,10 @@
 //! None of them asks the system under test anything. They read what a broker and a store hold, with
 //! clients of their own that belong to no group under test.
 
+pub(crate) mod clocks;
 pub(crate) mod commits;
 pub(crate) mod configuration;
+pub(crate) mod coordination;
 mod generations;
 mod letter;
 pub(crate) mod log;

@@ -20,6 +20,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use tokio::sync::mpsc::UnboundedReceiver;
 
 use crate::cli::TestbedName;
 use crate::history::event::Evidence;
@@ -189,6 +190,17 @@ impl fmt::Display for Capability {
 /// `state`, `restart_count`, `freezer`. Compared before and after a fault.
 pub type Observation = BTreeMap<String, String>;
 
+/// A part's clock, as it stamped something between the question and the answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ClockReading {
+    /// The stamp: microseconds since the epoch.
+    pub stamp_us: i64,
+    /// Stamps are cut off at multiples of this.
+    pub resolution_us: i64,
+    /// What was stamped, for the history.
+    pub how: String,
+}
+
 /// Why a testbed could not do what it was asked.
 #[derive(Debug, thiserror::Error)]
 pub enum TestbedError {
@@ -282,6 +294,18 @@ pub trait Testbed: Send + Sync {
         None
     }
 
+    /// The brokers keep their own record of commits and generations (`__consumer_offsets`), and let it
+    /// be read.
+    fn keeps_record_of_groups(&self) -> bool {
+        false
+    }
+
+    /// What members of consumer groups and their coordinators are seen to say to each other, on the
+    /// path that clients use, from the testbed's start on; for one listener.
+    fn passing(&self) -> Option<UnboundedReceiver<proxy::wire::Seen>> {
+        None
+    }
+
     /// The source database and the worker that captures its changes, if the topology has them.
     fn source(&self) -> Option<source::SourceAccess> {
         None
@@ -298,6 +322,12 @@ pub trait Testbed: Send + Sync {
     /// of the store) with a short deadline, on the path that clients use. `Ok` says what came back;
     /// `Err` says why nothing did. Never an error of the testbed.
     async fn probe(&self, part: &Part, within: Duration) -> Result<String, String>;
+
+    /// Has the part stamp something with its clock, past all injected faults. `Err` says why it did
+    /// not.
+    async fn read_clock(&self, part: &Part) -> Result<ClockReading, String> {
+        Err(format!("{part} is not asked for its clock on this testbed"))
+    }
 
     /// Configuration that the running parts report of themselves: part → property → value.
     async fn configuration(&self) -> Result<BTreeMap<String, Observation>, TestbedError>;

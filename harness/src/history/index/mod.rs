@@ -8,6 +8,7 @@
 //! one operation), is kept as an [`Odd`] thing: a finding about that part, or a doubt of the checks that
 //! rest on it.
 
+mod clocks;
 mod coarse;
 mod deliveries;
 mod group;
@@ -19,6 +20,7 @@ mod observe;
 mod odd;
 mod ops;
 mod parts;
+mod positions;
 mod ranges;
 mod records;
 mod slots;
@@ -33,6 +35,7 @@ pub const NO_KEY: u64 = 0x6e6f_206b_6579;
 /// Stands for a Kafka timestamp that is absent.
 pub const NO_TIMESTAMP: i64 = i64::MIN;
 
+pub use clocks::ClockInterval;
 pub use group::{Commit, GroupLane, Rewind, Run, Surplus};
 pub use hash::Quick;
 pub use headers::{Faulty, HeaderFacts, HeaderFault, id_in_letter};
@@ -41,13 +44,15 @@ pub use lane::{Bounds, Contested, Lane, NO_ID, NO_OP, Seen, Source};
 pub use odd::{Odd, OddKind};
 pub use ops::{Bit, End, Invocation, Kept, Ops};
 pub use parts::{Part, PartLane, Place, Zone};
+pub use positions::Epoch;
 pub use ranges::{Cover, Range, RangeSet};
 pub use source::SourceFacts;
 pub use times::{Instants, Latencies};
 
 use super::event::{
-    Assignment, Blob, Clock, DeadLetter, Evidence, FaultStep, Generation, GroupPromise, Header,
-    HeaderPair, ObjectRole, Position, Print, Probe, ProcessState, Reset, Unreadable,
+    Assignment, Blob, Clock, CommitAttempt, DeadLetter, Evidence, FaultStep, Generation,
+    GroupPromise, Header, HeaderPair, Membership, ObjectRole, Position, Print, Probe, ProcessState,
+    Reset, Unreadable,
 };
 
 /// A fact of which there are few, with its instant.
@@ -102,6 +107,10 @@ pub struct Rare {
     pub unreadable: Vec<At<Unreadable>>,
     /// New positions of members.
     pub positions: Vec<At<Position>>,
+    /// Steps of members' lives in their groups.
+    pub memberships: Vec<At<Membership>>,
+    /// Commits that were refused, or not seen to be answered.
+    pub attempts: Vec<At<CommitAttempt>>,
     /// Offsets that were set from outside.
     pub resets: Vec<At<Reset>>,
     /// Measurements of clocks.
@@ -192,6 +201,8 @@ pub struct Index {
     pub late_keys: Vec<LateKey>,
     /// Records whose order nobody can judge any more; only of packed indices.
     pub unjudged_order: u64,
+    // Group and lane → new positions there.
+    positions: BTreeMap<(usize, usize), Vec<Epoch>>,
     detail: slots::Detail,
     work: observe::Work,
 }

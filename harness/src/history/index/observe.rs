@@ -97,6 +97,7 @@ impl Index {
             zones,
             dead: Vec::new(),
             rare: Rare::default(),
+            positions: BTreeMap::new(),
             invocations: Instants::default(),
             completions: Instants::default(),
             acks: Instants::default(),
@@ -282,6 +283,8 @@ impl Index {
             Fact::Probe(fact) => rare.probes.push(at(event, fact.clone())),
             Fact::Generation(fact) => rare.generations.push(at(event, fact.clone())),
             Fact::Position(fact) => rare.positions.push(at(event, fact.clone())),
+            Fact::Membership(fact) => rare.memberships.push(at(event, fact.clone())),
+            Fact::CommitAttempt(fact) => rare.attempts.push(at(event, fact.clone())),
             Fact::Reset(fact) => rare.resets.push(at(event, fact.clone())),
             Fact::Clock(fact) => rare.clocks.push(at(event, fact.clone())),
             Fact::Unreadable(fact) => rare.unreadable.push(at(event, fact.clone())),
@@ -316,6 +319,7 @@ impl Index {
         self.acks.close();
         self.unacknowledged.close();
         self.parts_in_order();
+        self.positions_in_order();
         for (lanes, promise) in self.groups.iter_mut().zip(&self.header.promises.groups) {
             for lane in lanes.values_mut() {
                 lane.settle(promise.raw_zone.is_none());
@@ -339,7 +343,8 @@ impl Index {
         sort(&mut self.rare.processes);
         sort(&mut self.rare.assignments);
         sort(&mut self.rare.generations);
-        sort(&mut self.rare.positions);
+        sort(&mut self.rare.memberships);
+        sort(&mut self.rare.attempts);
         sort(&mut self.rare.resets);
         sort(&mut self.rare.clocks);
         sort(&mut self.rare.unreadable);

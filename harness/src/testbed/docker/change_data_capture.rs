@@ -8,6 +8,7 @@ use std::time::Duration;
 use super::kafka;
 use super::postgres::{DatabaseConnection, NAME};
 use super::store::get_json;
+use crate::testbed::ClockReading;
 
 /// PostgreSQL's port within its container.
 pub(super) const DATABASE_PORT: u16 = 5432;
@@ -121,6 +122,20 @@ pub(super) async fn database_configuration(
             Some((columns.next()??, columns.next()??))
         })
         .collect())
+}
+
+/// Has the database stamp an instant.
+pub(super) async fn database_clock(
+    address: SocketAddr,
+    within: Duration,
+) -> Result<ClockReading, String> {
+    const STATEMENT: &str = "SELECT trunc(extract(epoch from clock_timestamp()) * 1000000)::bigint";
+    let mut connection = DatabaseConnection::open(address, within).await?;
+    let rows = connection.run(STATEMENT).await?;
+    let stamp = rows.into_iter().flatten().flatten().next();
+    let stamp_us = stamp.and_then(|text| text.parse().ok()).ok_or("no instant was answered")?;
+    let how = "clock_timestamp() of the database".to_owned();
+    Ok(ClockReading { stamp_us, resolution_us: 1, how })
 }
 
 #[cfg(test)]

@@ -4,13 +4,17 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use rdkafka::ClientConfig;
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, ResourceSpecifier, TopicReplication};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::config::RDKafkaLogLevel;
+use rdkafka::error::RDKafkaErrorCode;
+use rdkafka::producer::{FutureProducer, FutureRecord};
+use rdkafka::util::Timeout;
+use rdkafka::{ClientConfig, Timestamp};
+use tokio::sync::OnceCell;
 use tokio::time::Instant;
 
-use crate::testbed::{Observation, TestbedError, TopicSpec, Topology};
+use crate::testbed::{ClockReading, Observation, TestbedError, TopicSpec, Topology};
 
 /// What a report claims about a broker or topic has to be among these.
 const REPORTED: [&str; 19] = [
@@ -39,27 +43,44 @@ const REPORTED: [&str; 19] = [
 const REQUEST_WITHIN: Duration = Duration::from_secs(10);
 /// What it waits for metadata.
 const METADATA_WITHIN: Duration = Duration::from_secs(2);
+/// A topic of the harness, whose records bear the broker's time.
+const CLOCK_TOPIC: &str = "streamlake-harness.clock";
+/// What a record for it waits for room in the producer's queue, which is empty.
+const STAMP_WITHIN: Timeout = Timeout::After(Duration::from_secs(1));
 /// The cluster is asked for its members this often while they are awaited.
 const POLL: Duration = Duration::from_millis(50);
 
 /// The harness's own view of the cluster.
 pub(super) struct Cluster {
     admin: Arc<AdminClient<DefaultClientContext>>,
+    configuration_of_clients: ClientConfig,
+    stamps: OnceCell<Stamps>,
+}
+
+/// Writes records whose append time is of interest.
+struct Stamps {
+    producer: FutureProducer,
 }
 
 impl Cluster {
     pub(super) fn connect(observer_bootstrap_servers: &str) -> Result<Self, TestbedError> {
-        let admin: AdminClient<DefaultClientContext> = ClientConfig::new()
+        let mut clients = ClientConfig::new();
+        clients
             .set("bootstrap.servers", observer_bootstrap_servers)
             .set("client.id", "streamlake-harness-testbed")
             .set("reconnect.backoff.ms", "50")
             .set("reconnect.backoff.max.ms", "500")
             .set("socket.connection.setup.timeout.ms", "2000")
             // Brokers that come and go are what it is for; the testbed tells of errors itself.
-            .set_log_level(RDKafkaLogLevel::Critical)
+            .set_log_level(RDKafkaLogLevel::Critical);
+        let admin: AdminClient<DefaultClientContext> = clients
             .create()
             .map_err(|error| TestbedError::request("create an admin client", error))?;
-        Ok(Self { admin: Arc::new(admin) })
+        Ok(Self {
+            admin: Arc::new(admin),
+            configuration_of_clients: clients,
+            stamps: OnceCell::new(),
+        })
     }
 
     /// Waits until metadata lists all brokers, and all topics with a leader for each partition.
@@ -122,6 +143,45 @@ impl Cluster {
             }
         }
         Ok(())
+    }
+
+    /// Has a broker stamp a record as it appends it: into a topic of the harness, with a partition on
+    /// each broker.
+    pub(super) async fn clock(&self, number: u32, brokers: u32) -> Result<ClockReading, String> {
+        let Stamps { producer } =
+            self.stamps.get_or_try_init(|| self.prepare_stamps(brokers)).await?;
+        let partition = i32::try_from(number).unwrap_or(i32::MAX) - 1;
+        let record = FutureRecord::<(), [u8]>::to(CLOCK_TOPIC).partition(partition).payload(&[]);
+        let delivery = producer.send(record, STAMP_WITHIN).await;
+        match delivery.map_err(|(error, _)| error.to_string())?.timestamp {
+            Timestamp::LogAppendTime(ms) => Ok(ClockReading {
+                stamp_us: ms.saturating_mul(1000),
+                resolution_us: 1000,
+                how: "append time of a record in a topic of the harness".to_owned(),
+            }),
+            other => Err(format!("a record was stamped with {other:?}, not by the broker")),
+        }
+    }
+
+    async fn prepare_stamps(&self, brokers: u32) -> Result<Stamps, String> {
+        let placed: Vec<[i32; 1]> = (1..=brokers.cast_signed()).map(|broker| [broker]).collect();
+        let placed: Vec<&[i32]> = placed.iter().map(<[i32; 1]>::as_slice).collect();
+        let partitions = brokers.cast_signed();
+        let topic = NewTopic::new(CLOCK_TOPIC, partitions, TopicReplication::Variable(&placed))
+            .set("message.timestamp.type", "LogAppendTime");
+        let options = AdminOptions::new()
+            .request_timeout(Some(REQUEST_WITHIN))
+            .operation_timeout(Some(REQUEST_WITHIN));
+        let created = self.admin.create_topics([&topic], &options).await;
+        match created.map_err(|error| error.to_string())?.pop() {
+            // A measurement before this one gave up after the topic was made.
+            Some(Ok(_) | Err((_, RDKafkaErrorCode::TopicAlreadyExists))) => {}
+            other => return Err(format!("the topic {CLOCK_TOPIC} was not created: {other:?}")),
+        }
+        let mut configuration = self.configuration_of_clients.clone();
+        configuration.set("linger.ms", "0").set("message.timeout.ms", "2000");
+        let producer = configuration.create().map_err(|error| error.to_string())?;
+        Ok(Stamps { producer })
     }
 
     /// What brokers and topics report of their configuration.

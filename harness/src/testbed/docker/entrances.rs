@@ -3,18 +3,21 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use futures::future::join_all;
+use tokio::sync::mpsc::UnboundedReceiver;
 
 use super::container::NOWHERE;
 use super::{change_data_capture as cdc, store};
 use crate::testbed::gateway::Gateway;
+use crate::testbed::gateway::backend::clock;
 use crate::testbed::gateway::fake_gcs::FakeGcs;
 use crate::testbed::probe::{kafka_api_versions, store_listing};
 use crate::testbed::proxy::Proxy;
-use crate::testbed::{Observation, Part, TestbedError, Topology};
+use crate::testbed::proxy::wire::{Seen, Tap};
+use crate::testbed::{ClockReading, Observation, Part, TestbedError, Topology};
 
 /// The ways in to the parts.
 pub(super) struct Entrances {
@@ -27,6 +30,8 @@ pub(super) struct Entrances {
     /// Between the gateway and the store's container.
     pub(super) store_server: Option<Arc<Proxy>>,
     buckets: Vec<String>,
+    /// What passes between clients and brokers, until somebody listens.
+    pub(super) passing: Mutex<Option<UnboundedReceiver<Seen>>>,
     pub(super) http: reqwest::Client,
 }
 
@@ -35,12 +40,14 @@ impl Entrances {
     pub(super) async fn bind(topology: &Topology) -> Result<Self, TestbedError> {
         let http = reqwest::Client::builder().no_proxy().build();
         let http = http.map_err(|error| TestbedError::request("make an HTTP client", error))?;
+        let (tap, passing) = Tap::new();
         let mut entrances = Self {
             clients: BTreeMap::new(),
             observers: BTreeMap::new(),
             gateway: None,
             store_server: None,
             buckets: topology.buckets.clone(),
+            passing: Mutex::new(Some(passing)),
             http,
         };
         let mut both: Vec<Part> = (1..=topology.brokers).map(Part::Broker).collect();
@@ -51,8 +58,9 @@ impl Entrances {
             entrances.bind_store().await?;
         }
         for part in both {
-            let clients = proxy(format!("clients of {part}"), NOWHERE).await?;
-            let observers = proxy(format!("observers of {part}"), NOWHERE).await?;
+            let looked_at = matches!(part, Part::Broker(_)).then(|| tap.clone());
+            let clients = proxy(format!("clients of {part}"), NOWHERE, looked_at).await?;
+            let observers = proxy(format!("observers of {part}"), NOWHERE, None).await?;
             entrances.clients.insert(part.clone(), clients);
             entrances.observers.insert(part, observers);
         }
@@ -62,13 +70,14 @@ impl Entrances {
     /// Clients reach the store through a link and the gateway. Behind the gateway stands another
     /// proxy: the store's own port changes on every restart, the gateway's upstream does not.
     async fn bind_store(&mut self) -> Result<(), TestbedError> {
-        let server = proxy("store".to_owned(), NOWHERE).await?;
+        let server = proxy("store".to_owned(), NOWHERE, None).await?;
         let backend = FakeGcs::new(url(&server))
             .map_err(|error| TestbedError::request("make the store's gateway", error))?;
         let gateway = Gateway::start(Arc::new(backend))
             .await
             .map_err(|error| TestbedError::request("start the store's gateway", error))?;
-        let clients = proxy("clients of store".to_owned(), address_of(&gateway.client_url())?);
+        let address = address_of(&gateway.client_url())?;
+        let clients = proxy("clients of store".to_owned(), address, None);
         self.clients.insert(Part::Store, clients.await?);
         self.store_server = Some(server);
         self.gateway = Some(gateway);
@@ -111,6 +120,14 @@ impl Entrances {
             Part::Store => store::list_buckets(&self.http, &url(way), within).await,
             Part::Database => cdc::probe_database(way.local_addr(), within).await,
             Part::Connect => cdc::probe_connect(&self.http, &url(way), within).await,
+        }
+    }
+
+    /// Has the store stamp an object, past the gateway's faults.
+    pub(super) async fn store_clock(&self) -> Result<ClockReading, String> {
+        match (&self.gateway, self.buckets.first()) {
+            (Some(gateway), Some(bucket)) => clock(gateway.backend().as_ref(), bucket, 1000).await,
+            _ => Err("there is no store".to_owned()),
         }
     }
 
@@ -162,8 +179,12 @@ pub(super) fn bootstrap_servers(proxies: &BTreeMap<Part, Arc<Proxy>>) -> String 
     brokers.map(|(_, proxy)| proxy.local_addr().to_string()).collect::<Vec<_>>().join(",")
 }
 
-async fn proxy(name: String, upstream: SocketAddr) -> Result<Arc<Proxy>, TestbedError> {
-    let bound = Proxy::bind(&name, upstream).await;
+async fn proxy(
+    name: String,
+    upstream: SocketAddr,
+    tap: Option<Tap>,
+) -> Result<Arc<Proxy>, TestbedError> {
+    let bound = Proxy::bind_watched(name.clone(), upstream, tap).await;
     bound.map(Arc::new).map_err(|error| TestbedError::request(format!("bind {name}"), error))
 }
 

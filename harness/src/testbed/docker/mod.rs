@@ -29,6 +29,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
+use tokio::sync::mpsc::UnboundedReceiver;
 
 pub use self::images::{ImageChoice, ImageSet, References};
 pub use self::postgres::{DatabaseConnection, Rows};
@@ -43,9 +44,11 @@ use super::gateway::client_environment;
 use super::gateway::journal::JournalView;
 use super::gateway::observer::{JsonApi, ObserverStore};
 use super::proxy::Proxy;
+use super::proxy::wire::Seen;
 use super::source::SourceAccess;
 use super::{
-    Abilities, Act, Capability, Observation, Part, StoreAccess, Testbed, TestbedError, Topology,
+    Abilities, Act, Capability, ClockReading, Observation, Part, StoreAccess, Testbed,
+    TestbedError, Topology,
 };
 use crate::history::event::Evidence;
 
@@ -100,6 +103,7 @@ impl DockerTestbed {
                 Evidence::Log,
                 Evidence::CommitsSampled,
                 Evidence::CommitsComplete,
+                Evidence::Positions,
                 Evidence::Objects,
                 Evidence::DeadLetters,
                 Evidence::Idempotence,
@@ -237,6 +241,14 @@ impl Testbed for DockerTestbed {
         Some(self.entrances.gateway.as_ref()?.journal())
     }
 
+    fn keeps_record_of_groups(&self) -> bool {
+        true
+    }
+
+    fn passing(&self) -> Option<UnboundedReceiver<Seen>> {
+        self.entrances.passing.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+
     fn observer_store(&self) -> Option<Arc<dyn ObserverStore>> {
         let server = self.entrances.store_server.as_ref()?;
         // A client that cannot be made cannot look: the runner says that the store was not read.
@@ -283,6 +295,18 @@ impl Testbed for DockerTestbed {
 
     async fn probe(&self, part: &Part, within: Duration) -> Result<String, String> {
         self.entrances.probe(part, within).await
+    }
+
+    async fn read_clock(&self, part: &Part) -> Result<ClockReading, String> {
+        match part {
+            Part::Broker(number) => self.cluster.clock(*number, self.topology.brokers).await,
+            Part::Store => self.entrances.store_clock().await,
+            Part::Database => {
+                let address = self.observer_database_address().ok_or("there is no database")?;
+                cdc::database_clock(address, CONFIGURATION_WITHIN).await
+            }
+            Part::Connect => Err("the worker stamps nothing of its own".to_owned()),
+        }
     }
 
     async fn configuration(&self) -> Result<BTreeMap<String, Observation>, TestbedError> {

@@ -29,18 +29,22 @@ use std::time::Duration;
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use tokio::sync::Mutex;
+use tokio::sync::mpsc::UnboundedReceiver;
 
 use self::child::Host;
 pub use self::child::HostCommand;
 use self::control::What;
 pub use self::vouch::abilities;
 use super::gateway::Gateway;
-use super::gateway::backend::Backend;
+use super::gateway::backend::{Backend, clock};
 use super::gateway::journal::JournalView;
 use super::gateway::memory::Memory;
 use super::gateway::observer::ObserverStore;
+use super::proxy::wire::{Seen, Tap};
 use super::proxy::{Link, Proxy};
-use super::{Act, Observation, Part, StoreAccess, Testbed, TestbedError, Topology, probe};
+use super::{
+    Act, ClockReading, Observation, Part, StoreAccess, Testbed, TestbedError, Topology, probe,
+};
 use crate::sweep::Stat;
 
 const KIND: &str = "embedded";
@@ -86,6 +90,8 @@ pub struct Embedded {
     brokers: Vec<Broker>,
     store: Option<Store>,
     configuration: BTreeMap<String, Observation>,
+    /// What passes the proxies, until somebody listens.
+    passing: std::sync::Mutex<Option<UnboundedReceiver<Seen>>>,
     /// One act at a time: an act is several steps.
     acting: Mutex<()>,
 }
@@ -121,7 +127,8 @@ impl Embedded {
             return Err(unsupported(&Part::Connect, "start"));
         }
         let host = Host::start(command, topology.start_within).await?;
-        let brokers = proxied(&host).await?;
+        let (tap, passing) = Tap::new();
+        let brokers = proxied(&host, &tap).await?;
         for topic in &topology.topics {
             // The mock has no replication; asking for one broker each keeps the leaders spread.
             host.ask(What::CreateTopic {
@@ -133,7 +140,8 @@ impl Embedded {
         }
         let store = start_store(&topology.buckets).await?;
         let configuration = vouch::configuration(topology, &host.librdkafka);
-        Ok(Self { host, brokers, store, configuration, acting: Mutex::new(()) })
+        let passing = std::sync::Mutex::new(Some(passing));
+        Ok(Self { host, brokers, store, configuration, passing, acting: Mutex::new(()) })
     }
 
     /// The gateway before the store, with its journal and what clients met there.
@@ -273,6 +281,10 @@ impl Testbed for Embedded {
         Some(self.store.as_ref()?.gateway.journal())
     }
 
+    fn passing(&self) -> Option<UnboundedReceiver<Seen>> {
+        self.passing.lock().unwrap_or_else(std::sync::PoisonError::into_inner).take()
+    }
+
     fn observer_store(&self) -> Option<Arc<dyn ObserverStore>> {
         let store = self.store.as_ref()?;
         Some(Arc::new(store.gateway.backend().clone()))
@@ -329,6 +341,21 @@ impl Testbed for Embedded {
         }
     }
 
+    async fn read_clock(&self, part: &Part) -> Result<ClockReading, String> {
+        match (part, &self.store) {
+            // Record timestamps are the clients' own.
+            (Part::Broker(_), _) => Ok(ClockReading {
+                stamp_us: Utc::now().timestamp_micros(),
+                resolution_us: 1000,
+                how: "the mock stamps nothing itself; this machine's wall clock".to_owned(),
+            }),
+            (Part::Store, Some(store)) => {
+                clock(store.gateway.backend().as_ref(), &store.bucket, 1).await
+            }
+            _ => Err(format!("there is no {part}")),
+        }
+    }
+
     async fn configuration(&self) -> Result<BTreeMap<String, Observation>, TestbedError> {
         Ok(self.configuration.clone())
     }
@@ -358,11 +385,12 @@ impl Testbed for Embedded {
 }
 
 /// Puts a proxy before each broker and has the broker tell clients its address.
-async fn proxied(host: &Host) -> Result<Vec<Broker>, TestbedError> {
+async fn proxied(host: &Host, tap: &Tap) -> Result<Vec<Broker>, TestbedError> {
     let mut brokers = Vec::new();
     for (number, port) in (1..).zip(host.ports.iter().copied()) {
         let upstream = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
-        let proxy = Proxy::bind(format!("broker-{number}"), upstream)
+        let name = format!("broker-{number}");
+        let proxy = Proxy::bind_watched(name, upstream, Some(tap.clone()))
             .await
             .map_err(|error| TestbedError::request("binding a proxy", error))?;
         let listener = proxy.local_addr();

@@ -37,7 +37,9 @@ pub fn abilities() -> Abilities {
         evidence: BTreeSet::from([
             Evidence::Receipts,
             Evidence::Log,
-            Evidence::CommitsSampled,
+            // Seen as they pass the proxies, which is where the mock's clients find it.
+            Evidence::CommitsComplete,
+            Evidence::Positions,
             Evidence::Objects,
             Evidence::DeadLetters,
         ]),

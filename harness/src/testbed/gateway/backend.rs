@@ -8,6 +8,8 @@ use axum::http::{Response, request};
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
 
+use crate::testbed::ClockReading;
+
 /// An object as a listing shows it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ObjectMeta {
@@ -100,6 +102,28 @@ pub enum StoreError {
     /// The store took no connection, or broke it; whether a write was done is unknown.
     #[error("the store was not reached: {0}")]
     Unreachable(String),
+}
+
+/// Has a store stamp an object, and deletes it. Its name is that of a probe, outside every raw zone.
+/// Stamps of this store are cut off at multiples of `resolution_us`.
+pub(crate) async fn clock(
+    store: &dyn Backend,
+    bucket: &str,
+    resolution_us: i64,
+) -> Result<ClockReading, String> {
+    let name = format!(".probe-clock-{}", uuid::Uuid::new_v4());
+    let put = Put {
+        bucket: bucket.to_owned(),
+        name: name.clone(),
+        content: Bytes::new(),
+        attributes: BTreeMap::new(),
+        if_generation: None,
+    };
+    let stamped = store.put(put).await.map_err(|error| error.to_string())?.created;
+    // One that stays is in nobody's way.
+    let _ = store.delete(bucket, &name, None).await;
+    let how = "creation of an object of the harness".to_owned();
+    Ok(ClockReading { stamp_us: stamped.timestamp_micros(), resolution_us, how })
 }
 
 /// A store behind the gateway.

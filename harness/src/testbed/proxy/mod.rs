@@ -10,6 +10,7 @@
 //! would not do; nothing is lost in either case and everything flows on after the heal.
 
 mod pump;
+pub mod wire;
 
 use std::fmt;
 use std::io;
@@ -134,10 +135,12 @@ struct State {
 
 #[derive(Debug)]
 struct Shared {
-    name: String,
+    name: Arc<str>,
     state: watch::Sender<State>,
     tally: Tally,
     open: AtomicU64,
+    /// Where what passes is told, if it is looked at.
+    tap: Option<wire::Tap>,
 }
 
 /// A running proxy. Dropping it closes it.
@@ -154,7 +157,19 @@ impl Proxy {
     ///
     /// # Errors
     /// When no loopback port can be bound.
-    pub async fn bind(name: impl Into<String>, upstream: SocketAddr) -> io::Result<Self> {
+    pub async fn bind(name: impl Into<Arc<str>>, upstream: SocketAddr) -> io::Result<Self> {
+        Self::bind_watched(name, upstream, None).await
+    }
+
+    /// The same before a broker, with a look at what group members say to it.
+    ///
+    /// # Errors
+    /// When no loopback port can be bound.
+    pub async fn bind_watched(
+        name: impl Into<Arc<str>>,
+        upstream: SocketAddr,
+        tap: Option<wire::Tap>,
+    ) -> io::Result<Self> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
         let local = listener.local_addr()?;
         let state = State { link: Link::Pass, upstream, resets: 0, closed: false };
@@ -163,6 +178,7 @@ impl Proxy {
             state: watch::Sender::new(state),
             tally: Tally::default(),
             open: AtomicU64::new(0),
+            tap,
         });
         let accepting = tokio::spawn(accept(Arc::clone(&shared), listener));
         Ok(Self { shared, local, accepting: Mutex::new(Some(accepting)) })
@@ -205,7 +221,7 @@ impl Proxy {
                 state.resets += 1;
             }
         });
-        tracing::debug!(proxy = self.shared.name, %link, "link changed");
+        tracing::debug!(proxy = &*self.shared.name, %link, "link changed");
         until_now
     }
 
@@ -258,7 +274,7 @@ async fn accept(shared: Arc<Shared>, listener: TcpListener) {
                 }
                 Err(error) => {
                     // Mostly out of file descriptors, and nothing says when there are some again.
-                    tracing::warn!(proxy = shared.name, %error, "accept failed");
+                    tracing::warn!(proxy = &*shared.name, %error, "accept failed");
                     tokio::time::sleep(ACCEPT_AGAIN_AFTER).await;
                 }
             },
@@ -310,7 +326,7 @@ async fn connect(shared: &Shared, state: &mut watch::Receiver<State>) -> Option<
             connected = reach(now.upstream), if now.link != Link::BlackHole => match connected {
                 Ok(upstream) => return Some(upstream),
                 Err(error) => {
-                    tracing::debug!(proxy = shared.name, %error, "the part took no connection");
+                    tracing::debug!(proxy = &*shared.name, %error, "the part took no connection");
                     count(&shared.tally.refused_by_part, 1);
                     return None;
                 }

@@ -4,6 +4,7 @@
 use std::collections::VecDeque;
 use std::io;
 use std::sync::atomic::AtomicU64;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bytes::{Buf, Bytes, BytesMut};
@@ -13,6 +14,7 @@ use tokio::net::tcp::{ReadHalf, WriteHalf};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
+use super::wire::Follow;
 use super::{Link, Shared, State, count, reset};
 
 /// Bytes read at a time.
@@ -36,12 +38,15 @@ pub(super) async fn both_ways(
     mut client: TcpStream,
     mut part: TcpStream,
 ) -> Ended {
+    let follow = shared.tap.clone().map(|tap| Mutex::new(Follow::new(shared.name.clone(), tap)));
     let ended = {
         let (from_client, to_client) = client.split();
         let (from_part, to_part) = part.split();
-        let requests = Direction::new(&shared.tally.bytes_to_part, None);
-        let answers =
-            Direction::new(&shared.tally.bytes_to_clients, Some(&shared.tally.bytes_swallowed));
+        let tally = &shared.tally;
+        let eye = |of| follow.as_ref().map(|follow| Eye { follow, of });
+        let requests = Direction::new(&tally.bytes_to_part, None, eye(Side::Requests));
+        let swallowed = Some(&tally.bytes_swallowed);
+        let answers = Direction::new(&tally.bytes_to_clients, swallowed, eye(Side::Answers));
         tokio::try_join!(
             requests.run(from_client, to_part, state.clone(), &shared.tally.stalled),
             answers.run(from_part, to_client, state, &shared.tally.stalled),
@@ -73,10 +78,47 @@ impl From<io::Error> for Stop {
     }
 }
 
+/// Which direction.
+#[derive(Debug, Clone, Copy)]
+enum Side {
+    Requests,
+    Answers,
+}
+
+/// Sees one direction pass. Both share what is known of the connection; they run in one task, so
+/// neither ever waits for the other.
+#[derive(Clone, Copy)]
+struct Eye<'a> {
+    follow: &'a Mutex<Follow>,
+    of: Side,
+}
+
+impl Eye<'_> {
+    fn follow(&self) -> MutexGuard<'_, Follow> {
+        self.follow.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn read(&self, bytes: &[u8]) {
+        let at = std::time::Instant::now();
+        match self.of {
+            Side::Requests => self.follow().read_from_client(bytes, at),
+            Side::Answers => self.follow().read_from_part(bytes, at),
+        }
+    }
+
+    fn passed(&self, bytes: usize) {
+        match self.of {
+            Side::Requests => self.follow().passed_to_part(bytes),
+            Side::Answers => self.follow().passed_to_client(bytes),
+        }
+    }
+}
+
 struct Direction<'a> {
     passed: &'a AtomicU64,
     /// Where swallowed bytes are counted; `None` for the direction that is never swallowed.
     swallowed: Option<&'a AtomicU64>,
+    eye: Option<Eye<'a>>,
     queue: VecDeque<(Instant, Bytes)>,
     queued_bytes: usize,
     /// Bytes, or the end, of this direction were swallowed.
@@ -88,10 +130,11 @@ struct Direction<'a> {
 }
 
 impl<'a> Direction<'a> {
-    fn new(passed: &'a AtomicU64, swallowed: Option<&'a AtomicU64>) -> Self {
+    fn new(passed: &'a AtomicU64, swallowed: Option<&'a AtomicU64>, eye: Option<Eye<'a>>) -> Self {
         Self {
             passed,
             swallowed,
+            eye,
             queue: VecDeque::new(),
             queued_bytes: 0,
             lost: false,
@@ -165,11 +208,17 @@ impl<'a> Direction<'a> {
         };
         count(swallowed, self.queued_bytes as u64);
         self.lost |= self.ended || !self.queue.is_empty();
+        if let Some(eye) = self.eye.filter(|_| !self.queue.is_empty()) {
+            eye.follow().swallowed();
+        }
         self.queue.clear();
         self.queued_bytes = 0;
     }
 
     fn queue(&mut self, bytes: Bytes, link: Link) {
+        if let Some(eye) = self.eye {
+            eye.read(&bytes);
+        }
         let delay = if let Link::Delay(by) = link { by } else { Duration::ZERO };
         // Never before what was read earlier, also when the delay became shorter.
         let due = Instant::now() + delay;
@@ -180,6 +229,9 @@ impl<'a> Direction<'a> {
 
     fn written(&mut self, bytes: usize) {
         count(self.passed, bytes as u64);
+        if let Some(eye) = self.eye {
+            eye.passed(bytes);
+        }
         self.queued_bytes -= bytes;
         if let Some((_, front)) = self.queue.front_mut() {
             front.advance(bytes);
