@@ -99,6 +99,8 @@ impl System {
         arguments.extend(["replay", "--dataset", DATASET].map(str::to_owned));
         arguments.extend(["--group".to_owned(), group.group.clone()]);
         arguments.extend(["--from-offset".to_owned(), from_offset.to_string()]);
+        // It asks where the group stands, and is no member.
+        arguments.extend(["-X".to_owned(), format!("client.id={name}")]);
         arguments.extend(["--bootstrap-servers".to_owned(), testbed.bootstrap_servers()]);
         Launch {
             name: name.to_owned(),

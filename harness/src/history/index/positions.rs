@@ -1,7 +1,7 @@
 //! New positions of group members, by the partition that they read from there on.
 
 use super::{Index, observe};
-use crate::history::event::PositionChange;
+use crate::history::event::{PositionChange, ProcessRole};
 
 /// The begin of an epoch of reading: from its position on, each offset can come to this member once.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -28,6 +28,12 @@ impl Index {
         observe::sort(&mut self.rare.positions);
         let facts = std::mem::take(&mut self.rare.positions);
         for fact in facts.iter().map(|position| &position.fact) {
+            // Who sets a group back asks where it stands, and reads nothing.
+            if self.rare.processes.iter().any(|process| {
+                process.fact.name == fact.member && process.fact.role() == Some(ProcessRole::Replay)
+            }) {
+                continue;
+            }
             let Some(group) = self.group_number(&fact.group) else { continue };
             let lane = self.lane_number(&fact.topic, fact.partition);
             let (at_us, member, how) = (fact.at_us, fact.member.clone(), fact.how);
