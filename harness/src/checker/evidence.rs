@@ -406,7 +406,14 @@ fn source(index: &Index) -> Vec<String> {
 
 fn clocks(index: &Index) -> Vec<String> {
     let back = "a clock went back, so what rests on its instants is not known";
-    odd(index, OddKind::Clock, back).into_iter().collect()
+    let set = index.stepped_clocks().into_iter().map(|clock| {
+        let name = quoted(clock);
+        format!(
+            "the clock of {name} was set while the run went on: instants before and after cannot be \
+             compared"
+        )
+    });
+    odd(index, OddKind::Clock, back).into_iter().chain(set).collect()
 }
 
 fn phases(index: &Index) -> Vec<String> {

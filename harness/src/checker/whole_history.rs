@@ -25,12 +25,6 @@ pub(super) fn judge(index: &Index, case: &mut Case<'_>) -> String {
     if promised == 0 && promises.source.is_none() && promises.groups.is_empty() {
         case.doubt("neither a producer, nor a group, nor a database is under test");
     }
-    for clock in index.stepped_clocks() {
-        case.doubt(format!(
-            "the clock of {} was set while the run went on: instants before and after cannot be compared",
-            quoted(clock)
-        ));
-    }
     case.figure("invoked_operations", invoked);
     case.figure("notes", index.rare.notes.len() as u64);
     for (kind, number) in &index.foreign {
