@@ -15,6 +15,7 @@ pub mod history;
 pub mod judgement;
 mod nemesis;
 mod observer;
+mod patients;
 pub mod plan;
 mod progress;
 pub mod report;

@@ -14,7 +14,7 @@ use std::time::Duration;
 use toml::Spanned;
 
 use crate::fault::Fault;
-use crate::history::event::{About, Promises};
+use crate::history::event::{About, FaultLoad, Promises};
 use crate::scenario::{Group, ScenarioError, ScenarioFile, Workload};
 use crate::testbed::{Abilities, Capability, TopicSpec, Topology};
 use crate::workload::source::SourcePlan;
@@ -61,6 +61,26 @@ pub struct Plan {
     pub recovery_within: Duration,
     /// What the run will be judged by.
     pub promises: Promises,
+}
+
+impl Plan {
+    /// After this time nothing of the load, and no trigger, is still to come.
+    #[must_use]
+    pub fn load_within(&self) -> Duration {
+        self.load.length() + self.longest_outage() + self.recovery_within
+    }
+
+    /// For how long a producer may take nothing: as long as anything is broken, and what it needs to
+    /// recover from that.
+    #[must_use]
+    pub fn stall_within(&self) -> Duration {
+        self.longest_outage() + self.recovery_within
+    }
+
+    /// Windows may overlap in any way: at worst one follows the other.
+    fn longest_outage(&self) -> Duration {
+        self.faults.iter().map(|fault| fault.lasts).sum()
+    }
 }
 
 /// Where the records come from.
@@ -138,6 +158,8 @@ pub struct FaultPlan {
     pub trigger: Trigger,
     /// How long until it is undone.
     pub lasts: Duration,
+    /// What must be under way in its window.
+    pub load: Option<FaultLoad>,
     /// The fault itself.
     pub fault: Box<dyn Fault>,
 }
@@ -151,6 +173,16 @@ pub enum Trigger {
     Invoked(u64),
     /// When the first group has committed so many records.
     Committed(u64),
+}
+
+impl std::fmt::Display for Trigger {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::After(after) => write!(f, "{after:?} after the load began"),
+            Self::Invoked(count) => write!(f, "{count} invoked"),
+            Self::Committed(count) => write!(f, "{count} committed"),
+        }
+    }
 }
 
 /// What came of resolving a scenario for a testbed.
@@ -182,9 +214,12 @@ pub fn resolve(
     let reader = Reader { file };
     let mut load = reader.load(seed)?;
     let groups = reader.groups()?;
-    let faults = reader.faults(&load, seed)?;
+    let mut faults = reader.faults(&load, seed)?;
     let replay_from = reader.replay(&load, &groups)?;
     reader.hold(&mut load, &faults)?;
+    if matches!(&load, Load::Source(source) if !source.holds.is_empty()) {
+        faults.iter_mut().for_each(|fault| fault.load = None);
+    }
     let topology = reader.topology(&load)?;
     let recovery_within = match &scenario.recovery.within {
         Some(text) => reader.duration(text)?,

@@ -2,7 +2,11 @@
 //!
 //! Phases: load (with the faults) → heal → recover → drain → final read. Whatever happens in between,
 //! what was started is taken down again.
+//!
+//! Every wait has an end, and a process of the system under test that ends without having been told to
+//! ends them all: what is left is read, and the run is told to be cut short.
 
+mod deadline;
 mod replay;
 mod source;
 
@@ -19,6 +23,7 @@ use crate::history::Recorder;
 use crate::history::event::{FORMAT, Fact, Header, RunInfo, VERSION};
 use crate::observer::commits::{self, Watch};
 use crate::observer::{self, Topics};
+use crate::patients::Patients;
 use crate::plan::{Load, Plan};
 use crate::progress::Progress;
 use crate::supervisor::Supervisor;
@@ -33,7 +38,17 @@ const RECEIPTS_WITHIN: Duration = Duration::from_secs(90);
 /// Consumers that were asked to stop must have exited within this time; then they are killed.
 const DRAIN_WITHIN: Duration = Duration::from_secs(45);
 const FINAL_READ_WITHIN: Duration = Duration::from_secs(120);
+/// The same where the run is over and only what happened until then is of interest.
+const CONFIGURATION_WITHIN: Duration = Duration::from_secs(60);
+/// Observers that were asked to stop have told their last facts within this time.
+const OBSERVERS_WITHIN: Duration = Duration::from_secs(60);
+/// Last lines of a process that a report tells; the history holds more.
+const LAST_LINES_TOLD: usize = 5;
+/// Phase of a run that does not come to its end; what follows only reads what there is.
+pub(crate) const CUT_SHORT: &str = "cut-short";
 const PRODUCER: &str = "producer-1";
+/// One look at how far the groups are behind.
+const LAG_WITHIN: Duration = Duration::from_secs(30);
 
 /// Why a run came to no history.
 #[derive(Debug, thiserror::Error)]
@@ -126,13 +141,24 @@ impl Run {
         let observers = self.start_observers(&plan);
         let outcome = self.phases(plan, &observers).await;
         observers.stop.cancel();
-        observers.join(&self.recorder).await;
+        for problem in observers.join().await {
+            self.error(problem);
+        }
         outcome
     }
 
     async fn phases(&self, mut plan: Plan, observers: &Observers) -> Result<(), RunError> {
         let testbed = self.context.testbed.clone();
-        observer::configuration::of_testbed(testbed.as_ref(), &self.recorder).await;
+        let configuration = observer::configuration::of_testbed(testbed.as_ref(), &self.recorder);
+        if tokio::time::timeout(CONFIGURATION_WITHIN, configuration).await.is_err() {
+            self.warning("the testbed did not tell its configuration".to_owned());
+        }
+        let patients = Patients::new(&plan, observers.watch.clone(), &self.recorder);
+        let stage = Stage {
+            testbed: testbed.clone(),
+            processes: self.supervisor.clone(),
+            patients: Arc::new(patients),
+        };
         for group in &plan.groups {
             for member in &group.members {
                 let folder = &self.context.folder;
@@ -143,17 +169,10 @@ impl Run {
         let faults = std::mem::take(&mut plan.faults);
         let load = match &plan.load {
             Load::Producer(load) => load,
-            Load::Source(load) => return self.source_phases(&plan, load, faults).await,
+            Load::Source(load) => return self.source_phases(&plan, load, faults, &stage).await,
         };
-        self.load_and_heal(&plan, load, faults).await?;
-        self.phase("recover");
-        let lag = self.recover(&plan, &observers.watch).await?;
-        tracing::debug!(lag, "recovered");
-        if let Some(from_offset) = plan.replay_from {
-            self.replay(&plan, from_offset).await?;
-            self.phase("recover");
-            self.recover(&plan, &observers.watch).await?;
-        }
+        self.load_and_heal(&plan, load, faults, &stage).await?;
+        let whole = self.settle(&plan, &observers.watch).await?;
         self.phase("drain");
         self.drain(&plan).await?;
         self.phase("final-read");
@@ -164,8 +183,40 @@ impl Run {
             }
         }
         observer::configuration::of_clients(PRODUCER, &self.events(PRODUCER), &self.recorder);
-        self.phase("done");
+        if whole {
+            self.phase("done");
+        }
         Ok(())
+    }
+
+    /// After the load: recovery, and the replay where there is one. False if a process fell before that
+    /// was over: nothing is waited for then.
+    async fn settle(&self, plan: &Plan, watch: &Watch) -> Result<bool, RunError> {
+        if !self.fell() {
+            self.phase("recover");
+            let lag = self.recover(plan, watch).await?;
+            tracing::debug!(lag, "recovered");
+        }
+        if let (Some(from_offset), false) = (plan.replay_from, self.fell()) {
+            self.replay(plan, from_offset).await?;
+            self.phase("recover");
+            self.recover(plan, watch).await?;
+        }
+        let Some(fallen) = self.supervisor.fallen().borrow().clone() else { return Ok(true) };
+        self.phase(CUT_SHORT);
+        let lines = &fallen.lines[fallen.lines.len().saturating_sub(LAST_LINES_TOLD)..];
+        self.error(format!(
+            "{} ended without having been told to ({}), which ended the run; its log ends with: {}",
+            fallen.name,
+            fallen.status,
+            if lines.is_empty() { "nothing".to_owned() } else { lines.join(" | ") }
+        ));
+        Ok(false)
+    }
+
+    /// A process ended without having been told to.
+    fn fell(&self) -> bool {
+        self.supervisor.fallen().borrow().is_some()
     }
 
     /// The load with the faults in it, and after it until every fault window is closed and every
@@ -175,6 +226,7 @@ impl Run {
         plan: &Plan,
         load: &WorkloadPlan,
         faults: Vec<crate::plan::FaultPlan>,
+        stage: &Stage,
     ) -> Result<(), RunError> {
         self.phase("load");
         let (input, output) = self.supervisor.start_piped(self.context.system.producer(
@@ -184,21 +236,30 @@ impl Run {
             self.context.testbed.as_ref(),
             &self.context.folder,
         ))?;
-        let (recorder, progress, stop) =
-            (&self.recorder, &self.context.progress, &self.context.stop);
-        let stage =
-            Stage { testbed: self.context.testbed.clone(), processes: self.supervisor.clone() };
-        let receipts = {
+        let (recorder, progress) = (&self.recorder, &self.context.progress);
+        let mut receipts = {
             let (recorder, progress) = (recorder.clone(), progress.clone());
             tokio::spawn(async move {
                 workload::driver::receipts(PRODUCER, output, &recorder, &progress).await
             })
         };
         // A load that ended early must not leave the nemesis waiting for operations that never come.
-        let load_over = stop.child_token();
+        let load_over = self.context.stop.child_token();
+        let over = self.supervisor.cancel_when_one_falls(load_over.clone());
         let feed = async {
-            let fed = workload::driver::feed(PRODUCER, load, input, recorder, progress, stop).await;
-            if let Err(error) = &fed {
+            let feeding = workload::driver::Feeding {
+                name: PRODUCER,
+                stall_within: plan.stall_within(),
+                recorder,
+                progress,
+                stop: &load_over,
+            };
+            // Its input stays open until it has been told that it ends.
+            let fed = feeding.feed(load, input).await;
+            if let Err(error) = self.supervisor.end_of_input(PRODUCER) {
+                tracing::debug!(%error, "the end of the load");
+            }
+            if let Err(error) = fed.map(drop) {
                 self.error(format!("the producer stopped reading its input: {error}"));
                 load_over.cancel();
             }
@@ -206,19 +267,26 @@ impl Run {
         };
         let others = async {
             let bootstrap = self.context.testbed.observer_bootstrap_servers();
-            if let Err(error) = workload::writer::write(&bootstrap, load, recorder, stop).await {
+            let writing = workload::writer::write(&bootstrap, load, recorder, &load_over);
+            if let Err(error) = deadline::within("writing", 2 * plan.load_within(), writing).await {
                 self.error(format!("the odd records could not be written: {error}"));
             }
         };
-        tokio::join!(feed, others, nemesis::walk(faults, &stage, recorder, progress, &load_over));
-        match tokio::time::timeout(RECEIPTS_WITHIN, receipts).await {
+        let within = plan.load_within();
+        let nemesis = nemesis::walk(faults, stage, recorder, progress, within, &load_over);
+        tokio::join!(feed, others, nemesis);
+        over.abort();
+        match tokio::time::timeout(RECEIPTS_WITHIN, &mut receipts).await {
             Ok(Ok(Ok(()))) => {}
             Ok(Ok(Err(error))) => self.error(format!("reading receipts: {error}")),
             Ok(Err(error)) => self.error(format!("reading receipts: {error}")),
             // Not an error of the harness: outcomes that are never told stay unknown.
-            Err(_) => self.warning(format!(
-                "the producer had not told every outcome {RECEIPTS_WITHIN:?} after the last fault"
-            )),
+            Err(_) => {
+                receipts.abort();
+                self.warning(format!(
+                    "the producer had not told every outcome {RECEIPTS_WITHIN:?} after the last fault"
+                ));
+            }
         }
         self.interrupted()
     }
@@ -229,14 +297,16 @@ impl Run {
         let deadline = Instant::now() + plan.recovery_within;
         loop {
             let (watch, topics) = (watch.clone(), raw_topics(plan));
-            let lag = tokio::task::spawn_blocking(move || lag(&watch, &topics)).await;
-            match lag {
-                Ok(Ok(0)) => return Ok(0),
-                Ok(Ok(lag)) if Instant::now() >= deadline => return Ok(lag),
-                Ok(Err(error)) if Instant::now() >= deadline => {
+            let lag =
+                deadline::blocking("reading the lag", LAG_WITHIN, move || lag(&watch, &topics));
+            match lag.await {
+                Ok(0) => return Ok(0),
+                Ok(lag) if Instant::now() >= deadline => return Ok(lag),
+                Err(error) if Instant::now() >= deadline => {
                     self.error(format!("the lag could not be read: {error}"));
                     return Ok(u64::MAX);
                 }
+                Ok(lag) if self.fell() => return Ok(lag),
                 _ => {}
             }
             self.interrupted()?;
@@ -254,6 +324,9 @@ impl Run {
             }
         }
         for member in members {
+            if !self.supervisor.has(member) {
+                continue;
+            }
             if let Err(error) = self.supervisor.ended(member, DRAIN_WITHIN).await {
                 self.warning(format!("at the drain: {error}; it is killed"));
                 self.supervisor.kill(member).await?;
@@ -268,15 +341,13 @@ impl Run {
         let (raw, dead) = (raw_topics(plan), dead_letter_topics(plan));
         let recorder = self.recorder.clone();
         let detail = observer::log::HeaderDetail::of(&plan.promises);
-        let log = tokio::task::spawn_blocking(move || {
+        let log = deadline::blocking("reading the log", 3 * FINAL_READ_WITHIN, move || {
             use observer::log::{Role, read};
             read(&bootstrap, &raw, Role::Raw, &detail, &recorder, FINAL_READ_WITHIN)?;
             read(&bootstrap, &dead, Role::DeadLetters, &detail, &recorder, FINAL_READ_WITHIN)
         });
-        match log.await {
-            Ok(Ok(())) => {}
-            Ok(Err(error)) => self.unread("the log", error, brokers(plan)).await,
-            Err(error) => self.error(format!("the final read of the log failed: {error}")),
+        if let Err(error) = log.await {
+            self.unread("the log", error, brokers(plan)).await;
         }
         if let Some(journal) = self.context.testbed.store_journal() {
             let zones: Vec<_> = plan.groups.iter().map(|group| group.raw_zone.clone()).collect();
@@ -285,8 +356,10 @@ impl Run {
         if let Some(store) = self.context.testbed.observer_store() {
             for group in &plan.groups {
                 let (zone, lists) = (&group.raw_zone, plan.promises.lists_headers());
-                let read = observer::store::read(store.as_ref(), zone, lists, &self.recorder);
-                if let Err(error) = read.await {
+                let reading = observer::store::read(store.as_ref(), zone, lists, &self.recorder);
+                if let Err(error) =
+                    deadline::within("reading the raw zone", FINAL_READ_WITHIN, reading).await
+                {
                     self.unread(&group.raw_zone, error, vec![Part::Store]).await;
                 }
             }
@@ -391,25 +464,31 @@ struct Observers {
 }
 
 impl Observers {
-    async fn join(self, recorder: &Recorder) {
-        let broke_down = |who: &str| {
-            let text = format!("the {who} broke down: what it saw is not all there was");
-            recorder.record("runner", Fact::Note { level: "error".to_owned(), text });
-        };
+    /// Waits for all of them, and says which one did not come to its end: what it had not told is missing.
+    async fn join(self) -> Vec<String> {
+        let mut problems = Vec::new();
         if let Some(commits) = self.commits {
-            let joined = tokio::task::spawn_blocking(move || commits.join()).await;
-            if !matches!(joined, Ok(Ok(()))) {
-                broke_down("watch of commits");
-            }
+            let joined =
+                deadline::blocking("the last look at the commits", OBSERVERS_WITHIN, || {
+                    commits.join().map_err(|_| "the observer of the commits panicked")
+                });
+            problems.extend(joined.await.err());
         }
         let names = ["probes", "watch of the store", "watch of the source"];
         for (name, other) in names.into_iter().zip(self.others) {
-            if let Some(other) = other
-                && other.await.is_err()
-            {
-                broke_down(name);
+            let Some(mut other) = other else { continue };
+            match tokio::time::timeout(OBSERVERS_WITHIN, &mut other).await {
+                Ok(Ok(())) => {}
+                Ok(Err(error)) => problems.push(format!(
+                    "the {name} broke down: what it saw is not all there was ({error})"
+                )),
+                Err(_) => {
+                    other.abort();
+                    problems.push(format!("the {name} did not stop within {OBSERVERS_WITHIN:?}"));
+                }
             }
         }
+        problems
     }
 }
 

@@ -5,11 +5,15 @@
 //! returns. Each process runs in a group of its own, so that a Ctrl-C at the terminal reaches the
 //! harness alone, and carries the harness's owner mark, so that a later run can sweep up after a
 //! harness that was killed.
+//!
+//! A process that ends without having been told to is the end of a run: [`Supervisor::fallen`] tells
+//! of the first one, and the last lines of its log go into the history.
 
 use std::collections::BTreeMap;
 use std::fs::File;
+use std::io::{Read as _, Seek as _, SeekFrom};
 use std::os::unix::process::ExitStatusExt as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -18,13 +22,22 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 use tokio::sync::watch;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
 
 use crate::history::Recorder;
-use crate::history::event::{Ask, Fact, ProcessChange, ProcessEnd, ProcessRole, ProcessState};
+use crate::history::event::{
+    Ask, Fact, LastLines, ProcessChange, ProcessEnd, ProcessRole, ProcessState,
+};
 use crate::sweep;
 
 /// A process that a signal has been sent to must have changed its state within this time.
 const SIGNAL_WITHIN: Duration = Duration::from_secs(5);
+/// Lines of its log that are kept of a process that fell, and characters of each.
+const LAST_LINES: usize = 20;
+const LINE_MAX: usize = 500;
+/// No more of the log is looked at for them.
+const TAIL_BYTES: u64 = 64 * 1024;
 
 /// How a process is started.
 #[derive(Debug, Clone)]
@@ -96,10 +109,22 @@ pub enum SupervisorError {
     },
 }
 
+/// A process that ended without having been told to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Fallen {
+    /// Which.
+    pub name: String,
+    /// How it ended, in the operating system's words.
+    pub status: String,
+    /// The last lines of its log, oldest first.
+    pub lines: Vec<String>,
+}
+
 /// The processes of one run.
 pub struct Supervisor {
     recorder: Recorder,
     processes: Mutex<BTreeMap<String, Process>>,
+    fallen: watch::Sender<Option<Fallen>>,
 }
 
 struct Process {
@@ -108,13 +133,15 @@ struct Process {
     // What was asked of it; shared with the task that records its end.
     asked: Arc<Mutex<Option<Ask>>>,
     ended: watch::Receiver<Option<String>>,
+    // Stopped by `hold`, and not yet let go.
+    held: bool,
 }
 
 impl Supervisor {
     /// A supervisor without processes.
     #[must_use]
     pub fn new(recorder: Recorder) -> Self {
-        Self { recorder, processes: Mutex::default() }
+        Self { recorder, processes: Mutex::default(), fallen: watch::Sender::new(None) }
     }
 
     /// Starts a process that needs no pipes.
@@ -166,9 +193,16 @@ impl Supervisor {
         let pid = child.id().unwrap_or_default();
         let asked = Arc::new(Mutex::new(None));
         self.recorder.record("supervisor", fact(&launch, pid, ProcessChange::Started));
-        let ended = watch_end(self.recorder.clone(), &launch, pid, asked.clone(), child);
+        let watched = Watched {
+            recorder: self.recorder.clone(),
+            launch: launch.clone(),
+            pid,
+            asked: asked.clone(),
+            fallen: self.fallen.clone(),
+        };
+        let ended = watched.until_its_end(child);
         let name = launch.name.clone();
-        self.lock().insert(name, Process { launch, pid, asked, ended });
+        self.lock().insert(name, Process { launch, pid, asked, ended, held: false });
         Ok(pipes)
     }
 
@@ -189,6 +223,38 @@ impl Supervisor {
     pub fn terminate(&self, name: &str) -> Result<(), SupervisorError> {
         self.ask(name, Ask::Stop)?;
         self.signal(name, Signal::SIGTERM)
+    }
+
+    /// A process that ends with its input has been told to: its input is about to be closed.
+    ///
+    /// # Errors
+    /// When there is no such process.
+    pub fn end_of_input(&self, name: &str) -> Result<(), SupervisorError> {
+        self.ask(name, Ask::Stop)
+    }
+
+    /// Cancels a token as soon as a process ends without having been told to. To be aborted when the
+    /// token is of no use any more.
+    pub(crate) fn cancel_when_one_falls(&self, token: CancellationToken) -> JoinHandle<()> {
+        let mut fallen = self.fallen();
+        tokio::spawn(async move {
+            // An error is the end of the supervisor, which ends the run by itself.
+            if fallen.wait_for(Option::is_some).await.is_ok() {
+                token.cancel();
+            }
+        })
+    }
+
+    /// A process of this name was launched, whatever became of it.
+    #[must_use]
+    pub fn has(&self, name: &str) -> bool {
+        self.lock().contains_key(name)
+    }
+
+    /// The first process that ended without having been told to, once there is one.
+    #[must_use]
+    pub fn fallen(&self) -> watch::Receiver<Option<Fallen>> {
+        self.fallen.subscribe()
     }
 
     /// Remembers what is asked of a process, for the fact of its end.
@@ -219,6 +285,39 @@ impl Supervisor {
         self.with(name, |process| process.ended.borrow().clone())
     }
 
+    /// Holds a process still between a look and an act on it, without a word to the history. It goes on
+    /// with [`Supervisor::release`], [`Supervisor::thaw`] or [`Supervisor::release_all`].
+    ///
+    /// # Errors
+    /// When it is not running or does not stop.
+    pub(crate) async fn hold(&self, name: &str) -> Result<(), SupervisorError> {
+        self.signal(name, Signal::SIGSTOP)?;
+        self.set_held(name, true);
+        self.until(name, "held", |state| state == 'T').await
+    }
+
+    /// Lets a process go that was held.
+    pub(crate) fn release(&self, name: &str) {
+        self.set_held(name, false);
+        // One that has ended meanwhile has nothing to be let go of.
+        if let Err(error) = self.signal(name, Signal::SIGCONT) {
+            tracing::debug!(%error, "letting go");
+        }
+    }
+
+    /// Lets every process go that is still held.
+    pub(crate) fn release_all(&self) {
+        let held = |(name, process): (&String, &Process)| process.held.then(|| name.clone());
+        let held: Vec<_> = self.lock().iter().filter_map(held).collect();
+        held.iter().for_each(|name| self.release(name));
+    }
+
+    fn set_held(&self, name: &str, held: bool) {
+        if let Some(process) = self.lock().get_mut(name) {
+            process.held = held;
+        }
+    }
+
     /// SIGSTOP, and `/proc` seen to say so.
     ///
     /// # Errors
@@ -226,6 +325,7 @@ impl Supervisor {
     pub async fn freeze(&self, name: &str) -> Result<(), SupervisorError> {
         self.signal(name, Signal::SIGSTOP)?;
         self.until(name, "frozen", |state| state == 'T').await?;
+        self.set_held(name, false);
         self.note(name, ProcessChange::Stopped)?;
         Ok(())
     }
@@ -339,32 +439,70 @@ fn command(launch: &Launch, piped: bool) -> std::io::Result<Command> {
     Ok(command)
 }
 
-/// Waits for the process in a task of its own, so that its end is recorded when it happens and not
-/// when somebody asks.
-fn watch_end(
+/// What the task that waits for a process's end needs to tell of it.
+struct Watched {
     recorder: Recorder,
-    launch: &Launch,
+    launch: Launch,
     pid: u32,
     asked: Arc<Mutex<Option<Ask>>>,
-    mut child: Child,
-) -> watch::Receiver<Option<String>> {
-    let (tell, ended) = watch::channel(None);
-    let mut exited = state(launch, pid, ProcessChange::Exited);
-    tokio::spawn(async move {
-        let status = match child.wait().await {
-            Ok(status) => {
-                let signal = || status.signal().map(ProcessEnd::Signal);
-                exited.end = status.code().map(ProcessEnd::Code).or_else(signal);
-                status.to_string()
+    fallen: watch::Sender<Option<Fallen>>,
+}
+
+impl Watched {
+    /// Waits for the process in a task of its own, so that its end is recorded when it happens and not
+    /// when somebody asks.
+    fn until_its_end(self, mut child: Child) -> watch::Receiver<Option<String>> {
+        let (tell, ended) = watch::channel(None);
+        tokio::spawn(async move {
+            let mut exited = state(&self.launch, self.pid, ProcessChange::Exited);
+            let status = match child.wait().await {
+                Ok(status) => {
+                    let signal = || status.signal().map(ProcessEnd::Signal);
+                    exited.end = status.code().map(ProcessEnd::Code).or_else(signal);
+                    status.to_string()
+                }
+                Err(error) => format!("cannot be told: {error}"),
+            };
+            exited.status = Some(status.clone());
+            exited.asked = *self.asked.lock().expect("no holder of this lock panics");
+            let unasked = exited.asked.is_none() && self.launch.role != ProcessRole::Replay;
+            self.recorder.record("supervisor", Fact::Process(exited));
+            if unasked {
+                self.fell(&status);
             }
-            Err(error) => format!("cannot be told: {error}"),
-        };
-        exited.status = Some(status.clone());
-        exited.asked = *asked.lock().expect("no holder of this lock panics");
-        recorder.record("supervisor", Fact::Process(exited));
-        tell.send_replace(Some(status));
-    });
-    ended
+            tell.send_replace(Some(status));
+        });
+        ended
+    }
+
+    fn fell(&self, status: &str) {
+        let (process, lines) = (self.launch.name.clone(), last_lines(&self.launch.log));
+        let fact = LastLines { process: process.clone(), pid: self.pid, lines: lines.clone() };
+        self.recorder.record("supervisor", Fact::LastLines(fact));
+        let fallen = Fallen { name: process, status: status.to_owned(), lines };
+        self.fallen.send_if_modified(|first| {
+            let none = first.is_none();
+            first.get_or_insert(fallen);
+            none
+        });
+    }
+}
+
+/// The last lines of a log; none where it cannot be read.
+fn last_lines(log: &Path) -> Vec<String> {
+    let tail = || {
+        let mut file = File::open(log)?;
+        let length = file.metadata()?.len();
+        file.seek(SeekFrom::Start(length.saturating_sub(TAIL_BYTES)))?;
+        let mut bytes = Vec::new();
+        file.take(TAIL_BYTES).read_to_end(&mut bytes)?;
+        std::io::Result::Ok(bytes)
+    };
+    let text = tail().unwrap_or_default();
+    let text = String::from_utf8_lossy(&text);
+    let lines: Vec<&str> = text.lines().filter(|line| !line.trim().is_empty()).collect();
+    let last = &lines[lines.len().saturating_sub(LAST_LINES)..];
+    last.iter().map(|line| line.chars().take(LINE_MAX).collect()).collect()
 }
 
 fn state(launch: &Launch, pid: u32, change: ProcessChange) -> ProcessState {
@@ -382,4 +520,78 @@ fn state(launch: &Launch, pid: u32, change: ProcessChange) -> ProcessState {
 
 fn fact(launch: &Launch, pid: u32, change: ProcessChange) -> Fact {
     Fact::Process(state(launch, pid, change))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use crate::history::sample;
+
+    const SOON: Duration = Duration::from_secs(20);
+
+    fn shell(script: &str, log: PathBuf) -> Launch {
+        Launch {
+            name: "consumer-1".to_owned(),
+            role: ProcessRole::Consumer,
+            group: None,
+            program: "sh".into(),
+            arguments: vec!["-c".to_owned(), script.to_owned()],
+            environment: BTreeMap::new(),
+            log,
+        }
+    }
+
+    fn supervisor() -> Supervisor {
+        Supervisor::new(Recorder::start(Vec::new(), sample::header(1, 1)).unwrap())
+    }
+
+    fn log(name: &str) -> PathBuf {
+        let path = std::env::temp_dir().join(format!("{name}-{}.log", std::process::id()));
+        let _ = std::fs::remove_file(&path);
+        path
+    }
+
+    #[tokio::test]
+    async fn a_process_that_ends_by_itself_falls_with_its_last_lines() {
+        let supervisor = supervisor();
+        let log = log("fallen");
+        let script = "for n in $(seq 30); do echo line $n; done; echo it is over >&2; exit 7";
+        supervisor.start(shell(script, log.clone())).unwrap();
+        let mut fallen = supervisor.fallen();
+        let seen = tokio::time::timeout(SOON, fallen.wait_for(Option::is_some)).await.unwrap();
+        let seen = seen.unwrap().clone().unwrap();
+        assert_eq!((seen.name.as_str(), seen.status.as_str()), ("consumer-1", "exit status: 7"));
+        assert_eq!((seen.lines.len(), seen.lines.last().unwrap().as_str()), (20, "it is over"));
+        std::fs::remove_file(log).unwrap();
+    }
+
+    #[tokio::test]
+    async fn one_that_was_told_to_end_does_not_fall() {
+        let supervisor = supervisor();
+        let log = log("told");
+        supervisor.start(shell("exec sleep 60", log.clone())).unwrap();
+        supervisor.kill("consumer-1").await.unwrap();
+        assert_eq!(*supervisor.fallen().borrow(), None);
+        supervisor.restart("consumer-1").unwrap();
+        supervisor.terminate("consumer-1").unwrap();
+        supervisor.ended("consumer-1", SOON).await.unwrap();
+        assert_eq!(*supervisor.fallen().borrow(), None);
+        std::fs::remove_file(log).unwrap();
+    }
+
+    #[tokio::test]
+    async fn what_was_held_goes_on_whoever_lets_it_go() {
+        let supervisor = supervisor();
+        let log = log("held");
+        supervisor.start(shell("exec sleep 60", log.clone())).unwrap();
+        supervisor.hold("consumer-1").await.unwrap();
+        assert_eq!(supervisor.observe("consumer-1").unwrap()["state"], "T (stopped)");
+        supervisor.release_all();
+        supervisor.until("consumer-1", "going on", |state| state != 'T').await.unwrap();
+        // One that is still held can be killed.
+        supervisor.hold("consumer-1").await.unwrap();
+        assert!(supervisor.kill("consumer-1").await.unwrap().contains("signal: 9"));
+        std::fs::remove_file(log).unwrap();
+    }
 }

@@ -267,7 +267,9 @@ async fn store_is_broken(testbed: &DockerTestbed) {
     testbed.act(&store, Act::Store(StoreFault::Status(503))).await.unwrap();
     assert!(!answers(testbed, &store).await);
     let faulty = seen(testbed, &store).await;
-    assert_eq!((faulty["fault"].as_str(), faulty["requests_hit"].as_str()), ("status 503", "1"));
+    // The probe met the fault; the system under test, which is not there, did not.
+    assert_eq!((faulty["fault"].as_str(), faulty["requests_hit"].as_str()), ("status 503", "0"));
+    assert_eq!(faulty["requests_of_the_harness"], "1");
     testbed.act(&store, Act::Store(StoreFault::None)).await.unwrap();
     assert!(answers(testbed, &store).await);
     testbed.act(&store, Act::Kill).await.unwrap();

@@ -1,9 +1,22 @@
-//! The fault bit: each planned fault was begun, carried out, seen from outside with evidence, and
-//! healed, and operations were in flight meanwhile where the plan asks for that. It never fails: a
-//! fault that did not bite leaves the run without anything to show.
+//! The fault bit: each planned fault was begun, carried out, seen from outside to have met what it was
+//! aimed at *and* the system under test, and healed, with something under way while it lasted. It never
+//! fails: a fault that did not bite leaves the run without anything to show.
+//!
+//! What the evidence must show is said by the plan, one [`Demand`] each; [`demands`] compares what was
+//! seen before, while and after the fault. Typed evidence and the words beside it are judged alike, and
+//! neither may deny what the other shows. A history of version 1 has words only.
+//!
+//! [`Demand`]: crate::history::event::Demand
 
+mod demands;
+mod patient;
+#[cfg(test)]
+mod tests;
+
+use self::demands::{Looks, Told};
 use super::case::{Case, count, quoted};
-use crate::history::event::{FaultStage, FaultStep, PlannedFault};
+use crate::fault;
+use crate::history::event::{Demand, FaultLoad, FaultStage, FaultStep, PlannedFault};
 use crate::history::index::{At, Index};
 
 pub(super) fn judge(index: &Index, case: &mut Case<'_>) -> String {
@@ -32,54 +45,128 @@ pub(super) fn judge(index: &Index, case: &mut Case<'_>) -> String {
 
 /// The first instant of a step of a fault.
 pub(super) fn step(index: &Index, fault: u32, stage: FaultStage) -> Option<u64> {
-    let steps = index.rare.faults.iter().filter(|s| s.fact.fault == fault && s.fact.step == stage);
-    steps.map(|s| s.t_us).min()
+    steps(index, fault).filter(|s| s.fact.step == stage).map(|s| s.t_us).min()
+}
+
+fn steps(index: &Index, fault: u32) -> impl Iterator<Item = &At<FaultStep>> {
+    index.rare.faults.iter().filter(move |step| step.fact.fault == fault)
 }
 
 fn doubts(index: &Index, fault: &PlannedFault) -> Vec<String> {
-    use FaultStage::{Healed, Injected, Injecting, Missed, Seen};
-    let at = |stage| step(index, fault.fault, stage);
     let mut doubts = Vec::new();
-    let missed = |s: &&At<FaultStep>| s.fact.fault == fault.fault && s.fact.step == Missed;
-    for step in index.rare.faults.iter().filter(missed) {
+    for step in steps(index, fault.fault).filter(|step| step.fact.step == FaultStage::Missed) {
         let reason = step.fact.evidence.get("reason").map_or("no reason given", String::as_str);
         doubts.push(format!("it failed or hit nothing: {reason}"));
     }
-    let mut before = (0, "the start");
-    let stages =
-        [(Injecting, "injecting"), (Injected, "injected"), (Seen, "seen"), (Healed, "healed")];
-    for (stage, name) in stages {
-        match at(stage) {
-            None => doubts.push(format!("step `{name}` is missing")),
-            // The effect may be seen while the act has not returned yet.
-            Some(t) if t < before.0 && stage != Seen => {
-                doubts.push(format!("step `{name}` comes before {}", before.1));
-            }
-            Some(t) => before = (t.max(before.0), name),
+    order(index, fault, &mut doubts);
+    if step(index, fault.fault, FaultStage::Seen).is_some() {
+        if !has_evidence(index, fault.fault) {
+            doubts.push("it was called seen without any evidence".to_owned());
         }
-    }
-    if at(Seen).is_some() && !has_evidence(index, fault.fault, Seen) {
-        doubts.push("it was called seen without any evidence".to_owned());
-    }
-    let last = |stage| {
-        let steps = index.rare.faults.iter().filter(|s| s.fact.fault == fault.fault);
-        steps.filter(|s| s.fact.step == stage).map(|s| s.t_us).max()
-    };
-    if last(Healed).is_some() && last(Injecting) > last(Healed) {
-        doubts.push("it was injected again after it had healed".to_owned());
-    }
-    if fault.needs_load
-        && let (Some(begin), Some(end)) = (at(Injecting), at(Healed))
-        && in_flight(index, begin, end) == 0
-    {
-        doubts.push("no operation was in flight in its window".to_owned());
+        evidence(index, fault, &mut doubts);
+        load(index, fault, &mut doubts);
     }
     doubts
 }
 
-fn has_evidence(index: &Index, fault: u32, stage: FaultStage) -> bool {
-    let steps = index.rare.faults.iter().filter(|s| s.fact.fault == fault && s.fact.step == stage);
-    steps.into_iter().any(|s| s.fact.evidence.values().any(|value| !value.trim().is_empty()))
+/// Every step is there, once, in its order. The effect may be seen before the act has returned.
+fn order(index: &Index, fault: &PlannedFault, doubts: &mut Vec<String>) {
+    use FaultStage::{Healed, Healing, Injected, Injecting, Seen};
+    let name = |stage| match stage {
+        Injecting => "injecting",
+        Injected => "injected",
+        Seen => "seen",
+        Healing => "healing",
+        _ => "healed",
+    };
+    for stage in [Injecting, Injected, Seen, Healed] {
+        if step(index, fault.fault, stage).is_none() {
+            doubts.push(format!("step `{}` is missing", name(stage)));
+        }
+    }
+    let pairs = [
+        (Injecting, Injected),
+        (Injecting, Seen),
+        (Injected, Healing),
+        (Seen, Healing),
+        (Healing, Healed),
+        (Injected, Healed),
+        (Seen, Healed),
+    ];
+    for (first, second) in pairs {
+        let last = steps(index, fault.fault).filter(|s| s.fact.step == first).map(|s| s.t_us).max();
+        if let (Some(first_us), Some(second_us)) = (last, step(index, fault.fault, second))
+            && second_us < first_us
+        {
+            doubts.push(format!("step `{}` comes before `{}`", name(second), name(first)));
+        }
+    }
+}
+
+fn has_evidence(index: &Index, fault: u32) -> bool {
+    let mut seen = steps(index, fault).filter(|step| step.fact.step == FaultStage::Seen);
+    seen.any(|s| {
+        s.fact.target.is_some()
+            || s.fact.patient.is_some()
+            || s.fact.evidence.values().any(|value| !value.trim().is_empty())
+    })
+}
+
+/// What the evidence must show: as the history says, or, where it does not say, as faults of this kind
+/// must.
+fn shows(fault: &PlannedFault) -> &[Demand] {
+    match fault::kind(&fault.kind) {
+        Some(kind) if fault.shows.is_empty() => kind.shows,
+        _ => &fault.shows,
+    }
+}
+
+fn evidence(index: &Index, fault: &PlannedFault, doubts: &mut Vec<String>) {
+    let demanded = shows(fault);
+    if demanded.is_empty() {
+        doubts.push("nobody says what the evidence of such a fault must show".to_owned());
+    }
+    let both = [Looks::typed(index, fault), Looks::words(index, fault)];
+    for &demand in demanded {
+        let told = both.iter().map(|looks| demands::told(index, fault, demand, looks));
+        let (mut shown, mut silent) = (false, String::new());
+        for told in told {
+            match told {
+                Told::Shown => shown = true,
+                Told::Denied(reason) => doubts.push(reason),
+                Told::Silent(reason) => silent = reason,
+            }
+        }
+        if !shown && !silent.is_empty() {
+            doubts.push(silent);
+        }
+    }
+    doubts.dedup();
+}
+
+/// What the fault needs under way while its effect lasts.
+fn load(index: &Index, fault: &PlannedFault, doubts: &mut Vec<String>) {
+    let of_kind = || fault::kind(&fault.kind).map_or(Some(FaultLoad::Operations), |k| k.load);
+    let needed = fault.load.or_else(of_kind).filter(|_| fault.needs_load);
+    let at = |stage| step(index, fault.fault, stage);
+    let (Some(needed), Some(seen), Some(healed)) =
+        (needed, at(FaultStage::Seen), at(FaultStage::Healed))
+    else {
+        return;
+    };
+    match needed {
+        FaultLoad::Operations if in_flight(index, seen, healed) == 0 => {
+            doubts.push("no operation was in flight while its effect lasted".to_owned());
+        }
+        FaultLoad::Deliveries if !patient::deliveries_due(index, fault, seen, healed) => {
+            doubts.push(
+                "no record waited to be delivered while its effect lasted: all that was \
+                 acknowledged by then had been committed before"
+                    .to_owned(),
+            );
+        }
+        _ => {}
+    }
 }
 
 /// Operations that were in flight at some time in a window: begun by its end and not ended before

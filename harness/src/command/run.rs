@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures::StreamExt as _;
 use indicatif::MultiProgress;
@@ -19,8 +20,11 @@ use crate::report::ScenarioEntry;
 use crate::runner::{self, Context, RunError};
 use crate::scenario::ScenarioFile;
 use crate::system::System;
-use crate::testbed;
+use crate::testbed::{self, TestbedError};
 use crate::verdict::Status;
+
+/// A testbed that takes longer to be taken down never will be.
+const STOP_WITHIN: Duration = Duration::from_secs(180);
 
 pub(crate) fn main(arguments: &RunArguments) -> miette::Result<u8> {
     match entries(arguments)? {
@@ -192,9 +196,15 @@ async fn on_testbed(
     };
     let outcome = runner::run(plan, context).await;
     progress.phase("take down");
-    let stopped = testbed.stop().await;
+    let stopped = tokio::time::timeout(STOP_WITHIN, testbed.stop()).await;
     let history = outcome?;
-    stopped?;
+    // What is left then is swept by the next run.
+    stopped.map_err(|_| TestbedError::Deadline {
+        part: "the testbed".to_owned(),
+        state: "taken down",
+        within: STOP_WITHIN,
+        last: "no word of it".to_owned(),
+    })??;
     Ok(history)
 }
 

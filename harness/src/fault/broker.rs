@@ -5,8 +5,9 @@ use std::time::{Duration, Instant};
 use chrono::{DateTime, Utc};
 
 use crate::fault::probe::{Answer, PROBE_EVERY, await_probe};
-use crate::fault::{Evidence, FaultError, Stage, merge};
-use crate::testbed::{Act, Observation, Part};
+use crate::fault::{Evidence, FaultError, Shown, Stage, look};
+use crate::history::event::TargetSeen;
+use crate::testbed::{Act, Part};
 
 /// A fault whose effect cannot be seen for this long hit nothing.
 const SEEN_WITHIN: Duration = Duration::from_secs(15);
@@ -23,12 +24,10 @@ const LOG_LINES: usize = 10_000;
 /// not be measured as a late recovery.
 const LOGGED_WITHIN: Duration = Duration::from_millis(200);
 
-/// A broker and what was seen of it before the fault.
+/// A broker and when it was struck.
 #[derive(Debug)]
 pub(super) struct Broker {
     part: Part,
-    before: Observation,
-    during: Observation,
     struck_at: DateTime<Utc>,
 }
 
@@ -39,47 +38,53 @@ impl Broker {
 
     /// Another server: it falls silent and comes back as a broker does.
     pub(super) fn of(part: Part) -> Self {
-        Self {
-            part,
-            before: Observation::new(),
-            during: Observation::new(),
-            struck_at: DateTime::UNIX_EPOCH,
-        }
+        Self { part, struck_at: DateTime::UNIX_EPOCH }
     }
 
     /// Looks at the broker, then acts on it. A broker that does not answer beforehand cannot be
     /// seen to fall silent, so the fault would prove nothing.
-    pub(super) async fn strike(&mut self, stage: &Stage, act: Act) -> Result<Evidence, FaultError> {
-        self.before = stage
-            .testbed
-            .observe(&self.part)
-            .await
-            .map_err(|_| FaultError::NoTarget(self.part.to_string()))?;
+    pub(super) async fn strike(&mut self, stage: &Stage, act: Act) -> Result<Shown, FaultError> {
+        // Before the probe, whose own connection must not be taken for a client's.
+        let before = self.look(stage, "before", true).await;
+        let before = before.map_err(|_| FaultError::NoTarget(self.part.to_string()))?;
         await_probe(stage, &self.part, Answer::Comes, SEEN_WITHIN).await?;
         self.struck_at = Utc::now();
         stage.testbed.act(&self.part, act).await?;
-        Ok(named("before", &self.before))
+        Ok(before)
     }
 
-    pub(super) async fn act(&self, stage: &Stage, act: Act) -> Result<Evidence, FaultError> {
+    pub(super) async fn act(&self, stage: &Stage, act: Act) -> Result<Shown, FaultError> {
         stage.testbed.act(&self.part, act).await?;
-        Ok(Evidence::new())
+        Ok(Shown::default())
     }
 
     /// Waits until a probe in the broker's own protocol gets no answer.
-    pub(super) async fn fell_silent(&mut self, stage: &Stage) -> Result<Evidence, FaultError> {
+    pub(super) async fn fell_silent(&mut self, stage: &Stage) -> Result<Shown, FaultError> {
         let detail = await_probe(stage, &self.part, Answer::StaysAway, SEEN_WITHIN).await?;
-        self.during = stage.testbed.observe(&self.part).await?;
-        let probe = Evidence::from([("probe during the fault".to_owned(), detail)]);
-        Ok(merge(named("during", &self.during), probe))
+        let during = self.look(stage, "during", false).await?;
+        Ok(during.with("probe during the fault", detail))
     }
 
-    /// Waits until a probe is answered again and says what differs from before the fault.
-    pub(super) async fn answers_again(&self, stage: &Stage) -> Result<Evidence, FaultError> {
+    /// Waits until a probe is answered again, and looks once more. Whether the broker is what it was
+    /// before, or was started anew, is for the checker to compare.
+    pub(super) async fn answers_again(&self, stage: &Stage) -> Result<Shown, FaultError> {
         let detail = await_probe(stage, &self.part, Answer::Comes, BACK_WITHIN).await?;
-        let after = stage.testbed.observe(&self.part).await?;
-        let probe = Evidence::from([("probe after the fault".to_owned(), detail)]);
-        Ok(merge(named("after", &after), probe))
+        let after = self.look(stage, "after", true).await?;
+        Ok(after.with("probe after the fault", detail))
+    }
+
+    /// The same of a broker that was started again, with what its log says of that.
+    pub(super) async fn starts_again(&self, stage: &Stage) -> Result<Shown, FaultError> {
+        let after = self.answers_again(stage).await?;
+        Ok(after.and(Shown::from(self.logged(stage).await)))
+    }
+
+    /// The broker from outside, with whether it answers at this time.
+    async fn look(&self, stage: &Stage, when: &str, answers: bool) -> Result<Shown, FaultError> {
+        let mut shown = look(when, &stage.testbed.observe(&self.part).await?);
+        let target = shown.target.unwrap_or_default();
+        shown.target = Some(TargetSeen { answers: Some(answers), ..target });
+        Ok(shown)
     }
 
     /// What the broker's log says since the act; nothing where it has none or it cannot be read.
@@ -96,26 +101,6 @@ impl Broker {
             tokio::time::sleep(PROBE_EVERY).await;
         }
     }
-
-    /// As [`Broker::answers_again`], and the broker must be seen to have been away: it was started at
-    /// another time than before, or nothing listened at its port while it was down.
-    pub(super) async fn was_started_anew(&self, stage: &Stage) -> Result<Evidence, FaultError> {
-        let evidence = self.answers_again(stage).await?;
-        let started = evidence.get("started_at after");
-        let restarted = started.is_some() && started != self.before.get("started_at");
-        let listened = |seen: &Observation| seen.get("listening").is_some_and(|it| it == "yes");
-        let was_gone = listened(&self.before)
-            && self.during.get("listening").is_some_and(|it| it == "no")
-            && evidence.get("listening after").is_some_and(|it| it == "yes");
-        if restarted || was_gone {
-            return Ok(merge(evidence, self.logged(stage).await));
-        }
-        Err(FaultError::NotSeen {
-            what: format!("a new start of {}", self.part),
-            within: BACK_WITHIN,
-            last: format!("before: {:?}; after: {evidence:?}", self.before),
-        })
-    }
 }
 
 /// The telling lines of a log, each kind once, in the order of the log.
@@ -127,11 +112,6 @@ fn telling(lines: &[String]) -> Evidence {
         evidence.entry(name).or_insert_with(|| line.chars().take(200).collect());
     }
     evidence
-}
-
-/// An observation as evidence, each name followed by when it was made.
-fn named(when: &str, observation: &Observation) -> Evidence {
-    observation.iter().map(|(name, value)| (format!("{name} {when}"), value.clone())).collect()
 }
 
 #[cfg(test)]

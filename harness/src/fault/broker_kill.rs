@@ -3,9 +3,11 @@
 use std::time::Duration;
 
 use async_trait::async_trait;
+use tokio::time::Instant;
 
 use crate::fault::broker::Broker;
-use crate::fault::{Evidence, Fault, FaultError, Kind, NoSettings, Order, Stage, Wrong};
+use crate::fault::{Fault, FaultError, Kind, NoSettings, Order, Shown, Stage, Wrong};
+use crate::history::event::{Demand, FaultLoad};
 use crate::testbed::{Act, Capability};
 
 pub(super) static KIND: Kind = Kind {
@@ -13,7 +15,8 @@ pub(super) static KIND: Kind = Kind {
     about: "SIGKILL to a broker, then a new start with the same log",
     default_target: "broker-1",
     default_lasts: Duration::ZERO,
-    needs_load: true,
+    load: Some(FaultLoad::Operations),
+    shows: &[Demand::FellSilent, Demand::StartedAnew, Demand::Killed, Demand::ClientsConnected],
     make,
 };
 
@@ -31,19 +34,19 @@ impl Fault for BrokerKill {
         &[Capability::BrokerKill]
     }
 
-    async fn inject(&mut self, stage: &Stage) -> Result<Evidence, FaultError> {
+    async fn inject(&mut self, stage: &Stage) -> Result<Shown, FaultError> {
         self.0.strike(stage, Act::Kill).await
     }
 
-    async fn seen(&mut self, stage: &Stage) -> Result<Evidence, FaultError> {
+    async fn seen(&mut self, stage: &Stage, _: Instant) -> Result<Shown, FaultError> {
         self.0.fell_silent(stage).await
     }
 
-    async fn heal(&mut self, stage: &Stage) -> Result<Evidence, FaultError> {
+    async fn heal(&mut self, stage: &Stage) -> Result<Shown, FaultError> {
         self.0.act(stage, Act::Start).await
     }
 
-    async fn back(&mut self, stage: &Stage) -> Result<Evidence, FaultError> {
-        self.0.was_started_anew(stage).await
+    async fn back(&mut self, stage: &Stage) -> Result<Shown, FaultError> {
+        self.0.starts_again(stage).await
     }
 }

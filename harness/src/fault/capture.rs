@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use crate::fault::{Evidence, FaultError, Order, Stage, Wrong};
-use crate::history::event::{ConnectorState, SlotState};
+use crate::fault::{FaultError, Order, Shown, Stage, Wrong};
+use crate::history::event::{ConnectorState, SlotState, TargetSeen};
 use crate::testbed::Part;
 use crate::testbed::source::SourceAccess;
 use crate::workload::source::{CONNECTOR, SLOT};
@@ -17,13 +17,13 @@ pub(super) fn source(stage: &Stage) -> Result<SourceAccess, FaultError> {
 }
 
 /// Connector and slot as they are now.
-pub(super) async fn look(stage: &Stage, when: &str) -> Result<Evidence, FaultError> {
+pub(super) async fn look(stage: &Stage, when: &str) -> Result<Shown, FaultError> {
     let source = source(stage)?;
     Ok(named(when, &source.connector(CONNECTOR).await, &source.slot(SLOT).await))
 }
 
 /// Waits until the connector runs and the database sends its log to it.
-pub(super) async fn streams(stage: &Stage, when: &str) -> Result<Evidence, FaultError> {
+pub(super) async fn streams(stage: &Stage, when: &str) -> Result<Shown, FaultError> {
     let awaited = source(stage)?.await_capture(CONNECTOR, SLOT, BACK_WITHIN).await;
     let (connector, slot) = awaited.map_err(|last| FaultError::NotSeen {
         what: format!("{CONNECTOR} streaming"),
@@ -44,11 +44,14 @@ pub(super) fn only(order: &Order, part: &Part) -> Result<(), Wrong> {
     ))
 }
 
-fn named(when: &str, connector: &ConnectorState, slot: &SlotState) -> Evidence {
+fn named(when: &str, connector: &ConnectorState, slot: &SlotState) -> Shown {
     let sender = slot.active_pid.map_or_else(|| "none".to_owned(), |pid| pid.to_string());
     let confirmed = slot.confirmed.map_or_else(|| "unknown".to_owned(), |lsn| lsn.to_string());
     let mut seen = vec![("connector", connector.to_string()), ("slot active_pid", sender)];
     seen.push(("slot confirmed_flush_lsn", confirmed));
     seen.extend(slot.absent.clone().map(|reason| ("slot absent", reason)));
-    seen.into_iter().map(|(name, value)| (format!("{name} {when}"), value)).collect()
+    let words = seen.into_iter().map(|(name, value)| (format!("{name} {when}"), value));
+    let sender = slot.active_pid.and_then(|pid| u32::try_from(pid).ok());
+    let target = TargetSeen { sender, ..TargetSeen::default() };
+    Shown { words: words.collect(), target: Some(target), patient: None }
 }

@@ -4,9 +4,11 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use serde::Deserialize;
+use tokio::time::Instant;
 
 use crate::fault::broker::Broker;
-use crate::fault::{Evidence, Fault, FaultError, Kind, Order, Stage, Wrong};
+use crate::fault::{Fault, FaultError, Kind, Order, Shown, Stage, Wrong};
+use crate::history::event::{Demand, FaultLoad};
 use crate::testbed::proxy::Link;
 use crate::testbed::{Act, Capability};
 
@@ -15,7 +17,8 @@ pub(super) static KIND: Kind = Kind {
     about: "clients cut off from a broker; settings: link = \"black-hole\" | \"refuse\" | \"swallow-answers\"",
     default_target: "broker-1",
     default_lasts: Duration::from_secs(10),
-    needs_load: true,
+    load: Some(FaultLoad::Operations),
+    shows: &[Demand::FellSilent, Demand::LinkCut, Demand::SameProcess, Demand::ClientsConnected],
     make,
 };
 
@@ -56,19 +59,19 @@ impl Fault for ClientPartition {
         &[Capability::ClientLink]
     }
 
-    async fn inject(&mut self, stage: &Stage) -> Result<Evidence, FaultError> {
+    async fn inject(&mut self, stage: &Stage) -> Result<Shown, FaultError> {
         self.broker.strike(stage, Act::Link(self.link)).await
     }
 
-    async fn seen(&mut self, stage: &Stage) -> Result<Evidence, FaultError> {
+    async fn seen(&mut self, stage: &Stage, _: Instant) -> Result<Shown, FaultError> {
         self.broker.fell_silent(stage).await
     }
 
-    async fn heal(&mut self, stage: &Stage) -> Result<Evidence, FaultError> {
+    async fn heal(&mut self, stage: &Stage) -> Result<Shown, FaultError> {
         self.broker.act(stage, Act::Link(Link::Pass)).await
     }
 
-    async fn back(&mut self, stage: &Stage) -> Result<Evidence, FaultError> {
+    async fn back(&mut self, stage: &Stage) -> Result<Shown, FaultError> {
         self.broker.answers_again(stage).await
     }
 }

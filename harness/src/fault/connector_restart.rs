@@ -5,9 +5,11 @@ use std::time::Duration;
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use serde::Deserialize;
+use tokio::time::Instant;
 
 use crate::fault::capture;
-use crate::fault::{Evidence, Fault, FaultError, Kind, Order, Stage, Wrong, merge};
+use crate::fault::{Fault, FaultError, Kind, Order, Shown, Stage, Wrong};
+use crate::history::event::{Demand, FaultLoad};
 use crate::testbed::{Capability, Part};
 use crate::workload::source::CONNECTOR;
 
@@ -16,7 +18,8 @@ pub(super) static KIND: Kind = Kind {
     about: "POST /connectors/…/restart; settings: tasks = true restarts its tasks as well",
     default_target: CONNECTOR,
     default_lasts: Duration::ZERO,
-    needs_load: true,
+    load: Some(FaultLoad::Operations),
+    shows: &[Demand::RestartLogged],
     make,
 };
 
@@ -84,28 +87,32 @@ impl Fault for ConnectorRestart {
         &[Capability::ChangeDataCapture]
     }
 
+    fn shows(&self) -> &'static [Demand] {
+        if self.tasks { &[Demand::AnotherSender] } else { &[] }
+    }
+
     /// A connector that does not run beforehand cannot be seen to be restarted.
-    async fn inject(&mut self, stage: &Stage) -> Result<Evidence, FaultError> {
+    async fn inject(&mut self, stage: &Stage) -> Result<Shown, FaultError> {
         let before = capture::streams(stage, "before").await?;
         self.since = Utc::now();
         let answered = capture::source(stage)?.restart_connector(CONNECTOR, self.tasks).await?;
-        Ok(merge(before, Evidence::from([("request".to_owned(), answered)])))
+        Ok(before.with("request", answered))
     }
 
-    async fn seen(&mut self, stage: &Stage) -> Result<Evidence, FaultError> {
+    async fn seen(&mut self, stage: &Stage, _: Instant) -> Result<Shown, FaultError> {
         let [stopped, _] = self.traces();
         let line = self.logged(stage, &stopped).await?;
-        Ok(Evidence::from([("log of connect, stopped".to_owned(), line)]))
+        Ok(Shown::default().with("log of connect, stopped", line))
     }
 
     /// The request does both.
-    async fn heal(&mut self, stage: &Stage) -> Result<Evidence, FaultError> {
+    async fn heal(&mut self, stage: &Stage) -> Result<Shown, FaultError> {
         let [_, started] = self.traces();
         let line = self.logged(stage, &started).await?;
-        Ok(Evidence::from([("log of connect, started".to_owned(), line)]))
+        Ok(Shown::default().with("log of connect, started", line))
     }
 
-    async fn back(&mut self, stage: &Stage) -> Result<Evidence, FaultError> {
+    async fn back(&mut self, stage: &Stage) -> Result<Shown, FaultError> {
         capture::streams(stage, "after").await
     }
 }

@@ -3,9 +3,11 @@
 use std::time::Duration;
 
 use async_trait::async_trait;
+use tokio::time::Instant;
 
-use crate::fault::process::Target;
-use crate::fault::{Evidence, Fault, FaultError, Kind, NoSettings, Order, Stage, Wrong};
+use crate::fault::process::{Target, Worth};
+use crate::fault::{Fault, FaultError, Kind, NoSettings, Order, Shown, Stage, Wrong};
+use crate::history::event::{Demand, FaultLoad};
 use crate::testbed::Capability;
 
 pub(super) static KIND: Kind = Kind {
@@ -13,7 +15,8 @@ pub(super) static KIND: Kind = Kind {
     about: "SIGKILL to a consumer process, then a new one",
     default_target: "consumer-1",
     default_lasts: Duration::from_secs(3),
-    needs_load: true,
+    load: Some(FaultLoad::Deliveries),
+    shows: &[Demand::Killed, Demand::StartedAnew, Demand::OwnedPartitions, Demand::HeldUncommitted],
     make,
 };
 
@@ -34,13 +37,17 @@ impl Fault for ConsumerKill {
         &[]
     }
 
-    async fn inject(&mut self, stage: &Stage) -> Result<Evidence, FaultError> {
-        let evidence = self.target.look(stage)?;
+    async fn aim(&mut self, stage: &Stage) {
+        self.target.aim(stage, Worth::Records).await;
+    }
+
+    async fn inject(&mut self, stage: &Stage) -> Result<Shown, FaultError> {
+        let evidence = self.target.look()?;
         self.status = stage.processes.kill(&self.target.name).await?;
         Ok(evidence)
     }
 
-    async fn seen(&mut self, stage: &Stage) -> Result<Evidence, FaultError> {
+    async fn seen(&mut self, stage: &Stage, _: Instant) -> Result<Shown, FaultError> {
         if !self.status.contains("signal: 9") {
             return Err(FaultError::NotSeen {
                 what: format!("{} ending by SIGKILL", self.target.name),
@@ -51,12 +58,12 @@ impl Fault for ConsumerKill {
         self.target.observe(stage, "during")
     }
 
-    async fn heal(&mut self, stage: &Stage) -> Result<Evidence, FaultError> {
+    async fn heal(&mut self, stage: &Stage) -> Result<Shown, FaultError> {
         stage.processes.restart(&self.target.name)?;
-        Ok(Evidence::new())
+        Ok(Shown::default())
     }
 
-    async fn back(&mut self, stage: &Stage) -> Result<Evidence, FaultError> {
-        self.target.runs_anew(stage)
+    async fn back(&mut self, stage: &Stage) -> Result<Shown, FaultError> {
+        self.target.runs_again(stage)
     }
 }

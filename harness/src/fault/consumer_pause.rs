@@ -4,9 +4,11 @@
 use std::time::Duration;
 
 use async_trait::async_trait;
+use tokio::time::Instant;
 
-use crate::fault::process::Target;
-use crate::fault::{Evidence, Fault, FaultError, Kind, NoSettings, Order, Stage, Wrong};
+use crate::fault::process::{Target, Worth};
+use crate::fault::{Fault, FaultError, Kind, NoSettings, Order, Shown, Stage, Wrong};
+use crate::history::event::{Demand, FaultLoad};
 use crate::testbed::Capability;
 
 pub(super) static KIND: Kind = Kind {
@@ -14,7 +16,8 @@ pub(super) static KIND: Kind = Kind {
     about: "SIGSTOP to a consumer process, then SIGCONT",
     default_target: "consumer-1",
     default_lasts: Duration::from_secs(10),
-    needs_load: true,
+    load: Some(FaultLoad::Deliveries),
+    shows: &[Demand::Frozen, Demand::SameProcess, Demand::OwnedPartitions, Demand::HeldUncommitted],
     make,
 };
 
@@ -32,22 +35,26 @@ impl Fault for ConsumerPause {
         &[]
     }
 
-    async fn inject(&mut self, stage: &Stage) -> Result<Evidence, FaultError> {
-        let evidence = self.0.look(stage)?;
+    async fn aim(&mut self, stage: &Stage) {
+        self.0.aim(stage, Worth::Records).await;
+    }
+
+    async fn inject(&mut self, stage: &Stage) -> Result<Shown, FaultError> {
+        let evidence = self.0.look()?;
         stage.processes.freeze(&self.0.name).await?;
         Ok(evidence)
     }
 
-    async fn seen(&mut self, stage: &Stage) -> Result<Evidence, FaultError> {
+    async fn seen(&mut self, stage: &Stage, _: Instant) -> Result<Shown, FaultError> {
         self.0.observe(stage, "during")
     }
 
-    async fn heal(&mut self, stage: &Stage) -> Result<Evidence, FaultError> {
+    async fn heal(&mut self, stage: &Stage) -> Result<Shown, FaultError> {
         stage.processes.thaw(&self.0.name).await?;
-        Ok(Evidence::new())
+        Ok(Shown::default())
     }
 
-    async fn back(&mut self, stage: &Stage) -> Result<Evidence, FaultError> {
+    async fn back(&mut self, stage: &Stage) -> Result<Shown, FaultError> {
         self.0.observe(stage, "after")
     }
 }

@@ -4,9 +4,11 @@
 use std::time::Duration;
 
 use async_trait::async_trait;
+use tokio::time::Instant;
 
-use crate::fault::process::{EXIT_WITHIN, Target};
-use crate::fault::{Evidence, Fault, FaultError, Kind, NoSettings, Order, Stage, Wrong, merge};
+use crate::fault::process::{EXIT_WITHIN, Target, Worth};
+use crate::fault::{Fault, FaultError, Kind, NoSettings, Order, Shown, Stage, Wrong};
+use crate::history::event::{Demand, FaultLoad};
 use crate::testbed::Capability;
 
 pub(super) static KIND: Kind = Kind {
@@ -14,7 +16,8 @@ pub(super) static KIND: Kind = Kind {
     about: "SIGTERM to a consumer process, an orderly exit, then a new one",
     default_target: "consumer-1",
     default_lasts: Duration::from_secs(3),
-    needs_load: true,
+    load: Some(FaultLoad::Deliveries),
+    shows: &[Demand::Stopped, Demand::StartedAnew, Demand::OwnedPartitions],
     make,
 };
 
@@ -35,24 +38,27 @@ impl Fault for ConsumerRestart {
         &[]
     }
 
-    async fn inject(&mut self, stage: &Stage) -> Result<Evidence, FaultError> {
-        let evidence = self.target.look(stage)?;
+    async fn aim(&mut self, stage: &Stage) {
+        self.target.aim(stage, Worth::Partitions).await;
+    }
+
+    async fn inject(&mut self, stage: &Stage) -> Result<Shown, FaultError> {
+        let evidence = self.target.look()?;
         stage.processes.terminate(&self.target.name)?;
         self.status = stage.processes.ended(&self.target.name, EXIT_WITHIN).await?;
         Ok(evidence)
     }
 
-    async fn seen(&mut self, stage: &Stage) -> Result<Evidence, FaultError> {
-        let status = Evidence::from([("exit".to_owned(), self.status.clone())]);
-        Ok(merge(self.target.observe(stage, "during")?, status))
+    async fn seen(&mut self, stage: &Stage, _: Instant) -> Result<Shown, FaultError> {
+        Ok(self.target.observe(stage, "during")?.with("exit", &self.status))
     }
 
-    async fn heal(&mut self, stage: &Stage) -> Result<Evidence, FaultError> {
+    async fn heal(&mut self, stage: &Stage) -> Result<Shown, FaultError> {
         stage.processes.restart(&self.target.name)?;
-        Ok(Evidence::new())
+        Ok(Shown::default())
     }
 
-    async fn back(&mut self, stage: &Stage) -> Result<Evidence, FaultError> {
-        self.target.runs_anew(stage)
+    async fn back(&mut self, stage: &Stage) -> Result<Shown, FaultError> {
+        self.target.runs_again(stage)
     }
 }

@@ -4,11 +4,11 @@
 use std::time::Duration;
 
 use async_trait::async_trait;
+use tokio::time::Instant;
 
 use crate::fault::broker::Broker;
-use crate::fault::{
-    Evidence, Fault, FaultError, Kind, NoSettings, Order, Stage, Wrong, capture, merge,
-};
+use crate::fault::{Fault, FaultError, Kind, NoSettings, Order, Shown, Stage, Wrong, capture};
+use crate::history::event::{Demand, FaultLoad};
 use crate::testbed::{Act, Capability, Part};
 
 pub(super) static KIND: Kind = Kind {
@@ -16,7 +16,8 @@ pub(super) static KIND: Kind = Kind {
     about: "SIGTERM or the image's own stop signal to the source database, then a new start",
     default_target: "database",
     default_lasts: Duration::ZERO,
-    needs_load: true,
+    load: Some(FaultLoad::Operations),
+    shows: &[Demand::FellSilent, Demand::StartedAnew, Demand::Stopped],
     make,
 };
 
@@ -38,22 +39,22 @@ impl Fault for DatabaseRestart {
         &[Capability::ChangeDataCapture]
     }
 
-    async fn inject(&mut self, stage: &Stage) -> Result<Evidence, FaultError> {
+    async fn inject(&mut self, stage: &Stage) -> Result<Shown, FaultError> {
         let before = capture::look(stage, "before").await?;
-        Ok(merge(before, self.0.strike(stage, Act::Stop { grace: GRACE }).await?))
+        Ok(before.and(self.0.strike(stage, Act::Stop { grace: GRACE }).await?))
     }
 
-    async fn seen(&mut self, stage: &Stage) -> Result<Evidence, FaultError> {
+    async fn seen(&mut self, stage: &Stage, _: Instant) -> Result<Shown, FaultError> {
         self.0.fell_silent(stage).await
     }
 
-    async fn heal(&mut self, stage: &Stage) -> Result<Evidence, FaultError> {
+    async fn heal(&mut self, stage: &Stage) -> Result<Shown, FaultError> {
         self.0.act(stage, Act::Start).await
     }
 
     /// The database alone: how long the capture takes from here on is its recovery.
-    async fn back(&mut self, stage: &Stage) -> Result<Evidence, FaultError> {
-        let after = self.0.was_started_anew(stage).await?;
-        Ok(merge(after, capture::look(stage, "after").await?))
+    async fn back(&mut self, stage: &Stage) -> Result<Shown, FaultError> {
+        let after = self.0.starts_again(stage).await?;
+        Ok(capture::look(stage, "after").await?.and(after))
     }
 }

@@ -3,9 +3,14 @@
 //!
 //! A fault that cannot be seen to have happened did not happen: [`Fault::seen`] and [`Fault::back`]
 //! wait for a condition that the target itself did not report, under a deadline, and say what they
-//! saw. The nemesis turns an error from any step into a window that proves nothing.
+//! saw: in words for people, and typed ([`Shown`]), so that the checker `fault-bit` can compare it. The
+//! nemesis turns an error from any step into a window that proves nothing.
 //!
-//! A new fault is one file here and one row in [`KINDS`].
+//! A fault that met nothing of the system under test proves nothing either: a member without
+//! partitions that is killed, a store that fails while nobody asks it. [`Fault::aim`] waits for a
+//! moment in which there is something to meet; what was met stands in the evidence.
+//!
+//! A new fault is one file here and one row in [`KINDS`], which says what its evidence must show.
 
 mod broker;
 mod broker_kill;
@@ -30,7 +35,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use tokio::time::Instant;
 
+use crate::history::event::{Demand, FaultLoad, PatientMet, TargetSeen};
+use crate::patients::Patients;
 use crate::supervisor::{Supervisor, SupervisorError};
 use crate::testbed::{Capability, Testbed, TestbedError};
 
@@ -44,6 +52,49 @@ pub struct Stage {
     pub testbed: Arc<dyn Testbed>,
     /// The processes of the system under test.
     pub processes: Arc<Supervisor>,
+    /// What the members of its groups own and have not committed.
+    pub patients: Arc<Patients>,
+}
+
+/// What a step of a fault has to show.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Shown {
+    /// For people.
+    pub words: Evidence,
+    /// The target, as it was seen at this step.
+    pub target: Option<TargetSeen>,
+    /// What of the system under test was met by now.
+    pub patient: Option<PatientMet>,
+}
+
+impl From<Evidence> for Shown {
+    fn from(words: Evidence) -> Self {
+        Self { words, ..Self::default() }
+    }
+}
+
+impl Shown {
+    /// Joins two looks; words of the second win, and what it does not tell is left to the first.
+    #[must_use]
+    pub fn and(mut self, second: Self) -> Self {
+        self.words.extend(second.words);
+        self.target = second.target.or(self.target);
+        self.patient = second.patient.or(self.patient);
+        self
+    }
+
+    /// Adds words.
+    #[must_use]
+    pub fn with(mut self, name: impl Into<String>, value: impl ToString) -> Self {
+        self.words.insert(name.into(), value.to_string());
+        self
+    }
+}
+
+/// A look at a target: each word with when it was, and what can be compared.
+fn look(when: &str, observation: &BTreeMap<String, String>) -> Shown {
+    let words = observation.iter().map(|(name, value)| (format!("{name} {when}"), value.clone()));
+    Shown { words: words.collect(), target: TargetSeen::of(observation), patient: None }
 }
 
 /// One planned fault, through its window.
@@ -52,17 +103,26 @@ pub trait Fault: fmt::Debug + Send + Sync {
     /// What the testbed must be able to do.
     fn needs(&self) -> &'static [Capability];
 
-    /// Does it. Returns once the act is done.
-    async fn inject(&mut self, stage: &Stage) -> Result<Evidence, FaultError>;
+    /// What its evidence must show beside what its kind says.
+    fn shows(&self) -> &'static [Demand] {
+        &[]
+    }
 
-    /// Waits until the effect is seen from outside.
-    async fn seen(&mut self, stage: &Stage) -> Result<Evidence, FaultError>;
+    /// Waits, under a deadline of its own, for a moment in which there is something of the system under
+    /// test to meet. Afterwards the fault strikes in any case: what it met is for its evidence to say.
+    async fn aim(&mut self, _: &Stage) {}
+
+    /// Does it. Returns once the act is done, with what was seen of the target before it.
+    async fn inject(&mut self, stage: &Stage) -> Result<Shown, FaultError>;
+
+    /// Waits until the effect is seen from outside. The window is to end at `until`.
+    async fn seen(&mut self, stage: &Stage, until: Instant) -> Result<Shown, FaultError>;
 
     /// Undoes it. Returns once the act is done.
-    async fn heal(&mut self, stage: &Stage) -> Result<Evidence, FaultError>;
+    async fn heal(&mut self, stage: &Stage) -> Result<Shown, FaultError>;
 
-    /// Waits until the target is seen to be back, and compares it with what it was before.
-    async fn back(&mut self, stage: &Stage) -> Result<Evidence, FaultError>;
+    /// Waits until the target is seen to be back.
+    async fn back(&mut self, stage: &Stage) -> Result<Shown, FaultError>;
 }
 
 /// Why a step of a fault failed. None of these is an anomaly of the system under test.
@@ -118,8 +178,10 @@ pub struct Kind {
     pub default_target: &'static str,
     /// Time until it is undone where a scenario says nothing.
     pub default_lasts: Duration,
-    /// Operations must be in flight while it acts, or it proves nothing.
-    pub needs_load: bool,
+    /// What must be under way while its effect lasts, or it proves nothing.
+    pub load: Option<FaultLoad>,
+    /// What its evidence must show, or it proves nothing.
+    pub shows: &'static [Demand],
     /// Makes one from what a scenario says.
     pub make: fn(Order) -> Result<Box<dyn Fault>, Wrong>,
 }
@@ -175,9 +237,3 @@ impl Order {
 #[derive(serde::Deserialize)]
 #[serde(deny_unknown_fields)]
 struct NoSettings {}
-
-/// Joins evidence; later entries win.
-fn merge(mut first: Evidence, second: Evidence) -> Evidence {
-    first.extend(second);
-    first
-}

@@ -5,10 +5,12 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use serde::Deserialize;
+use tokio::time::Instant;
 
 use crate::fault::probe::{Answer, PROBE_EVERY, await_probe};
-use crate::fault::{Evidence, Fault, FaultError, Kind, Order, Stage, Wrong};
-use crate::testbed::gateway::StoreFault;
+use crate::fault::{Fault, FaultError, Kind, Order, Shown, Stage, Wrong};
+use crate::history::event::{Demand, FaultLoad, PatientMet, TargetSeen};
+use crate::testbed::gateway::{Hits, StoreFault};
 use crate::testbed::{Act, Capability, Part};
 
 pub(super) static KIND: Kind = Kind {
@@ -16,12 +18,11 @@ pub(super) static KIND: Kind = Kind {
     about: "the object store fails; settings: mode = \"unavailable\" | \"too-many-requests\" | \"hang\" | \"slow\" | \"flaky\" | \"reset-before\" | \"reset-after\", delay_ms for slow, every for flaky (one write in so many)",
     default_target: "store",
     default_lasts: Duration::from_secs(10),
-    needs_load: true,
+    load: Some(FaultLoad::Deliveries),
+    shows: &[Demand::StoreFaultSet, Demand::RequestsHit],
     make,
 };
 
-/// A fault that no request has run into for this long hit nothing.
-const SEEN_WITHIN: Duration = Duration::from_secs(20);
 /// The store answers again within this time, or it never will.
 const BACK_WITHIN: Duration = Duration::from_secs(30);
 
@@ -88,46 +89,71 @@ impl Fault for StoreFailure {
         &[Capability::StoreFaults]
     }
 
-    async fn inject(&mut self, stage: &Stage) -> Result<Evidence, FaultError> {
-        if stage.testbed.store().is_none() {
+    async fn inject(&mut self, stage: &Stage) -> Result<Shown, FaultError> {
+        if stage.testbed.store_hits().is_none() {
             return Err(FaultError::NoTarget(Part::Store.to_string()));
         }
         stage.testbed.act(&Part::Store, Act::Store(self.fault.clone())).await?;
-        Ok(Evidence::from([("fault".to_owned(), self.fault.to_string())]))
+        Ok(Shown::default().with("fault", &self.fault))
     }
 
-    /// The gateway counts the requests that ran into the fault; none is a fault that hit nothing.
-    async fn seen(&mut self, stage: &Stage) -> Result<Evidence, FaultError> {
-        let deadline = tokio::time::Instant::now() + SEEN_WITHIN;
+    /// The gateway counts the requests of the system under test that ran into the fault. Without one by
+    /// the end of the window the fault hit nothing: waiting longer would make another fault of it.
+    async fn seen(&mut self, stage: &Stage, until: Instant) -> Result<Shown, FaultError> {
+        let begun = Instant::now();
         loop {
-            let seen = stage.testbed.observe(&Part::Store).await?;
-            let hits = seen.get("requests_hit").and_then(|hits| hits.parse::<u64>().ok());
-            if hits.is_some_and(|hits| hits > 0) {
-                return Ok(Evidence::from([(
-                    "requests hit when first looked at".to_owned(),
-                    hits.unwrap_or_default().to_string(),
-                )]));
+            let last = Instant::now() >= until;
+            let hits = stage.testbed.store_hits().unwrap_or_default();
+            if hits.hit > 0 {
+                let mut shown = met(&hits).with("requests hit when first looked at", hits.hit);
+                shown.target = Some(self.set(&self.fault));
+                return Ok(shown);
             }
-            if tokio::time::Instant::now() >= deadline {
+            if last {
                 return Err(FaultError::NotSeen {
-                    what: "a request that ran into the fault".to_owned(),
-                    within: SEEN_WITHIN,
-                    last: format!("{seen:?}"),
+                    what: "a request of the system under test that ran into the fault".to_owned(),
+                    within: begun.elapsed(),
+                    last: format!(
+                        "{} of its requests passed untouched; {} were the harness's own",
+                        hits.requests, hits.own
+                    ),
                 });
             }
-            tokio::time::sleep(PROBE_EVERY).await;
+            tokio::time::sleep_until((Instant::now() + PROBE_EVERY).min(until)).await;
         }
     }
 
-    async fn heal(&mut self, stage: &Stage) -> Result<Evidence, FaultError> {
-        let seen = stage.testbed.observe(&Part::Store).await?;
+    async fn heal(&mut self, stage: &Stage) -> Result<Shown, FaultError> {
+        let hits = stage.testbed.store_hits().unwrap_or_default();
         stage.testbed.act(&Part::Store, Act::Store(StoreFault::None)).await?;
-        let hits = seen.get("requests_hit").cloned().unwrap_or_default();
-        Ok(Evidence::from([("requests hit in all".to_owned(), hits)]))
+        let shown = met(&hits).with("requests hit in all", hits.hit);
+        let shown = shown.with("writes hit in all", hits.writes_hit);
+        let shown = shown.with("requests in flight when it began", hits.in_flight);
+        let shown = shown.with("most requests in flight at once", hits.in_flight_max);
+        Ok(shown.with("requests of the harness itself, not counted", hits.own))
     }
 
-    async fn back(&mut self, stage: &Stage) -> Result<Evidence, FaultError> {
+    async fn back(&mut self, stage: &Stage) -> Result<Shown, FaultError> {
         let detail = await_probe(stage, &Part::Store, Answer::Comes, BACK_WITHIN).await?;
-        Ok(Evidence::from([("probe after the fault".to_owned(), detail)]))
+        let mut shown = Shown::default().with("probe after the fault", detail);
+        let target = self.set(&StoreFault::None);
+        shown.target = Some(TargetSeen { answers: Some(true), ..target });
+        Ok(shown)
     }
+}
+
+impl StoreFailure {
+    fn set(&self, fault: &StoreFault) -> TargetSeen {
+        TargetSeen { fault: Some(fault.to_string()), ..TargetSeen::default() }
+    }
+}
+
+fn met(hits: &Hits) -> Shown {
+    let patient = PatientMet {
+        requests: Some(hits.hit),
+        writes: Some(hits.writes_hit),
+        requests_in_flight: Some(hits.in_flight),
+        ..PatientMet::default()
+    };
+    Shown { patient: Some(patient), ..Shown::default() }
 }

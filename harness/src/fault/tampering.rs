@@ -18,10 +18,13 @@ use rdkafka::producer::{
 };
 use rdkafka::{ClientConfig, ClientContext};
 use serde::Deserialize;
+use tokio::time::Instant;
 
 use crate::checker::murmur2;
-use crate::fault::{Evidence, Fault, FaultError, Kind, Order, Stage, Wrong};
+use crate::fault::{Fault, FaultError, Kind, Order, Shown, Stage, Wrong};
+use crate::history::event::{Demand, TargetSeen};
 use crate::observer::part;
+use crate::testbed::gateway::HARNESS_MARK;
 use crate::testbed::gateway::backend::ObjectMeta;
 use crate::testbed::{Capability, Part, TestbedError};
 
@@ -30,7 +33,8 @@ pub(super) static KIND: Kind = Kind {
     about: "a part is removed, another altered, foreign records written: a run with it must fail; settings: bucket, topic, dead_letter_topic",
     default_target: "store",
     default_lasts: Duration::ZERO,
-    needs_load: true,
+    load: None,
+    shows: &[Demand::ObjectAltered],
     make,
 };
 
@@ -112,7 +116,8 @@ impl Tampering {
         let failed = |error| TestbedError::request(format!("{method} of {name}"), error);
         let client = reqwest::Client::builder().no_proxy().timeout(ANSWER_WITHIN);
         let client = client.build().map_err(failed)?;
-        let answer = client.request(method.clone(), url).body(body).send().await;
+        let request = client.request(method.clone(), url).header(HARNESS_MARK, "tampering");
+        let answer = request.body(body).send().await;
         answer.and_then(reqwest::Response::error_for_status).map_err(failed)?;
         Ok(())
     }
@@ -124,7 +129,7 @@ impl Fault for Tampering {
         &[Capability::StoreFaults]
     }
 
-    async fn inject(&mut self, stage: &Stage) -> Result<Evidence, FaultError> {
+    async fn inject(&mut self, stage: &Stage) -> Result<Shown, FaultError> {
         let [removed, altered] = self.two_parts(stage).await?;
         let removed_record = first_record(&removed.name, &self.content(stage, &removed).await?);
         self.change(stage, reqwest::Method::DELETE, &removed.name, Vec::new()).await?;
@@ -142,31 +147,39 @@ impl Fault for Tampering {
         let [record, letter] = written
             .map_err(|error| TestbedError::request(what, error))?
             .map_err(|error| TestbedError::request(what, error))?;
-        let mut evidence = Evidence::from([
-            ("removed".to_owned(), removed.name.clone()),
-            ("altered".to_owned(), altered.name.clone()),
-            ("doubled".to_owned(), doubled),
-            ("foreign record".to_owned(), record),
-            ("foreign dead letter".to_owned(), letter),
-        ]);
-        evidence.extend(removed_record.map(|place| ("removed record".to_owned(), place)));
-        evidence.extend(altered_record.clone().map(|place| ("altered record".to_owned(), place)));
-        evidence.extend(altered_record.map(|place| ("doubled record".to_owned(), place)));
+        let mut shown = Shown::default()
+            .with("removed", &removed.name)
+            .with("altered", &altered.name)
+            .with("doubled", doubled)
+            .with("foreign record", record)
+            .with("foreign dead letter", letter);
+        let told = [
+            ("removed record", removed_record),
+            ("altered record", altered_record.clone()),
+            ("doubled record", altered_record),
+        ];
+        for (name, place) in told {
+            shown.words.extend(place.map(|place| (name.to_owned(), place)));
+        }
+        shown.target = Some(generation(altered.generation));
         (self.removed, self.altered) = (removed.name, Some(altered));
-        Ok(evidence)
+        Ok(shown)
     }
 
-    async fn seen(&mut self, stage: &Stage) -> Result<Evidence, FaultError> {
+    async fn seen(&mut self, stage: &Stage, _: Instant) -> Result<Shown, FaultError> {
         let parts = self.parts(stage).await?;
         let before = self.altered.as_ref();
         let now = parts.iter().find(|part| before.is_some_and(|before| before.name == part.name));
         let generations = before.map(|b| b.generation).zip(now.map(|now| now.generation));
         let there = parts.iter().any(|part| part.name == self.removed);
         match generations {
-            Some((before, after)) if before != after && !there => Ok(Evidence::from([
-                ("generation before".to_owned(), before.to_string()),
-                ("generation after".to_owned(), after.to_string()),
-            ])),
+            Some((before, after)) if before != after && !there => {
+                let mut shown = Shown::default()
+                    .with("generation before", before)
+                    .with("generation after", after);
+                shown.target = Some(generation(after));
+                Ok(shown)
+            }
             _ => Err(FaultError::NotSeen {
                 what: "a part gone and another one altered".to_owned(),
                 within: Duration::ZERO,
@@ -176,13 +189,17 @@ impl Fault for Tampering {
     }
 
     /// There is nothing to undo: what is gone stays gone.
-    async fn heal(&mut self, _: &Stage) -> Result<Evidence, FaultError> {
-        Ok(Evidence::new())
+    async fn heal(&mut self, _: &Stage) -> Result<Shown, FaultError> {
+        Ok(Shown::default())
     }
 
-    async fn back(&mut self, stage: &Stage) -> Result<Evidence, FaultError> {
-        self.seen(stage).await
+    async fn back(&mut self, stage: &Stage) -> Result<Shown, FaultError> {
+        self.seen(stage, Instant::now()).await
     }
+}
+
+fn generation(generation: u64) -> TargetSeen {
+    TargetSeen { generation: Some(generation.to_string()), ..TargetSeen::default() }
 }
 
 /// Where the first record of a part comes from.

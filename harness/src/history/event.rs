@@ -9,12 +9,14 @@
 //! stamped with its wall clock are converted with the header's `started_at`; all parts of a testbed
 //! run on one machine and share its clock, whose resolution in Kafka and in the store is 1 ms.
 
+mod fault;
 mod source;
 
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+pub use fault::{Demand, FaultLoad, PatientMet, RunState, TargetSeen};
 pub use source::{
     ChangeEvent, ConnectorState, Lsn, OffsetFlush, RowOperation, SlotState, SourceChange,
     SourcePromise, SourceRead, SourceTransaction, TaskState, TransactionOutcome,
@@ -227,7 +229,7 @@ fn is_default<T: Default + PartialEq>(value: &T) -> bool {
 }
 
 /// One fault window of the plan.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct PlannedFault {
     /// Number in the plan, from 0; [`FaultStep::fault`] refers to it.
@@ -236,8 +238,15 @@ pub struct PlannedFault {
     pub kind: String,
     /// What it is aimed at, `broker-1`.
     pub target: String,
-    /// Operations must have been in flight in the window.
+    /// Something must have been under way in the window; [`PlannedFault::load`] says what.
     pub needs_load: bool,
+    /// What must have been under way while the fault's effect lasted. None in version 1: what faults of
+    /// this kind ask for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub load: Option<FaultLoad>,
+    /// What its evidence must show. None in version 1: what faults of this kind must show.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub shows: Vec<Demand>,
 }
 
 /// A source of evidence that a testbed has or has not.
@@ -363,6 +372,8 @@ pub enum Fact {
     Connector(ConnectorState),
     /// A part under test said something that cannot be understood.
     Unreadable(Unreadable),
+    /// What a process of the system under test wrote last, where it ended without being told to.
+    LastLines(LastLines),
     /// Something the harness wants to be remembered: a warning, an error of the harness itself.
     Note {
         /// `warning` or `error`; an error makes the run inconclusive.
@@ -911,6 +922,13 @@ pub struct FaultStep {
     /// What was seen from outside: name → value. A `seen` step without any is worth nothing.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub evidence: BTreeMap<String, String>,
+    /// What was seen of the target at this step, to be compared: before the fault at `injected`, while
+    /// it lasts at `seen`, after it at `healed`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub target: Option<Box<TargetSeen>>,
+    /// What of the system under test the fault had met by this step.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub patient: Option<Box<PatientMet>>,
 }
 
 /// The stages of a fault window, in their order.
@@ -968,6 +986,18 @@ pub struct ProcessState {
     /// At its end: how it ended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub end: Option<ProcessEnd>,
+}
+
+/// The end of a process's log.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LastLines {
+    /// As in [`ProcessState::name`].
+    pub process: String,
+    /// As in [`ProcessState::pid`].
+    pub pid: u32,
+    /// Oldest first; long ones are cut off.
+    pub lines: Vec<String>,
 }
 
 /// What happens to a process.

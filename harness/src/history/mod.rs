@@ -7,6 +7,7 @@ mod fast;
 pub mod foreign;
 pub mod index;
 mod lines;
+pub mod owners;
 mod reader;
 mod recorder;
 pub mod sample;

@@ -6,7 +6,7 @@
 
 use std::fs::File;
 use std::io::{self, BufWriter, Write};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Instant;
 
 use chrono::{DateTime, SecondsFormat, Utc};
@@ -42,7 +42,11 @@ pub struct Recorder {
     inner: Arc<Mutex<Inner>>,
     start: Instant,
     started_at: DateTime<Utc>,
+    listener: Arc<OnceLock<Listener>>,
 }
+
+/// Hears of every fact when it is recorded.
+type Listener = Box<dyn Fn(&Fact) + Send + Sync>;
 
 struct Inner {
     writer: Option<HistoryWriter<Box<dyn Sink>>>,
@@ -66,7 +70,7 @@ impl Recorder {
         header.run.started_at = started_at.to_rfc3339_opts(SecondsFormat::Micros, true);
         let writer = HistoryWriter::new(Box::new(out) as Box<dyn Sink>, &header)?;
         let inner = Inner { writer: Some(writer), failure: None };
-        Ok(Self { inner: Arc::new(Mutex::new(inner)), start, started_at })
+        Ok(Self { inner: Arc::new(Mutex::new(inner)), start, started_at, listener: Arc::default() })
     }
 
     /// Microseconds since the run's start, monotonic.
@@ -108,8 +112,16 @@ impl Recorder {
         self.run_us_of_wall_us(wall_ms.saturating_mul(1000))
     }
 
+    /// Has `listener` hear of every fact from now on. There is one; a second is not taken.
+    pub fn listen(&self, listener: impl Fn(&Fact) + Send + Sync + 'static) {
+        let _ = self.listener.set(Box::new(listener));
+    }
+
     /// Records a fact that `process` learned now. After [`Recorder::finish`] it does nothing.
     pub fn record(&self, process: &str, fact: Fact) {
+        if let Some(listener) = self.listener.get() {
+            listener(&fact);
+        }
         let mut inner = self.lock();
         let t_us = self.now_us();
         let Some(writer) = inner.writer.as_mut() else {

@@ -33,7 +33,7 @@ impl Reader<'_> {
             for trigger in self.triggers(place, entry, load, lasts, seed)? {
                 let number = u32::try_from(faults.len()).unwrap_or(u32::MAX);
                 let (target, fault) = self.fault(kind, entry)?;
-                let kind = kind.name;
+                let (kind, fault_load) = (kind.name, kind.load);
                 faults.push(FaultPlan {
                     number,
                     entry: place,
@@ -41,6 +41,7 @@ impl Reader<'_> {
                     target,
                     trigger,
                     lasts,
+                    load: fault_load,
                     fault,
                 });
             }

@@ -47,15 +47,7 @@ pub(super) fn promises(
                 ..GroupPromise::default()
             })
             .collect(),
-        faults: faults
-            .iter()
-            .map(|fault| PlannedFault {
-                fault: fault.number,
-                kind: fault.kind.to_owned(),
-                target: fault.target.clone(),
-                needs_load: !held && fault::kind(fault.kind).is_some_and(|kind| kind.needs_load),
-            })
-            .collect(),
+        faults: faults.iter().map(|fault| planned(fault, held)).collect(),
         recovery_within_us: u64::try_from(recovery_within.as_micros()).unwrap_or(u64::MAX),
         evidence: abilities.evidence.iter().copied().collect(),
         replay_from: None,
@@ -104,4 +96,19 @@ fn headers() -> Vec<PromisedHeader> {
     .into_iter()
     .map(|(name, is)| PromisedHeader { name: name.to_owned(), is })
     .collect()
+}
+
+/// What a fault has to show, and under which load, if the load is not `held` for it.
+fn planned(fault: &FaultPlan, held: bool) -> PlannedFault {
+    let kind = fault::kind(fault.kind);
+    let load = kind.and_then(|kind| kind.load).filter(|_| !held);
+    let shows = kind.map_or(&[][..], |kind| kind.shows).iter().chain(fault.fault.shows());
+    PlannedFault {
+        fault: fault.number,
+        kind: fault.kind.to_owned(),
+        target: fault.target.clone(),
+        needs_load: load.is_some(),
+        load,
+        shows: shows.copied().collect(),
+    }
 }

@@ -219,6 +219,7 @@ pub(super) fn scenario(name: &str, title: &str, id: Option<&str>, seed: u64) -> 
             kind: name.into(),
             target: "broker-1".into(),
             needs_load: true,
+            ..PlannedFault::default()
         }],
         recovery_within_us: 30_000_000,
         evidence: vec![Evidence::Receipts, Evidence::Log, Evidence::Objects],
@@ -422,7 +423,11 @@ fn delivery(op: u64, partition: u32, offset: u64, acked: u64) -> Vec<Event> {
 fn fault(window: &WindowTally, from: u64, to: u64) -> Vec<Event> {
     let step = |at: u64, step| {
         let evidence = window.evidence.clone();
-        event("nemesis", at, Fact::Fault(FaultStep { fault: 0, step, evidence }))
+        event(
+            "nemesis",
+            at,
+            Fact::Fault(FaultStep { fault: 0, step, evidence, target: None, patient: None }),
+        )
     };
     let probe = |at: u64, answered| {
         let detail = if answered { "metadata" } else { "connection refused" };

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::{FINAL_READ_WITHIN, Run, RunError, raw_topics};
+use super::{FINAL_READ_WITHIN, LAG_WITHIN, Run, RunError, deadline, raw_topics};
 use crate::fault::Stage;
 use crate::history::event::Fact;
 use crate::observer::log::{HeaderDetail, Role, read};
@@ -29,6 +29,7 @@ impl Run {
         plan: &Plan,
         load: &SourcePlan,
         faults: Vec<FaultPlan>,
+        stage: &Stage,
     ) -> Result<(), RunError> {
         let source = self.context.testbed.source().ok_or_else(|| TestbedError::Unsupported {
             part: "the testbed".to_owned(),
@@ -38,7 +39,7 @@ impl Run {
         self.phase("prepare");
         self.prepare(load, &source).await?;
         self.phase("load");
-        self.change_rows(load, &source, faults).await?;
+        self.change_rows(plan, load, &source, faults, stage).await?;
         self.phase("recover");
         if let Err(reason) = self.captured(plan, &source).await {
             self.warning(format!("the capture did not come to the end of the log: {reason}"));
@@ -75,25 +76,27 @@ impl Run {
 
     async fn change_rows(
         &self,
+        plan: &Plan,
         load: &SourcePlan,
         source: &SourceAccess,
         faults: Vec<FaultPlan>,
+        stage: &Stage,
     ) -> Result<(), RunError> {
         let (recorder, progress, stop) =
             (&self.recorder, &self.context.progress, &self.context.stop);
-        let stage =
-            Stage { testbed: self.context.testbed.clone(), processes: self.supervisor.clone() };
         let load_over = stop.child_token();
+        let within = plan.load_within();
         let feed = async {
             let fed =
                 workload::source::driver::feed(load, source.database, recorder, progress, stop);
-            if let Err(reason) = fed.await {
+            // A load that is held for its faults waits for them, which have their own deadlines.
+            if let Err(reason) = deadline::within("the load", 2 * within, fed).await {
                 self.error(format!("{}: {reason}", driver::PROCESS));
                 load_over.cancel();
             }
             self.phase("heal");
         };
-        tokio::join!(feed, nemesis::walk(faults, &stage, recorder, progress, &load_over));
+        tokio::join!(feed, nemesis::walk(faults, stage, recorder, progress, within, &load_over));
         self.interrupted()
     }
 
@@ -108,8 +111,10 @@ impl Run {
         loop {
             let wanted = observer::source::last_change(source, &tables).await;
             let look = ends.clone();
-            let last = tokio::task::spawn_blocking(move || look.last_captured()).await;
-            let last = last.map_err(|error| error.to_string())?.map_err(|error| error.to_string());
+            let last = deadline::blocking("reading the topic's end", LAG_WITHIN, move || {
+                look.last_captured()
+            });
+            let last = last.await;
             match (&wanted, &last) {
                 (Ok(wanted), Ok(last)) if last >= wanted => return Ok(()),
                 _ if Instant::now() >= deadline => {
@@ -130,14 +135,12 @@ impl Run {
         let (topics, recorder) = (raw_topics(plan), self.recorder.clone());
         let offsets = Topics::from([(OFFSETS_TOPIC.to_owned(), 1)]);
         let detail = HeaderDetail::of(&plan.promises);
-        let reading = tokio::task::spawn_blocking(move || {
+        let reading = deadline::blocking("reading the topics", 3 * FINAL_READ_WITHIN, move || {
             read(&bootstrap, &topics, Role::ChangeEvents, &detail, &recorder, FINAL_READ_WITHIN)?;
             read(&bootstrap, &offsets, Role::ConnectOffsets, &detail, &recorder, FINAL_READ_WITHIN)
         });
-        match reading.await {
-            Ok(Ok(())) => {}
-            Ok(Err(error)) => self.error(format!("the final read of the topics failed: {error}")),
-            Err(error) => self.error(format!("the final read of the topics failed: {error}")),
+        if let Err(error) = reading.await {
+            self.error(format!("the final read of the topics failed: {error}"));
         }
         self.interrupted()
     }

@@ -306,6 +306,12 @@ pub trait Testbed: Send + Sync {
         None
     }
 
+    /// What the system under test met at the object store since its fault was last changed, apart from
+    /// what the harness itself asked, where the testbed sees the requests pass.
+    fn store_hits(&self) -> Option<gateway::Hits> {
+        None
+    }
+
     /// The source database and the worker that captures its changes, if the topology has them.
     fn source(&self) -> Option<source::SourceAccess> {
         None

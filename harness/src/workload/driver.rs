@@ -5,6 +5,7 @@
 //! handed over, so that nothing can be in the log without having been invoked.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -32,40 +33,80 @@ struct Receipt {
     error: Option<String>,
 }
 
-/// Feeds the load to a producer's standard input, and closes it after the last operation.
-pub(crate) async fn feed(
-    name: &str,
-    plan: &WorkloadPlan,
-    mut input: ChildStdin,
-    recorder: &Recorder,
-    progress: &Arc<Progress>,
-    stop: &CancellationToken,
-) -> std::io::Result<()> {
-    let begin = Instant::now();
-    for operation in plan.operations() {
-        tokio::select! {
-            () = tokio::time::sleep_until(begin + operation.due) => {}
-            () = stop.cancelled() => break,
+/// A write that was begun when the load is stopped is given this time to end: half a line would be an
+/// operation that nobody invoked.
+const LAST_WRITE_WITHIN: Duration = Duration::from_secs(2);
+
+/// What a load is fed to, and how long that may take.
+pub(crate) struct Feeding<'a> {
+    /// Name of the producer.
+    pub name: &'a str,
+    /// A producer that takes nothing for as long as this has stopped for good.
+    pub stall_within: Duration,
+    /// Where invocations go.
+    pub recorder: &'a Recorder,
+    /// Counters.
+    pub progress: &'a Arc<Progress>,
+    /// Ends the load early.
+    pub stop: &'a CancellationToken,
+}
+
+impl Feeding<'_> {
+    /// Feeds the load to a producer's standard input, and hands that back, still open, after the last
+    /// operation.
+    ///
+    /// # Errors
+    /// When the producer does not take it any more.
+    pub(crate) async fn feed(
+        &self,
+        plan: &WorkloadPlan,
+        mut input: ChildStdin,
+    ) -> std::io::Result<ChildStdin> {
+        let begin = Instant::now();
+        for operation in plan.operations() {
+            tokio::select! {
+                () = tokio::time::sleep_until(begin + operation.due) => {}
+                () = self.stop.cancelled() => break,
+            }
+            let mut line = input_line(plan, &operation);
+            line.push(b'\n');
+            self.recorder.record(
+                self.name,
+                Fact::Invoked(Invoked {
+                    op: operation.op,
+                    topic: plan.topic.clone(),
+                    key: Some(Blob(operation.key)),
+                    value: Print::of(&operation.payload),
+                    bytes: operation.payload.len() as u64,
+                    poison: operation.poison,
+                    header_list: None,
+                }),
+            );
+            self.progress.invoked(operation.op + 1);
+            self.hand_over(&mut input, &line).await?;
         }
-        let line = input_line(plan, &operation);
-        recorder.record(
-            name,
-            Fact::Invoked(Invoked {
-                op: operation.op,
-                topic: plan.topic.clone(),
-                key: Some(Blob(operation.key)),
-                value: Print::of(&operation.payload),
-                bytes: operation.payload.len() as u64,
-                poison: operation.poison,
-                header_list: None,
-            }),
-        );
-        progress.invoked(operation.op + 1);
-        input.write_all(&line).await?;
-        input.write_all(b"\n").await?;
-        input.flush().await?;
+        Ok(input)
     }
-    Ok(())
+
+    async fn hand_over(&self, input: &mut ChildStdin, line: &[u8]) -> std::io::Result<()> {
+        let write = async {
+            input.write_all(line).await?;
+            input.flush().await
+        };
+        let given_up = async {
+            tokio::select! {
+                () = tokio::time::sleep(self.stall_within) => {}
+                () = self.stop.cancelled() => tokio::time::sleep(LAST_WRITE_WITHIN).await,
+            }
+        };
+        tokio::select! {
+            written = write => written,
+            () = given_up => Err(std::io::Error::new(
+                std::io::ErrorKind::TimedOut,
+                format!("it took nothing for {:?}", self.stall_within),
+            )),
+        }
+    }
 }
 
 /// An operation as the producer's input takes it: the payload itself, or an envelope for a payload that

@@ -204,6 +204,7 @@ fn promise(promises: &mut Promises, run: &Run) {
         kind: "connect-kill".to_owned(),
         target: "connect".to_owned(),
         needs_load: true,
+        ..PlannedFault::default()
     }];
     promises.source = Some(SourcePromise {
         tables: BTreeMap::from([(TABLE.to_owned(), TOPIC.to_owned())]),

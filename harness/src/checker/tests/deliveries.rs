@@ -378,6 +378,7 @@ fn a_fault_that_did_not_bite_leaves_the_run_inconclusive() {
     change(&mut sample, |f| {
         if let Fact::Fault(s) = f {
             s.evidence.clear();
+            s.target = None;
         }
     });
     comes(&sample, "fault-bit", Status::Inconclusive);

@@ -51,8 +51,8 @@ pub use times::{Instants, Latencies};
 
 use super::event::{
     Assignment, Blob, Clock, CommitAttempt, DeadLetter, Evidence, FaultStep, Generation,
-    GroupPromise, Header, HeaderPair, Membership, ObjectRole, Position, Print, Probe, ProcessState,
-    Reset, Unreadable,
+    GroupPromise, Header, HeaderPair, LastLines, Membership, ObjectRole, Position, Print, Probe,
+    ProcessState, Reset, Unreadable,
 };
 
 /// A fact of which there are few, with its instant.
@@ -117,6 +117,8 @@ pub struct Rare {
     pub clocks: Vec<At<Clock>>,
     /// Configuration.
     pub configuration: Vec<At<ReadBack>>,
+    /// What processes wrote last that ended without having been told to.
+    pub last_lines: Vec<At<LastLines>>,
     /// Notes: level and text.
     pub notes: Vec<At<(String, String)>>,
     /// Change data capture.

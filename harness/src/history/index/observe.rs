@@ -304,6 +304,7 @@ impl Index {
                     self.groups[group].entry(lane).or_default().assignment(&fact.member);
                 }
             }
+            Fact::LastLines(fact) => rare.last_lines.push(at(event, fact.clone())),
             _ => rare.source.take(event),
         }
     }
@@ -349,6 +350,7 @@ impl Index {
         sort(&mut self.rare.clocks);
         sort(&mut self.rare.unreadable);
         sort(&mut self.rare.configuration);
+        sort(&mut self.rare.last_lines);
         sort(&mut self.rare.notes);
         self.late_keys.sort_unstable();
         self.unjudged_order +=

@@ -14,6 +14,7 @@ impl Sample {
             kind: "broker-restart".to_owned(),
             target: "broker-1".to_owned(),
             needs_load: true,
+            ..PlannedFault::default()
         });
         sample.configuration();
         sample.process(10, "consumer-1", "started").process(11, "producer-1", "started");

@@ -377,6 +377,7 @@ impl World {
             kind: "broker-restart".to_owned(),
             target: "broker-1".to_owned(),
             needs_load: true,
+            ..PlannedFault::default()
         });
         use FaultStage::{Healed, Healing, Injected, Injecting, Seen};
         let stages = [Injecting, Injected, Seen, Healing, Healed];

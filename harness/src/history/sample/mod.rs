@@ -308,9 +308,11 @@ impl Sample {
     pub fn fault(&mut self, t_us: u64, step: FaultStage) -> &mut Self {
         let mut evidence = BTreeMap::new();
         if step == FaultStage::Seen {
-            evidence.insert("container start time".to_owned(), "changed".to_owned());
+            evidence.insert("state during".to_owned(), "exited".to_owned());
         }
-        self.tell(t_us, "nemesis", Fact::Fault(FaultStep { fault: 0, step, evidence }))
+        let target = restarted(step).map(Box::new);
+        let step = FaultStep { fault: 0, step, evidence, target, patient: None };
+        self.tell(t_us, "nemesis", Fact::Fault(step))
     }
 
     /// A process of the system under test changed its state.
@@ -394,6 +396,29 @@ impl Sample {
     pub fn judge(&self) -> Result<crate::verdict::Verdict, HistoryError> {
         crate::checker::judge(&self.header, self.events().into_iter().map(Ok))
     }
+}
+
+/// A broker that is restarted, at the steps at which it is looked at.
+fn restarted(step: FaultStage) -> Option<TargetSeen> {
+    let runs = |pid, started: &str| TargetSeen {
+        pid: Some(pid),
+        started: Some(started.to_owned()),
+        state: Some(RunState::Running),
+        answers: Some(true),
+        connections: Some(2),
+        ..TargetSeen::default()
+    };
+    Some(match step {
+        FaultStage::Injected => runs(7, "10:00:00"),
+        FaultStage::Seen => TargetSeen {
+            state: Some(RunState::Ended),
+            ended_by: Some(ProcessEnd::Signal(15)),
+            answers: Some(false),
+            ..TargetSeen::default()
+        },
+        FaultStage::Healed => runs(8, "10:00:02"),
+        _ => return None,
+    })
 }
 
 /// When the final read of a [`Sample`] happens.

@@ -157,6 +157,8 @@ impl Entrances {
                 ("fault", gateway.fault().to_string()),
                 ("requests_since_change", hits.requests.to_string()),
                 ("requests_hit", hits.hit.to_string()),
+                ("writes_hit", hits.writes_hit.to_string()),
+                ("requests_of_the_harness", hits.own.to_string()),
             ]);
         }
         seen.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()

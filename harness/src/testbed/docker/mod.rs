@@ -40,9 +40,9 @@ use self::container::{Container, Handle};
 use self::engine::Engine;
 use self::entrances::{Entrances, bootstrap_servers, url};
 use self::run::Run;
-use super::gateway::client_environment;
 use super::gateway::journal::JournalView;
 use super::gateway::observer::{JsonApi, ObserverStore};
+use super::gateway::{Hits, client_environment};
 use super::proxy::Proxy;
 use super::proxy::wire::Seen;
 use super::source::SourceAccess;
@@ -247,6 +247,10 @@ impl Testbed for DockerTestbed {
 
     fn passing(&self) -> Option<UnboundedReceiver<Seen>> {
         self.entrances.passing.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+
+    fn store_hits(&self) -> Option<Hits> {
+        Some(self.entrances.gateway.as_ref()?.hits())
     }
 
     fn observer_store(&self) -> Option<Arc<dyn ObserverStore>> {

@@ -35,11 +35,11 @@ use self::child::Host;
 pub use self::child::HostCommand;
 use self::control::What;
 pub use self::vouch::abilities;
-use super::gateway::Gateway;
 use super::gateway::backend::{Backend, clock};
 use super::gateway::journal::JournalView;
 use super::gateway::memory::Memory;
 use super::gateway::observer::ObserverStore;
+use super::gateway::{Gateway, Hits};
 use super::proxy::wire::{Seen, Tap};
 use super::proxy::{Link, Proxy};
 use super::{
@@ -285,6 +285,10 @@ impl Testbed for Embedded {
         self.passing.lock().unwrap_or_else(std::sync::PoisonError::into_inner).take()
     }
 
+    fn store_hits(&self) -> Option<Hits> {
+        Some(self.store.as_ref()?.gateway.hits())
+    }
+
     fn observer_store(&self) -> Option<Arc<dyn ObserverStore>> {
         let store = self.store.as_ref()?;
         Some(Arc::new(store.gateway.backend().clone()))
@@ -321,6 +325,8 @@ impl Testbed for Embedded {
                     ("fault", store.gateway.fault().to_string()),
                     ("requests_since_change", hits.requests.to_string()),
                     ("requests_hit", hits.hit.to_string()),
+                    ("writes_hit", hits.writes_hit.to_string()),
+                    ("requests_of_the_harness", hits.own.to_string()),
                     ("writes", store.gateway.writes().to_string()),
                 ]))
             }

@@ -20,6 +20,7 @@ pub mod fake_gcs;
 pub mod journal;
 mod json;
 pub mod memory;
+mod meter;
 mod multipart;
 mod object;
 pub mod observer;
@@ -43,6 +44,8 @@ use tokio::task::JoinHandle;
 use self::backend::Backend;
 use self::connection::{Peer, Resettable};
 use self::journal::{Journal, JournalView};
+use self::meter::Meter;
+pub use self::meter::{HARNESS_MARK, Hits};
 use super::StoreAccess;
 
 /// The largest body that is taken; larger ones are answered with 413.
@@ -84,22 +87,12 @@ impl fmt::Display for StoreFault {
     }
 }
 
-/// What clients met since the fault was last changed.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Hits {
-    /// Requests of clients that arrived.
-    pub requests: u64,
-    /// Those of them that the fault touched.
-    pub hit: u64,
-}
-
 struct Shared {
     backend: Arc<dyn Backend>,
     uploads: multipart::Uploads,
     journal: Journal,
     fault: watch::Sender<StoreFault>,
-    requests: AtomicU64,
-    hit: AtomicU64,
+    meter: Meter,
     /// Writes that a flaky store has counted.
     writes: AtomicU64,
 }
@@ -141,8 +134,7 @@ impl Gateway {
             uploads: multipart::Uploads::default(),
             journal: Journal::default(),
             fault: watch::Sender::new(StoreFault::None),
-            requests: AtomicU64::new(0),
-            hit: AtomicU64::new(0),
+            meter: Meter::default(),
             writes: AtomicU64::new(0),
         });
         let closing = watch::Sender::new(false);
@@ -179,15 +171,12 @@ impl Gateway {
     }
 
     /// Changes the fault for requests that arrive from now on; hanging and delayed ones notice at
-    /// once. Returns what clients met until now, and counts from zero.
+    /// once. Returns what the system under test met until now, and counts from zero.
     pub fn set_fault(&self, fault: StoreFault) -> Hits {
         tracing::debug!(%fault, "store fault changed");
         let mut until_now = Hits::default();
         self.shared.fault.send_modify(|current| {
-            until_now = Hits {
-                requests: self.shared.requests.swap(0, Ordering::Relaxed),
-                hit: self.shared.hit.swap(0, Ordering::Relaxed),
-            };
+            until_now = self.shared.meter.restart();
             *current = fault;
         });
         until_now
@@ -199,13 +188,10 @@ impl Gateway {
         self.shared.fault.borrow().clone()
     }
 
-    /// What clients met since the fault was last changed.
+    /// What the system under test met since the fault was last changed.
     #[must_use]
     pub fn hits(&self) -> Hits {
-        Hits {
-            requests: self.shared.requests.load(Ordering::Relaxed),
-            hit: self.shared.hit.load(Ordering::Relaxed),
-        }
+        self.shared.meter.hits()
     }
 
     /// Every write that reached the store, as far as the bound allows.
@@ -295,17 +281,21 @@ async fn answer_client(
 ) -> Response<Body> {
     let mut changes = shared.fault.subscribe();
     let fault = changes.borrow_and_update().clone();
-    shared.requests.fetch_add(1, Ordering::Relaxed);
+    let open = shared.meter.arrived(request.headers().contains_key(HARNESS_MARK));
     let writes = !matches!(*request.method(), Method::GET | Method::HEAD);
     let fault = match fault {
         StoreFault::Flaky(every) => {
-            let counted = writes && shared.writes.fetch_add(1, Ordering::Relaxed) % every == 0;
+            // The harness's own writes take no turn: they would shift whom the fault meets.
+            let counted = writes
+                && open.is_some()
+                && shared.writes.fetch_add(1, Ordering::Relaxed) % every == 0;
             if counted { StoreFault::Status(503) } else { StoreFault::None }
         }
         fault => fault,
     };
-    if !(fault == StoreFault::None || fault == StoreFault::ResetAfter && !writes) {
-        shared.hit.fetch_add(1, Ordering::Relaxed);
+    let touched = !(fault == StoreFault::None || fault == StoreFault::ResetAfter && !writes);
+    if let Some(open) = open.as_ref().filter(|_| touched) {
+        open.hit(writes);
     }
     match fault {
         StoreFault::None | StoreFault::Flaky(_) => pass_on(&shared, &peer, request).await,

@@ -2,6 +2,47 @@
 
 use super::*;
 
+/// Requests of the client, and those of them that met the fault.
+fn met(bed: &Bed) -> (u64, u64) {
+    let hits = bed.gateway.hits();
+    (hits.requests, hits.hit)
+}
+
+#[tokio::test]
+async fn a_fault_that_only_the_harness_meets_hits_nobody() {
+    let bed = bed().await;
+    bed.gateway.set_fault(StoreFault::Status(503));
+    let url = bed.gateway.client_url();
+    for _ in 0..3 {
+        let probe = crate::testbed::probe::store_listing(&url, BUCKET, Duration::from_secs(5));
+        // It sees what a client would see.
+        assert_eq!(probe.await, Err("listing answered with status 503".to_owned()));
+    }
+    assert_eq!(met(&bed), (0, 0));
+    assert_eq!(bed.gateway.hits().own, 3);
+    bed.client.put_opts(&Path::from("x"), payload("x"), create()).await.unwrap_err();
+    let hits = bed.gateway.set_fault(StoreFault::None);
+    assert_eq!((hits.requests, hits.hit, hits.writes_hit, hits.own), (4, 4, 4, 3));
+}
+
+#[tokio::test]
+async fn a_request_that_hangs_is_in_flight_when_the_fault_changes() {
+    let bed = bed().await;
+    bed.gateway.set_fault(StoreFault::Hang);
+    let impatient = client(&bed.gateway, 0);
+    let (path, options) = (Path::from("slow"), create());
+    let hanging = async { impatient.put_opts(&path, payload("x"), options).await.unwrap_err() };
+    let changed = async {
+        while bed.gateway.hits().hit == 0 {
+            tokio::task::yield_now().await;
+        }
+        bed.gateway.set_fault(StoreFault::Status(503))
+    };
+    let (_, hits) = tokio::join!(hanging, changed);
+    assert_eq!((hits.in_flight, hits.in_flight_max), (0, 1));
+    assert_eq!(bed.gateway.hits().in_flight, 1);
+}
+
 #[tokio::test]
 async fn an_injected_status_is_retried_and_reported_when_it_stays() {
     let bed = bed().await;
@@ -9,7 +50,7 @@ async fn an_injected_status_is_retried_and_reported_when_it_stays() {
     let error = bed.client.put_opts(&Path::from("x"), payload("x"), create()).await.unwrap_err();
     assert!(error.to_string().contains("503"), "{error}");
     let hits = bed.gateway.set_fault(StoreFault::None);
-    assert_eq!(hits, Hits { requests: 4, hit: 4 });
+    assert_eq!((hits.requests, hits.hit, hits.writes_hit), (4, 4, 4));
     assert!(bed.gateway.journal().entries.is_empty());
 
     bed.gateway.set_fault(StoreFault::Status(429));
@@ -34,7 +75,7 @@ async fn a_flaky_store_refuses_one_write_in_so_many_and_no_read() {
         bed.client.get(&path).await.unwrap();
     }
     // Each refusal is followed by the client's own retry: 9 writes for 6 objects, 6 reads.
-    assert_eq!(bed.gateway.hits(), Hits { requests: 15, hit: 3 });
+    assert_eq!(met(&bed), (15, 3));
     assert_eq!(bed.gateway.journal().entries.len(), 6);
 }
 
@@ -49,7 +90,7 @@ async fn a_reset_after_the_write_leaves_the_object_and_no_answer() {
     // Reads are answered: only writes lose their answer.
     let read = bed.client.get(&path).await.unwrap().bytes().await.unwrap();
     assert_eq!(&read[..], b"once");
-    assert_eq!(bed.gateway.hits(), Hits { requests: 2, hit: 1 });
+    assert_eq!(met(&bed), (2, 1));
     let entry = &bed.gateway.journal().entries[0];
     assert_eq!((entry.status, entry.object.as_str()), (200, "written"));
 }
@@ -112,7 +153,7 @@ async fn a_delay_is_waited_for() {
     let start = Instant::now();
     bed.client.put(&Path::from("slow"), payload("x")).await.unwrap();
     assert!(start.elapsed() >= Duration::from_millis(120));
-    assert_eq!(bed.gateway.hits(), Hits { requests: 1, hit: 1 });
+    assert_eq!(met(&bed), (1, 1));
 }
 
 #[tokio::test]
