@@ -20,7 +20,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::fault::Stage;
 use crate::history::Recorder;
-use crate::history::event::{FORMAT, Fact, Header, RunInfo, VERSION};
+use crate::history::event::{CUT_SHORT, FORMAT, Fact, Header, RunInfo, VERSION};
 use crate::observer::commits::{self, Watch};
 use crate::observer::{self, Topics};
 use crate::patients::Patients;
@@ -44,8 +44,6 @@ const CONFIGURATION_WITHIN: Duration = Duration::from_secs(60);
 const OBSERVERS_WITHIN: Duration = Duration::from_secs(60);
 /// Last lines of a process that a report tells; the history holds more.
 const LAST_LINES_TOLD: usize = 5;
-/// Phase of a run that does not come to its end; what follows only reads what there is.
-pub(crate) const CUT_SHORT: &str = "cut-short";
 const PRODUCER: &str = "producer-1";
 /// One look at how far the groups are behind.
 const LAG_WITHIN: Duration = Duration::from_secs(30);
@@ -474,7 +472,13 @@ impl Observers {
                 });
             problems.extend(joined.await.err());
         }
-        let names = ["probes", "watch of the store", "watch of the source"];
+        let names = [
+            "probes",
+            "reading of the clocks",
+            "watch of the store",
+            "watch of the source",
+            "listener at the proxies",
+        ];
         for (name, other) in names.into_iter().zip(self.others) {
             let Some(mut other) = other else { continue };
             match tokio::time::timeout(OBSERVERS_WITHIN, &mut other).await {

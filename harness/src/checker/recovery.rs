@@ -12,13 +12,17 @@ use super::recovered::{
     Comeback, Window, comebacks, last, outside, recovered, undisturbed, windows,
 };
 use super::standstill::standstills;
-use crate::history::event::{Evidence, FaultStage};
+use crate::history::event::{CUT_SHORT, Evidence, FaultStage};
 use crate::history::index::{GroupLane, Index, RangeSet};
 
 pub(super) fn judge(index: &Index, case: &mut Case<'_>) -> String {
     let records: u64 = index.promised_lanes().map(|(_, lane)| lane.logged().len()).sum();
     if records == 0 {
         case.doubt("the log holds no record");
+    }
+    if index.rare.phases.iter().any(|phase| phase.fact == CUT_SHORT) {
+        case.doubt("a process died and ended the run: nothing had the time to recover");
+        return "the run was cut short".to_owned();
     }
     let lag = left_over(index, case);
     let mut sentence = format!("{} left over at the end", count(lag, "record"));

@@ -29,6 +29,10 @@ pub const VERSION: u32 = 2;
 /// The oldest version that it still reads. What version 1 could not say yet has a default.
 pub const OLDEST_VERSION: u32 = 1;
 
+/// Phase of a run that a process ended which had not been told to: what follows only reads what there is,
+/// and nothing had the time to recover.
+pub const CUT_SHORT: &str = "cut-short";
+
 /// The first line of a history.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

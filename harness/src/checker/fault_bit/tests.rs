@@ -481,3 +481,13 @@ fn a_kind_that_nobody_knows_shows_nothing() {
     sample.header.promises.faults[0].shows = vec![Demand::Killed, Demand::StartedAnew];
     passes(&sample);
 }
+
+#[test]
+fn a_run_that_was_cut_short_convicts_nobody_of_what_it_left_over() {
+    let mut sample = Sample::honest();
+    drop_facts(&mut sample, |f| matches!(f, Fact::Committed(c) if c.at_us > 300_000));
+    comes(&sample, "recovery", Status::Fail);
+    let name = CUT_SHORT.to_owned();
+    sample.tell(sample.facts.last().unwrap().0, "runner", Fact::Phase { name });
+    comes(&sample, "recovery", Status::Inconclusive);
+}
