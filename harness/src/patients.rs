@@ -47,12 +47,13 @@ impl Patients {
         let owners: Arc<Mutex<Owners>> = Arc::default();
         let learning = owners.clone();
         recorder.listen(move |fact| {
-            if !matches!(fact, Fact::Position(_) | Fact::Process(_)) {
+            if !matches!(fact, Fact::Position(_) | Fact::Membership(_) | Fact::Process(_)) {
                 return;
             }
             let mut owners = learning.lock().unwrap_or_else(PoisonError::into_inner);
             match fact {
                 Fact::Position(position) => owners.position(position),
+                Fact::Membership(fact) => owners.membership(fact),
                 Fact::Process(process) => owners.process(process),
                 _ => {}
             }

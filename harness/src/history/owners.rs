@@ -1,11 +1,12 @@
-//! Which member owns which partition, as far as requests for positions tell it: a member that was
-//! assigned a partition asks for its position, and owns it until another one does or its process ends.
-//!
-//! Limits: a partition that was taken away and given to nobody yet still counts as its last owner's.
+//! Which member owns which partition, as far as it was seen on its way between members and coordinators:
+//! a member is told its partitions, and asks for its position in each that it was assigned. It owns it until
+//! it is told otherwise, it leaves, another one asks, or its process ends.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::event::{Position, PositionChange, ProcessChange, ProcessState};
+use super::event::{
+    Membership, MembershipChange, Position, PositionChange, ProcessChange, ProcessState,
+};
 
 /// The owners of the partitions of all groups. Facts are to come in the order of their instants.
 #[derive(Debug, Clone, Default)]
@@ -21,6 +22,22 @@ impl Owners {
         if position.how == PositionChange::Fetched {
             let place = (position.group.clone(), position.topic.clone(), position.partition);
             self.owners.insert(place, position.member.clone());
+        }
+    }
+
+    /// A member was told what it owns, or left. One that was refused keeps what it has until it joins anew:
+    /// nobody else has it before.
+    pub fn membership(&mut self, fact: &Membership) {
+        self.told.insert(fact.group.clone());
+        if matches!(fact.change, MembershipChange::Owns | MembershipChange::Left) {
+            let (group, member) = (&fact.group, &fact.member);
+            self.owners.retain(|(of, _, _), owner| of != group || owner != member);
+            for (topic, partitions) in &fact.partitions {
+                for partition in partitions {
+                    let place = (group.clone(), topic.clone(), *partition);
+                    self.owners.insert(place, member.clone());
+                }
+            }
         }
     }
 
@@ -69,6 +86,29 @@ mod tests {
             asked: None,
             end: None,
         });
+    }
+
+    #[test]
+    fn what_a_member_is_told_replaces_what_it_had() {
+        let mut owners = Owners::default();
+        let mut told = |member: &str, change, partitions: &[u32]| {
+            owners.membership(&Membership {
+                group: "g".to_owned(),
+                member: member.to_owned(),
+                id: String::new(),
+                change,
+                generation: None,
+                partitions: [("t".to_owned(), partitions.to_vec())].into(),
+                refusal: None,
+                at_us: 0,
+            });
+            ["a", "b"].map(|member| owners.owned_by("g", member).map_or(0, |owned| owned.len()))
+        };
+        assert_eq!(told("a", MembershipChange::Owns, &[0, 1]), [2, 0]);
+        assert_eq!(told("a", MembershipChange::Owns, &[0]), [1, 0]);
+        assert_eq!(told("b", MembershipChange::Owns, &[1]), [1, 1]);
+        assert_eq!(told("b", MembershipChange::Refused, &[]), [1, 1]);
+        assert_eq!(told("b", MembershipChange::Left, &[]), [1, 0]);
     }
 
     #[test]

@@ -8,7 +8,8 @@ use super::demands::Told;
 use super::{step, steps};
 use crate::checker::case::quoted;
 use crate::history::event::{
-    FaultStage, GroupPromise, PatientMet, PlannedFault, ProcessChange, ProcessRole,
+    FaultStage, GroupPromise, Membership, PatientMet, PlannedFault, Position, ProcessChange,
+    ProcessRole, ProcessState,
 };
 use crate::history::index::{At, Index};
 use crate::history::owners::Owners;
@@ -29,7 +30,8 @@ pub(super) fn owned(index: &Index, fault: &PlannedFault, met: &PatientMet) -> To
     };
     match owned_partitions(index, &group.group, &fault.target, struck_us) {
         Some(0) => Told::Denied(format!(
-            "by the requests for positions that were seen, {} owned no partition when it was struck",
+            "by what was seen to pass between members and coordinator, {} owned no partition when it \
+             was struck",
             quoted(&fault.target)
         )),
         Some(_) => Told::Shown,
@@ -38,24 +40,35 @@ pub(super) fn owned(index: &Index, fault: &PlannedFault, met: &PatientMet) -> To
     }
 }
 
-/// Partitions that a member owned at an instant, by the positions that members asked for. None if nobody
-/// told of positions in this group.
+/// Partitions that a member owned at an instant, by what passed between members and coordinators. None if
+/// nobody told of this group.
 fn owned_partitions(index: &Index, group: &str, member: &str, at_us: u64) -> Option<usize> {
-    let mut owners = Owners::default();
-    let positions = index.rare.positions.iter().filter(|p| p.fact.group == group);
-    let mut positions = positions.peekable();
-    positions.peek()?;
-    let mut positions: Vec<_> = positions.filter(|p| p.fact.at_us <= at_us).collect();
-    positions.sort_by_key(|p| p.fact.at_us);
-    let mut processes = index.rare.processes.iter().filter(|p| p.t_us <= at_us).peekable();
-    for position in positions {
-        while let Some(process) = processes.next_if(|p| p.t_us <= position.fact.at_us) {
-            owners.process(&process.fact);
+    let rare = &index.rare;
+    let told = rare.positions.iter().any(|p| p.fact.group == group)
+        || rare.memberships.iter().any(|m| m.fact.group == group);
+    told.then(|| {
+        let mut owners = Owners::default();
+        let mut steps: Vec<(u64, Step<'_>)> = Vec::new();
+        steps.extend(rare.processes.iter().map(|p| (p.t_us, Step::Process(&p.fact))));
+        steps.extend(rare.memberships.iter().map(|m| (m.fact.at_us, Step::Membership(&m.fact))));
+        steps.extend(rare.positions.iter().map(|p| (p.fact.at_us, Step::Position(&p.fact))));
+        steps.sort_by_key(|(at_us, _)| *at_us);
+        for (_, step) in steps.iter().take_while(|(step_us, _)| *step_us <= at_us) {
+            match step {
+                Step::Process(fact) => owners.process(fact),
+                Step::Membership(fact) => owners.membership(fact),
+                Step::Position(fact) => owners.position(fact),
+            }
         }
-        owners.position(&position.fact);
-    }
-    processes.for_each(|process| owners.process(&process.fact));
-    Some(owners.owned_by(group, member).map_or(0, |owned| owned.len()))
+        owners.owned_by(group, member).map_or(0, |owned| owned.len())
+    })
+}
+
+/// What changes who owns what.
+enum Step<'a> {
+    Process(&'a ProcessState),
+    Membership(&'a Membership),
+    Position(&'a Position),
 }
 
 /// Where nobody saw who owned what: every assignor gives each member a partition while there are enough.

@@ -214,11 +214,11 @@ fn positions_tell_who_owned_what_when_it_was_struck() {
     let mut idle = owner.clone();
     position(&mut idle, 200_000, "consumer-2", 0);
     position(&mut idle, 400_000, "consumer-1", 0);
-    doubted(&idle, "by the requests for positions");
+    doubted(&idle, "by what was seen to pass");
     // What an earlier process of that name owned is not its.
     let mut restarted = owner;
     process(&mut restarted, 250_000, 8, ProcessChange::Started, None);
-    doubted(&restarted, "by the requests for positions");
+    doubted(&restarted, "by what was seen to pass");
 }
 
 #[test]
