@@ -6,7 +6,11 @@ use crate::history::index::{HeaderFault, Index};
 /// Reports promised headers that are absent, that have another value, or an instant of ingestion
 /// outside of the invocation.
 pub(super) fn judge(index: &Index, case: &mut Case<'_>) {
-    report(index, case, &[HeaderFault::Missing, HeaderFault::Differs, HeaderFault::Implausible]);
+    report(
+        index,
+        case,
+        &[HeaderFault::Missing, HeaderFault::Differs, HeaderFault::Implausible, HeaderFault::List],
+    );
 }
 
 /// Reports some kinds of faults, partition by partition.
@@ -28,6 +32,10 @@ pub(super) fn report(index: &Index, case: &mut Case<'_>, kinds: &[HeaderFault]) 
                 HeaderFault::Id => (
                     "ingestion-id-differs",
                     format!("whose header `{name}` is not the ingestion id that was told"),
+                ),
+                HeaderFault::List => (
+                    "headers-told-twice",
+                    "whose headers are not those of their fingerprint".to_owned(),
                 ),
             };
             let text = format!(

@@ -31,6 +31,8 @@ pub enum HeaderFault {
     Implausible,
     /// The headers and the ingestion id that were told of one record disagree.
     Id,
+    /// The headers that are listed are not those of the fingerprint.
+    List,
 }
 
 /// Records with the same fault.
@@ -176,6 +178,12 @@ impl Index {
 
     /// Looks at the headers of a record of the log, as far as they can be judged without its operation.
     pub(super) fn look_at_headers(&mut self, lane: usize, fact: &Logged) {
+        let listed = fact.header_list.as_deref().and_then(HeaderPair::print_of);
+        if let Some(listed) = listed.filter(|listed| *listed != fact.headers) {
+            let text =
+                || format!("the fingerprint {} is not that of the list, {listed}", fact.headers);
+            self.fault(lane, fact.offset, (HeaderFault::List, "header_list"), text);
+        }
         for index in 0..self.header.promises.headers.len() {
             let promised = self.header.promises.headers[index].clone();
             let name = promised.name.as_str();
