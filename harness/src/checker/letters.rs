@@ -69,6 +69,9 @@ impl<'a> Judge<'a> {
                 lacks.push(format!("an {name}"));
             }
         }
+        if told && letter.group.is_none() && dead.source.is_some() {
+            lacks.push("the group that wrote it".to_owned());
+        }
         if told && letter.failed_ms.is_none() {
             lacks.push("the instant of failure".to_owned());
         }
