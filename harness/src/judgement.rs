@@ -151,3 +151,33 @@ impl foreign::Open for OpenFile {
         Ok(BufReader::with_capacity(1 << 20, File::open(&self.0)?))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use crate::history::sample::Sample;
+    use crate::verdict::Status;
+
+    #[test]
+    fn a_history_that_cannot_be_judged_is_told_as_a_run_of_which_nothing_is_known() {
+        let place = tempfile::tempdir().unwrap();
+        let folder = place.path().join("broker-restart-1");
+        std::fs::create_dir(&folder).unwrap();
+        let path = folder.join("history.jsonl");
+        let whole = String::from_utf8(Sample::honest().bytes().unwrap()).unwrap();
+        let lines: Vec<&str> = whole.lines().collect();
+        let cut = lines[..lines.len() - 1].join("\n");
+        let altered = whole.replacen("\"poison\":true", "", 1).replacen("\"bytes\":8", "\"bytes\":9", 1);
+        for (text, name) in [(&*cut, "sample"), (&*altered, "sample"), ("?", "broker-restart")] {
+            std::fs::write(&path, text).unwrap();
+            let error = judge(&path).unwrap_err();
+            let report = unjudged(&path, "embedded", &error);
+            assert_eq!(report.header.run.scenario, name, "{error}");
+            assert_eq!(report.header.run.testbed, "embedded");
+            assert_eq!(report.verdict.status, Status::Inconclusive);
+            let reasons = &report.verdict.checks[0].reasons;
+            assert_eq!(reasons, &[error.to_string()]);
+        }
+    }
+}

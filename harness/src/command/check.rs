@@ -9,20 +9,23 @@ use miette::IntoDiagnostic as _;
 use crate::cli::CheckArguments;
 use crate::command::show::look;
 use crate::history::foreign::{Format, Input, Role, Settings};
-use crate::judgement::{OpenFile, judge, judge_foreign};
+use crate::judgement::{OpenFile, judge, judge_foreign, unjudged};
 use crate::report::{self, ScenarioEntry, ScenarioReport, SuiteReport};
 use crate::verdict::Status;
 
 pub(crate) fn main(arguments: &CheckArguments) -> miette::Result<u8> {
     let mut scenarios = Vec::new();
-    let mut cut_short = Vec::new();
     if let Some(name) = &arguments.from {
         scenarios.push(ScenarioEntry::Ran(Box::new(foreign(arguments, name)?)));
     } else {
         for path in &arguments.histories {
             match judge(path) {
                 Ok(report) => scenarios.push(ScenarioEntry::Ran(Box::new(report))),
-                Err(error) if error.is_truncated() => cut_short.push(error),
+                // Of a history that was cut short nothing is known: it is told like any other.
+                Err(error) if error.is_truncated() => {
+                    let report = unjudged(path, "unknown", &error);
+                    scenarios.push(ScenarioEntry::Ran(Box::new(report)));
+                }
                 Err(error) => return Err(miette::miette!("{error}")),
             }
         }
@@ -35,16 +38,12 @@ pub(crate) fn main(arguments: &CheckArguments) -> miette::Result<u8> {
                 out.write_all(&file.bytes).into_diagnostic()?;
             }
         }
-    } else if !suite.scenarios.is_empty() {
+    } else {
         let summary = report::terminal_summary(&suite, look(&std::io::stdout()));
         writeln!(out, "{summary}").into_diagnostic()?;
     }
-    for error in &cut_short {
-        writeln!(out, "{}: {error}", Status::Inconclusive.word()).into_diagnostic()?;
-    }
-    let doubts = cut_short.iter().map(|_| Status::Inconclusive);
     let judged = suite.scenarios.iter().filter_map(ScenarioEntry::status);
-    Ok(Status::combine(judged.chain(doubts)).exit_code())
+    Ok(Status::combine(judged).exit_code())
 }
 
 /// The command as one would type it again.
