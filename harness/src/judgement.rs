@@ -168,7 +168,8 @@ mod tests {
         let whole = String::from_utf8(Sample::honest().bytes().unwrap()).unwrap();
         let lines: Vec<&str> = whole.lines().collect();
         let cut = lines[..lines.len() - 1].join("\n");
-        let altered = whole.replacen("\"poison\":true", "", 1).replacen("\"bytes\":8", "\"bytes\":9", 1);
+        let altered =
+            whole.replacen("\"poison\":true", "", 1).replacen("\"bytes\":8", "\"bytes\":9", 1);
         for (text, name) in [(&*cut, "sample"), (&*altered, "sample"), ("?", "broker-restart")] {
             std::fs::write(&path, text).unwrap();
             let error = judge(&path).unwrap_err();

@@ -39,6 +39,7 @@ pub(super) fn judge(index: &Index, case: &mut Case<'_>) -> String {
     for window in &windows {
         back.extend(consumers(index, case, &windows, window));
     }
+    idle(index, case, &windows);
     if let Some((after, place)) = back.into_iter().max() {
         case.figure("recovered_after_heal_us", after);
         sentence.push_str(&format!(", recovered after heal {}", seconds(after)));
@@ -211,13 +212,6 @@ fn consumers(
     }
     for (_, promise, lanes) in index.promised_groups() {
         let comebacks = comebacks(index, promise, lanes, window.outage, healed);
-        if comebacks.is_empty() {
-            case.doubt(format!(
-                "the log holds no record that group {} still had to deliver at fault {}",
-                quoted(&promise.group),
-                window.fault
-            ));
-        }
         for comeback in &comebacks {
             let took = |at| undisturbed(windows, window.fault, comeback.due_us, at);
             let late = match comeback.at_us {
@@ -232,6 +226,22 @@ fn consumers(
     }
     let (at, place) = recovered(index, window)?;
     Some((at - healed, place))
+}
+
+/// A group that had nothing to deliver at any fault has shown nothing.
+fn idle(index: &Index, case: &mut Case<'_>, windows: &[Window]) {
+    for (_, promise, lanes) in index.promised_groups() {
+        let had_work = |window: &Window| {
+            let healed = window.healed.unwrap_or(u64::MAX);
+            !comebacks(index, promise, lanes, window.outage, healed).is_empty()
+        };
+        if !windows.is_empty() && !windows.iter().any(had_work) {
+            let name = quoted(&promise.group);
+            case.doubt(format!(
+                "the log holds no record that group {name} still had to deliver at a fault"
+            ));
+        }
+    }
 }
 
 fn did_not_recover(
