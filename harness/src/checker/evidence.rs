@@ -240,7 +240,16 @@ fn watched_until(index: &Index, lanes: &BTreeMap<usize, GroupLane>) -> Option<u6
 
 /// What a group committed last is not known: nothing can be said to be left over.
 pub(super) fn commits_open(index: &Index, lanes: &BTreeMap<usize, GroupLane>) -> bool {
-    commits_cut_short(index) || watched_until(index, lanes).is_some()
+    commits_cut_short(index) || watched_until(index, lanes).is_some() || unheard(index, lanes)
+}
+
+/// Nothing was heard of a group's commits, and nothing that shows that anybody listened: the silence may
+/// be the observer's.
+fn unheard(index: &Index, lanes: &BTreeMap<usize, GroupLane>) -> bool {
+    let silent = |lanes: &BTreeMap<usize, GroupLane>| lanes.values().all(|l| l.commits.is_empty());
+    let others = index.promised_groups().any(|(_, _, lanes)| !silent(lanes));
+    let listened = others || !index.rare.generations.is_empty() || !index.rare.positions.is_empty();
+    silent(lanes) && (foreign(&index.header) || !listened)
 }
 
 /// Who watches the commits said that the record is not complete.

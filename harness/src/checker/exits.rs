@@ -14,7 +14,7 @@ use super::recovered::windows;
 use crate::history::event::{
     Ask, Evidence, Header, ProcessChange, ProcessEnd, ProcessRole, ProcessState,
 };
-use crate::history::index::{At, Bit, Index};
+use crate::history::index::{At, Index};
 
 /// Exit code of a Rust program that panicked.
 const PANIC: i32 = 101;
@@ -92,10 +92,10 @@ fn wrong(index: &Index, case: &mut Case<'_>, exit: &At<ProcessState>) -> Option<
     }
 }
 
-/// The producer's input had ended: everything was handed over.
+/// The producer's input had ended: nothing was to be handed over any more. An operation is recorded
+/// before it is handed over, so that the one that found nobody is there.
 fn fed(index: &Index, at_us: u64) -> bool {
-    let last = index.invocations.last().unwrap_or(0);
-    index.ops.count(Bit::Invoked) >= index.header.promises.operations && at_us >= last
+    index.invocations.last().is_none_or(|last| at_us >= last)
 }
 
 fn phase(index: &Index, names: &[&str]) -> Option<u64> {

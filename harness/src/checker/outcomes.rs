@@ -14,9 +14,11 @@ use super::evidence::foreign;
 use super::recovered::windows;
 use crate::history::index::{Bit, End, Index, Kept};
 
-/// An operation counts as on its way when a fault began if it was invoked within this time before, or
-/// within what 99 of 100 operations took at most.
+/// An operation counts as on its way when a fault began if it was invoked within this time before, or, on
+/// a machine so slow that it matters, within four times what half of the operations took.
 const ON_ITS_WAY_US: u64 = 2_000_000;
+/// However slow the machine.
+const ON_ITS_WAY_US_MAX: u64 = 10_000_000;
 
 /// Faults that producers do not meet, by the begin of their kinds.
 const NOT_OF_PRODUCERS: [&str; 6] =
@@ -84,7 +86,8 @@ struct Span {
 }
 
 fn spans(index: &Index) -> Vec<Span> {
-    let usual = index.latencies.quantile(990).unwrap_or(0).max(ON_ITS_WAY_US);
+    let usual = index.latencies.quantile(500).unwrap_or(0).saturating_mul(4);
+    let usual = usual.clamp(ON_ITS_WAY_US, ON_ITS_WAY_US_MAX);
     let kind = |fault: u32| {
         let planned = index.header.promises.faults.iter().find(|known| known.fault == fault);
         planned.map_or("", |planned| planned.kind.as_str())

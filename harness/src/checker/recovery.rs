@@ -6,7 +6,7 @@
 //! not count against anybody.
 
 use super::case::{Case, anomalous, count, quoted, seconds, spelled};
-use super::evidence::{commits_open, foreign, owed_from, produces, read_lanes};
+use super::evidence::{commits_open, owed_from, produces, read_lanes};
 use super::fault_bit::step;
 use super::recovered::{
     Comeback, Window, comebacks, last, outside, recovered, undisturbed, windows,
@@ -70,8 +70,7 @@ fn left_over(index: &Index, case: &mut Case<'_>) -> u64 {
     let mut total = 0;
     for (_, promise, lanes) in index.promised_groups() {
         // Without the last commits everything would look left over; the ledger says that they lack.
-        let untold = lanes.values().all(|lane| lane.commits.is_empty()) && foreign(&index.header);
-        if commits_open(index, lanes) || untold || !commits_vouched(index) {
+        if commits_open(index, lanes) || !commits_vouched(index) {
             continue;
         }
         for (number, lane) in read_lanes(index, promise).filter(|(_, lane)| lane.complete()) {
