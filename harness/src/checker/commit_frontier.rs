@@ -1,17 +1,26 @@
 //! The commit frontier: at each instant at which an offset is known to be committed, every record
-//! below it is durable: stored, dead-lettered, or read where a group only reads.
+//! below it is durable: stored, dead-lettered, or read where a group only reads. And commits go
+//! forward.
 //!
-//! Each record is judged against the first commit that covers it. An instant of creation or of a
-//! dead letter has a resolution of 1 ms, so a commit may seem up to [`CLOCK_US`] early. Commits that
-//! were sampled are seen late, never early: sampling can miss a violation, not invent one.
+//! Each record is judged against the first commit that covers it. Commit and copy bear the instants
+//! of two clocks, each known to an interval (see the index): a commit that is early at every position
+//! of the two within their intervals is an anomaly; one that looks early, and need not be, is a doubt.
+//! Instants have a resolution of 1 ms. Commits that were sampled are seen late, never early: sampling
+//! can miss a violation, not invent one.
+//!
+//! A commit goes back once for each replay, and for each reset that somebody told; every other time is
+//! an anomaly.
 
 use super::case::{Case, EVIDENCE_MAX, count, quoted, seconds, spelled};
 use super::evidence::{Observed, observed_groups, owed_from, read_lanes};
 use crate::history::event::Evidence;
-use crate::history::index::{Commit, GroupLane, Index, Lane, Range, RangeSet};
+use crate::history::index::{
+    Backward, Base, Commit, Cover, GroupLane, Index, Lane, Permit, RESOLUTION_US, Range, RangeSet,
+    shifted,
+};
 
 /// Resolution of the clocks of Kafka and of the store.
-pub(super) const CLOCK_US: u64 = 1000;
+pub(super) const CLOCK_US: u64 = RESOLUTION_US;
 
 pub(super) fn judge(index: &Index, case: &mut Case<'_>) -> String {
     let (mut judged, mut exact, mut sampled) = (0, 0, 0);
@@ -33,6 +42,9 @@ pub(super) fn judge(index: &Index, case: &mut Case<'_>) -> String {
     if judged == 0 {
         case.doubt("no commit covered any record");
     }
+    for (_, why) in &index.clocks.impossible {
+        case.doubt(why.clone());
+    }
     case.figure("commits_exact", exact);
     case.figure("commits_sampled", sampled);
     case.figure("records_below_commits", judged);
@@ -48,7 +60,8 @@ pub(super) fn judge(index: &Index, case: &mut Case<'_>) -> String {
 struct Early {
     offsets: Range,
     commit: Commit,
-    durable_us: Option<u64>,
+    /// When, and by whose clock, they became durable; none if they never did.
+    durable: Option<(Base, u64)>,
 }
 
 fn frontier(
@@ -61,7 +74,8 @@ fn frontier(
 ) -> u64 {
     let Some(from) = owed_from(lane, group.promise, Some(known)) else { return 0 };
     let logged = lane.logged().from(from);
-    let (mut covered, mut early, mut judged) = (0, Vec::new(), 0);
+    let (mut covered, mut judged) = (0, 0);
+    let (mut early, mut unclear) = (Vec::new(), Vec::new());
     for &commit in &known.commits {
         if commit.offset <= covered {
             continue;
@@ -69,41 +83,118 @@ fn frontier(
         let fresh = logged.intersect(&RangeSet::of([(covered, commit.offset - 1)]));
         covered = commit.offset;
         judged += fresh.len();
-        for &range in fresh.ranges() {
-            late_pieces(known, range, commit, &mut early);
+        let open = not_durable(index, known, &fresh, commit);
+        if !open.is_empty() {
+            weigh(index, known, open, commit, &mut early, &mut unclear);
         }
     }
     if !early.is_empty() {
         report(index, case, group, number, &early);
     }
+    doubts(index, case, group, number, &unclear);
     judged
 }
 
-/// The pieces of a range that were not durable when it was committed.
-fn late_pieces(known: &GroupLane, range: Range, commit: Commit, early: &mut Vec<Early>) {
-    let mut next = Some(range.0);
-    for ((first, last), at_us) in known.durable.within(range) {
-        if let Some(from) = next
-            && from < first
-        {
-            early.push(Early { offsets: (from, first - 1), commit, durable_us: None });
+/// What of a set was not durable when it was committed, by the likeliest position of the clocks.
+fn not_durable(index: &Index, known: &GroupLane, set: &RangeSet, commit: Commit) -> RangeSet {
+    let mut open = set.clone();
+    for (base, cover) in &known.durable_by {
+        if open.is_empty() {
+            break;
         }
-        if at_us > commit.at_us.saturating_add(CLOCK_US) {
-            early.push(Early { offsets: (first, last), commit, durable_us: Some(at_us) });
-        }
-        next = last.checked_add(1).filter(|&n| n <= range.1);
+        open = open.minus(&RangeSet::of(pieces(cover, &open).filter_map(|(range, at_us)| {
+            (late_by(index, *base, at_us, commit, Weigh::Likely) <= resolution()).then_some(range)
+        })));
     }
-    if let Some(from) = next {
-        early.push(Early { offsets: (from, range.1), commit, durable_us: None });
+    open
+}
+
+fn pieces<'a>(cover: &'a Cover, set: &'a RangeSet) -> impl Iterator<Item = (Range, u64)> + 'a {
+    set.ranges().iter().flat_map(|&range| cover.within(range))
+}
+
+fn resolution() -> i64 {
+    CLOCK_US.cast_signed()
+}
+
+/// Which position of two clocks is asked for.
+#[derive(Clone, Copy)]
+enum Weigh {
+    Likely,
+    /// That which makes the record durable as early, and the commit as late, as can be.
+    Kindest,
+}
+
+/// How long after the commit a record became durable: negative if it was before.
+fn late_by(index: &Index, base: Base, at_us: u64, commit: Commit, weigh: Weigh) -> i64 {
+    if base == Base::Untold {
+        return match weigh {
+            Weigh::Likely => i64::MAX,
+            Weigh::Kindest => i64::MIN,
+        };
     }
+    // One clock has one position, whichever that is.
+    if base == commit.base {
+        return shifted(at_us, 0).saturating_sub(shifted(commit.at_us, 0));
+    }
+    let (record, committed) = (index.clocks.of(base), index.clocks.of(commit.base));
+    let (a, b) = match weigh {
+        Weigh::Likely => (record.nominal(), committed.nominal()),
+        Weigh::Kindest => (record.low, committed.high),
+    };
+    shifted(at_us, a).saturating_sub(shifted(commit.at_us, b))
+}
+
+/// Parts what was committed early from what may have been.
+fn weigh(
+    index: &Index,
+    known: &GroupLane,
+    open: RangeSet,
+    commit: Commit,
+    early: &mut Vec<Early>,
+    unclear: &mut Vec<Early>,
+) {
+    let mut rest = open;
+    for (base, cover) in &known.durable_by {
+        let maybe: Vec<(Range, u64)> = pieces(cover, &rest)
+            .filter(|&(_, at)| late_by(index, *base, at, commit, Weigh::Kindest) <= resolution())
+            .collect();
+        rest = rest.minus(&RangeSet::of(maybe.iter().map(|piece| piece.0)));
+        let told = maybe.into_iter().map(|(offsets, at)| Early {
+            offsets,
+            commit,
+            durable: Some((*base, at)),
+        });
+        unclear.extend(told);
+    }
+    // What is left is late by every clock that speaks of it.
+    for (base, cover) in &known.durable_by {
+        let late: Vec<(Range, u64)> = pieces(cover, &rest).collect();
+        rest = rest.minus(&RangeSet::of(late.iter().map(|piece| piece.0)));
+        let told = late.into_iter().map(|(offsets, at)| Early {
+            offsets,
+            commit,
+            durable: Some((*base, at)),
+        });
+        early.extend(told);
+    }
+    let never = rest.ranges().iter();
+    early.extend(never.map(|&offsets| Early { offsets, commit, durable: None }));
 }
 
 fn report(index: &Index, case: &mut Case<'_>, group: &Observed<'_>, lane: usize, early: &[Early]) {
     let set = RangeSet::of(early.iter().map(|e| e.offsets));
     let first = &early[0];
     let name = &group.promise.group;
-    let when = |e: &Early| match e.durable_us {
-        Some(at) => format!("{} before they were durable", seconds(at - e.commit.at_us)),
+    let when = |e: &Early| match e.durable {
+        Some((base, at)) => {
+            let late = late_by(index, base, at, e.commit, Weigh::Likely);
+            format!(
+                "{} before they were durable, at {}",
+                seconds(late.max(0).unsigned_abs()),
+                seconds(at)
+            )
+        }
         None => "and they never became durable".to_owned(),
     };
     let text = format!(
@@ -130,6 +221,46 @@ fn report(index: &Index, case: &mut Case<'_>, group: &Observed<'_>, lane: usize,
             when(e)
         )
     }));
+}
+
+/// Commits that look early, by clocks that may account for it.
+fn doubts(
+    index: &Index,
+    case: &mut Case<'_>,
+    group: &Observed<'_>,
+    lane: usize,
+    unclear: &[Early],
+) {
+    let untold = |e: &&Early| matches!(e.durable, Some((Base::Untold, _)));
+    let name = quoted(&group.promise.group);
+    let place = index.lane_name(lane);
+    if let Some(first) = unclear.iter().find(untold) {
+        case.doubt(format!(
+            "group {name} committed offset {} of {place} at {}, and nobody said when the records \
+             below it were {}",
+            first.commit.offset,
+            seconds(first.commit.at_us),
+            group.verb
+        ));
+    }
+    let mut others = unclear.iter().filter(|e| !untold(e));
+    let Some(first) = others.next() else { return };
+    let Some((base, at_us)) = first.durable else { return };
+    let early = late_by(index, base, at_us, first.commit, Weigh::Likely);
+    let measured = index.clocks.of(base).measured && index.clocks.of(first.commit.base).measured;
+    let how = if measured { "that are not known so closely" } else { "that nobody compared" };
+    case.doubt(format!(
+        "group {name} was seen to commit offset {} of {place} at {}, {} before offsets {} were {} at \
+         {}, by the clocks of {} and {} {how}",
+        first.commit.offset,
+        seconds(first.commit.at_us),
+        seconds(early.max(0).unsigned_abs()),
+        spelled(&RangeSet::of([first.offsets])),
+        group.verb,
+        seconds(at_us),
+        index.clock_name(first.commit.base),
+        index.clock_name(base)
+    ));
 }
 
 /// Commits of offsets that were never written.
@@ -159,7 +290,7 @@ fn beyond(
     case.find_at("commit-beyond-the-log", name, number, &set, text).at_us = Some(commit.at_us);
 }
 
-/// Commits that went back although nobody asked for a replay.
+/// Commits that went back although nobody asked for it, or for it once more.
 fn backwards(
     index: &Index,
     case: &mut Case<'_>,
@@ -167,12 +298,33 @@ fn backwards(
     number: usize,
     known: &GroupLane,
 ) {
-    let asked = |at: u64| super::duplicates::replay_before(index, at);
-    let back: Vec<_> = known.backwards.iter().filter(|(at, _, _)| !asked(*at)).collect();
-    let Some(&&(at_us, from, to)) = back.first() else {
+    let name = Some(group.promise.group.as_str());
+    let mut permits = index.permits(group.number, number);
+    let mut back: Vec<&Backward> =
+        known.backwards.iter().filter(|back| !permitted(index, back, &mut permits)).collect();
+    let passing = |back: &&Backward| index.is_foreign() && overtaken(known, back);
+    let late = back.iter().filter(|back| passing(back)).count() as u64;
+    if late > 0 {
+        case.figure("commits_answered_late", late);
+    }
+    back.retain(|back| !passing(back));
+    let (unclear, back): (Vec<&Backward>, Vec<&Backward>) =
+        back.into_iter().partition(|back| back.uncertain);
+    if let Some(first) = unclear.first() {
+        case.doubt(format!(
+            "the committed offset of group {} on {} looks as if it went back from {} to {} at {}, by \
+             clocks that nobody compared",
+            quoted(&group.promise.group),
+            index.lane_name(number),
+            first.from,
+            first.to,
+            seconds(first.at_us)
+        ));
+    }
+    let Some(&&Backward { at_us, from, to, .. }) = back.first() else {
         return;
     };
-    let set = RangeSet::of(back.iter().map(|&&(_, from, to)| (to, from - 1)));
+    let set = RangeSet::of(back.iter().map(|back| (back.to, back.from - 1)));
     let text = format!(
         "the committed offset of group {} on {} went back {}, first from {from} to {to} by {}",
         quoted(&group.promise.group),
@@ -181,12 +333,41 @@ fn backwards(
         seconds(at_us)
     );
     let how = if index.vouches(Evidence::CommitsComplete) { "broker's record" } else { "samples" };
-    let name = Some(group.promise.group.as_str());
     let finding = case.find_at("commit-went-back", name, number, &set, text);
     finding.at_us = Some(at_us);
-    finding.evidence.extend(
-        back.iter()
-            .take(EVIDENCE_MAX)
-            .map(|(at, from, to)| format!("from {from} to {to} by {} ({how})", seconds(*at))),
-    );
+    let lines = back.iter().take(EVIDENCE_MAX);
+    finding.evidence.extend(lines.map(|back| {
+        format!("from {} to {} by {} ({how})", back.from, back.to, seconds(back.at_us))
+    }));
+}
+
+/// Takes the first leave that covers a step back: each is good for one.
+pub(super) fn permitted(index: &Index, back: &Backward, permits: &mut Vec<Permit>) -> bool {
+    let skew = index.clocks.of(back.base);
+    let resolution = resolution();
+    let fits = |permit: &Permit| {
+        let latest = shifted(back.at_us, skew.high).saturating_add(resolution);
+        let earliest = shifted(back.at_us, skew.low).saturating_sub(resolution);
+        permit.offset.is_none_or(|offset| offset == back.to)
+            && shifted(permit.from_us, 0) <= latest
+            && earliest <= shifted(permit.until_us, 0)
+    };
+    let found = permits.iter().position(fits);
+    found.is_some_and(|found| {
+        permits.remove(found);
+        true
+    })
+}
+
+/// A commit of a member that was answered after a later one of the same member, and did no harm: it
+/// was made good before anybody began at it.
+fn overtaken(known: &GroupLane, back: &Backward) -> bool {
+    let own = |commit: &&Commit| commit.base == back.base;
+    let mut after = known.commits.iter().filter(|commit| commit.at_us >= back.at_us);
+    let before = known.commits.iter().filter(|commit| commit.at_us <= back.at_us);
+    let healed = after.find(|commit| commit.offset >= back.from);
+    let held = before.filter(own).any(|commit| commit.offset == back.from);
+    let Some(healed) = healed.filter(own) else { return false };
+    let began = |at: &u64| (back.at_us..=healed.at_us).contains(at);
+    held && !known.readers.begins.iter().any(began)
 }

@@ -1,288 +1,366 @@
-//! Duplicates: at least once allows them, but each has a cause.
+//! Duplicates: at least once allows them, but each has a mechanism.
 //!
-//! In the log: an operation that stands there more than once was repeated by its producer; that is
-//! an anomaly where an idempotent producer meets a broker that deduplicates. In a raw zone: an offset
-//! stored again is a *replay* if an operator asked for one, else a *redelivery*, which needs a
-//! disturbance (a fault window, a process that came or went, a change of assignment, a part that did
-//! not answer) near it, and may not reach below the offset that was committed when the disturbance
-//! began: what was committed before is not delivered again.
+//! In a raw zone, or among the reads of a group that stores nothing, a number of copies of an offset
+//! needs as many *epochs of reading* that can have delivered it (see the index): positions that a
+//! member was given, at or below the offset, while the record was there, before the copy came to be.
+//! A copy beyond that is an anomaly, whatever went on around it: a store error, a fault window or a
+//! slow answer makes no consumer deliver again. Dead letters are counted in the same way.
+//!
+//! In the log, an operation that stands there twice was sent twice. A producer does that when an answer
+//! stays out; one that was acknowledged sooner than a client would ask again was not repeated by the
+//! client. Where an idempotent producer meets a broker that deduplicates, each is an anomaly.
 
-use std::collections::{BTreeMap, BTreeSet};
+mod letters;
+mod logged;
+mod matching;
 
-use super::case::{Case, EVIDENCE_MAX, anomalous, count, quoted, seconds, spelled};
-use super::commit_frontier::CLOCK_US;
-use crate::history::event::{AssignmentChange, Evidence, FaultStage, ProcessChange, ProcessRole};
-use crate::history::index::{GroupLane, Index, NO_OP, RangeSet, Surplus};
+use std::collections::BTreeMap;
 
-/// What may make a consumer deliver again.
-struct Disturbance {
-    begin_us: u64,
-    end_us: u64,
-    label: String,
-}
+use super::case::{Case, EVIDENCE_MAX, count, quoted, seconds, spelled};
+use crate::history::index::{Epoch, Epochs, GroupLane, How, Index, Range, RangeSet, Run, Watched};
+
+pub(super) use logged::log_surplus;
+use matching::{Copy, matched, segments};
+
+/// Surplus records by their cause.
+type Causes = BTreeMap<String, u64>;
 
 pub(super) fn judge(index: &Index, case: &mut Case<'_>) -> String {
     let records: u64 = index.lanes.iter().map(|lane| lane.logged().len()).sum();
     if records == 0 {
         case.doubt("the log holds no record");
     }
-    let logged = in_log(index, case);
+    let mut causes = Causes::new();
+    let logged = logged::judge(index, case);
     let mut stored = 0;
-    let mut causes: BTreeMap<String, u64> = BTreeMap::new();
     for (group, promise, lanes) in index.promised_groups() {
-        let disturbances = disturbances(index, group);
         for (number, _) in index.promised_lanes() {
             let Some(known) = lanes.get(&number) else {
                 continue;
             };
-            let explained = explain(index, known, &disturbances);
+            watch_is_whole(index, case, group, number, known);
+            let explained = explain(index, group, number, known);
             stored += known.surplus.iter().map(|s| s.range.1 - s.range.0 + 1).sum::<u64>();
-            for (cause, records) in &explained.causes {
-                *causes.entry(cause.clone()).or_insert(0) += records;
-            }
-            report(index, case, &promise.group, number, &explained);
+            add(&mut causes, &explained.causes);
+            report(index, case, &promise.group, number, known, &explained);
         }
     }
+    let letters = letters::judge(index, case);
+    let again: u64 = letters.values().sum();
+    add(&mut causes, &letters);
     if logged > 0 {
-        causes.insert("producer retry".to_owned(), logged);
+        causes.insert(logged::CAUSE.to_owned(), logged);
     }
     case.figure("logged_duplicates", logged);
     case.figure("stored_duplicates", stored);
+    case.figure("dead_letter_duplicates", again);
     for (cause, records) in &causes {
         case.figure(&format!("cause {cause}"), *records);
     }
+    sentence(logged, stored, again, &causes)
+}
+
+fn sentence(logged: u64, stored: u64, letters: u64, causes: &Causes) -> String {
+    if causes.is_empty() {
+        return "none".to_owned();
+    }
     let spelled: Vec<String> = causes.iter().map(|(c, n)| format!("{n} by {c}")).collect();
-    match spelled.is_empty() {
-        true => "none".to_owned(),
-        false => format!("{logged} in the log, {stored} delivered again: {}", spelled.join(", ")),
+    let letters = match letters {
+        0 => String::new(),
+        again => format!(", {again} dead-lettered again"),
+    };
+    format!("{logged} in the log, {stored} delivered again{letters}: {}", spelled.join(", "))
+}
+
+fn add(causes: &mut Causes, more: &Causes) {
+    for (cause, records) in more {
+        *causes.entry(cause.clone()).or_insert(0) += records;
     }
 }
 
 /// Surplus copies by cause over log and groups, for the tally.
 pub(super) fn by_cause(index: &Index) -> BTreeMap<String, u64> {
-    let mut causes: BTreeMap<String, u64> = BTreeMap::new();
+    let mut causes = Causes::new();
     let logged = log_surplus(index);
     if logged > 0 {
-        causes.insert("producer retry".to_owned(), logged);
+        causes.insert(logged::CAUSE.to_owned(), logged);
     }
     for (group, _, lanes) in index.promised_groups() {
-        let disturbances = disturbances(index, group);
         for (number, _) in index.promised_lanes() {
-            let Some(known) = lanes.get(&number) else {
-                continue;
-            };
-            for (cause, records) in explain(index, known, &disturbances).causes {
-                *causes.entry(cause).or_insert(0) += records;
+            if let Some(known) = lanes.get(&number) {
+                add(&mut causes, &explain(index, group, number, known).causes);
             }
         }
     }
     causes
 }
 
-/// Records of the log that repeat an operation, or an ingestion id where no operation is named.
-pub(super) fn log_surplus(index: &Index) -> u64 {
-    let named: u64 = index.ops.logged_again.values().sum();
-    let nameless: u64 = index.ops.nameless.values().map(|&n| u64::from(n) - 1).sum();
-    named + nameless
+/// Where each position is on record, nobody delivers without one.
+fn watch_is_whole(
+    index: &Index,
+    case: &mut Case<'_>,
+    group: usize,
+    lane: usize,
+    known: &GroupLane,
+) {
+    if index.watched(group) != Watched::Positions || known.delivered.is_empty() {
+        return;
+    }
+    if index.epochs(group, lane).list.is_empty() {
+        case.doubt(format!(
+            "group {} delivered from {} without a position that was seen: the watch of the positions \
+             missed something",
+            quoted(&index.header.promises.groups[group].group),
+            index.lane_name(lane)
+        ));
+    }
 }
 
-/// An operator asked for a replay before this instant: a process called `replay…` had started.
-pub(super) fn replay_before(index: &Index, at_us: u64) -> bool {
-    index
-        .rare
-        .processes
-        .iter()
-        .any(|p| p.fact.role() == Some(ProcessRole::Replay) && p.t_us <= at_us)
+/// Why a copy is too many.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Flaw {
+    /// No new position lies between it and the copy before, or others account for all of them.
+    OneEpoch,
+    /// All later positions were above it: it had been committed.
+    Committed,
+    /// There is a later position, but it cannot have delivered this.
+    Unexplained,
+    /// Nothing tells how the group came to its positions.
+    Unwatched,
 }
 
-fn in_log(index: &Index, case: &mut Case<'_>) -> u64 {
-    let surplus = log_surplus(index);
-    if surplus == 0 || !index.header.promises.idempotent || !index.vouches(Evidence::Idempotence) {
-        return surplus;
-    }
-    let mut placed = false;
-    for (number, lane) in index.promised_lanes() {
-        let mut set = Vec::new();
-        for (offset, seen) in lane.log_records() {
-            let again = match seen.op {
-                NO_OP => index.ops.nameless.get(&seen.id).is_some_and(|&n| n > 1),
-                op => index.ops.logged_again.contains_key(&op),
-            };
-            if again {
-                set.push((offset, offset));
-            }
-        }
-        let set = RangeSet::of(set);
-        if !set.is_empty() {
-            let text = format!(
-                "{} of {} with an operation that the log holds more than once, although the producer \
-                 is idempotent: {}",
-                count(set.len(), "record"),
-                index.lane_name(number),
-                spelled(&set)
-            );
-            case.find_at("duplicate-in-log", None, number, &set, text);
-            placed = true;
-        }
-    }
-    if !placed {
-        let text = count(surplus, "record");
-        let text = format!(
-            "{text} of the log repeat an ingestion id, although the producer is idempotent"
-        );
-        case.find(anomalous("duplicate-in-log", text));
-    }
-    surplus
+/// A range of offsets of which one copy is too many.
+#[derive(Debug, Clone)]
+struct Extra {
+    range: Range,
+    flaw: Flaw,
+    first: Run,
+    again: Run,
 }
 
-/// All that may have made this group deliver again, the latest last.
-fn disturbances(index: &Index, group: usize) -> Vec<Disturbance> {
-    let slack = index.header.promises.recovery_within_us;
-    let (mut all, mut windows) = (Vec::new(), Vec::new());
-    for fault in &index.header.promises.faults {
-        let at = |stage| super::fault_bit::step(index, fault.fault, stage);
-        let Some(begin_us) = at(FaultStage::Injecting) else {
-            continue;
-        };
-        let end_us = at(FaultStage::Healed).map_or(u64::MAX, |t| t.saturating_add(slack));
-        let healed_us = at(FaultStage::Healed).unwrap_or(u64::MAX);
-        let label = format!("{} (fault {})", fault.kind, fault.fault);
-        windows.push((begin_us, healed_us, label.clone()));
-        all.push(Disturbance { begin_us, end_us, label });
-    }
-    // What happened inside a fault window is part of it: the fault is the cause, the rest is detail.
-    let mut instant = |t_us: u64, label: String| {
-        let inside = windows.iter().filter(|(begin, end, _)| (*begin..=*end).contains(&t_us));
-        let label = match inside.max_by_key(|(begin, _, _)| *begin) {
-            Some((_, _, fault)) => format!("{fault}: {label}"),
-            None => label,
-        };
-        all.push(Disturbance { begin_us: t_us, end_us: t_us.saturating_add(slack), label });
-    };
-    let mut started: BTreeSet<&str> = BTreeSet::new();
-    let under_way = index.acks.first_from(0).unwrap_or(u64::MAX);
-    for process in &index.rare.processes {
-        let fact = &process.fact;
-        if fact.role() != Some(ProcessRole::Consumer) || fact.state == ProcessChange::Continued {
-            continue;
-        }
-        // The first start of a member disturbs nobody, unless there is something to take over.
-        let first = fact.state == ProcessChange::Started && started.insert(&fact.name);
-        if !first || process.t_us > under_way {
-            instant(process.t_us, format!("{} {}", fact.name, fact.state.word()));
-        }
-    }
-    let mut owned: BTreeMap<(&str, u32), ()> = BTreeMap::new();
-    let name = &index.header.promises.groups[group].group;
-    for change in index.rare.assignments.iter().filter(|a| &a.fact.group == name) {
-        let place = (change.fact.topic.as_str(), change.fact.partition);
-        let first = owned.insert(place, ()).is_none();
-        if !(first && change.fact.change == AssignmentChange::Assigned) {
-            instant(change.t_us, "rebalance".to_owned());
-        }
-    }
-    for probe in index.rare.probes.iter().filter(|probe| !probe.fact.answered) {
-        instant(probe.t_us, format!("{} not answering", probe.fact.target));
-    }
-    all.sort_by(|a, b| (a.begin_us, &a.label).cmp(&(b.begin_us, &b.label)));
-    all
-}
-
-#[derive(Default)]
+#[derive(Debug, Default)]
 struct Explained {
-    causes: BTreeMap<String, u64>,
-    unexplained: Vec<Surplus>,
-    committed: Vec<Surplus>,
+    causes: Causes,
+    extras: Vec<Extra>,
+    epochs: Vec<Epoch>,
 }
 
-fn explain(index: &Index, known: &GroupLane, disturbances: &[Disturbance]) -> Explained {
+/// Gives each surplus copy of a group on a partition its cause, or its flaw.
+fn explain(index: &Index, group: usize, lane: usize, known: &GroupLane) -> Explained {
     let mut explained = Explained::default();
-    for surplus in &known.surplus {
-        let mut open = RangeSet::of([surplus.range]);
-        if replay_before(index, surplus.again_us.saturating_add(CLOCK_US)) {
-            let replayed = replayed(known, surplus, &open);
-            *explained.causes.entry("replay".to_owned()).or_insert(0) += replayed.len();
-            open = open.minus(&replayed);
-        }
-        let mut near = false;
-        for disturbance in disturbances.iter().rev().filter(|d| touches(d, surplus)) {
-            near = true;
-            let committed = known.committed_at(disturbance.begin_us).unwrap_or(0);
-            let caused = open.from(committed);
-            if !caused.is_empty() {
-                let cause = format!("redelivery after {}", disturbance.label);
-                *explained.causes.entry(cause).or_insert(0) += caused.len();
-                open = open.below(committed);
-            }
-        }
-        for &range in open.ranges() {
-            let rest = Surplus { range, ..*surplus };
-            let cause = if near { "redelivery of committed records" } else { "unexplained" };
-            *explained.causes.entry(cause.to_owned()).or_insert(0) += range.1 - range.0 + 1;
-            if near { explained.committed.push(rest) } else { explained.unexplained.push(rest) }
-        }
+    if known.copies.is_empty() {
+        return explained;
     }
-    explained.causes.retain(|_, records| *records > 0);
+    let Epochs { watched, list } = index.epochs(group, lane);
+    let copies: Vec<Copy> = known.copies.iter().map(|run| Copy::of(index, known, run)).collect();
+    // What a group that may seek back had committed parts what it may read again from what not.
+    let seeks = index.header.promises.groups[group].may_seek_back;
+    let commits = known.commits.iter().filter(|_| seeks).map(|commit| commit.offset);
+    for (range, of_range) in segments(&copies, &list, commits) {
+        let these: Vec<&Copy> = of_range.iter().map(|&n| &copies[n]).collect();
+        segment(index, group, known, watched, &list, range, &these, &mut explained);
+    }
+    explained.epochs = list;
     explained
 }
 
-/// What a reset of the offsets took back: everything from the lowest offset that a commit went back
-/// to. Where no commit shows it, the replay accounts for all.
-fn replayed(known: &GroupLane, surplus: &Surplus, open: &RangeSet) -> RangeSet {
-    let resets = known
-        .backwards
-        .iter()
-        .filter(|(at, _, _)| *at <= surplus.again_us.saturating_add(CLOCK_US));
-    match resets.map(|&(_, _, to)| to).min() {
-        Some(from) => open.from(from),
-        None => open.clone(),
+#[allow(clippy::too_many_arguments, reason = "one segment with all that is known of it")]
+fn segment(
+    index: &Index,
+    group: usize,
+    known: &GroupLane,
+    watched: Watched,
+    epochs: &[Epoch],
+    range: Range,
+    copies: &[&Copy],
+    explained: &mut Explained,
+) {
+    let size = range.1 - range.0 + 1;
+    let found = matched(copies, epochs, range.0);
+    // The copy of the earliest epoch is the delivery; each other one has its epoch as its cause.
+    let delivery = found.iter().flatten().min().copied();
+    let whole = delivery.is_some();
+    let mut spared = whole;
+    for (number, epoch) in found.iter().enumerate() {
+        match epoch {
+            Some(epoch) if Some(*epoch) == delivery => {}
+            Some(epoch) => {
+                let cause = cause(index, &epochs[*epoch]);
+                *explained.causes.entry(cause).or_insert(0) += size;
+            }
+            // Without any epoch the first copy is the delivery all the same.
+            None if !spared => spared = true,
+            None => {
+                let again = copies[number].run;
+                if let Some(how) = sought_back(index, group, known, range, &again) {
+                    *explained.causes.entry(how).or_insert(0) += size;
+                    continue;
+                }
+                let flaw = flaw(index, group, watched, epochs, range, copies, number, whole);
+                let word = match flaw {
+                    Flaw::OneEpoch => "being stored twice in one epoch",
+                    Flaw::Committed => "redelivery of committed records",
+                    Flaw::Unexplained => "nothing that was seen",
+                    Flaw::Unwatched => "nothing that was watched",
+                };
+                *explained.causes.entry(word.to_owned()).or_insert(0) += size;
+                let first = copies[number.saturating_sub(1)].run;
+                explained.extras.push(Extra { range, flaw, first, again });
+            }
+        }
     }
 }
 
-/// A disturbance began before the second copy, and had not long ended when the first came to be.
-fn touches(disturbance: &Disturbance, surplus: &Surplus) -> bool {
-    disturbance.begin_us <= surplus.again_us.saturating_add(CLOCK_US)
-        && disturbance.end_us >= surplus.first_us
+/// A group that may seek back reads again what it had not committed.
+fn sought_back(
+    index: &Index,
+    group: usize,
+    known: &GroupLane,
+    range: Range,
+    again: &Run,
+) -> Option<String> {
+    if !index.header.promises.groups[group].may_seek_back {
+        return None;
+    }
+    let committed = known.committed_when(again.base, again.at_us, &index.clocks);
+    (range.0 >= committed).then(|| "seek back".to_owned())
 }
 
-fn report(index: &Index, case: &mut Case<'_>, group: &str, lane: usize, explained: &Explained) {
-    let watched = !index.rare.processes.is_empty() || !index.rare.assignments.is_empty();
-    let kinds = [
+#[allow(clippy::too_many_arguments, reason = "one copy with all that is known of it")]
+fn flaw(
+    index: &Index,
+    group: usize,
+    watched: Watched,
+    epochs: &[Epoch],
+    range: Range,
+    copies: &[&Copy],
+    number: usize,
+    whole: bool,
+) -> Flaw {
+    let (first, again) = (copies[0], copies[number]);
+    match watched {
+        Watched::Nothing => return Flaw::Unwatched,
+        // Nobody delivers without a position: what is missing is the sight of it.
+        Watched::Positions if !whole => return Flaw::Unwatched,
+        Watched::Processes => {
+            let between = (first.earliest_us(), again.latest_us());
+            if !index.undisturbed(group, between.0, between.1) {
+                return Flaw::Unwatched;
+            }
+        }
+        _ => {}
+    }
+    if index.header.promises.groups[group].may_seek_back {
+        return Flaw::Committed;
+    }
+    let could = |epoch: &&Epoch| epoch.start <= range.0 && range.0 < epoch.end;
+    let begun = || epochs.iter().filter(|epoch| again.after(epoch.begin_us));
+    // The epoch of the first copy is the last that had begun when it came to be.
+    let of_first = begun().filter(|epoch| first.after(epoch.begin_us)).filter(could).last();
+    let from = of_first.map_or(0, |epoch| epoch.begin_us);
+    let mut later = begun().filter(|epoch| epoch.begin_us > from).peekable();
+    if later.peek().is_none() || begun().filter(could).count() >= 2 {
+        return Flaw::OneEpoch;
+    }
+    match later.all(|epoch| epoch.start > range.0) {
+        true => Flaw::Committed,
+        false => Flaw::Unexplained,
+    }
+}
+
+/// What the epoch of a repeated copy owes itself to. A fault that had begun may have led to it, and is
+/// named for that.
+fn cause(index: &Index, epoch: &Epoch) -> String {
+    let what = match &epoch.how {
+        How::Replay => return "replay".to_owned(),
+        How::First => "a first position".to_owned(),
+        How::Restart(name) => format!("restart of {}", name.escape_debug()),
+        How::Rebalance => "rebalance".to_owned(),
+        How::Seek => "seek back".to_owned(),
+    };
+    let fault = index
+        .fault_at(epoch.begin_us)
+        .and_then(|number| index.header.promises.faults.iter().find(|fault| fault.fault == number));
+    match fault {
+        Some(fault) => format!("{what} after {} (fault {})", fault.kind, fault.fault),
+        None => what,
+    }
+}
+
+fn report(
+    index: &Index,
+    case: &mut Case<'_>,
+    group: &str,
+    lane: usize,
+    known: &GroupLane,
+    explained: &Explained,
+) {
+    let (place, name) = (index.lane_name(lane), quoted(group));
+    for (flaw, anomaly, why) in [
         (
-            "redelivered-after-commit",
-            "although they were committed before anything disturbed the group",
-            &explained.committed,
+            Flaw::OneEpoch,
+            "stored-twice-in-one-epoch",
+            "although nobody got a new position in between that could have read them",
         ),
-        ("unexplained-duplicate", "although nothing disturbed the group", &explained.unexplained),
-    ];
-    for (anomaly, why, surplus) in kinds {
-        let Some(first) = surplus.first() else {
+        (
+            Flaw::Committed,
+            "redelivered-after-commit",
+            "although they had been committed before: no later position was at or below them",
+        ),
+        (
+            Flaw::Unexplained,
+            "unexplained-duplicate",
+            "although no later position can have led to them",
+        ),
+        (Flaw::Unwatched, "", ""),
+    ] {
+        let of_flaw: Vec<&Extra> = explained.extras.iter().filter(|e| e.flaw == flaw).collect();
+        let Some(first) = of_flaw.first() else {
             continue;
         };
-        let set = RangeSet::of(surplus.iter().map(|s| s.range));
-        let text = format!(
-            "{} of {} delivered again to group {} {why}: {}",
-            count(set.len(), "record"),
-            index.lane_name(lane),
-            quoted(group),
-            spelled(&set)
-        );
-        if !watched {
-            case.doubt(format!("{text}; but neither processes nor assignments were watched"));
+        let set = RangeSet::of(of_flaw.iter().map(|extra| extra.range));
+        let what =
+            format!("{} of {place} delivered again to group {name}", count(set.len(), "record"));
+        if flaw == Flaw::Unwatched {
+            case.doubt(format!(
+                "{what}: {}; but how the group came to its positions was not watched, so it may have \
+                 rebalanced",
+                spelled(&set)
+            ));
             continue;
         }
+        let text = format!("{what} {why}: {}", spelled(&set));
         let finding = case.find_at(anomaly, Some(group), lane, &set, text);
-        finding.at_us = Some(first.again_us);
-        finding.evidence.extend(surplus.iter().take(EVIDENCE_MAX).map(|s| {
-            let part = s.part.map(|n| quoted(&index.parts[n as usize].name));
+        finding.at_us = Some(first.again.at_us);
+        let lines = of_flaw.iter().take(EVIDENCE_MAX).map(|extra| {
             format!(
-                "{}–{}: first at {}, again at {}{}",
-                s.range.0,
-                s.range.1,
-                seconds(s.first_us),
-                seconds(s.again_us),
-                part.map(|name| format!(" in {name}")).unwrap_or_default()
+                "{}–{}: {}, again {}",
+                extra.range.0,
+                extra.range.1,
+                delivered(index, known, &extra.first),
+                delivered(index, known, &extra.again)
             )
-        }));
+        });
+        finding.evidence.extend(lines);
+        finding.evidence.extend(explained.epochs.iter().take(EVIDENCE_MAX).map(position));
     }
+}
+
+/// When and where a copy came to be.
+fn delivered(index: &Index, known: &GroupLane, run: &Run) -> String {
+    let at = seconds(run.at_us);
+    match (run.part, run.reader) {
+        (Some(part), _) => {
+            format!("at {at} in {}", quoted(&index.parts[part as usize].name))
+        }
+        (_, Some(reader)) => {
+            format!("at {at} by {}", quoted(&known.readers.names[usize::from(reader)]))
+        }
+        _ => format!("at {at}"),
+    }
+}
+
+fn position(epoch: &Epoch) -> String {
+    let who = epoch.member.as_deref().map_or("a member".to_owned(), quoted);
+    format!("{who} got a position at {}: offset {}", seconds(epoch.begin_us), epoch.start)
 }

@@ -1,6 +1,10 @@
 //! Order: within a part the offsets of a partition rise line by line; a member's reads rise within
-//! an assignment, and go back no further than to the committed offset; and where the promises say
-//! so, the records of one key stand in the log as they were invoked.
+//! an assignment, pass over no record, and go back no further than to the committed offset; and where
+//! the promises say so, the records of one key stand in the log as they were invoked.
+//!
+//! A member that reads again what it has read went back; that is the matter of `duplicates`, unless it
+//! was committed. One that comes to offsets that nobody has read yet, below others that it has, and
+//! then passes over those, reads out of order.
 //!
 //! Not asked: that parts come into being in the order of their offsets. A pipeline may upload
 //! several batches at once; what would hurt is a commit past a batch that is not durable yet, and
@@ -10,8 +14,10 @@
 use std::collections::{HashMap, HashSet};
 
 use super::case::{Case, EVIDENCE_MAX, count, quoted, seconds, spelled};
-use crate::history::event::{Evidence, ObjectRole};
-use crate::history::index::{Index, Lane, NO_KEY, NO_OP, Quick, RangeSet, Seen};
+use crate::history::event::{Assignment, Evidence, ObjectRole};
+use crate::history::index::{
+    After, At, GroupLane, Index, Lane, NO_KEY, NO_OP, Quick, RangeSet, Rewind, Seen,
+};
 
 pub(super) fn judge(index: &Index, case: &mut Case<'_>) -> String {
     let parts = parts(index, case);
@@ -69,38 +75,185 @@ fn parts(index: &Index, case: &mut Case<'_>) -> u64 {
     seen
 }
 
+/// What members read, in the order in which each of them read.
 fn reads(index: &Index, case: &mut Case<'_>) -> u64 {
     let mut seen = 0;
-    for (_, promise, lanes) in index.promised_groups() {
+    for (group, _, lanes) in index.promised_groups() {
         for (number, _) in index.promised_lanes() {
             let Some(known) = lanes.get(&number) else {
                 continue;
             };
             seen += known.read_set().len();
-            let replayed = |at| super::duplicates::replay_before(index, at);
-            let back: Vec<_> = known
-                .rewinds
-                .iter()
-                .filter(|r| r.came < known.committed_at(r.at_us).unwrap_or(0) && !replayed(r.at_us))
-                .collect();
-            let Some(first) = back.first() else { continue };
-            let set = RangeSet::of(back.iter().map(|r| (r.came, r.came)));
-            let text = format!(
-                "a member of group {} went back on {} below the committed offset {}, first at {}: \
-                 {} was due, {} came",
-                quoted(&promise.group),
-                index.lane_name(number),
-                count(back.len() as u64, "time"),
-                seconds(first.at_us),
-                first.due,
-                first.came
-            );
-            let name = Some(promise.group.as_str());
-            let at = first.at_us;
-            case.find_at("read-went-back", name, number, &set, text).at_us = Some(at);
+            let place = Place { group, lane: number, known };
+            went_back(index, case, &place);
+            out_of_order(index, case, &place);
+            skipped(index, case, &place);
+            not_owned(index, case, &place);
+            for member in &known.readers.mixed {
+                case.doubt(format!(
+                    "several processes told what member {} read of {}: its order is not known",
+                    quoted(member),
+                    index.lane_name(number)
+                ));
+            }
         }
     }
     seen
+}
+
+/// A group on a partition.
+struct Place<'a> {
+    group: usize,
+    lane: usize,
+    known: &'a GroupLane,
+}
+
+impl Place<'_> {
+    fn name<'i>(&self, index: &'i Index) -> &'i str {
+        &index.header.promises.groups[self.group].group
+    }
+
+    fn member(&self, reader: u16) -> String {
+        quoted(&self.known.readers.names[usize::from(reader)])
+    }
+}
+
+/// Reads below what had been committed; a replay, or a reset that was told, is good for one.
+fn went_back(index: &Index, case: &mut Case<'_>, place: &Place<'_>) {
+    let mut permits = index.permits(place.group, place.lane);
+    let committed = |rewind: &&Rewind| {
+        rewind.came < place.known.committed_when(rewind.base, rewind.at_us, &index.clocks)
+    };
+    let mut excused = |rewind: &&Rewind| {
+        let found = permits.iter().position(|permit| permit.from_us <= rewind.at_us);
+        found.map(|found| permits.remove(found)).is_none()
+    };
+    let rewinds = place.known.readers.rewinds.iter().filter(committed);
+    let back: Vec<&Rewind> = rewinds.filter(|rewind| excused(rewind)).collect();
+    let Some(first) = back.first() else { return };
+    let set = RangeSet::of(back.iter().map(|r| (r.came, r.came)));
+    let name = place.name(index);
+    let text = format!(
+        "a member of group {} went back on {} below the committed offset {}, first {} at {}: {} was \
+         due, {} came",
+        quoted(name),
+        index.lane_name(place.lane),
+        count(back.len() as u64, "time"),
+        place.member(first.reader),
+        seconds(first.at_us),
+        first.due,
+        first.came
+    );
+    let finding = case.find_at("read-went-back", Some(name), place.lane, &set, text);
+    finding.at_us = Some(first.at_us);
+}
+
+/// Offsets that came after higher ones, and were no repetition.
+fn out_of_order(index: &Index, case: &mut Case<'_>, place: &Place<'_>) {
+    let end = place.known.committed_max().unwrap_or(0);
+    let late = |rewind: &&Rewind| {
+        let passed_over = match rewind.after {
+            After::Jumped => true,
+            // It stopped there: what was above counts as done if it was committed.
+            After::Ended => end >= rewind.due,
+            After::ReadOn | After::BackAgain => false,
+        };
+        passed_over && !rewind.repeated && read_first(place.known, rewind)
+    };
+    let late: Vec<&Rewind> = place.known.readers.rewinds.iter().filter(late).collect();
+    let Some(first) = late.first() else { return };
+    let set = RangeSet::of(late.iter().map(|r| (r.came, r.came)));
+    let name = place.name(index);
+    let text = format!(
+        "member {} of group {} read {} out of order {}: first at {}, {} came after {}",
+        place.member(first.reader),
+        quoted(name),
+        index.lane_name(place.lane),
+        count(late.len() as u64, "time"),
+        seconds(first.at_us),
+        first.came,
+        first.due - 1
+    );
+    let finding = case.find_at("read-out-of-order", Some(name), place.lane, &set, text);
+    finding.at_us = Some(first.at_us);
+    let lines = late.iter().take(EVIDENCE_MAX);
+    finding
+        .evidence
+        .extend(lines.map(|r| format!("{} after {}, at {}", r.came, r.due - 1, seconds(r.at_us))));
+}
+
+/// Nobody had read the offset before: the member that went back to it is the only one that did.
+fn read_first(known: &GroupLane, rewind: &Rewind) -> bool {
+    let copies = known.copies.iter();
+    let others = copies.filter(|run| (run.first..=run.last).contains(&rewind.came));
+    others.count() <= 1
+}
+
+/// Records that a member passed over within one assignment.
+fn skipped(index: &Index, case: &mut Case<'_>, place: &Place<'_>) {
+    let lane = &index.lanes[place.lane];
+    // What stood in the log, by its reader or by a receipt; what was removed since cannot be asked for.
+    let log = match index.vouches(Evidence::Log) && lane.complete() {
+        true => lane.logged().from(lane.low()),
+        false => lane.logged().union(&lane.acknowledged()),
+    };
+    let log = log.minus(&lane.holes());
+    for skip in &place.known.readers.skips {
+        let set = skip.set.intersect(&log);
+        if set.is_empty() {
+            continue;
+        }
+        let name = place.name(index);
+        let text = format!(
+            "member {} of group {} passed over {} of {} within one assignment, by {}: {}",
+            place.member(skip.reader),
+            quoted(name),
+            count(set.len(), "record"),
+            index.lane_name(place.lane),
+            seconds(skip.at_us),
+            spelled(&set)
+        );
+        if index.lines_left_out() {
+            case.doubt(format!("{text}; but lines of the history were left out"));
+            continue;
+        }
+        let finding = case.find_at("skipped-within-assignment", Some(name), place.lane, &set, text);
+        finding.at_us = Some(skip.at_us);
+    }
+}
+
+/// Where assignments are told, a member reads what it owns.
+fn not_owned(index: &Index, case: &mut Case<'_>, place: &Place<'_>) {
+    if !place.known.readers.assignments_told {
+        return;
+    }
+    let name = place.name(index);
+    for reads in &place.known.readers.unowned {
+        let member = place.member(reads.reader);
+        let why = match reads.gave_up {
+            true => "after it had given the partition up",
+            false => "of a partition that others were assigned, and it was not",
+        };
+        let text = format!(
+            "member {member} of group {} read {} of {} {why}, first at {}: {}",
+            quoted(name),
+            count(reads.set.len(), "record"),
+            index.lane_name(place.lane),
+            seconds(reads.at_us),
+            spelled(&reads.set)
+        );
+        let tells = |a: &At<Assignment>| {
+            a.fact.group == name
+                && a.fact.member == place.known.readers.names[usize::from(reads.reader)]
+        };
+        if !reads.gave_up && !index.rare.assignments.iter().any(tells) {
+            case.doubt(format!("{text}; but the member told no assignment at all"));
+            continue;
+        }
+        let finding =
+            case.find_at("read-without-assignment", Some(name), place.lane, &reads.set, text);
+        finding.at_us = Some(reads.at_us);
+    }
 }
 
 /// Records with a key whose order was checked.

@@ -3,13 +3,14 @@
 //!
 //! The broker's record of commits shows the reset; copies in the raw zone that are newer than the
 //! replay show what was read again. A partition whose committed offset lay below the one asked for has
-//! nothing to replay.
+//! nothing to replay. A group that goes back once more has not been replayed: that is the matter of
+//! `commit-frontier`.
 
 use super::case::{Case, count, quoted, seconds, spelled};
 use super::commit_frontier::CLOCK_US;
 use super::evidence::{Observed, observed_groups};
 use crate::history::event::{ProcessChange, ProcessRole};
-use crate::history::index::{GroupLane, Index, RangeSet};
+use crate::history::index::{Backward, Base, GroupLane, Index, RangeSet, Surplus, shifted};
 
 pub(super) fn judge(index: &Index, case: &mut Case<'_>) -> String {
     let Some(asked) = index.header.promises.replay_from else {
@@ -55,10 +56,13 @@ fn partition(
     }
     let (lane, name) = (index.lane_name(number), quoted(&group.promise.group));
     let id = Some(group.promise.group.as_str());
-    let since = |at_us: u64| at_us.saturating_add(CLOCK_US) >= begin_us;
-    let reset = known.backwards.iter().find(|(at_us, _, _)| since(*at_us));
+    let since = |base: Base, at_us: u64| {
+        let latest = shifted(at_us, index.clocks.of(base).high);
+        latest.saturating_add(CLOCK_US.cast_signed()) >= shifted(begin_us, 0)
+    };
+    let reset = known.backwards.iter().find(|back| since(back.base, back.at_us));
     let due = index.lanes[number].logged().from(asked).below(before).minus(&known.dead_lettered);
-    let Some(&(at_us, from, to)) = reset else {
+    let Some(&Backward { at_us, from, to, .. }) = reset else {
         let text = format!("group {name} was not set back on {lane}: it stood at {before}");
         case.find_at("replay-not-carried-out", id, number, &due, text).at_us = Some(begin_us);
         return 0;
@@ -71,7 +75,8 @@ fn partition(
         finding.at_us = Some(at_us);
         finding.evidence.push(format!("from {from} to {to} by {}", seconds(at_us)));
     }
-    let copies = known.surplus.iter().filter(|copy| since(copy.again_us)).map(|copy| copy.range);
+    let since = |copy: &&Surplus| since(Base::Store, copy.again_us);
+    let copies = known.surplus.iter().filter(since).map(|copy| copy.range);
     let again = RangeSet::of(copies);
     let missing = due.minus(&again);
     let extra = again.below(asked);

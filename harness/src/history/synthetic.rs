@@ -27,6 +27,7 @@ pub fn header(records: u64) -> Header {
     header.promises.groups[0].free_layout = true;
     // As large runs have it: fingerprints only.
     (header.promises.dataset, header.promises.headers) = (None, Vec::new());
+    header.promises.evidence.retain(|evidence| *evidence != Evidence::Positions);
     header
 }
 

@@ -13,6 +13,7 @@ use crate::verdict::Status;
 
 mod chaos;
 mod content;
+mod deliveries;
 
 pub(crate) use chaos::vandalize;
 pub(super) use chaos::{nudge, spoil};
@@ -196,7 +197,7 @@ const TABLE: [Planted; 26] = [
             if let Some(other) = other { l.key = Some(other) }
         }) && partitions > 1
     } },
-    Planted { name: "a batch is stored twice for no reason", found: ("duplicates", "unexplained-duplicate"), plant: |s, _| {
+    Planted { name: "a batch is stored twice for no reason", found: ("duplicates", "stored-twice-in-one-epoch"), plant: |s, _| {
         s.facts.retain(|f| !matches!(&f.2, Fact::Fault(_)) && !matches!(&f.2, Fact::Process(p) if p.state == ProcessChange::Exited));
         s.header.promises.faults.clear();
         let starts = |f: &(u64, String, Fact)| matches!(&f.2, Fact::Process(p) if p.state == ProcessChange::Started && p.name.starts_with("consumer"));

@@ -3,9 +3,12 @@
 
 mod content;
 mod deliveries;
+mod epochs;
 mod evidence;
+mod frontier;
 mod liveness;
 mod outcomes;
+mod reads;
 mod recovered;
 mod replay;
 

@@ -6,6 +6,7 @@ use super::headers::{header_print, ingested};
 use super::lane::NO_OP;
 use super::observe::OFFSET_MAX;
 use super::records::{id_print, key_print};
+use super::skew::Base;
 use super::{Commit, Dead, Index, NO_TIMESTAMP, OddKind, Part, Place, Seen, Source};
 use crate::history::event::{Committed, DeadLetter, Object, Read, Stored};
 
@@ -14,7 +15,7 @@ impl Index {
         self.header.promises.groups.iter().position(|g| g.group == group)
     }
 
-    pub(super) fn committed(&mut self, process: u16, fact: &Committed) {
+    pub(super) fn committed(&mut self, t_us: u64, process: u16, fact: &Committed) {
         let who = || {
             let (group, topic) = (fact.group.escape_debug(), fact.topic.escape_debug());
             format!("a commit of group {group} on {topic}/{}", fact.partition)
@@ -26,11 +27,25 @@ impl Index {
             return self.count_foreign("commits");
         };
         let lane = self.lane_number(&fact.topic, fact.partition);
-        let commit = Commit { at_us: fact.at_us, offset: fact.offset, exact: fact.exact };
+        let base = self.commit_base(process, fact.exact);
+        if base == Base::Broker {
+            self.work.seen_clocks.entry(base).or_default().by(fact.at_us, t_us);
+        }
+        let commit = Commit { at_us: fact.at_us, offset: fact.offset, exact: fact.exact, base };
         self.groups[group].entry(lane).or_default().committed(process, commit);
     }
 
-    pub(super) fn read(&mut self, t_us: u64, fact: &Read) {
+    /// Whose clock a commit's instant was read from: a sample's is the recorder's, the broker's record
+    /// has the broker's, and in a history of others each process speaks for itself.
+    fn commit_base(&self, process: u16, exact: bool) -> Base {
+        match self.is_foreign() {
+            true => Base::Process(process),
+            false if exact && self.process_is(process, "commit-watch") => Base::Broker,
+            false => Base::Recorder,
+        }
+    }
+
+    pub(super) fn read(&mut self, t_us: u64, process: u16, fact: &Read) {
         let who = || {
             let (group, topic) = (fact.group.escape_debug(), fact.topic.escape_debug());
             format!("a read of group {group} from {topic}/{}", fact.partition)
@@ -47,10 +62,20 @@ impl Index {
         {
             self.work.read_values.push((group as u32, lane as u32, fact.offset, value.0));
         }
-        self.groups[group].entry(lane).or_default().read(&fact.member, fact.offset, t_us);
+        let base = match self.is_foreign() {
+            // The first line of all is at 0, and nobody reads before somebody sends.
+            true if t_us == 0 => Base::Untold,
+            true => Base::Process(process),
+            false => Base::Recorder,
+        };
+        let entry = self.groups[group].entry(lane).or_default();
+        entry.read(&fact.member, process, fact.offset, t_us, base);
     }
 
-    pub(super) fn object(&mut self, process: u16, fact: &Object) {
+    pub(super) fn object(&mut self, t_us: u64, process: u16, fact: &Object) {
+        if fact.during_run {
+            self.work.seen_clocks.entry(Base::Store).or_default().by(fact.created_us, t_us);
+        }
         let zone = self.zones.iter().position(|zone| zone.name == fact.raw_zone);
         let by_watch = self.process_is(process, "store-watch");
         let number = zone.map(|zone| {

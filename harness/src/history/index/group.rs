@@ -4,14 +4,20 @@
 use std::collections::BTreeMap;
 
 use super::ranges::{Cover, Range, RangeSet};
+use super::readers::{Reader, Readers};
+use super::skew::{Base, Clocks, RESOLUTION_US};
 
 /// Consecutive offsets that came to the same place at the same instant.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Run {
     /// When: creation of the part, or the instant of the read.
     pub at_us: u64,
+    /// Whose clock said so.
+    pub base: Base,
     /// Number of the part; none for reads.
     pub part: Option<u32>,
+    /// The member that read it, by its number among [`Readers::names`]; none for parts.
+    pub reader: Option<u16>,
     /// First offset.
     pub first: u64,
     /// Last offset.
@@ -25,8 +31,26 @@ pub struct Commit {
     pub at_us: u64,
     /// Next offset to read.
     pub offset: u64,
-    /// The broker's own record, not a sample.
+    /// The broker's own record, or the member's word, not a sample.
     pub exact: bool,
+    /// Whose clock said so.
+    pub base: Base,
+}
+
+/// A commit below the one before it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Backward {
+    /// When.
+    pub at_us: u64,
+    /// What had been committed.
+    pub from: u64,
+    /// What was committed then.
+    pub to: u64,
+    /// Whose clock said so.
+    pub base: Base,
+    /// It and the one before were told by different processes with clocks of their own, and lie so
+    /// close together that it may have been the earlier one.
+    pub uncertain: bool,
 }
 
 /// Offsets that were stored or read a second time.
@@ -42,54 +66,47 @@ pub struct Surplus {
     pub part: Option<u32>,
 }
 
-/// A member read an offset at or below one that the group had read before.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Rewind {
-    /// When.
-    pub at_us: u64,
-    /// The offset that was due.
-    pub due: u64,
-    /// The offset that came.
-    pub came: u64,
-    /// No assignment lies between.
-    pub within_assignment: bool,
-}
-
 /// One group on one partition.
 #[derive(Debug, Clone, Default)]
 pub struct GroupLane {
     runs: Vec<Run>,
-    reads: Vec<Run>,
+    members: BTreeMap<String, Reader>,
     dead: Vec<(u64, u64)>,
     watched: BTreeMap<u16, Vec<Commit>>,
-    position: BTreeMap<String, Option<u64>>,
     read: RangeSet,
-    /// Reads that went back.
-    pub rewinds: Vec<Rewind>,
+    /// Who read what in which order.
+    pub readers: Readers,
     /// Offsets in the raw zone; of a group without one, offsets read.
     pub delivered: RangeSet,
     /// Offsets in the dead-letter topic.
     pub dead_lettered: RangeSet,
     /// When each offset became durable: stored, read or dead-lettered, whichever came first.
     pub durable: Cover,
+    /// The same for each clock apart.
+    pub durable_by: Vec<(Base, Cover)>,
     /// Second and further copies.
     pub surplus: Vec<Surplus>,
+    /// Every copy of the offsets that were delivered more than once, by time.
+    pub copies: Vec<Run>,
     /// All commits, by time.
     pub commits: Vec<Commit>,
-    /// Exact commits that went back, in the broker's order: instant, from, to.
-    pub backwards: Vec<(u64, u64, u64)>,
+    /// Commits that went back, by time.
+    pub backwards: Vec<Backward>,
 }
 
-fn append(runs: &mut Vec<Run>, offset: u64, at_us: u64, part: Option<u32>) {
+fn append(runs: &mut Vec<Run>, offset: u64, at_us: u64, part: u32) {
     match runs.last_mut() {
         Some(run)
-            if run.part == part
+            if run.part == Some(part)
                 && run.at_us == at_us
                 && run.last.checked_add(1) == Some(offset) =>
         {
             run.last = offset;
         }
-        _ => runs.push(Run { at_us, first: offset, last: offset, part }),
+        _ => {
+            let (base, part, reader) = (Base::Store, Some(part), None);
+            runs.push(Run { at_us, base, part, reader, first: offset, last: offset });
+        }
     }
 }
 
@@ -98,6 +115,8 @@ fn append(runs: &mut Vec<Run>, offset: u64, at_us: u64, part: Option<u32>) {
 fn join_neighbours(runs: &mut Vec<Run>) {
     runs.dedup_by(|next, run| {
         let adjoins = next.part == run.part
+            && next.reader == run.reader
+            && next.base == run.base
             && next.at_us == run.at_us
             && run.last.checked_add(1) == Some(next.first);
         if adjoins {
@@ -109,46 +128,37 @@ fn join_neighbours(runs: &mut Vec<Run>) {
 
 impl GroupLane {
     pub(super) fn stored(&mut self, offset: u64, created_us: u64, part: u32) {
-        append(&mut self.runs, offset, created_us, Some(part));
+        append(&mut self.runs, offset, created_us, part);
     }
 
     pub(super) fn dead(&mut self, offset: u64, created_us: u64) {
         self.dead.push((created_us, offset));
     }
 
+    fn member(&mut self, name: &str) -> &mut Reader {
+        self.members.entry(name.to_owned()).or_default()
+    }
+
     /// A member read an offset.
-    pub(super) fn read(&mut self, member: &str, offset: u64, t_us: u64) {
-        append(&mut self.reads, offset, t_us, None);
-        match self.position.get_mut(member) {
-            Some(Some(due)) => {
-                if offset < *due {
-                    let due = *due;
-                    self.rewinds.push(Rewind {
-                        at_us: t_us,
-                        due,
-                        came: offset,
-                        within_assignment: true,
-                    });
-                }
-                *due = offset.saturating_add(1);
-            }
-            Some(position) => *position = Some(offset.saturating_add(1)),
-            None => {
-                self.position.insert(member.to_owned(), Some(offset.saturating_add(1)));
-            }
+    pub(super) fn read(&mut self, member: &str, process: u16, offset: u64, at_us: u64, base: Base) {
+        let run = Run { at_us, base, part: None, reader: None, first: offset, last: offset };
+        match self.members.get_mut(member) {
+            Some(reader) => reader.read(process, offset, run),
+            None => self.member(member).read(process, offset, run),
         }
     }
 
     /// A member got or lost the partition: its next read may be anywhere from the committed offset.
-    pub(super) fn assignment(&mut self, member: &str) {
-        self.position.insert(member.to_owned(), None);
+    pub(super) fn assignment(&mut self, member: &str, process: u16, assigned: bool, at_us: u64) {
+        self.member(member).assignment(process, assigned, at_us);
     }
 
     pub(super) fn committed(&mut self, watcher: u16, commit: Commit) {
         let seen = self.watched.entry(watcher).or_default();
         // Of samples that say the same again and again the first and the last suffice.
         if let [.., first, last] = seen.as_mut_slice() {
-            let same = |c: &Commit| (c.offset, c.exact) == (commit.offset, commit.exact);
+            let what = |c: &Commit| (c.offset, c.exact, c.base);
+            let same = |c: &Commit| what(c) == what(&commit);
             if same(first) && same(last) {
                 // Their times need not rise: a broker's clock may be set back.
                 let (a, b) = (first.at_us.min(last.at_us), first.at_us.max(last.at_us));
@@ -160,14 +170,13 @@ impl GroupLane {
     }
 
     /// Derives what the checkers ask for. `reads_count`: the group has no raw zone, what it read is
-    /// its delivery.
-    pub(super) fn settle(&mut self, reads_count: bool) {
-        let mut runs = if reads_count {
-            std::mem::take(&mut self.reads)
-        } else {
-            std::mem::take(&mut self.runs)
-        };
-        runs.sort_unstable();
+    /// its delivery. Needs the clocks.
+    pub(super) fn settle(&mut self, reads_count: bool, clocks: &Clocks) {
+        let (readers, reads) = Readers::settle(std::mem::take(&mut self.members));
+        self.readers = readers;
+        self.read = RangeSet::of(reads.iter().map(|run| (run.first, run.last)));
+        let mut runs = if reads_count { reads } else { std::mem::take(&mut self.runs) };
+        runs.sort_by_key(|run| (clocks.nominal(run.base, run.at_us), *run));
         join_neighbours(&mut runs);
         let mut stored = Cover::default();
         for run in &runs {
@@ -176,38 +185,77 @@ impl GroupLane {
                 self.surplus.push(Surplus { range, first_us, again_us, part: run.part });
             }
         }
-        self.read = RangeSet::of(self.reads.iter().map(|run| (run.first, run.last)));
         self.delivered = stored.set();
-        if reads_count {
-            self.read = self.delivered.clone();
-        }
         self.dead_lettered = RangeSet::of(self.dead.iter().map(|&(_, offset)| (offset, offset)));
-        let dead = self.dead.iter().map(|&(at, offset)| (at, offset, offset));
-        let mut all: Vec<_> = runs.iter().map(|r| (r.at_us, r.first, r.last)).chain(dead).collect();
-        all.sort_unstable();
-        for (at_us, first, last) in all {
-            self.durable.add((first, last), at_us);
+        let dead = self.dead.iter().map(|&(at_us, offset)| {
+            let (base, part, reader) = (Base::Processes, None, None);
+            Run { at_us, base, part, reader, first: offset, last: offset }
+        });
+        let mut all: Vec<Run> = runs.iter().copied().chain(dead).collect();
+        all.sort_by_key(|run| (clocks.nominal(run.base, run.at_us), *run));
+        let mut by: BTreeMap<Base, Cover> = BTreeMap::new();
+        for run in &all {
+            self.durable.add((run.first, run.last), run.at_us);
+            by.entry(run.base).or_default().add((run.first, run.last), run.at_us);
         }
-        self.settle_commits();
+        self.durable_by = by.into_iter().collect();
+        let again = RangeSet::of(self.surplus.iter().map(|surplus| surplus.range));
+        let repeated = |run: &Run| !again.is_empty() && again.touches((run.first, run.last));
+        self.copies = runs.into_iter().filter(repeated).collect();
+        self.settle_commits(clocks);
     }
 
-    fn settle_commits(&mut self) {
-        for commits in self.watched.values() {
+    fn settle_commits(&mut self, clocks: &Clocks) {
+        let mut exact: Vec<(Commit, u16)> = Vec::new();
+        // Two watchers may have seen the same; one may have seen the like more than once.
+        let mut times: BTreeMap<Backward, usize> = BTreeMap::new();
+        let any_exact = self.watched.values().flatten().any(|commit| commit.exact);
+        for (&watcher, commits) in &self.watched {
+            let mut seen: BTreeMap<Backward, usize> = BTreeMap::new();
             let mut last: Option<Commit> = None;
-            for commit in commits {
+            for &commit in commits {
+                // Where each commit is on record, samples have nothing to add.
                 if let Some(before) = last
                     && commit.offset < before.offset
+                    && (commit.exact || !any_exact)
                 {
-                    self.backwards.push((commit.at_us, before.offset, commit.offset));
+                    let Commit { at_us, base, .. } = commit;
+                    let (from, to) = (before.offset, commit.offset);
+                    let back = Backward { at_us, from, to, base, uncertain: false };
+                    *seen.entry(back).or_insert(0) += 1;
                 }
-                last = Some(*commit);
+                if commit.exact || !any_exact {
+                    last = Some(commit);
+                }
+                if commit.exact {
+                    exact.push((commit, watcher));
+                }
+            }
+            for (back, seen) in seen {
+                let times = times.entry(back).or_insert(0);
+                *times = seen.max(*times);
             }
         }
-        self.backwards.sort_unstable();
-        self.backwards.dedup();
+        let each = times.into_iter();
+        let own: Vec<Backward> =
+            each.flat_map(|(back, times)| std::iter::repeat_n(back, times)).collect();
+        let across = across_watchers(exact, &own, clocks);
+        self.backwards = own;
+        self.backwards.extend(across);
+        self.backwards.sort_by_key(|back| (clocks.nominal(back.base, back.at_us), *back));
         self.commits = std::mem::take(&mut self.watched).into_values().flatten().collect();
-        self.commits.sort_unstable();
+        self.commits.sort_by_key(|commit| (clocks.nominal(commit.base, commit.at_us), *commit));
         self.commits.dedup();
+    }
+
+    /// Every instant of a commit or a read, with its clock and the highest offset that it speaks of.
+    pub(super) fn stamps(&self) -> impl Iterator<Item = (Base, u64, u64)> + '_ {
+        let commits = self.watched.values().flatten();
+        let covered = commits.filter(|commit| commit.offset > 0);
+        let reads = self.members.values().flat_map(Reader::runs);
+        covered
+            .map(|commit| (commit.base, commit.at_us, commit.offset - 1))
+            .chain(reads.map(|run| (run.base, run.at_us, run.last)))
     }
 
     pub(super) fn renumber(&mut self, new: &[u32]) {
@@ -235,6 +283,49 @@ impl GroupLane {
         after.checked_sub(1).map(|i| self.commits[i].offset)
     }
 
+    /// The lowest offset that may have been in force at some instant between two on the recorder's
+    /// clock; 0 where nothing may have been committed yet. As far as clocks are not known, more is
+    /// possible.
+    #[must_use]
+    pub fn committed_low(&self, from_us: i64, until_us: i64, clocks: &Clocks) -> u64 {
+        let resolution = RESOLUTION_US.cast_signed();
+        let mut low: Option<u64> = None;
+        for commit in &self.commits {
+            let skew = clocks.of(commit.base);
+            let at = |by| super::skew::shifted(commit.at_us, by);
+            if at(skew.high).saturating_add(resolution) < from_us {
+                // Certainly before: it takes the place of all that was before it.
+                low = Some(commit.offset);
+            } else if at(skew.low) <= until_us {
+                low = Some(low.unwrap_or(0).min(commit.offset));
+            }
+        }
+        low.unwrap_or(0)
+    }
+
+    /// The lowest offset that may have been in force when something came to be. One clock orders what it
+    /// stamped, however it stands to others.
+    #[must_use]
+    pub fn committed_when(&self, base: Base, at_us: u64, clocks: &Clocks) -> u64 {
+        let skew = clocks.of(base);
+        let at = |by| super::skew::shifted(at_us, by);
+        let resolution = RESOLUTION_US.cast_signed();
+        let mut low: Option<u64> = None;
+        for commit in &self.commits {
+            let own = commit.base == base;
+            let known = clocks.of(commit.base);
+            let committed = |by| super::skew::shifted(commit.at_us, by);
+            let before = committed(known.high).saturating_add(resolution) < at(skew.low);
+            let perhaps = committed(known.low) <= at(skew.high);
+            if if own { commit.at_us < at_us } else { before } {
+                low = Some(commit.offset);
+            } else if if own { commit.at_us == at_us } else { perhaps } {
+                low = Some(low.unwrap_or(0).min(commit.offset));
+            }
+        }
+        low.unwrap_or(0)
+    }
+
     /// Offsets that members were seen to read.
     #[must_use]
     pub fn read_set(&self) -> &RangeSet {
@@ -246,4 +337,41 @@ impl GroupLane {
     pub fn done(&self) -> RangeSet {
         self.delivered.union(&self.dead_lettered)
     }
+}
+
+/// Commits below one that another process had told before. The order of two processes is that of their
+/// clocks, as far as it is known.
+fn across_watchers(
+    mut exact: Vec<(Commit, u16)>,
+    own: &[Backward],
+    clocks: &Clocks,
+) -> Vec<Backward> {
+    let watcher = exact.first().map(|(_, watcher)| *watcher);
+    if exact.iter().all(|(_, other)| Some(*other) == watcher) {
+        return Vec::new();
+    }
+    exact.sort_by_key(|(commit, _)| (clocks.nominal(commit.base, commit.at_us), *commit));
+    exact.dedup_by_key(|(commit, _)| *commit);
+    let mut across = Vec::new();
+    for pair in exact.windows(2) {
+        let ((before, first), (after, second)) = (pair[0], pair[1]);
+        if first == second || after.offset >= before.offset {
+            continue;
+        }
+        let known = |back: &Backward| (back.at_us, back.to) == (after.at_us, after.offset);
+        if own.iter().any(known) {
+            continue;
+        }
+        let latest = super::skew::shifted(before.at_us, clocks.of(before.base).high);
+        let earliest = super::skew::shifted(after.at_us, clocks.of(after.base).low);
+        let same_clock = before.base == after.base;
+        across.push(Backward {
+            at_us: after.at_us,
+            from: before.offset,
+            to: after.offset,
+            base: after.base,
+            uncertain: !same_clock && earliest <= latest,
+        });
+    }
+    across
 }

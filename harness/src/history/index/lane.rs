@@ -176,6 +176,7 @@ pub struct Lane {
     place: BTreeMap<u64, u32>,
     last: [(u64, u32); 3],
     written: Option<Coarse<First>>,
+    sent: Option<Coarse<Earliest>>,
 }
 
 /// Intervals of writing time that are kept of one partition.
@@ -186,6 +187,19 @@ const WRITTEN_MAX: usize = 1 << 13;
 struct First(u64);
 
 impl Merge for First {
+    fn merge(&mut self, other: Self) {
+        self.0 = self.0.min(other.0);
+    }
+}
+
+/// Intervals of offsets of which it is kept when the first of them was sent.
+const SENT_MAX: usize = 1 << 13;
+
+/// The earliest instant of an interval.
+#[derive(Debug, Clone, Copy)]
+struct Earliest(u64);
+
+impl Merge for Earliest {
     fn merge(&mut self, other: Self) {
         self.0 = self.0.min(other.0);
     }
@@ -297,9 +311,41 @@ impl Lane {
         written.add(count_ms(timestamp_ms), First(offset));
     }
 
+    /// The record at an offset was handed to a producer at this instant.
+    pub(super) fn sent(&mut self, offset: u64, t_us: u64) {
+        let sent = self.sent.get_or_insert_with(|| Coarse::new(0, SENT_MAX));
+        sent.add(offset, Earliest(t_us));
+    }
+
+    /// An instant before which the record at an offset cannot have been there: it, or a neighbour, was
+    /// sent then. None if no receipt names any of them.
+    #[must_use]
+    pub fn not_before(&self, offset: u64) -> Option<u64> {
+        let sent = self.sent.as_ref()?;
+        sent.entries().get(&sent.interval(offset)).map(|earliest| earliest.0)
+    }
+
+    /// All offsets from this one on were sent after an instant; as far as receipts tell, and never too
+    /// low.
+    #[must_use]
+    pub fn end_at(&self, t_us: u64) -> u64 {
+        let Some(sent) = &self.sent else { return u64::MAX };
+        let mut end = u64::MAX;
+        for (&interval, earliest) in sent.entries().iter().rev() {
+            if earliest.0 <= t_us {
+                break;
+            }
+            end = sent.start(interval);
+        }
+        end
+    }
+
     pub(super) fn settle(&mut self) {
         if let Some(written) = &mut self.written {
             written.close();
+        }
+        if let Some(sent) = &mut self.sent {
+            sent.close();
         }
         for contested in self.contested.values_mut() {
             contested.words.sort_unstable();

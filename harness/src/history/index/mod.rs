@@ -11,6 +11,7 @@
 mod clocks;
 mod coarse;
 mod deliveries;
+mod epochs;
 mod group;
 mod hash;
 mod headers;
@@ -20,9 +21,10 @@ mod observe;
 mod odd;
 mod ops;
 mod parts;
-mod positions;
 mod ranges;
+mod readers;
 mod records;
+mod skew;
 mod slots;
 mod source;
 mod times;
@@ -36,7 +38,8 @@ pub const NO_KEY: u64 = 0x6e6f_206b_6579;
 pub const NO_TIMESTAMP: i64 = i64::MIN;
 
 pub use clocks::ClockInterval;
-pub use group::{Commit, GroupLane, Rewind, Run, Surplus};
+pub use epochs::{Epoch, Epochs, How, Permit, Watched};
+pub use group::{Backward, Commit, GroupLane, Run, Surplus};
 pub use hash::Quick;
 pub use headers::{Faulty, HeaderFacts, HeaderFault, id_in_letter};
 pub use keys::LateKey;
@@ -44,8 +47,9 @@ pub use lane::{Bounds, Contested, Lane, NO_ID, NO_OP, Seen, Source};
 pub use odd::{Odd, OddKind};
 pub use ops::{Bit, End, Invocation, Kept, Ops};
 pub use parts::{Part, PartLane, Place, Zone};
-pub use positions::Epoch;
 pub use ranges::{Cover, Range, RangeSet};
+pub use readers::{After, Readers, Rewind, Skip, Unowned};
+pub use skew::{Base, Clocks, RESOLUTION_US, Skew, shifted};
 pub use source::SourceFacts;
 pub use times::{Instants, Latencies};
 
@@ -161,6 +165,10 @@ pub struct Index {
     pub dead: Vec<Dead>,
     /// Facts of which there are few.
     pub rare: Rare,
+    /// How the clocks stand that instants were read from.
+    pub clocks: Clocks,
+    /// Names of the processes that report, by number.
+    pub processes: Vec<String>,
     /// When operations were invoked.
     pub invocations: Instants,
     /// When they completed.
@@ -203,8 +211,6 @@ pub struct Index {
     pub late_keys: Vec<LateKey>,
     /// Records whose order nobody can judge any more; only of packed indices.
     pub unjudged_order: u64,
-    // Group and lane → new positions there.
-    positions: BTreeMap<(usize, usize), Vec<Epoch>>,
     detail: slots::Detail,
     work: observe::Work,
 }

@@ -7,12 +7,13 @@ use chrono::DateTime;
 use super::hash::Quick;
 use super::keys::KeyOrder;
 use super::records::Oracle;
+use super::skew::{self, Base, Clocks};
 use super::slots::Detail;
 use super::{
     At, Dead, HeaderFacts, Index, Instants, Lane, Latencies, OddKind, Ops, Part, Rare, ReadBack,
     Source, Zone,
 };
-use crate::history::event::{Event, Fact, Header};
+use crate::history::event::{AssignmentChange, Event, Fact, Header};
 
 /// Kafka's offsets are signed: no higher one exists.
 pub(super) const OFFSET_MAX: u64 = i64::MAX as u64;
@@ -38,6 +39,7 @@ pub(super) struct Work {
     pub(super) key_orders: HashMap<(u16, usize), KeyOrder, Quick>,
     pub(super) producers: u8,
     pub(super) oracle: Oracle,
+    pub(super) seen_clocks: HashMap<Base, skew::Seen>,
     // Group, lane, offset and value of reads, until the log is known.
     pub(super) read_values: Vec<(u32, u32, u64, u64)>,
 }
@@ -97,7 +99,8 @@ impl Index {
             zones,
             dead: Vec::new(),
             rare: Rare::default(),
-            positions: BTreeMap::new(),
+            clocks: Clocks::default(),
+            processes: Vec::new(),
             invocations: Instants::default(),
             completions: Instants::default(),
             acks: Instants::default(),
@@ -140,9 +143,9 @@ impl Index {
             Fact::Logged(fact) => self.logged(process, fact),
             Fact::Stored(fact) => self.stored(process, fact),
             Fact::LogBounds(fact) => self.log_bounds(fact),
-            Fact::Committed(fact) => self.committed(process, fact),
-            Fact::Read(fact) => self.read(event.t_us, fact),
-            Fact::Object(fact) => self.object(process, fact),
+            Fact::Committed(fact) => self.committed(event.t_us, process, fact),
+            Fact::Read(fact) => self.read(event.t_us, process, fact),
+            Fact::Object(fact) => self.object(event.t_us, process, fact),
             Fact::DeadLetter(fact) => self.dead_letter(fact),
             Fact::StoreRead { raw_zone, parts } => {
                 match self.zones.iter_mut().find(|zone| &zone.name == raw_zone) {
@@ -150,7 +153,7 @@ impl Index {
                     None => self.count_foreign("store reads"),
                 }
             }
-            _ => self.rare_fact(event),
+            _ => self.rare_fact(event, process),
         }
     }
 
@@ -275,7 +278,7 @@ impl Index {
         *self.foreign.entry(what).or_insert(0) += 1;
     }
 
-    fn rare_fact(&mut self, event: &Event) {
+    fn rare_fact(&mut self, event: &Event, process: u16) {
         let rare = &mut self.rare;
         match &event.fact {
             Fact::Phase { name } => rare.phases.push(at(event, name.clone())),
@@ -301,7 +304,9 @@ impl Index {
                 rare.assignments.push(at(event, fact.clone()));
                 if let Some(group) = self.group_number(&fact.group) {
                     let lane = self.lane_number(&fact.topic, fact.partition);
-                    self.groups[group].entry(lane).or_default().assignment(&fact.member);
+                    let assigned = fact.change == AssignmentChange::Assigned;
+                    let entry = self.groups[group].entry(lane).or_default();
+                    entry.assignment(&fact.member, process, assigned, event.t_us);
                 }
             }
             Fact::LastLines(fact) => rare.last_lines.push(at(event, fact.clone())),
@@ -320,15 +325,18 @@ impl Index {
         self.acks.close();
         self.unacknowledged.close();
         self.parts_in_order();
-        self.positions_in_order();
-        for (lanes, promise) in self.groups.iter_mut().zip(&self.header.promises.groups) {
-            for lane in lanes.values_mut() {
-                lane.settle(promise.raw_zone.is_none());
-            }
-        }
+        sort(&mut self.rare.positions);
         for lane in 0..self.lanes.len() {
             self.lanes[lane].settle();
             self.check_readings(lane);
+        }
+        self.processes = self.work.clocks.iter().map(|clock| clock.process.clone()).collect();
+        self.see_clocks();
+        self.settle_clocks();
+        for (lanes, promise) in self.groups.iter_mut().zip(&self.header.promises.groups) {
+            for lane in lanes.values_mut() {
+                lane.settle(promise.raw_zone.is_none(), &self.clocks);
+            }
         }
         self.compare_reads();
         self.settle_headers();

@@ -67,7 +67,13 @@ pub enum Bit {
     Completed,
     /// Named by a record of the log.
     Logged,
+    /// Its request may have been repeated: its answer came late, or was no acknowledgement.
+    Late,
 }
+
+/// A producer asks again no sooner than this after the first time: an operation that was acknowledged
+/// within it was sent once. Clients wait 100 ms, less their jitter, before they send again.
+const RETRY_US: u64 = 50_000;
 
 #[derive(Debug, Clone, Default)]
 enum Owner {
@@ -79,7 +85,7 @@ enum Owner {
 
 #[derive(Debug, Clone, Default)]
 struct Chunk {
-    bits: [Bits; 3],
+    bits: [Bits; 4],
     owner: Owner,
 }
 
@@ -100,7 +106,7 @@ impl Chunk {
 pub struct Ops {
     chunks: Vec<Chunk>,
     place: BTreeMap<u64, u32>,
-    last: [(u64, u32); 3],
+    last: [(u64, u32); 4],
     waiting: HashMap<u64, Invocation, Quick>,
     early: HashMap<u64, (End, u64, u64), Quick>,
     /// Operations of which more is kept, filled up when the history is at its end.
@@ -150,6 +156,12 @@ impl Ops {
     pub fn is(&self, op: u64, bit: Bit) -> bool {
         let index = self.place.get(&(op / CHUNK));
         index.is_some_and(|&n| self.chunks[n as usize].bits[bit as usize].has(op % CHUNK))
+    }
+
+    /// Whether an operation was acknowledged so soon that its producer cannot have sent it again.
+    #[must_use]
+    pub fn sent_once(&self, op: u64) -> bool {
+        self.is(op, Bit::Invoked) && self.is(op, Bit::Completed) && !self.is(op, Bit::Late)
     }
 
     /// Whether an operation was invalid on purpose.
@@ -255,6 +267,11 @@ impl Ops {
     }
 
     fn join(&mut self, op: u64, invocation: Invocation, end: End, id: u64, t_us: u64) -> Joined {
+        let took_us = t_us.saturating_sub(invocation.t_us);
+        // Some tell both instants at once: then nobody knows.
+        if took_us == 0 || took_us >= RETRY_US || !matches!(end, End::Acknowledged(..)) {
+            self.set(op, Bit::Late);
+        }
         if invocation.poison || !matches!(end, End::Acknowledged(..)) {
             self.kept.insert(op, Kept { invocation, end: Some(end), ended_us: Some(t_us), id });
         }
@@ -288,7 +305,7 @@ impl Ops {
     pub fn logged_uninvoked(&self) -> Vec<u64> {
         let mut ops = Vec::new();
         for (&number, &index) in &self.place {
-            let [invoked, _, logged] = self.chunks[index as usize].bits;
+            let [invoked, _, logged, _] = self.chunks[index as usize].bits;
             ops.extend(logged.minus(&invoked).places().map(|at| number * CHUNK + at));
         }
         ops

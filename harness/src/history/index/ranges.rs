@@ -63,6 +63,13 @@ impl RangeSet {
         after > 0 && self.0[after - 1].1 >= offset
     }
 
+    /// Whether it holds an offset of a range.
+    #[must_use]
+    pub fn touches(&self, (first, last): Range) -> bool {
+        let after = self.0.partition_point(|r| r.0 <= last);
+        after > 0 && self.0[after - 1].1 >= first
+    }
+
     /// What is in both.
     #[must_use]
     pub fn intersect(&self, other: &Self) -> Self {

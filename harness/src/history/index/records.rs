@@ -153,6 +153,7 @@ impl Index {
                 self.misplaced.push(op);
             }
             self.lanes[lane].hear(offset, Source::Receipt, joined.invocation.seen(op, joined.id));
+            self.lanes[lane].sent(offset, joined.invocation.t_us);
         }
     }
 

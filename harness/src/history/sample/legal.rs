@@ -84,6 +84,7 @@ pub fn history(seed: u64, operations_max: u64) -> Sample {
 impl World {
     fn run(&mut self, operations: u64) {
         self.configuration();
+        self.sample.one_clock();
         let end_us = self.produce(operations);
         for producer in ["producer-0", "producer-1"] {
             self.sample.ended(end_us, producer, None, ProcessEnd::Code(0));
@@ -141,7 +142,11 @@ impl World {
             };
             self.sample.tell(t_us, &producer, Fact::Invoked(fact));
             let outcome = self.end(op, dice, t_us + 1_500);
-            let done_us = t_us + self.rng.random_range(2_000..30_000);
+            let mut done_us = t_us + self.rng.random_range(2_000..30_000);
+            // A producer sends again when it has waited for an answer.
+            if (22..26).contains(&dice) && !self.sample.header.promises.idempotent {
+                done_us += 100_000;
+            }
             let Some(outcome) = outcome else { continue };
             let ingestion_id = Some(format!("id-{op}"));
             let completed = Completed { op, ingestion_id, outcome };
@@ -213,6 +218,7 @@ impl World {
         let process = format!("consumer-{number}");
         let mut t_us = 500;
         self.process(t_us, &process, "started");
+        self.positions(&group, &process, t_us + 200);
         loop {
             t_us += self.rng.random_range(1_000..60_000);
             let created_us = t_us + self.rng.random_range(500..5_000);
@@ -225,6 +231,7 @@ impl World {
                 self.restarts.push(t_us);
                 t_us += self.rng.random_range(1_000..20_000);
                 self.process(t_us, &process, "started");
+                self.positions(&group, &process, t_us + 200);
                 for (lane, position) in group.position.iter_mut().enumerate() {
                     *position =
                         self.logs[lane].partition_point(|r| r.offset < group.committed[lane]);
@@ -239,6 +246,14 @@ impl World {
                 self.store(number, group, t_us + 10_000);
                 return t_us + 10_000;
             }
+        }
+    }
+
+    /// A consumer is told where its group stands.
+    fn positions(&mut self, group: &Group, process: &str, at_us: u64) {
+        for (partition, &committed) in (0u32..).zip(&group.committed) {
+            let offset = (committed > 0).then_some(committed);
+            self.sample.position_of(&group.name, at_us, process, partition, offset);
         }
     }
 

@@ -68,6 +68,7 @@ pub fn header(operations: u64, partitions: u32) -> Header {
             Evidence::Objects,
             Evidence::DeadLetters,
             Evidence::Idempotence,
+            Evidence::Positions,
         ],
         dataset: Some(DATASET.to_owned()),
         headers: promised_headers(DATASET),
@@ -302,6 +303,75 @@ impl Sample {
         let (group, topic) = (GROUP.to_owned(), TOPIC.to_owned());
         let fact = Committed { group, topic, partition, offset, at_us, exact: true };
         self.tell(at_us, "commit-watch", Fact::Committed(fact))
+    }
+
+    /// A member of the group is given a position: an offset, or where nothing is committed yet.
+    pub fn position(
+        &mut self,
+        at_us: u64,
+        member: &str,
+        partition: u32,
+        offset: Option<u64>,
+    ) -> &mut Self {
+        self.position_of(GROUP, at_us, member, partition, offset)
+    }
+
+    /// The same in another group.
+    pub fn position_of(
+        &mut self,
+        group: &str,
+        at_us: u64,
+        member: &str,
+        partition: u32,
+        offset: Option<u64>,
+    ) -> &mut Self {
+        let fact = Position {
+            group: group.to_owned(),
+            member: member.to_owned(),
+            topic: TOPIC.to_owned(),
+            partition,
+            offset,
+            how: PositionChange::Fetched,
+            at_us,
+        };
+        self.tell(at_us, &format!("wire {group}"), Fact::Position(fact))
+    }
+
+    /// An operation's record stands in the dead-letter topic.
+    pub fn dead_lettered(
+        &mut self,
+        op: u64,
+        offset: u64,
+        created_us: u64,
+        (partition, source): (u32, u64),
+    ) -> &mut Self {
+        let place = Some((GROUP, partition, source, op * 10_000 + 3_000));
+        let fact = DeadLetter { offset, ..dead_letter(op, place, created_us) };
+        self.tell(END_US, "log-reader", Fact::DeadLetter(fact))
+    }
+
+    /// Somebody says that the group's offsets were set on purpose.
+    pub fn reset(
+        &mut self,
+        t_us: u64,
+        partition: Option<u32>,
+        offset: Option<u64>,
+        by: &str,
+    ) -> &mut Self {
+        let (group, topic, by) = (GROUP.to_owned(), TOPIC.to_owned(), by.to_owned());
+        let fact = Reset { group, topic, partition, offset, by };
+        self.tell(t_us, "operator", Fact::Reset(fact))
+    }
+
+    /// A clock was measured: it stands so far from the recorder's.
+    pub fn clock(&mut self, of: &str, low_us: i64, high_us: i64) -> &mut Self {
+        let (of, how) = (of.to_owned(), "by a probe".to_owned());
+        self.tell(0, "clocks", Fact::Clock(Clock { of, low_us, high_us, how }))
+    }
+
+    /// All clocks are the recorder's.
+    pub fn one_clock(&mut self) -> &mut Self {
+        self.clock("broker", 0, 0).clock("store", 0, 0).clock("processes", 0, 0)
     }
 
     /// A step of fault 0.

@@ -1,0 +1,139 @@
+//! The commit frontier between clocks that are known more or less well.
+
+use super::*;
+
+/// The honest run, its clocks measured to such intervals: of the broker, and of the store.
+fn clocks(broker: Option<(i64, i64)>, store: Option<(i64, i64)>) -> Sample {
+    let mut sample = Sample::honest();
+    drop_facts(&mut sample, |f| matches!(f, Fact::Clock(_)));
+    for (of, known) in [("broker", broker), ("store", store)] {
+        if let Some((low, high)) = known {
+            sample.clock(of, low, high);
+        }
+    }
+    sample.facts.sort_by_key(|f| f.0);
+    sample
+}
+
+/// All commits of one batch come earlier by so much: they are 5 ms behind their part.
+fn earlier(sample: &mut Sample, by_us: u64) {
+    change(sample, |f| match f {
+        Fact::Committed(c) if c.at_us == 215_000 => c.at_us -= by_us,
+        _ => {}
+    });
+}
+
+#[test]
+fn a_commit_is_early_if_it_is_so_by_every_position_of_the_clocks() {
+    let both = Some((-1_000, 1_000));
+    for (by_us, status) in [
+        (6_000, Status::Pass),
+        (6_001, Status::Inconclusive),
+        (8_000, Status::Inconclusive),
+        (8_001, Status::Fail),
+    ] {
+        let mut sample = clocks(both, both);
+        earlier(&mut sample, by_us);
+        comes(&sample, "commit-frontier", status);
+    }
+    // 3 ms early, by clocks that are known to 1 ms each.
+    let mut sample = clocks(Some((-500, 500)), Some((-500, 500)));
+    earlier(&mut sample, 8_000);
+    found(&sample, "commit-frontier", "commit-before-durable");
+}
+
+#[test]
+fn a_clock_that_is_known_to_be_off_is_set_right() {
+    // The broker's clock is 200 ms behind: nothing of that is early.
+    let mut sample = clocks(Some((199_900, 200_100)), Some((0, 0)));
+    change(&mut sample, |f| {
+        if let Fact::Committed(c) = f {
+            c.at_us = c.at_us.saturating_sub(200_000);
+        }
+    });
+    comes(&sample, "commit-frontier", Status::Pass);
+    // What is early is found all the same.
+    change(&mut sample, |f| match f {
+        Fact::Committed(c) if c.at_us == 115_000 => c.at_us -= 10_000,
+        _ => {}
+    });
+    found(&sample, "commit-frontier", "commit-before-durable");
+}
+
+#[test]
+fn a_skew_that_nobody_measured_convicts_nobody_and_hides_nobody() {
+    for by_us in [10_000, 20_000, 200_000] {
+        let mut sample = clocks(None, None);
+        change(&mut sample, |f| {
+            if let Fact::Committed(c) = f {
+                c.at_us = c.at_us.saturating_sub(by_us);
+            }
+        });
+        let check = check(&sample.judge().unwrap(), "commit-frontier");
+        assert_eq!(check.status, Status::Inconclusive, "{by_us}: {check:#?}");
+        assert!(check.reasons.iter().any(|r| r.contains("nobody")), "{check:#?}");
+    }
+    // The watch learned of the commits within a millisecond: the broker's clock is no further behind.
+    let mut sample = clocks(None, None);
+    change(&mut sample, |f| match f {
+        Fact::Committed(c) if c.at_us == 415_000 => c.at_us = 60_000,
+        _ => {}
+    });
+    found(&sample, "commit-frontier", "commit-before-durable");
+    // Without measurements nothing is held against a run in which nothing looks early.
+    comes(&clocks(None, None), "commit-frontier", Status::Pass);
+}
+
+#[test]
+fn what_cannot_be_is_never_a_pass() {
+    // Parts older than their records, commits early by as much: the store's clock is behind.
+    let shift = |sample: &mut Sample, by_us: u64| {
+        change(sample, |f| match f {
+            Fact::Object(o) => o.created_us = o.created_us.saturating_sub(by_us),
+            Fact::Committed(c) => c.at_us = c.at_us.saturating_sub(by_us / 2),
+            _ => {}
+        });
+    };
+    for (broker, store) in [(None, None), (Some((0, 0)), Some((-1_000, 1_000)))] {
+        let mut sample = clocks(broker, store);
+        shift(&mut sample, 400_000);
+        let check = check(&sample.judge().unwrap(), "commit-frontier");
+        assert_ne!(check.status, Status::Pass, "{check:#?}");
+    }
+    // All parts are older than the run.
+    let mut sample = clocks(None, None);
+    change(&mut sample, |f| {
+        if let Fact::Object(o) = f {
+            o.created_us = 0;
+        }
+    });
+    comes(&sample, "commit-frontier", Status::Inconclusive);
+    let reasons = check(&sample.judge().unwrap(), "commit-frontier").reasons;
+    assert!(reasons.iter().any(|r| r.contains("the clock of the store")), "{reasons:?}");
+    // Told before it happened.
+    let mut sample = clocks(None, None);
+    change(&mut sample, |f| {
+        if let Fact::Committed(c) = f {
+            c.at_us += 3_600_000_000;
+        }
+    });
+    assert_ne!(sample.judge().unwrap().status, Status::Pass);
+}
+
+#[test]
+fn a_step_back_counts_once_whoever_watches() {
+    let mut sample = Sample::honest();
+    sample.commit(END_US - 1, 0, 3);
+    let told: Vec<_> = sample
+        .facts
+        .iter()
+        .filter(|(_, process, _)| process == "commit-watch")
+        .map(|(_, _, fact)| fact.clone())
+        .collect();
+    for fact in told {
+        sample.tell(END_US, "commit-watch-2", fact);
+    }
+    found(&sample, "commit-frontier", "commit-went-back");
+    let text = check(&sample.judge().unwrap(), "commit-frontier").findings[0].message.clone();
+    assert!(text.contains("went back 1 time,"), "{text}");
+}
