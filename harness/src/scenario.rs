@@ -128,6 +128,9 @@ pub struct Source {
     pub table: Spanned<String>,
     /// Transactions that are committed in all.
     pub transactions: Spanned<i64>,
+    /// So many of them, the first, before there is a connector; none by default.
+    #[serde(default = "zero")]
+    pub before_connector: Spanned<i64>,
     /// Transactions per second.
     pub rate_per_s: Spanned<f64>,
     /// Row changes in each.

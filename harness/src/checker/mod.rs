@@ -182,8 +182,8 @@ static TABLE: &[Checker] = &[
         guarantee: "What the promises rest on was read back from the running clients." },
     Checker { name: "change-data-capture", judge: change_data_capture::judge,
         applies: |h| promised(h.promises.source.is_some(), "no source database is under test"),
-        needs: &[Need::Source, Need::Log],
-        guarantee: "Each committed row change has its event, in order for each key; only events whose offsets were not flushed come again." },
+        needs: &[Need::Source, Need::Log, Need::Clocks],
+        guarantee: "Each committed row change has its event, whole, in order for each key and not before its commit; each delete its tombstone; only where the capture began anew do events come again, and only those whose offsets were not flushed." },
 ];
 
 /// Whether a question is asked, or why it is not.

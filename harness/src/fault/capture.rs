@@ -4,12 +4,17 @@ use std::time::Duration;
 
 use crate::fault::{FaultError, Order, Shown, Stage, Wrong};
 use crate::history::event::{ConnectorState, SlotState, TargetSeen};
+use crate::observer;
 use crate::testbed::Part;
 use crate::testbed::source::SourceAccess;
 use crate::workload::source::{CONNECTOR, SLOT};
 
 /// A capture that does not stream again after this time is not coming back.
 pub(super) const BACK_WITHIN: Duration = Duration::from_secs(90);
+
+/// With Kafka Connect's default, 60 s pass between two flushes.
+const FLUSHED_WITHIN: Duration = Duration::from_secs(90);
+const LOOK_EVERY: Duration = Duration::from_millis(100);
 
 /// The way to the database and the worker.
 pub(super) fn source(stage: &Stage) -> Result<SourceAccess, FaultError> {
@@ -31,6 +36,29 @@ pub(super) async fn streams(stage: &Stage, when: &str) -> Result<Shown, FaultErr
         last,
     })?;
     Ok(named(when, &connector, &slot))
+}
+
+/// Waits until the connector has confirmed the last change that stands in the database's log by now,
+/// which it does when its worker has flushed the offset: only then is there one to resume from.
+pub(super) async fn flushed(stage: &Stage) -> Result<(), FaultError> {
+    let source = source(stage)?;
+    let not_seen = |last: String| FaultError::NotSeen {
+        what: format!("the flushed offset of the last change of {CONNECTOR}"),
+        within: FLUSHED_WITHIN,
+        last,
+    };
+    let last = observer::source::last_logged(&source).await.map_err(not_seen)?;
+    let deadline = tokio::time::Instant::now() + FLUSHED_WITHIN;
+    loop {
+        let slot = source.slot(SLOT).await;
+        if slot.confirmed >= last {
+            return Ok(());
+        }
+        if tokio::time::Instant::now() >= deadline {
+            return Err(not_seen(format!("{slot:?}, the log ends at {last:?}")));
+        }
+        tokio::time::sleep(LOOK_EVERY).await;
+    }
 }
 
 /// The target must be the one part that the fault knows.

@@ -15,7 +15,7 @@ use crate::workload::source::CONNECTOR;
 
 pub(super) static KIND: Kind = Kind {
     name: "connector-restart",
-    about: "POST /connectors/…/restart; settings: tasks = true restarts its tasks as well",
+    about: "POST /connectors/…/restart; settings: tasks = true restarts its tasks as well; after_flush = true waits until the offset of the last change is flushed",
     default_target: CONNECTOR,
     default_lasts: Duration::ZERO,
     load: Some(FaultLoad::Operations),
@@ -33,6 +33,7 @@ const LOG_LINES: usize = 5000;
 #[serde(deny_unknown_fields, default)]
 struct Settings {
     tasks: bool,
+    after_flush: bool,
 }
 
 fn make(order: Order) -> Result<Box<dyn Fault>, Wrong> {
@@ -42,12 +43,14 @@ fn make(order: Order) -> Result<Box<dyn Fault>, Wrong> {
         return Err(Wrong::Target(message, remedy));
     }
     let settings: Settings = order.settings()?;
-    Ok(Box::new(ConnectorRestart { tasks: settings.tasks, since: DateTime::UNIX_EPOCH }))
+    let Settings { tasks, after_flush } = settings;
+    Ok(Box::new(ConnectorRestart { tasks, after_flush, since: DateTime::UNIX_EPOCH }))
 }
 
 #[derive(Debug)]
 struct ConnectorRestart {
     tasks: bool,
+    after_flush: bool,
     since: DateTime<Utc>,
 }
 
@@ -93,6 +96,9 @@ impl Fault for ConnectorRestart {
 
     /// A connector that does not run beforehand cannot be seen to be restarted.
     async fn inject(&mut self, stage: &Stage) -> Result<Shown, FaultError> {
+        if self.after_flush {
+            capture::flushed(stage).await?;
+        }
         let before = capture::streams(stage, "before").await?;
         self.since = Utc::now();
         let answered = capture::source(stage)?.restart_connector(CONNECTOR, self.tasks).await?;

@@ -10,6 +10,7 @@
 //! run on one machine and share its clock, whose resolution in Kafka and in the store is 1 ms.
 
 mod fault;
+mod row;
 mod source;
 
 use std::collections::BTreeMap;
@@ -17,9 +18,10 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 pub use fault::{Demand, FaultLoad, PatientMet, RunState, TargetSeen};
+pub use row::{Column, LongColumn, RowImage, Unavailable};
 pub use source::{
-    ChangeEvent, ConnectorState, Lsn, OffsetFlush, RowOperation, SlotState, SourceChange,
-    SourcePromise, SourceRead, SourceTransaction, TaskState, TransactionOutcome,
+    CaptureStart, ChangeEvent, ConnectorState, Lsn, OffsetFlush, RowOperation, SlotState,
+    SourceChange, SourcePromise, SourceRead, SourceTransaction, TaskState, TransactionOutcome,
 };
 
 /// Name of the format, in the header of every history.
@@ -370,6 +372,8 @@ pub enum Fact {
     ChangeEvent(ChangeEvent),
     /// An offset of the connector stood in the worker's topic of offsets at the final read.
     OffsetFlush(OffsetFlush),
+    /// The database began to send its log to a slot's reader.
+    CaptureStart(CaptureStart),
     /// The connector's replication slot as the database shows it.
     Slot(SlotState),
     /// The connector as its worker shows it.

@@ -16,7 +16,7 @@ use crate::history::event::{
 };
 use crate::observer::native::{self, RawHeaders};
 use crate::observer::source::events;
-use crate::observer::{Topics, letter, reader};
+use crate::observer::{Topics, committed_reader, letter, reader};
 use crate::workload::odd::op_of_headers;
 use crate::workload::op_of;
 
@@ -64,7 +64,11 @@ pub(crate) fn read(
     recorder: &Recorder,
     within: Duration,
 ) -> KafkaResult<()> {
-    let client = reader(bootstrap, "streamlake-harness-log-reader")?;
+    let name = "streamlake-harness-log-reader";
+    let client = match role {
+        Role::Raw | Role::DeadLetters => reader(bootstrap, name)?,
+        Role::ChangeEvents | Role::ConnectOffsets => committed_reader(bootstrap, name)?,
+    };
     let mut partitions = assign(&client, topics)?;
     let deadline = Instant::now() + within;
     while partitions.values().any(|bounds| !bounds.complete()) && Instant::now() < deadline {

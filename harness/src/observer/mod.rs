@@ -27,6 +27,16 @@ use crate::testbed::{Part, Testbed};
 /// A client that reads without taking part in any group's work: it never subscribes and never
 /// commits. `group` is only named in order to ask for that group's committed offsets.
 fn reader(bootstrap: &str, group: &str) -> KafkaResult<BaseConsumer> {
+    isolated_reader(bootstrap, group, "read_uncommitted")
+}
+
+/// As [`reader`], for topics whose readers are promised committed records only: what an aborted
+/// transaction left behind is a hole to it.
+fn committed_reader(bootstrap: &str, group: &str) -> KafkaResult<BaseConsumer> {
+    isolated_reader(bootstrap, group, "read_committed")
+}
+
+fn isolated_reader(bootstrap: &str, group: &str, isolation: &str) -> KafkaResult<BaseConsumer> {
     ClientConfig::new()
         .set("bootstrap.servers", bootstrap)
         .set("group.id", group)
@@ -36,7 +46,7 @@ fn reader(bootstrap: &str, group: &str) -> KafkaResult<BaseConsumer> {
         .set("enable.partition.eof", "true")
         // A reader that is sent back to the beginning, or on to the end, would invent or hide records.
         .set("auto.offset.reset", "error")
-        .set("isolation.level", "read_uncommitted")
+        .set("isolation.level", isolation)
         .set("fetch.wait.max.ms", "20")
         .set("reconnect.backoff.max.ms", "500")
         .set("allow.auto.create.topics", "false")

@@ -70,6 +70,10 @@ pub(super) fn promises(
                 connector: source_load::CONNECTOR.to_owned(),
                 slot: source_load::SLOT.to_owned(),
                 offsets_topic: source_load::OFFSETS_TOPIC.to_owned(),
+                columns: source.columns(),
+                before_images: true,
+                no_tombstones: source.connector_property("tombstones.on.delete") == Some("false"),
+                exactly_once: source.connector_property("exactly.once.support") == Some("required"),
             }),
         },
     }

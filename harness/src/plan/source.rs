@@ -45,10 +45,13 @@ impl Reader<'_> {
             [&source.operations.insert, &source.operations.update, &source.operations.delete];
         let [insert, update, delete] = weights;
         let bounds = 0..1_000_001;
+        let transactions = self.number(&source.transactions, 1..1_000_001)?;
+        let before = i64::try_from(transactions).unwrap_or(i64::MAX);
         Ok(SourcePlan {
             seed,
             table: table.clone(),
-            transactions: self.number(&source.transactions, 1..1_000_001)?,
+            transactions,
+            before_connector: self.number(&source.before_connector, 0..before)?,
             rate_per_s: self.rate(&source.rate_per_s)?,
             rows_per_transaction: self.number(&source.rows_per_transaction, 1..1001)?,
             weights: [
@@ -137,6 +140,10 @@ pub(super) fn lines(plan: &SourcePlan) -> BTreeMap<String, String> {
         ("Rate".to_owned(), format!("{} transactions/s", plan.rate_per_s)),
         ("Inserts : updates : deletes".to_owned(), format!("{insert} : {update} : {delete}")),
     ]);
+    if plan.before_connector > 0 {
+        let text = format!("{} transactions, read as a whole table", plan.before_connector);
+        lines.insert("Before the connector".to_owned(), text);
+    }
     if let Some(every) = plan.rollback_every {
         let text = format!("every {every}. transaction, before it is committed");
         lines.insert("Rolled back".to_owned(), text);

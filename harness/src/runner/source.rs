@@ -4,6 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use chrono::DateTime;
 use tokio::time::Instant;
 
 use super::{FINAL_READ_WITHIN, LAG_WITHIN, Run, RunError, deadline, raw_topics};
@@ -13,13 +14,15 @@ use crate::observer::log::{HeaderDetail, Role, read};
 use crate::observer::source::events::Ends;
 use crate::observer::{self, Topics};
 use crate::plan::{FaultPlan, Plan};
-use crate::testbed::TestbedError;
 use crate::testbed::source::SourceAccess;
+use crate::testbed::{Part, TestbedError};
 use crate::workload::source::{CONNECTOR, OFFSETS_TOPIC, SLOT, SourcePlan, driver};
 use crate::{nemesis, workload};
 
 /// A connector that does not stream after this time never will.
 const CAPTURE_WITHIN: Duration = Duration::from_secs(60);
+/// More lines than the database logs in any run.
+const LOG_LINES: usize = 1_000_000;
 /// Space between two looks at the end of the topic.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 
@@ -58,6 +61,8 @@ impl Run {
         source.query(&create).await.map_err(failed("create the table under test"))?;
         let kept = observer::source::keep_journal(source).await;
         kept.map_err(failed("have the database keep its log"))?;
+        let fed = driver::feed_before(load, source.database, &self.recorder).await;
+        fed.map_err(failed("change rows before there is a connector"))?;
         let mut properties = source.connector_properties.clone();
         properties.extend(load.connector());
         source.create_connector(CONNECTOR, &properties).await?;
@@ -106,7 +111,9 @@ impl Run {
         let tables = plan.promises.source.as_ref().map(|s| s.tables.clone()).unwrap_or_default();
         let deadline = Instant::now() + plan.recovery_within;
         let bootstrap = self.context.testbed.observer_bootstrap_servers();
-        let ends = Ends::of(&bootstrap, raw_topics(plan)).map_err(|error| error.to_string())?;
+        let tombstones = plan.promises.source.as_ref().is_some_and(|s| !s.no_tombstones);
+        let ends = Ends::of(&bootstrap, raw_topics(plan), tombstones);
+        let ends = ends.map_err(|error| error.to_string())?;
         let ends = Arc::new(ends);
         loop {
             let wanted = observer::source::last_change(source, &tables).await;
@@ -128,7 +135,11 @@ impl Run {
 
     async fn read_source(&self, plan: &Plan, source: &SourceAccess) -> Result<(), RunError> {
         let tables = plan.promises.source.as_ref().map(|s| s.tables.clone()).unwrap_or_default();
-        if let Err(reason) = observer::source::read_journal(source, &tables, &self.recorder).await {
+        let lines =
+            self.context.testbed.log_lines(&Part::Database, DateTime::UNIX_EPOCH, LOG_LINES);
+        let lines = lines.await.map_err(|error| error.to_string());
+        let journal = observer::source::read_journal(source, &tables, lines, &self.recorder).await;
+        if let Err(reason) = journal {
             self.error(format!("the final read of the database's log failed: {reason}"));
         }
         let bootstrap = self.context.testbed.observer_bootstrap_servers();

@@ -49,8 +49,13 @@ impl SourceAccess {
             "SELECT active_pid, confirmed_flush_lsn FROM pg_replication_slots \
              WHERE slot_name = '{slot}'"
         );
-        let mut state =
-            SlotState { slot: slot.to_owned(), absent: None, active_pid: None, confirmed: None };
+        let mut state = SlotState {
+            slot: slot.to_owned(),
+            absent: None,
+            active_pid: None,
+            confirmed: None,
+            unseen_us: None,
+        };
         match self.query(&statement).await {
             Ok(rows) => match rows.into_iter().next() {
                 Some(row) => {
@@ -59,7 +64,7 @@ impl SourceAccess {
                     state.active_pid = next().and_then(|pid| pid.parse().ok());
                     state.confirmed = next().and_then(|lsn| lsn.parse().ok());
                 }
-                None => state.absent = Some("there is no such slot".to_owned()),
+                None => state.absent = Some(SlotState::GONE.to_owned()),
             },
             Err(reason) => state.absent = Some(reason),
         }
@@ -76,6 +81,7 @@ impl SourceAccess {
                 state: "unreachable".to_owned(),
                 worker: String::new(),
                 tasks: Vec::new(),
+                unseen_us: None,
             },
         }
     }
@@ -210,6 +216,7 @@ impl Status {
             state: self.connector.state,
             worker: self.connector.worker_id,
             tasks: self.tasks.into_iter().map(task).collect(),
+            unseen_us: None,
         }
     }
 }

@@ -10,6 +10,8 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
+use super::row::RowImage;
+
 /// What was promised for a source database.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -26,6 +28,20 @@ pub struct SourcePromise {
     pub slot: String,
     /// Topic in which the connector's offsets are kept.
     pub offsets_topic: String,
+    /// Columns that each event tells in whole; none in histories of version 1, which know a row by
+    /// its `revision` alone.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub columns: Vec<String>,
+    /// The tables have `REPLICA IDENTITY FULL`: events tell the whole row as it was before. Otherwise
+    /// only its key is promised.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub before_images: bool,
+    /// The connector was told to write no tombstones after deletes.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub no_tombstones: bool,
+    /// The connector writes in transactions: a reader of committed records meets each event once.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub exactly_once: bool,
 }
 
 /// A position in the database's write-ahead log, written as PostgreSQL does: `0/1949D28`.
@@ -99,6 +115,21 @@ pub struct SourceChange {
     pub lsn: Lsn,
     /// When the database committed it, by its own clock.
     pub committed_us: u64,
+    /// Where the transaction's commit ends in the log: a sender that begins there or later leaves the
+    /// transaction out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub commit_lsn: Option<Lsn>,
+    /// The row as it was before, as far as the database logs it: all of it with
+    /// `REPLICA IDENTITY FULL`, else its key.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub before: Option<RowImage>,
+    /// The row as it is now.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub after: Option<RowImage>,
+    /// Columns that the database did not log anew, because they are stored apart from the row and were
+    /// left alone: an event may leave them out. `after` has their value where `before` tells it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub unchanged: Vec<String>,
 }
 
 /// The database's log was read to its end.
@@ -109,6 +140,28 @@ pub struct SourceRead {
     pub changes: u64,
     /// Where it ended.
     pub end: Lsn,
+    /// Starts of senders that were found in the database's record of them ([`CaptureStart`]); none
+    /// if nobody read it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub starts: Option<u64>,
+}
+
+/// The database began to send its log to a slot's reader, by its own record of it: a task of the
+/// connector started, or went back. What is captured again is captured from one of these on.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CaptureStart {
+    /// Name of the slot.
+    pub slot: String,
+    /// Process of the database that sends the log.
+    pub pid: u32,
+    /// When, by the database's clock.
+    pub at_us: u64,
+    /// The position that the reader asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub asked: Option<Lsn>,
+    /// Transactions whose commit ends after this position are sent.
+    pub from: Lsn,
 }
 
 /// A record in a topic of change events at the final read.
@@ -141,6 +194,21 @@ pub struct ChangeEvent {
     /// Why it could not be understood, if it could not.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub problem: Option<String>,
+    /// When it says that the database committed the change, by the database's clock.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub committed_us: Option<u64>,
+    /// The row as it says that it was before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub before: Option<RowImage>,
+    /// The row as it says that it is now.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub after: Option<RowImage>,
+    /// It came without a schema, so its values may be spelled otherwise than the database's.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub untyped: bool,
+    /// `at_us` is the producer's time, not the broker's.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub producer_time: bool,
 }
 
 /// An offset that the connector's worker had made durable.
@@ -155,6 +223,9 @@ pub struct OffsetFlush {
     pub at_us: u64,
     /// The last change that is done with; none where the record says nothing of it.
     pub lsn: Option<Lsn>,
+    /// The table was still being read as a whole: a new start reads it again from its beginning.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub snapshot: bool,
 }
 
 /// A replication slot as the database shows it. Only changes are recorded, and the first and last.
@@ -170,6 +241,20 @@ pub struct SlotState {
     pub active_pid: Option<u32>,
     /// What the connector has confirmed: the database keeps nothing before it for the slot.
     pub confirmed: Option<Lsn>,
+    /// Longest time between two looks since the fact before this one, this look included.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unseen_us: Option<u64>,
+}
+
+impl SlotState {
+    /// What [`SlotState::absent`] says of a slot that the database does not have.
+    pub const GONE: &'static str = "there is no such slot";
+
+    /// The database answered that it has no such slot.
+    #[must_use]
+    pub fn is_gone(&self) -> bool {
+        self.absent.as_deref() == Some(Self::GONE)
+    }
 }
 
 /// A connector as its worker shows it. Only changes are recorded, and the first and last.
@@ -184,6 +269,9 @@ pub struct ConnectorState {
     pub worker: String,
     /// Its tasks.
     pub tasks: Vec<TaskState>,
+    /// Longest time between two looks since the fact before this one, this look included.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unseen_us: Option<u64>,
 }
 
 /// A task of a connector.

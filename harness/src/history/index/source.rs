@@ -3,8 +3,8 @@
 
 use super::At;
 use crate::history::event::{
-    ChangeEvent, ConnectorState, Event, Fact, OffsetFlush, SlotState, SourceChange, SourceRead,
-    SourceTransaction,
+    CaptureStart, ChangeEvent, ConnectorState, Event, Fact, OffsetFlush, SlotState, SourceChange,
+    SourceRead, SourceTransaction,
 };
 
 /// What is known of a source database and of the capture of its changes.
@@ -20,6 +20,8 @@ pub struct SourceFacts {
     pub events: Vec<ChangeEvent>,
     /// Flushed offsets by time.
     pub flushes: Vec<OffsetFlush>,
+    /// Starts of senders of the log by time.
+    pub starts: Vec<CaptureStart>,
     /// States of the slot by time.
     pub slots: Vec<At<SlotState>>,
     /// States of the connector by time.
@@ -34,6 +36,7 @@ impl SourceFacts {
             Fact::SourceRead(fact) => self.reads.push(fact.clone()),
             Fact::ChangeEvent(fact) => self.events.push(fact.clone()),
             Fact::OffsetFlush(fact) => self.flushes.push(fact.clone()),
+            Fact::CaptureStart(fact) => self.starts.push(fact.clone()),
             Fact::Slot(fact) => self.slots.push(at(event, fact)),
             Fact::Connector(fact) => self.connectors.push(at(event, fact)),
             _ => {}
@@ -47,6 +50,7 @@ impl SourceFacts {
             (&a.topic, a.partition, a.offset).cmp(&(&b.topic, b.partition, b.offset))
         });
         self.flushes.sort_by_key(|flush| (flush.at_us, flush.offset));
+        self.starts.sort_by_key(|start| (start.at_us, start.pid, start.from));
         super::observe::sort(&mut self.slots);
         super::observe::sort(&mut self.connectors);
     }

@@ -6,40 +6,45 @@ use std::time::Duration;
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::error::KafkaResult;
 use rdkafka::message::{BorrowedMessage, Message as _};
-use rdkafka::{Offset, TopicPartitionList};
+use rdkafka::{Offset, Timestamp, TopicPartitionList};
 use serde::Deserialize;
-use serde_json::Value;
+use serde_json::{Map, Value};
 
+use super::values;
 use crate::history::Recorder;
-use crate::history::event::{ChangeEvent, Lsn, OffsetFlush, RowOperation};
-use crate::observer::{Topics, reader};
+use crate::history::event::{ChangeEvent, Lsn, OffsetFlush, RowImage, RowOperation};
+use crate::observer::{Topics, committed_reader};
 use crate::workload::source::PREFIX;
 
 const ANSWER_WITHIN: Duration = Duration::from_secs(10);
 /// The last of a partition's records with a position: a tombstone has none, its delete has.
 const LAST_RECORDS: i64 = 2;
 
-/// A record with its schema, where the converter writes one, or without.
+/// A record without its schema, if the converter wrote one.
 fn payload(bytes: &[u8]) -> Result<Value, String> {
+    typed(bytes).map(|(payload, _)| payload)
+}
+
+/// A record, and the schema that the converter wrote beside it, if it did.
+fn typed(bytes: &[u8]) -> Result<(Value, Option<Value>), String> {
     let value: Value = serde_json::from_slice(bytes).map_err(|error| error.to_string())?;
     match value {
         Value::Object(mut fields) if fields.contains_key("schema") => {
-            Ok(fields.remove("payload").unwrap_or(Value::Null))
+            let schema = fields.remove("schema").filter(|schema| !schema.is_null());
+            Ok((fields.remove("payload").unwrap_or(Value::Null), schema))
         }
-        other => Ok(other),
+        other => Ok((other, None)),
     }
 }
 
 #[derive(Deserialize)]
 struct Envelope {
     op: String,
-    after: Option<Row>,
+    #[serde(default)]
+    before: Option<Map<String, Value>>,
+    #[serde(default)]
+    after: Option<Map<String, Value>>,
     source: Source,
-}
-
-#[derive(Deserialize)]
-struct Row {
-    revision: Option<u64>,
 }
 
 #[derive(Deserialize)]
@@ -51,6 +56,22 @@ struct Source {
     transaction: Option<u64>,
     /// `"true"`, `"first"`, `"last"`, `"false"`, or absent.
     snapshot: Option<Value>,
+    ts_us: Option<i64>,
+    ts_ms: Option<i64>,
+}
+
+/// A row in the spelling of a history; `image` is `before` or `after`.
+fn row(fields: &Map<String, Value>, schema: Option<&Value>, image: &str) -> RowImage {
+    let field_of = |schema: Option<&Value>, name: &str| -> Option<Value> {
+        let fields = schema?.get("fields")?.as_array()?;
+        fields.iter().find(|f| f.get("field").and_then(Value::as_str) == Some(name)).cloned()
+    };
+    let schema = field_of(schema, image);
+    let column = |(name, value): (&String, &Value)| {
+        let field = field_of(schema.as_ref(), name);
+        (name.clone(), values::of_event(value, field.as_ref()))
+    };
+    fields.iter().map(column).collect()
 }
 
 /// What a record of a topic of change events says.
@@ -71,18 +92,23 @@ pub(crate) fn change_event(message: &BorrowedMessage<'_>, recorder: &Recorder) -
         transaction: None,
         snapshot: false,
         problem: key.err(),
+        committed_us: None,
+        before: None,
+        after: None,
+        untyped: false,
+        producer_time: !matches!(message.timestamp(), Timestamp::LogAppendTime(_)),
     };
     if let Some(value) = message.payload()
-        && let Err(problem) = fill(&mut event, value)
+        && let Err(problem) = fill(&mut event, value, recorder)
     {
         event.problem = Some(problem);
     }
     event
 }
 
-fn fill(event: &mut ChangeEvent, value: &[u8]) -> Result<(), String> {
-    let envelope: Envelope =
-        serde_json::from_value(payload(value)?).map_err(|error| error.to_string())?;
+fn fill(event: &mut ChangeEvent, value: &[u8], recorder: &Recorder) -> Result<(), String> {
+    let (payload, schema) = typed(value)?;
+    let envelope: Envelope = serde_json::from_value(payload).map_err(|error| error.to_string())?;
     event.operation = match envelope.op.as_str() {
         "c" => RowOperation::Insert,
         "u" => RowOperation::Update,
@@ -91,7 +117,16 @@ fn fill(event: &mut ChangeEvent, value: &[u8]) -> Result<(), String> {
         other => return Err(format!("unknown operation {other:?}")),
     };
     event.table = format!("{}.{}", envelope.source.schema, envelope.source.table);
-    event.revision = envelope.after.and_then(|row| row.revision);
+    let revision = envelope.after.as_ref().and_then(|row| row.get("revision"));
+    event.revision = revision.and_then(Value::as_u64);
+    let image = |fields: &Option<Map<String, Value>>, image| {
+        fields.as_ref().map(|fields| row(fields, schema.as_ref(), image))
+    };
+    event.before = image(&envelope.before, "before");
+    event.after = image(&envelope.after, "after");
+    event.untyped = schema.is_none();
+    let at_us = envelope.source.ts_us.or(envelope.source.ts_ms.map(|ms| ms.saturating_mul(1000)));
+    event.committed_us = at_us.map(|us| recorder.run_us_of_wall_us(us));
     event.lsn = envelope.source.lsn.map(Lsn);
     event.transaction = envelope.source.transaction;
     event.snapshot = match envelope.source.snapshot {
@@ -114,6 +149,7 @@ pub(crate) fn offset_flush(
         offset: message.offset().unsigned_abs(),
         at_us: recorder.run_us_of_wall_ms(message.timestamp().to_millis().unwrap_or(0)),
         lsn: value.get("lsn").and_then(Value::as_u64).map(Lsn),
+        snapshot: value.get("snapshot_completed") == Some(&Value::Bool(false)),
     })
 }
 
@@ -121,15 +157,18 @@ pub(crate) fn offset_flush(
 pub(crate) struct Ends {
     client: BaseConsumer,
     topics: Topics,
+    tombstones: bool,
 }
 
 impl Ends {
-    /// A look at topics.
-    pub(crate) fn of(bootstrap: &str, topics: Topics) -> KafkaResult<Self> {
-        Ok(Self { client: reader(bootstrap, "streamlake-harness-log-reader")?, topics })
+    /// A look at topics. With `tombstones`, each delete is to be followed by one.
+    pub(crate) fn of(bootstrap: &str, topics: Topics, tombstones: bool) -> KafkaResult<Self> {
+        let client = committed_reader(bootstrap, "streamlake-harness-log-reader")?;
+        Ok(Self { client, topics, tombstones })
     }
 
-    /// The highest position among the last events of the partitions. Blocks.
+    /// The highest position among the last events of the partitions; none while the tombstone of one
+    /// of them is still to come. Blocks.
     pub(crate) fn last_captured(&self) -> KafkaResult<Option<Lsn>> {
         let mut list = TopicPartitionList::new();
         let mut open = BTreeMap::new();
@@ -144,7 +183,7 @@ impl Ends {
             }
         }
         self.client.assign(&list)?;
-        let mut last = None;
+        let (mut last, mut unfinished) = (None, false);
         while !open.is_empty() {
             let Some(message) = self.client.poll(ANSWER_WITHIN) else { break };
             // The end of a partition comes as an error; its last record has come before it.
@@ -153,11 +192,17 @@ impl Ends {
             let place = (message.topic().to_owned(), message.partition());
             if open.get(&place).is_some_and(|high| message.offset() + 1 >= *high) {
                 open.remove(&place);
+                unfinished |= self.tombstones && message.payload().is_some_and(deletes);
             }
         }
         self.client.unassign()?;
-        Ok(last)
+        Ok(last.filter(|_| !unfinished))
     }
+}
+
+fn deletes(value: &[u8]) -> bool {
+    let envelope = payload(value).ok().and_then(|value| serde_json::from_value(value).ok());
+    envelope.is_some_and(|envelope: Envelope| envelope.op == "d")
 }
 
 fn position(value: &[u8]) -> Option<Lsn> {
@@ -169,6 +214,17 @@ fn position(value: &[u8]) -> Option<Lsn> {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
+
+    #[test]
+    fn rows_are_read_by_their_schema() {
+        let schema = serde_json::json!({"fields": [{"field": "after", "fields": [
+            {"field": "amount", "type": "bytes", "name": "org.apache.kafka.connect.data.Decimal",
+             "parameters": {"scale": "2"}}, {"field": "note", "type": "string"}]}]});
+        let fields = serde_json::json!({"amount": "BM4=", "note": null});
+        let read = row(fields.as_object().unwrap(), Some(&schema), "after");
+        let is = serde_json::to_string(&read).unwrap();
+        assert_eq!(is, "{\"amount\":\"12.3\",\"note\":null}");
+    }
 
     #[test]
     fn positions_are_read_with_and_without_a_schema() {

@@ -3,6 +3,8 @@
 
 pub(crate) mod events;
 mod journal;
+mod starts;
+mod values;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -10,7 +12,7 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 use crate::history::Recorder;
-use crate::history::event::{Fact, Lsn, SourceRead};
+use crate::history::event::{ConnectorState, Fact, Lsn, SlotState, SourceRead};
 use crate::testbed::source::SourceAccess;
 use crate::workload::source::{CONNECTOR, SLOT};
 
@@ -36,10 +38,23 @@ pub(crate) async fn last_change(
     Ok(journal(source, tables).await?.last().map(|change| change.lsn))
 }
 
-/// Reads the database's log to its end and records each change of the tables.
+/// Position of the last row change in the database's log, whatever the table.
+pub(crate) async fn last_logged(source: &SourceAccess) -> Result<Option<Lsn>, String> {
+    let statement = format!(
+        "SELECT max(lsn) FROM pg_logical_slot_peek_changes('{OWN_SLOT}', NULL, NULL) \
+         WHERE data LIKE 'table %'"
+    );
+    let rows = source.query(&statement).await?;
+    let last = rows.into_iter().flatten().flatten().next();
+    last.map(|lsn| lsn.parse()).transpose()
+}
+
+/// Reads the database's log to its end and records each change of the tables; and from what the
+/// database itself logged of its work, each start of the connector's sender.
 pub(crate) async fn read_journal(
     source: &SourceAccess,
     tables: &BTreeMap<String, String>,
+    sender_log: Result<Vec<String>, String>,
     recorder: &Recorder,
 ) -> Result<(), String> {
     let end = source.query("SELECT pg_current_wal_insert_lsn()").await?;
@@ -49,9 +64,14 @@ pub(crate) async fn read_journal(
     for (number, change) in (0..).zip(changes) {
         recorder.record(JOURNAL_PROCESS, Fact::SourceChange(change.fact(number, recorder)));
     }
-    let read = SourceRead { changes: count, end: end.parse()? };
+    let starts = sender_log.map(|lines| starts::of(&lines, SLOT, recorder));
+    let found = starts.as_ref().ok().map(|starts| starts.len() as u64);
+    for start in starts.iter().flatten() {
+        recorder.record(JOURNAL_PROCESS, Fact::CaptureStart(start.clone()));
+    }
+    let read = SourceRead { changes: count, end: end.parse()?, starts: found };
     recorder.record(JOURNAL_PROCESS, Fact::SourceRead(read));
-    Ok(())
+    starts.map(drop)
 }
 
 async fn journal(
@@ -76,12 +96,14 @@ pub(crate) async fn watch(source: SourceAccess, recorder: Recorder, stop: Cancel
 }
 
 async fn watch_slot(source: &SourceAccess, recorder: &Recorder, stop: &CancellationToken) {
-    let mut last = None;
+    let (mut last, mut looks) = (None, Looks::new(recorder));
     loop {
         let stopping = stop.is_cancelled();
         let slot = source.slot(SLOT).await;
+        looks.looked();
         if last.as_ref() != Some(&slot) || stopping {
-            recorder.record(SLOT_PROCESS, Fact::Slot(slot.clone()));
+            let fact = SlotState { unseen_us: Some(looks.told()), ..slot.clone() };
+            recorder.record(SLOT_PROCESS, Fact::Slot(fact));
             last = Some(slot);
         }
         if stopping {
@@ -92,18 +114,43 @@ async fn watch_slot(source: &SourceAccess, recorder: &Recorder, stop: &Cancellat
 }
 
 async fn watch_connector(source: &SourceAccess, recorder: &Recorder, stop: &CancellationToken) {
-    let mut last = None;
+    let (mut last, mut looks) = (None, Looks::new(recorder));
     loop {
         let stopping = stop.is_cancelled();
         let state = source.connector(CONNECTOR).await;
+        looks.looked();
         if last.as_ref() != Some(&state) || stopping {
-            recorder.record(CONNECTOR_PROCESS, Fact::Connector(state.clone()));
+            let fact = ConnectorState { unseen_us: Some(looks.told()), ..state.clone() };
+            recorder.record(CONNECTOR_PROCESS, Fact::Connector(fact));
             last = Some(state);
         }
         if stopping {
             return;
         }
         pause(stop).await;
+    }
+}
+
+/// How long nobody looked: what happened in between was not seen.
+struct Looks<'a> {
+    recorder: &'a Recorder,
+    last_us: u64,
+    longest_us: u64,
+}
+
+impl<'a> Looks<'a> {
+    fn new(recorder: &'a Recorder) -> Self {
+        Self { recorder, last_us: recorder.now_us(), longest_us: 0 }
+    }
+
+    fn looked(&mut self) {
+        let now = self.recorder.now_us();
+        self.longest_us = self.longest_us.max(now.saturating_sub(self.last_us));
+        self.last_us = now;
+    }
+
+    fn told(&mut self) -> u64 {
+        std::mem::take(&mut self.longest_us)
     }
 }
 

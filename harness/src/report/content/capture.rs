@@ -45,6 +45,11 @@ fn measured(run: &ScenarioReport, check: &CheckResult) -> Vec<Vec<Text>> {
             format!("{}, {}", time("capture_latency_median_us"), time("capture_latency_max_us")),
         ),
         ("From the heal to the first event of a newer change", time("recovered_after_heal_us")),
+        (
+            "Longest standstill while changes waited to be captured",
+            time("longest_capture_standstill_us"),
+        ),
+        ("Starts of the capture, by the database's own record", number("capture_starts")),
         ("Length of the run", words::duration(run.verdict.tally.length_us)),
     ];
     rows.into_iter().map(|(label, value)| vec![Text::prose(label), Text::data(value)]).collect()

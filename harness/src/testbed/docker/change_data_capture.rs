@@ -44,9 +44,19 @@ pub(super) fn database_environment() -> BTreeMap<String, String> {
     .into()
 }
 
-/// Arguments of the database server.
+/// Arguments of the database server. What it logs of its senders is read later, in this form.
 pub(super) fn database_arguments() -> Vec<String> {
-    ["postgres", "-c", "wal_level=logical"].map(str::to_owned).into()
+    [
+        "postgres",
+        "-c",
+        "wal_level=logical",
+        "-c",
+        "log_line_prefix=%m [%p] ",
+        "-c",
+        "log_timezone=UTC",
+    ]
+    .map(str::to_owned)
+    .into()
 }
 
 /// Environment of the Connect worker, with the scenario's own properties over the testbed's.

@@ -25,7 +25,25 @@ const BACK_WITHIN: Duration = Duration::from_secs(90);
 /// Space between two attempts to connect.
 const CONNECT_EVERY: Duration = Duration::from_millis(50);
 
-/// Commits all transactions of a plan.
+/// Commits the transactions of a plan that come before its connector. They have no instants, and the
+/// instants of the others are counted from the last of them.
+///
+/// # Errors
+/// When the database stays away, or a fate cannot be learned.
+pub(crate) async fn feed_before(
+    plan: &SourcePlan,
+    database: SocketAddr,
+    recorder: &Recorder,
+) -> Result<(), String> {
+    let mut driver = Driver { plan, database, recorder, connection: None, number: 0 };
+    let before = usize::try_from(plan.before_connector).unwrap_or(usize::MAX);
+    for transaction in plan.transactions().take(before) {
+        driver.carry_out(&transaction).await?;
+    }
+    Ok(())
+}
+
+/// Commits the transactions of a plan, those aside that come before its connector.
 ///
 /// # Errors
 /// When the database stays away, or a fate cannot be learned.
@@ -36,13 +54,17 @@ pub(crate) async fn feed(
     progress: &Arc<Progress>,
     stop: &CancellationToken,
 ) -> Result<(), String> {
-    let mut driver = Driver { plan, database, recorder, connection: None, number: 0 };
+    // A transaction that comes before the connector may be attempted twice: rolled back, then committed.
+    let number = 2 * plan.before_connector;
+    let mut driver = Driver { plan, database, recorder, connection: None, number };
+    let before = usize::try_from(plan.before_connector).unwrap_or(usize::MAX);
     let carry_out = async {
         let begin = Instant::now();
-        for (done, transaction) in (0..).zip(plan.transactions()) {
+        for (done, transaction) in (0..).zip(plan.transactions()).skip(before) {
             let due = plan.holds.iter().filter(|&&hold| hold <= done).count() as u64;
             let _ = progress.watch().wait_for(|counts| counts.windows_closed >= due).await;
-            tokio::time::sleep_until(begin + transaction.due).await;
+            let due = transaction.due.saturating_sub(plan.due_before());
+            tokio::time::sleep_until(begin + due).await;
             progress.invoked(done + 1);
             driver.carry_out(&transaction).await?;
             progress.acknowledged();
@@ -112,7 +134,7 @@ impl Driver<'_> {
             number: self.number,
             transaction: attempt.transaction,
             begun_us,
-            changes: u32::try_from(transaction.rows.len()).unwrap_or(u32::MAX),
+            changes: transaction.rows.iter().map(super::Row::changes).sum(),
             outcome: attempt.outcome,
             detail: attempt.detail,
         };

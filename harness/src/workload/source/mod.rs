@@ -5,6 +5,7 @@
 //! its change by content as well as by its position in the database's log.
 
 pub(crate) mod driver;
+mod rows;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -20,6 +21,8 @@ pub const CONNECTOR: &str = "postgres-connector";
 pub const SLOT: &str = "debezium";
 /// What the connector's topics begin with.
 pub const PREFIX: &str = "streamlake";
+/// One update in so many gives its row another key.
+const NEW_KEY_EVERY: u32 = 12;
 /// Where the testbed's worker keeps offsets.
 pub const OFFSETS_TOPIC: &str = "streamlake-connect-offsets";
 
@@ -32,6 +35,9 @@ pub struct SourcePlan {
     pub table: String,
     /// Transactions that are committed in all.
     pub transactions: u64,
+    /// So many of them, the first, before there is a connector: it meets their rows when it reads the
+    /// whole table at its first start.
+    pub before_connector: u64,
     /// Transactions per second.
     pub rate_per_s: f64,
     /// Row changes in each.
@@ -66,6 +72,17 @@ pub struct Row {
     pub id: u64,
     /// The number of the change, from 1.
     pub revision: u64,
+    /// An update gives it this key.
+    pub new_id: Option<u64>,
+}
+
+impl Row {
+    /// Changes that it is in the database's log, and events: a row that gets another key is one that
+    /// goes and one that comes.
+    #[must_use]
+    pub fn changes(&self) -> u32 {
+        if self.new_id.is_some() { 2 } else { 1 }
+    }
 }
 
 impl SourcePlan {
@@ -84,14 +101,36 @@ impl SourcePlan {
     /// Row changes in all.
     #[must_use]
     pub fn changes(&self) -> u64 {
-        self.transactions * self.rows_per_transaction
+        let rows = self.transactions().flat_map(|transaction| transaction.rows);
+        rows.map(|row| u64::from(row.changes())).sum()
+    }
+
+    /// Columns of the table.
+    #[must_use]
+    pub fn columns(&self) -> Vec<String> {
+        rows::columns()
+    }
+
+    /// A property that the scenario gives the connector.
+    #[must_use]
+    pub fn connector_property(&self, name: &str) -> Option<&str> {
+        self.connector_properties.get(name).map(String::as_str)
     }
 
     /// When the last transaction is due, holds apart.
     #[must_use]
     pub fn length(&self) -> Duration {
         #[expect(clippy::cast_precision_loss)]
-        Duration::from_secs_f64(self.transactions as f64 / self.rate_per_s)
+        Duration::from_secs_f64(
+            (self.transactions - self.before_connector) as f64 / self.rate_per_s,
+        )
+    }
+
+    /// Instants of transactions that come before the connector would end here.
+    #[must_use]
+    pub fn due_before(&self) -> Duration {
+        #[expect(clippy::cast_precision_loss)]
+        Duration::from_secs_f64(self.before_connector as f64 / self.rate_per_s)
     }
 
     /// Properties of the connector beside those that lead it to the database.
@@ -124,11 +163,19 @@ impl SourcePlan {
                     let nth = rng.random_range(0..living.len());
                     living.iter().nth(nth).copied().unwrap_or_default()
                 };
-                match operation {
-                    RowOperation::Delete => living.remove(&id),
-                    _ => living.insert(id),
-                };
-                Row { operation, id, revision }
+                let rekeyed =
+                    operation == RowOperation::Update && rng.random_range(0..NEW_KEY_EVERY) == 0;
+                let new_id = rekeyed.then(|| {
+                    next_id += 1;
+                    next_id - 1
+                });
+                if operation == RowOperation::Delete || rekeyed {
+                    living.remove(&id);
+                }
+                if operation != RowOperation::Delete {
+                    living.insert(new_id.unwrap_or(id));
+                }
+                Row { operation, id, revision, new_id }
             });
             let rows = rows.collect();
             let roll_back_first = self.rollback_every.is_some_and(|n| number % n == n - 1);
@@ -151,23 +198,24 @@ impl SourcePlan {
     /// Makes the table.
     #[must_use]
     pub fn create_table(&self) -> String {
-        format!(
-            "CREATE TABLE {} (id bigint PRIMARY KEY, revision bigint NOT NULL, note text NOT NULL)",
-            self.qualified_table()
-        )
+        rows::create(&self.qualified_table())
     }
 
     /// Carries a row change out.
     #[must_use]
     pub fn statement(&self, row: &Row) -> String {
-        let (table, Row { id, revision, .. }) = (self.qualified_table(), row);
+        let (table, Row { id, revision, new_id, .. }) = (self.qualified_table(), row);
         match row.operation {
-            RowOperation::Update => format!(
-                "UPDATE {table} SET revision = {revision}, note = 'changed by {revision}' \
-                 WHERE id = {id}"
-            ),
+            RowOperation::Update => {
+                let assigned = rows::assignments(self.seed, *revision);
+                let key = new_id.map_or_else(String::new, |new| format!(", id = {new}"));
+                format!("UPDATE {table} SET revision = {revision}{key}{assigned} WHERE id = {id}")
+            }
             RowOperation::Delete => format!("DELETE FROM {table} WHERE id = {id}"),
-            _ => format!("INSERT INTO {table} VALUES ({id}, {revision}, 'made by {revision}')"),
+            _ => {
+                let values = rows::values(self.seed, *revision);
+                format!("INSERT INTO {table} VALUES ({id}, {revision}, {values})")
+            }
         }
     }
 }
@@ -183,6 +231,7 @@ mod tests {
             seed: 3,
             table: "orders".to_owned(),
             transactions: 100,
+            before_connector: 0,
             rate_per_s: 10.0,
             rows_per_transaction: 4,
             weights: [3, 3, 2],
@@ -190,17 +239,20 @@ mod tests {
             holds: Vec::new(),
             connector_properties: BTreeMap::new(),
         };
-        let (mut living, mut revision) = (BTreeSet::new(), 0);
+        let (mut living, mut revision, mut rekeyed) = (BTreeSet::new(), 0, 0);
         for row in plan.transactions().flat_map(|transaction| transaction.rows) {
             assert_eq!(row.revision, revision + 1);
             revision = row.revision;
-            match row.operation {
-                RowOperation::Insert => assert!(living.insert(row.id)),
-                RowOperation::Delete => assert!(living.remove(&row.id)),
+            match (row.operation, row.new_id) {
+                (RowOperation::Insert, _) => assert!(living.insert(row.id)),
+                (RowOperation::Delete, _) => assert!(living.remove(&row.id)),
+                (_, Some(new)) => assert!(living.remove(&row.id) && living.insert(new)),
                 _ => assert!(living.contains(&row.id)),
             }
+            rekeyed += u64::from(row.changes() - 1);
         }
-        assert_eq!(revision, plan.changes());
+        assert!(rekeyed > 0);
+        assert_eq!(revision + rekeyed, plan.changes());
         assert_eq!(plan.transactions().filter(|t| t.roll_back_first).count(), 10);
         assert!(plan.transactions().eq(plan.transactions()));
         assert_eq!(plan.length(), Duration::from_secs(10));
