@@ -38,8 +38,8 @@ pub(super) async fn streams(stage: &Stage, when: &str) -> Result<Shown, FaultErr
     Ok(named(when, &connector, &slot))
 }
 
-/// Waits until the connector has confirmed the last change that stands in the database's log by now,
-/// which it does when its worker has flushed the offset: only then is there one to resume from.
+/// Waits until the connector has confirmed to the database what it does when its worker has flushed the
+/// offset of the last change that is there by now: only then is there one to resume from.
 pub(super) async fn flushed(stage: &Stage) -> Result<(), FaultError> {
     let source = source(stage)?;
     let not_seen = |last: String| FaultError::NotSeen {
@@ -47,7 +47,7 @@ pub(super) async fn flushed(stage: &Stage) -> Result<(), FaultError> {
         within: FLUSHED_WITHIN,
         last,
     };
-    let last = observer::source::last_logged(&source).await.map_err(not_seen)?;
+    let last = observer::source::confirmed_when_flushed(&source).await.map_err(not_seen)?;
     let deadline = tokio::time::Instant::now() + FLUSHED_WITHIN;
     loop {
         let slot = source.slot(SLOT).await;
@@ -55,7 +55,7 @@ pub(super) async fn flushed(stage: &Stage) -> Result<(), FaultError> {
             return Ok(());
         }
         if tokio::time::Instant::now() >= deadline {
-            return Err(not_seen(format!("{slot:?}, the log ends at {last:?}")));
+            return Err(not_seen(format!("{slot:?}, it would confirm {last:?}")));
         }
         tokio::time::sleep(LOOK_EVERY).await;
     }

@@ -21,7 +21,7 @@ pub(super) struct Change {
     after: Option<RowImage>,
     unchanged: Vec<String>,
     transaction: u64,
-    commit_lsn: Lsn,
+    pub(super) commit_lsn: Lsn,
     committed_us: i64,
 }
 

@@ -38,15 +38,17 @@ pub(crate) async fn last_change(
     Ok(journal(source, tables).await?.last().map(|change| change.lsn))
 }
 
-/// Position of the last row change in the database's log, whatever the table.
-pub(crate) async fn last_logged(source: &SourceAccess) -> Result<Option<Lsn>, String> {
+/// What the connector confirms when its worker has flushed the last change that stands in the
+/// database's log by now: the end of the transaction before, which is the last one that is done with
+/// as a whole.
+pub(crate) async fn confirmed_when_flushed(source: &SourceAccess) -> Result<Option<Lsn>, String> {
     let statement = format!(
-        "SELECT max(lsn) FROM pg_logical_slot_peek_changes('{OWN_SLOT}', NULL, NULL) \
-         WHERE data LIKE 'table %'"
+        "SELECT lsn, data FROM pg_logical_slot_peek_changes('{OWN_SLOT}', NULL, NULL, \
+         'include-timestamp', 'on')"
     );
-    let rows = source.query(&statement).await?;
-    let last = rows.into_iter().flatten().flatten().next();
-    last.map(|lsn| lsn.parse()).transpose()
+    let mut ends = journal::parse(&source.query(&statement).await?)?;
+    ends.dedup_by_key(|change| change.commit_lsn);
+    Ok(ends.iter().rev().nth(1).or(ends.last()).map(|change| change.commit_lsn))
 }
 
 /// Reads the database's log to its end and records each change of the tables; and from what the
