@@ -196,12 +196,36 @@ pub struct CheckArguments {
     pub foreign: ForeignArguments,
 }
 
+/// What keeps the order in which it was sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum SendOrder {
+    /// Records of one key.
+    Key,
+    /// All records of one producer in a partition.
+    Partition,
+}
+
+impl SendOrder {
+    /// The name on the command line.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Key => "key",
+            Self::Partition => "partition",
+        }
+    }
+}
+
 /// What lines of others do not say of themselves.
 #[derive(Debug, Args)]
 pub struct ForeignArguments {
     /// With `--from`: the topic read back to its end; without it nothing is passed.
     #[arg(long, value_name = "[NAME=]FILE", requires = "from")]
     pub log: Vec<PathBuf>,
+    /// With `--from`: the broker's record of commits, as OffsetsMessageFormatter and
+    /// GroupMetadataMessageFormatter print it.
+    #[arg(long, requires = "from", value_name = "[NAME=]FILE")]
+    pub commits: Vec<PathBuf>,
     /// With `--from`: a name for the reports [default: the format's].
     #[arg(long, requires = "from")]
     pub name: Option<String>,
@@ -211,9 +235,16 @@ pub struct ForeignArguments {
     /// With `--from`: the producer's partitioner, `murmur2` for Kafka's own; its keys are judged by it.
     #[arg(long, requires = "from")]
     pub partitioner: Option<String>,
-    /// With `--from`: records of one key were to keep their order.
+    /// With `--from`: records of one key were to keep their order; short for `--order key`.
     #[arg(long, requires = "from")]
     pub key_order: bool,
+    /// With `--from`: what was to keep the order of its sends: the records of one key, or all that one
+    /// producer sends to a partition.
+    #[arg(long, value_enum, requires = "from")]
+    pub order: Option<SendOrder>,
+    /// With `--from`: the producers were idempotent, so the log holds no record twice.
+    #[arg(long, requires = "from")]
+    pub idempotent: bool,
 }
 
 fn partitions(text: &str) -> Result<(String, u32), String> {

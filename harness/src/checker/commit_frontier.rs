@@ -12,7 +12,7 @@
 //! an anomaly.
 
 use super::case::{Case, EVIDENCE_MAX, count, quoted, seconds, spelled};
-use super::evidence::{Observed, observed_groups, owed_from, read_lanes};
+use super::evidence::{Observed, observed_groups, owed_from, perhaps_aborted, read_lanes};
 use crate::history::event::Evidence;
 use crate::history::index::{
     Backward, Base, Commit, Cover, GroupLane, Index, Lane, Permit, RESOLUTION_US, Range, RangeSet,
@@ -73,7 +73,7 @@ fn frontier(
     known: &GroupLane,
 ) -> u64 {
     let Some(from) = owed_from(lane, group.promise, Some(known)) else { return 0 };
-    let logged = lane.logged().from(from);
+    let logged = lane.logged().from(from).minus(&perhaps_aborted(index, lane, known));
     let (mut covered, mut judged) = (0, 0);
     let (mut early, mut unclear) = (Vec::new(), Vec::new());
     for &commit in &known.commits {

@@ -281,6 +281,20 @@ fn deliveries(index: &Index) -> Vec<String> {
         if promise.dead_letter_topic.as_ref().is_some_and(|t| !dead_letters_read(index, t)) {
             doubts.push(format!("the dead-letter topic of group {name} was not read to its end"));
         }
+        for (number, lane) in read_lanes(index, promise) {
+            let Some(known) = lanes.get(&number) else { continue };
+            let unclear = perhaps_aborted(index, lane, known);
+            let unclear = unclear.below(known.committed_max().unwrap_or(0));
+            if !unclear.is_empty() {
+                doubts.push(format!(
+                    "{} of {} may be of aborted transactions, for offsets behind them hold no record and \
+                     nobody told of transactions; group {name} has them not: {}",
+                    count(unclear.len(), "record"),
+                    index.lane_name(number),
+                    spelled(&unclear)
+                ));
+            }
+        }
     }
     doubts
 }
@@ -509,7 +523,23 @@ pub(super) fn claimed(
 ) -> RangeSet {
     let log = &index.lanes[lane];
     match owed_from(log, promise, Some(group)) {
-        Some(from) => log.logged().from(from).below(group.committed_max().unwrap_or(0)),
+        Some(from) => log
+            .logged()
+            .from(from)
+            .below(group.committed_max().unwrap_or(0))
+            .minus(&perhaps_aborted(index, log, group)),
+        None => RangeSet::default(),
+    }
+}
+
+/// Records that the group has not, of which nobody said whether their transactions were aborted: others
+/// told of offsets without a record behind them, as markers of transactions are, and of no transaction.
+pub(super) fn perhaps_aborted(index: &Index, log: &Lane, group: &GroupLane) -> RangeSet {
+    if !foreign(&index.header) || index.vouches(Evidence::Transactions) {
+        return RangeSet::default();
+    }
+    match log.holes().last() {
+        Some(last) => log.logged().below(last).minus(&group.done()),
         None => RangeSet::default(),
     }
 }

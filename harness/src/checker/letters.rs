@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::case::{Case, EVIDENCE_MAX, OPS_MAX, anomalous, count, quoted};
-use crate::history::event::{DeadLetter, HeaderPair, PromisedValue};
+use crate::history::event::{DeadLetter, HeaderPair, PromisedValue, UNTOLD_MS};
 use crate::history::index::{Dead, End, Index, NO_ID, NO_OP, NO_TIMESTAMP, RangeSet, Seen};
 
 /// Kafka, the stores and headers have milliseconds.
@@ -145,7 +145,8 @@ impl<'a> Judge<'a> {
         }
         let told = letter.source_timestamp_ms.unwrap_or(NO_TIMESTAMP);
         let native = self.index.header.version > 1 && self.index.header.run.testbed != "foreign";
-        let compare = self.index.is_full() && (native || told != NO_TIMESTAMP);
+        let compare = self.index.is_full() && log.timestamp_ms != UNTOLD_MS;
+        let compare = compare && (native || told != NO_TIMESTAMP);
         if compare && letter.group.is_some() && told != log.timestamp_ms {
             let show = |ms: i64| match ms {
                 NO_TIMESTAMP => "none".to_owned(),

@@ -44,10 +44,12 @@ mod recovery;
 #[cfg(test)]
 mod reference;
 mod replay;
+mod send_order;
 mod standstill;
 mod tally;
 #[cfg(test)]
 mod tests;
+mod transactions;
 #[cfg(test)]
 mod trials;
 mod whole_history;
@@ -55,7 +57,7 @@ mod whole_history;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use crate::history::HistoryError;
-use crate::history::event::{Event, Header};
+use crate::history::event::{Event, Evidence, Header};
 use crate::history::index::Index;
 use crate::verdict::{CheckResult, Status, Tally, Verdict};
 
@@ -117,9 +119,13 @@ static TABLE: &[Checker] = &[
         needs: &[Need::Log, Need::Commits, Need::Deliveries, Need::Clocks],
         guarantee: "At each instant, everything below the committed offset is durable; commits go forward." },
     Checker { name: "order", judge: order::judge,
-        applies: |h| promised(consumes(h) || h.promises.key_order, "neither a group nor the order of keys is under test"),
+        applies: |h| promised(consumes(h) || h.promises.key_order || h.promises.partition_order, "neither a group nor the order of the log is under test"),
         needs: &[Need::Deliveries],
         guarantee: "Offsets rise within each part and each assignment; per key, the log has the order of the invocations." },
+    Checker { name: "transactions", judge: transactions::judge,
+        applies: |h| promised(h.promises.evidence.contains(&Evidence::Transactions), "no transaction is told"),
+        needs: &[Need::Log, Need::Deliveries],
+        guarantee: "Of an aborted transaction nobody gets anything; of any other everybody gets all or nothing, and not before it was committed." },
     Checker { name: "partition-determinism", judge: partition_determinism::judge,
         applies: |h| promised(partition_determinism::promised(h), "the producer promises nothing about keys"),
         needs: &[Need::Log],
@@ -303,7 +309,14 @@ fn run(checker: &Checker, index: &Index, ledger: &Ledger) -> CheckResult {
         case.doubt(format!("a defect of the harness: the check broke down: {what}"));
         "the check broke down".to_owned()
     });
+    for doubt in index.rare.doubts.iter().filter(|doubt| names(&doubt.fact.about, checker.name)) {
+        case.doubt(doubt.fact.text.clone());
+    }
     case.close(checker.name, checker.guarantee, summary)
+}
+
+fn names(about: &[String], check: &str) -> bool {
+    about.iter().any(|name| name == check)
 }
 
 /// What a panic said.

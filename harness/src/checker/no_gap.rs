@@ -3,7 +3,7 @@
 //! gaps; others that hold none are in doubt, for the reader may have missed them.
 
 use super::case::{Case, count, quoted, spelled};
-use super::evidence::{observed_groups, owed_from, read_lanes};
+use super::evidence::{observed_groups, owed_from, perhaps_aborted, read_lanes};
 use crate::history::event::GroupPromise;
 use crate::history::index::{GroupLane, Index, RangeSet};
 
@@ -17,6 +17,7 @@ pub(super) fn judge(index: &Index, case: &mut Case<'_>) -> String {
             let expected = expected(index, group.promise, number, known);
             spans = spans.saturating_add(expected.len());
             let open = expected.minus(&known.done());
+            let open = open.minus(&perhaps_aborted(index, lane, known));
             let gap = open.intersect(&lane.logged());
             gaps += gap.len();
             if !gap.is_empty() {

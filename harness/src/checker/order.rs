@@ -23,6 +23,7 @@ pub(super) fn judge(index: &Index, case: &mut Case<'_>) -> String {
     let parts = parts(index, case);
     let reads = reads(index, case);
     let keyed = if index.header.promises.key_order { keys(index, case) } else { 0 };
+    super::send_order::judge(index, case);
     if index.header.promises.key_order {
         if !index.vouches(Evidence::Log) || !index.vouches(Evidence::Receipts) {
             case.doubt("the order of keys is promised, and log or producers cannot be seen");

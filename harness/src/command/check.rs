@@ -1,12 +1,12 @@
 //! `check`: judges saved histories again, and those that others wrote.
 
 use std::collections::BTreeSet;
-use std::io::Write as _;
-use std::path::Path;
+use std::io::{Read as _, Write as _};
+use std::path::{Path, PathBuf};
 
 use miette::IntoDiagnostic as _;
 
-use crate::cli::CheckArguments;
+use crate::cli::{CheckArguments, SendOrder};
 use crate::command::show::look;
 use crate::history::foreign::{Format, Input, Role, Settings};
 use crate::judgement::{OpenFile, judge, judge_foreign, unjudged};
@@ -57,6 +57,9 @@ fn command(arguments: &CheckArguments) -> String {
     for path in &foreign.log {
         option("--log", &path.display().to_string());
     }
+    for path in &foreign.commits {
+        option("--commits", &path.display().to_string());
+    }
     if let Some(name) = &foreign.name {
         option("--name", name);
     }
@@ -66,8 +69,14 @@ fn command(arguments: &CheckArguments) -> String {
     if let Some(partitioner) = &foreign.partitioner {
         option("--partitioner", partitioner);
     }
+    if let Some(order) = &foreign.order {
+        option("--order", order.name());
+    }
     if foreign.key_order {
         words.push("--key-order".to_owned());
+    }
+    if foreign.idempotent {
+        words.push("--idempotent".to_owned());
     }
     words.extend(arguments.histories.iter().map(|path| path.display().to_string()));
     words.join(" ")
@@ -82,8 +91,11 @@ fn foreign(arguments: &CheckArguments, format: &str) -> miette::Result<ScenarioR
     };
     let words = &arguments.foreign;
     let under_test = arguments.histories.iter().map(|file| (Role::UnderTest, file));
-    let files = under_test.chain(words.log.iter().map(|file| (Role::LogReader, file)));
+    let files = under_test
+        .chain(words.log.iter().map(|file| (Role::LogReader, file)))
+        .chain(words.commits.iter().map(|file| (Role::Commits, file)));
     let inputs: Vec<_> = files.map(|(role, file)| input(known, role, file)).collect();
+    warn_of_names(known, &arguments.histories);
     let mut names = BTreeSet::new();
     if let Some(twice) = inputs.iter().find(|input| !names.insert(&input.process)) {
         return Err(miette::miette!(
@@ -96,9 +108,32 @@ fn foreign(arguments: &CheckArguments, format: &str) -> miette::Result<ScenarioR
         name: words.name.clone().unwrap_or_else(|| format.to_owned()),
         partitions: words.partitions.iter().cloned().collect(),
         partitioner: words.partitioner.clone(),
-        key_order: words.key_order,
+        key_order: words.key_order || words.order == Some(SendOrder::Key),
+        partition_order: words.order == Some(SendOrder::Partition),
+        idempotent: words.idempotent,
     };
     judge_foreign(&inputs, &settings).map_err(|error| miette::miette!("{error}"))
+}
+
+/// Kafka's consumers do not say which group they belong to: files without a name are a group each.
+fn warn_of_names(format: Format, files: &[PathBuf]) {
+    let unnamed = |file: &&PathBuf| file.exists() && !is_of_a_producer(file);
+    let unnamed: Vec<_> = files.iter().filter(unnamed).collect();
+    if format == Format::Verifiable && unnamed.len() > 1 {
+        let names: Vec<String> = unnamed.iter().map(|file| file.display().to_string()).collect();
+        eprintln!(
+            "warning: {} have no names, so each is taken for a consumer group of its own; members of one \
+             group are named GROUP/MEMBER=FILE",
+            names.join(", ")
+        );
+    }
+}
+
+/// Its first lines are those of a producer.
+fn is_of_a_producer(file: &Path) -> bool {
+    let mut head = Vec::new();
+    let read = std::fs::File::open(file).and_then(|file| file.take(1 << 16).read_to_end(&mut head));
+    read.is_ok() && String::from_utf8_lossy(&head).contains("producer_send_")
 }
 
 /// A file as it was named on the command line: `FILE` or `NAME=FILE`.

@@ -12,6 +12,9 @@ use xxhash_rust::xxh3::{Xxh3, xxh3_64};
 use super::event::{Blob, HeaderPair, Piece, Print};
 
 impl Print {
+    /// Stands for a value that nobody told: it is compared with nothing.
+    pub const UNTOLD: Self = Self(0x756e_746f_6c64_2e2e);
+
     /// Stands for a value that is absent, apart from an empty one; written as `null`.
     pub const NULL: Self = Self(0x6e6f_2076_616c_7565);
 

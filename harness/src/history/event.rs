@@ -105,6 +105,9 @@ pub struct Promises {
     pub idempotent: bool,
     /// Records of one key appear in the log in the order in which they were invoked.
     pub key_order: bool,
+    /// So do all records of one producer within a partition, whatever their keys.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub partition_order: bool,
     /// Consumer groups under test.
     pub groups: Vec<GroupPromise>,
     /// Fault windows that were planned; each must be seen to have bitten and healed.
@@ -207,6 +210,9 @@ pub struct GroupPromise {
     /// The processes that are to be its members; none named where nobody said.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub members: Vec<String>,
+    /// Its members read uncommitted records: those of aborted transactions may come to it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub reads_uncommitted: bool,
     /// It may stop before it has read everything: what it left is in doubt and no anomaly.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub may_stop_early: bool,
@@ -282,6 +288,9 @@ pub enum Evidence {
     Processes,
     /// Members tell the values that they read ([`Read::value`]).
     ReadValues,
+    /// Which records belong to transactions, and how each ended: an offset without a record excuses no
+    /// other.
+    Transactions,
 }
 
 /// One line between header and trailer.
@@ -382,6 +391,10 @@ pub enum Fact {
     Unreadable(Unreadable),
     /// What a process of the system under test wrote last, where it ended without being told to.
     LastLines(LastLines),
+    /// A transaction of a producer, with what it wrote.
+    Transaction(Transaction),
+    /// Something that keeps checks from passing, whatever else is known.
+    Doubt(Doubt),
     /// Something the harness wants to be remembered: a warning, an error of the harness itself.
     Note {
         /// `warning` or `error`; an error makes the run inconclusive.
@@ -456,6 +469,10 @@ pub enum Outcome {
         error: String,
     },
 }
+
+/// Stands for a timestamp that nobody told, of a record that may well bear one: it is compared with
+/// nothing.
+pub const UNTOLD_MS: i64 = i64::MIN + 1;
 
 /// A record in the log.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -1103,6 +1120,65 @@ pub struct Unreadable {
     pub text: String,
     /// Why it cannot be understood.
     pub why: String,
+}
+
+/// A transaction of a producer. Of one that was aborted nobody who reads committed records gets any; of
+/// any other everybody gets all or none.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Transaction {
+    /// Its name.
+    pub id: String,
+    /// How it ended.
+    pub outcome: TransactionState,
+    /// Operations within it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub ops: Vec<u64>,
+    /// Where its records stand, or were acknowledged.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub records: Vec<RecordSpan>,
+    /// Its records that were read before it can have been committed.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub early: Vec<RecordSpan>,
+    /// The transactions whose records it read.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub reads_from: Vec<String>,
+}
+
+/// How a producer's transaction ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum TransactionState {
+    /// All of it counts.
+    Committed,
+    /// None of it does.
+    Aborted,
+    /// Nobody can say; all of it counts, or none.
+    Unknown,
+}
+
+/// Offsets of a partition that follow each other.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RecordSpan {
+    /// Topic.
+    pub topic: String,
+    /// Partition.
+    pub partition: u32,
+    /// First offset.
+    pub first: u64,
+    /// Last offset.
+    pub last: u64,
+}
+
+/// Something that keeps checks from passing: a line that nobody understands, a clock that was set back.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Doubt {
+    /// The checks that hang on it, by name.
+    pub about: Vec<String>,
+    /// One sentence.
+    pub text: String,
 }
 
 /// The last line of a history. A history without it was cut short.

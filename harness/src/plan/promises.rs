@@ -36,6 +36,7 @@ pub(super) fn promises(
             .then(|| property("partitioner").unwrap_or("murmur2_random").to_owned()),
         idempotent,
         key_order: idempotent,
+        partition_order: false,
         groups: groups
             .iter()
             .map(|group| GroupPromise {

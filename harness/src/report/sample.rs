@@ -207,6 +207,7 @@ pub(super) fn scenario(name: &str, title: &str, id: Option<&str>, seed: u64) -> 
         partitioner: Some("murmur2_random".into()),
         idempotent: true,
         key_order: true,
+        partition_order: false,
         groups: vec![GroupPromise {
             group: "streamlake-consumer-orders".into(),
             raw_zone: Some("gs://lake/raw/dataset=orders".into()),

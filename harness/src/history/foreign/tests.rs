@@ -1,9 +1,15 @@
 //! Foreign histories come to the verdicts that their content deserves.
 #![allow(clippy::unwrap_used)]
 
-use super::{Format, Input, Role, Settings, read};
+mod anomalies;
+mod cases;
+mod readers;
+mod sinks;
+
+use super::{Format, Input, Role, Settings, read as read_files};
 use crate::checker;
 use crate::history::HistoryError;
+use crate::history::event::Fact;
 use crate::verdict::{CheckResult, Status, Verdict};
 
 const PLAIN: &str = r#"
@@ -20,11 +26,18 @@ const PLAIN: &str = r#"
 "#;
 
 fn judge(files: &[(Format, Role, &str, &str)]) -> Result<Verdict, HistoryError> {
+    judge_with(files, &Settings::default())
+}
+
+fn judge_with(
+    files: &[(Format, Role, &str, &str)],
+    settings: &Settings,
+) -> Result<Verdict, HistoryError> {
     let inputs = files.iter().map(|&(format, role, name, text)| {
         let (path, process) = (name.to_owned(), name.to_owned());
         Input { format, role, path, process, open: text.as_bytes() }
     });
-    let (header, events) = read(inputs.collect(), &Settings::default())?;
+    let (header, events) = read_files(inputs.collect(), settings)?;
     checker::judge(&header, events)
 }
 
@@ -203,7 +216,8 @@ fn a_file_whose_writer_was_killed_in_a_line_is_judged_but_not_passed() {
     let verdict = verifiable(cut);
     assert_eq!(verdict.status, Status::Inconclusive);
     let reason = check(&verdict, "history").reasons.join(" ");
-    assert!(reason.contains("group/member-1:7: the last line was cut short"), "{reason}");
+    assert!(reason.contains("the last line of a file was cut short"), "{reason}");
+    assert!(reason.contains("group/member-1:7"), "{reason}");
     let whole = &whole();
     let verdict = plain(&whole[..whole.len() - 3]).unwrap();
     assert_eq!(status(&verdict, "history"), Status::Inconclusive);
@@ -228,7 +242,7 @@ fn a_line_without_end_and_a_range_without_end_cost_no_memory() {
     let (path, process) = ("file".to_owned(), "p".to_owned());
     let input =
         Input { format: Format::Plain, role: Role::UnderTest, path, process, open: Endless };
-    let error = read(vec![input], &Settings::default()).err().unwrap().to_string();
+    let error = read_files(vec![input], &Settings::default()).err().unwrap().to_string();
     assert!(error.starts_with("file:1: the line is longer than 16777216 bytes"), "{error}");
 
     let wide = CONSUMER.replace("\"maxOffset\":1", "\"maxOffset\":9000000");

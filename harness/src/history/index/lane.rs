@@ -11,6 +11,7 @@ use super::NO_TIMESTAMP;
 use super::coarse::{Coarse, Merge};
 use super::ranges::{Range, RangeSet};
 use super::slots::{Bits, CHUNK, Detail, Slots};
+use crate::history::event::{Print, UNTOLD_MS};
 
 /// No operation is named.
 pub const NO_OP: u64 = u64::MAX;
@@ -51,13 +52,16 @@ impl Seen {
     /// Key and value are the same.
     #[must_use]
     pub fn same_content(&self, other: &Self) -> bool {
-        self.key == other.key && self.value == other.value
+        let untold = |seen: &Self| seen.value == Print::UNTOLD.0;
+        untold(self) || untold(other) || (self.key == other.key && self.value == other.value)
     }
 
     /// Headers and timestamp are the same.
     #[must_use]
     pub fn same_frame(&self, other: &Self) -> bool {
-        self.headers == other.headers && self.timestamp_ms == other.timestamp_ms
+        let untold = |seen: &Self| seen.timestamp_ms == UNTOLD_MS;
+        let same_time = self.timestamp_ms == other.timestamp_ms || untold(self) || untold(other);
+        self.headers == other.headers && same_time
     }
 
     /// What was told, for sentences: only what can be compared by eye.
@@ -249,7 +253,7 @@ impl Lane {
 
     /// Takes a source's word on an offset.
     pub(super) fn hear(&mut self, offset: u64, source: Source, seen: Seen) {
-        if source == Source::Log && seen.timestamp_ms != NO_TIMESTAMP {
+        if source == Source::Log && ![NO_TIMESTAMP, UNTOLD_MS].contains(&seen.timestamp_ms) {
             self.note_time(offset, seen.timestamp_ms);
         }
         let (cache, seen) = match source {
@@ -542,6 +546,12 @@ fn merge(mut slot: Seen, source: Source, framed: bool, seen: &Seen) -> Seen {
     if source != Source::Receipt && !framed {
         slot.headers = seen.headers;
         slot.timestamp_ms = seen.timestamp_ms;
+    }
+    if slot.timestamp_ms == UNTOLD_MS && source != Source::Receipt {
+        slot.timestamp_ms = seen.timestamp_ms;
+    }
+    if slot.value == Print::UNTOLD.0 {
+        (slot.key, slot.value) = (seen.key, seen.value);
     }
     if slot.op == NO_OP {
         slot.op = seen.op;

@@ -54,9 +54,9 @@ pub use source::SourceFacts;
 pub use times::{Instants, Latencies};
 
 use super::event::{
-    Assignment, Blob, Clock, CommitAttempt, DeadLetter, Evidence, FaultStep, Generation,
+    Assignment, Blob, Clock, CommitAttempt, DeadLetter, Doubt, Evidence, FaultStep, Generation,
     GroupPromise, Header, HeaderPair, LastLines, Membership, ObjectRole, Position, Print, Probe,
-    ProcessState, Reset, Unreadable,
+    ProcessState, Reset, Transaction, Unreadable,
 };
 
 /// A fact of which there are few, with its instant.
@@ -123,6 +123,10 @@ pub struct Rare {
     pub configuration: Vec<At<ReadBack>>,
     /// What processes wrote last that ended without having been told to.
     pub last_lines: Vec<At<LastLines>>,
+    /// Transactions of producers.
+    pub transactions: Vec<At<Transaction>>,
+    /// What keeps checks from passing.
+    pub doubts: Vec<At<Doubt>>,
     /// Notes: level and text.
     pub notes: Vec<At<(String, String)>>,
     /// Change data capture.

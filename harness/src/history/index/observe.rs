@@ -13,7 +13,7 @@ use super::{
     At, Dead, HeaderFacts, Index, Instants, Lane, Latencies, OddKind, Ops, Part, Rare, ReadBack,
     Source, Zone,
 };
-use crate::history::event::{AssignmentChange, Event, Fact, Header};
+use crate::history::event::{AssignmentChange, Event, Fact, Header, Print};
 
 /// Kafka's offsets are signed: no higher one exists.
 pub(super) const OFFSET_MAX: u64 = i64::MAX as u64;
@@ -291,6 +291,8 @@ impl Index {
             Fact::Reset(fact) => rare.resets.push(at(event, fact.clone())),
             Fact::Clock(fact) => rare.clocks.push(at(event, fact.clone())),
             Fact::Unreadable(fact) => rare.unreadable.push(at(event, fact.clone())),
+            Fact::Transaction(fact) => rare.transactions.push(at(event, fact.clone())),
+            Fact::Doubt(fact) => rare.doubts.push(at(event, fact.clone())),
             Fact::Process(fact) => rare.processes.push(at(event, fact.clone())),
             Fact::Configuration { of, properties, process } => {
                 let (of, properties) = (of.clone(), properties.clone());
@@ -359,6 +361,8 @@ impl Index {
         sort(&mut self.rare.unreadable);
         sort(&mut self.rare.configuration);
         sort(&mut self.rare.last_lines);
+        sort(&mut self.rare.transactions);
+        sort(&mut self.rare.doubts);
         sort(&mut self.rare.notes);
         self.late_keys.sort_unstable();
         self.unjudged_order +=
@@ -386,6 +390,9 @@ impl Index {
         for (group, lane, offset, value) in std::mem::take(&mut self.work.read_values) {
             let (group, lane) = (group as usize, lane as usize);
             let Some(log) = self.lanes[lane].log_record(offset) else { continue };
+            if log.value == Print::UNTOLD.0 {
+                continue;
+            }
             self.compared_reads += 1;
             if log.value != value {
                 self.misread.insert((group, lane, offset));

@@ -52,6 +52,7 @@ pub fn header(operations: u64, partitions: u32) -> Header {
         partitioner: Some("murmur2_random".to_owned()),
         idempotent: true,
         key_order: true,
+        partition_order: false,
         groups: vec![GroupPromise {
             group: GROUP.to_owned(),
             raw_zone: Some(ZONE.to_owned()),
