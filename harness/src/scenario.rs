@@ -115,7 +115,7 @@ pub struct Workload {
     #[serde(default)]
     pub poison_every: Option<Spanned<i64>>,
     /// `full`: records of all kinds, and odd ones of another writer beside the load. `plain`: one kind.
-    #[serde(default = "plain")]
+    #[serde(default = "full")]
     pub variety: Spanned<String>,
 }
 
@@ -246,8 +246,8 @@ pub struct Recovery {
     pub within: Option<Spanned<String>>,
 }
 
-fn plain() -> Spanned<String> {
-    unplaced("plain".to_owned())
+fn full() -> Spanned<String> {
+    unplaced("full".to_owned())
 }
 fn yes() -> bool {
     true

@@ -39,7 +39,7 @@ pub(super) fn judge(index: &Index, case: &mut Case<'_>) -> String {
                 continue;
             }
             (Some(End::Acknowledged(..)), poison) => {
-                if poison && validates {
+                if poison && validates && !kept.invocation.beside {
                     wrong.entry("poison-acknowledged").or_default().push(op);
                 }
                 continue;

@@ -15,11 +15,11 @@ use super::shape::{Flaw, Order, Shape};
 pub const OP_HEADER: &str = "x-harness-op";
 
 /// How many odd records there are for each second of the load.
-const PER_SECOND: f64 = 10.0;
+const PER_SECOND: f64 = 6.0;
 /// Fewer would leave out kinds.
 const AT_LEAST: u64 = 110;
 const LARGE: usize = 70_000;
-const LARGEST: usize = 400_000;
+const LARGEST: usize = 200_000;
 
 /// A header as bytes.
 pub type RawHeader = (Vec<u8>, Option<Vec<u8>>);

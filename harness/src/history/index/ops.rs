@@ -35,6 +35,9 @@ pub struct Invocation {
     pub poison: bool,
     /// Number of the producer that invoked it.
     pub owner: u8,
+    /// It names its headers itself: another producer wrote it than the one under test, and what that one
+    /// promised is not demanded of it.
+    pub beside: bool,
 }
 
 impl Invocation {

@@ -53,6 +53,7 @@ impl Index {
             value: fact.value.0,
             poison: fact.poison,
             owner: self.producer_number(process, fact.op),
+            beside: fact.header_list.is_some(),
         };
         self.note_invoked(fact.op, event.t_us, fact.header_list.as_ref());
         // Told after its record, which went by without its producer.

@@ -1,8 +1,7 @@
 //! librdkafka's mock cluster, through its C interface.
 //!
 //! The Rust crate's own `MockCluster` hides the pointer and offers neither advertised addresses
-//! nor the rebalance delay, so the C functions are called here. This is the only file of the
-//! workspace that does so, and the only one with unsafe code.
+//! nor the rebalance delay, so the C functions are called here.
 #![allow(unsafe_code, reason = "calls librdkafka's mock API, which has no safe binding")]
 
 use std::ffi::{CStr, CString, NulError, c_int};
