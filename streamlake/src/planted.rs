@@ -222,8 +222,6 @@ bugs! {
     StrayObject = "stray-object",
     /// A part in five leaves an empty part behind.
     EmptyPart = "empty-part",
-    /// The object of the probe at start-up is left behind.
-    ProbeLeft = "probe-left",
     /// Each fifth part goes into the folder of another dataset.
     WrongDatasetFolder = "wrong-dataset-folder",
     /// The day is that of the Kafka timestamp, whatever the header says.
@@ -302,7 +300,7 @@ bugs! {
     StopPanics = "stop-panics",
     /// A consumer ends by itself, in an orderly way, after 150 records.
     EndsByItself = "ends-by-itself",
-    /// A consumer stands still for 12 s, once.
+    /// A consumer stands still for 25 s, once.
     StandsStill = "stands-still",
     /// The producer exits with 1 although everything was acknowledged.
     ProducerExitsOne = "producer-exits-one",

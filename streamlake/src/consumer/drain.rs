@@ -23,7 +23,10 @@ impl PollLoop {
                 self.forget_tail(*number);
             }
             if let Some(state) = self.partition(*number)
-                && planted::acts_if(Bug::CommitForgottenAtStop, state.to_commit().is_some())
+                && planted::acts_if(
+                    Bug::CommitForgottenAtStop,
+                    state.to_commit().is_some() || state.frontier.open_units() > 0,
+                )
             {
                 state.committed = Some(i64::MAX);
             }

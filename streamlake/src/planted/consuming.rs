@@ -9,7 +9,7 @@ use std::time::Duration;
 
 /// Records that an orderly life lasts for, with the bug that has none.
 const LIFE: u64 = 150;
-const STANDSTILL: Duration = Duration::from_secs(12);
+const STANDSTILL: Duration = Duration::from_secs(25);
 const ANSWER_WITHIN: Duration = Duration::from_secs(2);
 
 /// The offset to commit of a partition, given the right one and the one after what is read.

@@ -108,7 +108,6 @@ pub(super) const TRIALS: &[Trial] = &[
     trial("number-used-again", "failing-store", "immutability", "store-unavailable"),
     trial("stray-object", "variety", "placement", "two-groups"),
     trial("empty-part", "variety", "metadata", "two-groups"),
-    trial("probe-left", "variety", "placement", "two-groups"),
     trial("wrong-dataset-folder", "variety", "placement", "two-groups"),
     trial("date-off-by-one", "plain", "placement", "two-groups"),
     trial("date-of-timestamp", "variety", "placement", "two-groups"),
