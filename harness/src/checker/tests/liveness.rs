@@ -12,7 +12,7 @@ fn two_faults() -> Sample {
     sample.header.promises.faults.push(first);
     for (n, step) in (0..).zip([Injecting, Injected, Seen, Healing, Healed]) {
         let evidence = [("pid".to_owned(), "changed".to_owned())].into();
-        let step = FaultStep { fault: 1, step, evidence };
+        let step = FaultStep { fault: 1, step, evidence, target: None, patient: None };
         sample.tell(20_000 + n * 2_000, "nemesis", Fact::Fault(step));
     }
     sample.facts.sort_by_key(|(t_us, _, _)| *t_us);
