@@ -274,6 +274,8 @@ fn beyond(
     let Some(high) = lane.high().filter(|_| lane.complete()) else {
         return;
     };
+    // A reader that told records behind its end is wrong about the end.
+    let high = high.max(lane.logged().last().map_or(0, |last| last.saturating_add(1)));
     let Some(commit) = known.commits.iter().find(|commit| commit.offset > high) else {
         return;
     };
