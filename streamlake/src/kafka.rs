@@ -68,7 +68,11 @@ const FORBIDDEN: &[(&str, &str)] = &[
     ("group.id", "is set with --group"),
     ("bootstrap.servers", "is set with --bootstrap-servers"),
     ("metadata.broker.list", "is set with --bootstrap-servers"),
-    ("enable.partition.eof", "is switched on already: the ends of partitions are told by it"),
+    (
+        "enable.partition.eof",
+        "makes librdkafka's position run one ahead when records are read many at a time: after the pause \
+         of a rebalance a record is passed over",
+    ),
 ];
 
 /// Properties of a consumer that a producer would only complain about.
@@ -179,7 +183,7 @@ pub fn member_config(
         config.set("group.instance.id", format!("{id}-{member}"));
     }
     config.set("group.id", group).set("enable.auto.commit", "false");
-    config.set("enable.auto.offset.store", "false").set("enable.partition.eof", "true");
+    config.set("enable.auto.offset.store", "false");
     planted::configure(&mut config, Role::Consumer);
     Ok(config)
 }

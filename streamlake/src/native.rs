@@ -212,22 +212,8 @@ impl<C: ConsumerContext> Drop for RecordQueue<C> {
     }
 }
 
-/// What a [`Message`] holds.
-pub(crate) enum Polled<'m> {
-    /// A record.
-    Record(Record<'m>),
-    /// Everything below `offset` has been read: there is nothing more for now. It comes in the order of the
-    /// records, so offsets that hold none (markers of transactions, aborted records) lie behind it, too.
-    End {
-        /// Of this partition.
-        partition: i32,
-        /// The next offset to be fetched.
-        offset: i64,
-    },
-}
-
-/// One message of a [`RecordQueue`]: a record, the end of its partition, or an error. Not to be kept
-/// beyond the queue's client.
+/// One message of a [`RecordQueue`]: a record, or an error of its partition. Not to be kept beyond the
+/// queue's client.
 #[repr(transparent)]
 pub(crate) struct Message(*mut rdsys::rd_kafka_message_t);
 
@@ -235,13 +221,10 @@ pub(crate) struct Message(*mut rdsys::rd_kafka_message_t);
 unsafe impl Send for Message {}
 
 impl Message {
-    pub(crate) fn polled(&self) -> KafkaResult<Polled<'_>> {
+    pub(crate) fn record(&self) -> KafkaResult<Record<'_>> {
         let record = Record { message: self.0, lives: PhantomData };
         match record.fields().err {
-            rdsys::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR => Ok(Polled::Record(record)),
-            rdsys::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR__PARTITION_EOF => {
-                Ok(Polled::End { partition: record.partition(), offset: record.offset() })
-            }
+            rdsys::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR => Ok(record),
             err => Err(KafkaError::MessageConsumption(err.into())),
         }
     }

@@ -16,6 +16,8 @@ mod commit_frontier;
 mod configuration;
 mod dead_letters;
 mod duplicates;
+#[cfg(test)]
+mod edited;
 mod evidence;
 mod exits;
 mod explain;

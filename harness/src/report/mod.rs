@@ -68,6 +68,7 @@ pub struct SuiteReport {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub proof: Option<Proof>,
     /// What the last `prove --ordinary` of this testbed came to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ordinary: Option<OrdinaryTrial>,
 }
 

@@ -297,6 +297,7 @@ fn passed(kind: &str, unavailability_us: u64, copies: u64) -> Verdict {
         status: Status::Pass,
         checks: vec![
             check("acknowledged-is-durable", Status::Pass, "1,000 of 1,000 are where promised."),
+            check("fault-bit", Status::Pass, "1 of 1 fault bit and healed"),
             not_asked,
         ],
         tally: tally(kind, unavailability_us, copies),

@@ -22,25 +22,40 @@ use std::sync::{Arc, Mutex, PoisonError};
 /// What the client's statistics show.
 #[derive(Debug, Default)]
 pub(super) struct Seen {
-    /// Where the records of each partition that may be read end: the last stable offset.
-    pub(super) ends: Vec<(i32, i64)>,
+    /// Each partition.
+    pub(super) partitions: Vec<(i32, Fetched)>,
     /// A connection to a broker is up.
     pub(super) connected: bool,
     /// The member belongs to its group.
     pub(super) joined: bool,
 }
 
+/// How far the fetching of a partition is.
+#[derive(Debug, Default)]
+pub(super) struct Fetched {
+    /// Where the records that may be read end: the last stable offset.
+    pub(super) end: Option<i64>,
+    /// The next offset to be fetched. Markers of transactions and aborted records below it are passed.
+    pub(super) next: Option<i64>,
+    /// It is being fetched.
+    pub(super) active: bool,
+}
+
 impl Seen {
     fn of(statistics: &Statistics) -> Self {
         let partitions = statistics.topics.values().flat_map(|topic| topic.partitions.values());
         let known = partitions.filter(|partition| partition.partition >= 0);
-        let ends = known.filter_map(|partition| {
-            let end =
-                if partition.ls_offset >= 0 { partition.ls_offset } else { partition.hi_offset };
-            (end >= 0).then_some((partition.partition, end))
+        let fetched = known.map(|partition| {
+            let offset = |offset: i64| (offset >= 0).then_some(offset);
+            let fetched = Fetched {
+                end: offset(partition.ls_offset).or(offset(partition.hi_offset)),
+                next: offset(partition.next_offset),
+                active: partition.fetch_state == "active",
+            };
+            (partition.partition, fetched)
         });
         Seen {
-            ends: ends.collect(),
+            partitions: fetched.collect(),
             connected: statistics.brokers.values().any(|broker| broker.state == "UP"),
             joined: statistics.cgrp.as_ref().is_some_and(|group| group.join_state == "steady"),
         }

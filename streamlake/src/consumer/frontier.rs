@@ -24,11 +24,6 @@ impl Frontier {
         }
     }
 
-    /// Everything below `offset` was read; what lies between the last record and it holds none.
-    pub fn reach(&mut self, offset: i64) {
-        self.position = self.position.max(Some(offset));
-    }
-
     /// The unit that began at `first_offset` is durable.
     pub fn finish(&mut self, first_offset: i64) {
         self.open.remove(&first_offset);

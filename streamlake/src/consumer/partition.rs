@@ -1,5 +1,6 @@
 //! One assigned partition: its frontier and the parts that are being filled for it.
 
+use super::context::Fetched;
 use super::frontier::Frontier;
 use crate::raw_zone::buffer::PartBuffer;
 use chrono::NaiveDate;
@@ -25,7 +26,9 @@ pub(super) struct Partition {
     pub(super) newest: Option<i64>,
     /// Where committed records end, as the client last saw it.
     pub(super) end: Option<i64>,
-    /// A record, or the partition's end, came: its fetching has begun.
+    /// The next offset that the client fetches: it passes offsets that hold no record.
+    pub(super) next: Option<i64>,
+    /// A record came, or the client says that it fetches.
     pub(super) begun: bool,
     /// The offset that was due when the log no longer had it; where reading goes on tells the range.
     pub(super) due: Option<i64>,
@@ -34,7 +37,7 @@ pub(super) struct Partition {
     retakes: u32,
 }
 
-/// How long nothing may come of a partition, neither a record nor its end, before it is taken on again.
+/// How long a partition may be assigned without being fetched before it is taken on again.
 const RETAKE_AFTER: Duration = Duration::from_secs(10);
 /// The longest pause between two attempts.
 const RETAKE_AFTER_MAX: Duration = Duration::from_secs(60);
@@ -50,6 +53,7 @@ impl Partition {
             committed: None,
             newest: None,
             end: None,
+            next: None,
             begun: false,
             due: None,
             retake_at: Instant::now() + RETAKE_AFTER,
@@ -70,17 +74,11 @@ impl Partition {
         self.retakes
     }
 
-    /// Everything below `offset` was read. Offsets behind the last record hold none: a marker of a
-    /// transaction is passed, and the group can stand at the end.
-    pub(super) fn end_reached(&mut self, offset: i64) {
-        self.begun = true;
-        self.end = self.end.max(Some(offset));
-        if self.frontier.position().is_some_and(|next| next > offset) {
-            return;
-        }
-        self.frontier.reach(offset);
-        // Nothing was handled yet, so nothing is to be committed.
-        self.committed.get_or_insert(offset);
+    /// What the client says of its fetching.
+    pub(super) fn fetched(&mut self, fetched: &Fetched) {
+        self.end = fetched.end.or(self.end);
+        self.next = fetched.next.or(self.next);
+        self.begun |= fetched.active;
     }
 
     /// The open part of a day, if there is one.
@@ -109,20 +107,6 @@ impl Partition {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn the_end_of_a_partition_passes_offsets_that_hold_no_record() {
-        let mut state = Partition::new(1);
-        state.end_reached(7);
-        assert_eq!((state.frontier.durable(), state.to_commit()), (Some(7), None));
-        state.frontier.take(7, true);
-        state.end_reached(9);
-        assert_eq!(state.frontier.durable(), Some(7), "what is not stored holds the frontier");
-        state.frontier.finish(7);
-        assert_eq!(state.to_commit(), Some(9), "the marker at 8 is passed");
-        state.end_reached(8);
-        assert_eq!(state.frontier.position(), Some(9), "an end that came late");
-    }
 
     #[test]
     fn reading_goes_on_from_what_is_not_durable() {

@@ -16,7 +16,7 @@ use super::work::{Completion, Unit, Work};
 use crate::classify::{self, Decision, Phase};
 use crate::config::{ConsumerSettings, OnGap};
 use crate::error::{Error, Result};
-use crate::native::{self, Message, Polled, Record, RecordQueue};
+use crate::native::{self, Message, Record, RecordQueue};
 use crate::observe::events::Events;
 use crate::observe::health::{Board, Progress};
 use crate::observe::metrics;
@@ -147,6 +147,7 @@ impl PollLoop {
             durable: state.frontier.durable(),
             committed: state.committed,
             end: state.end,
+            next: state.next,
             begun: state.begun,
         };
         let found: Vec<_> =
@@ -184,9 +185,9 @@ impl PollLoop {
             }
             ClientEvent::Committed { outcome, offsets } => self.committed(&outcome, &offsets, now),
             ClientEvent::Statistics(seen) => {
-                for (partition, end) in &seen.ends {
+                for (partition, fetched) in &seen.partitions {
                     if let Some(state) = self.partition(*partition) {
-                        state.end = state.end.max(Some(*end));
+                        state.fetched(fetched);
                     }
                 }
                 self.contact.seen(&seen);
@@ -219,8 +220,6 @@ impl PollLoop {
                     self.serve(consumer, now)?;
                     self.take(&Record::of(&message), now);
                 }
-                // Said by the queue of records, in their order.
-                Err(KafkaError::PartitionEOF(_)) => {}
                 Err(err) => self.client_error(&err, now)?,
             }
         }
@@ -272,18 +271,6 @@ impl PollLoop {
         }
     }
 
-    fn end_reached(&mut self, number: i32, offset: i64) {
-        if self.stopping {
-            return;
-        }
-        if let Some(state) = self.partition(number)
-            && !state.revoking
-            && state.seek_to.is_none()
-        {
-            state.end_reached(offset);
-        }
-    }
-
     /// Takes the records that are there, or the first one that comes. The bound of the memory is looked
     /// at before: one turn's records may go beyond it.
     fn take_records(&mut self, patience: Duration, now: Instant) -> Result<()> {
@@ -292,19 +279,13 @@ impl PollLoop {
         self.records.read(patience, &mut batch);
         let mut outcome = Ok(());
         for message in batch.drain(..) {
-            match message.polled() {
+            match message.record() {
                 // After the first failure the rest is not taken, so nothing behind it is committed.
                 Ok(_) if outcome.is_err() => {}
-                Ok(Polled::Record(record)) => {
+                Ok(record) => {
                     outcome = self.goes_on_at(record.partition(), record.offset());
                     if outcome.is_ok() {
                         self.take(&record, now);
-                    }
-                }
-                Ok(Polled::End { partition, offset }) => {
-                    outcome = self.goes_on_at(partition, offset);
-                    if outcome.is_ok() {
-                        self.end_reached(partition, offset);
                     }
                 }
                 Err(err) => {

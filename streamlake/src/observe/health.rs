@@ -13,7 +13,7 @@ const SILENT_MAX: Duration = Duration::from_secs(30);
 /// Where a partition stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
 pub struct Progress {
-    /// The next offset to be read: offsets that hold no record are passed.
+    /// The offset after the last record read.
     pub position: Option<i64>,
     /// The commit frontier: everything below is durable.
     pub durable: Option<i64>,
@@ -21,14 +21,21 @@ pub struct Progress {
     pub committed: Option<i64>,
     /// Where the records that may be read end (the last stable offset), as last seen.
     pub end: Option<i64>,
-    /// A record, or the end of the partition, has come since it was assigned.
+    /// The next offset that the client fetches: it passes offsets that hold no record.
+    pub next: Option<i64>,
+    /// The partition is fetched.
     pub begun: bool,
 }
 
 impl Progress {
     /// Whether there is something to be read, or records that are not durable.
     pub fn has_work(&self) -> bool {
-        !self.begun || self.end > self.position || self.position > self.durable
+        !self.begun || self.has_open() || self.end > self.reached()
+    }
+
+    /// How far all is done: the frontier, or, with nothing open, as far as the client has fetched.
+    fn reached(&self) -> Option<i64> {
+        if self.has_open() { self.durable } else { self.durable.max(self.next) }
     }
 
     /// Records read and not yet durable.
@@ -43,7 +50,7 @@ impl Progress {
 
     /// Offsets between the frontier and the end of the partition.
     pub fn lag(&self) -> Option<i64> {
-        Some((self.end? - self.durable?).max(0))
+        Some((self.end? - self.reached()?).max(0))
     }
 }
 
@@ -151,8 +158,8 @@ impl Board {
             let old = before.get(&key);
             let same = |old: &Entry| {
                 let was = old.progress;
-                (was.durable, was.position, was.begun)
-                    == (progress.durable, progress.position, progress.begun)
+                (was.durable, was.position, was.next, was.begun)
+                    == (progress.durable, progress.position, progress.next, progress.begun)
             };
             // What has not been read yet may wait behind other partitions' records, while those move.
             let waits = progress.begun && !progress.has_open() && moves;
@@ -225,6 +232,7 @@ mod tests {
             durable: Some(durable),
             committed: Some(durable),
             end: Some(end),
+            next: Some(durable),
             begun: true,
         }
     }
@@ -286,10 +294,10 @@ mod tests {
     #[test]
     fn an_idle_partition_is_healthy_and_one_that_is_never_fetched_is_not() {
         let bench = Bench::new();
-        let idle = Progress { committed: None, ..at(7, 7) };
+        let idle = Progress { position: None, durable: None, next: Some(7), ..at(7, 7) };
         let silent = Progress::default();
         for second in [0, 6, 12] {
-            bench.report(0, second, &well(), &[(0, at(7, 7))]);
+            bench.report(0, second, &well(), &[(0, idle)]);
         }
         assert!(bench.health(12).healthy && bench.health(12).ready);
         assert_eq!((idle.lag(), silent.lag()), (Some(0), None));

@@ -224,6 +224,7 @@ fn positions_tell_who_owned_what_when_it_was_struck() {
 #[test]
 fn without_a_word_on_owners_the_number_of_members_decides_or_nobody() {
     let mut few = killed();
+    drop_facts(&mut few, |f| matches!(f, Fact::Position(_)));
     met(&mut few, |met| met.partitions_owned = None);
     passes(&few);
     let mut many = few.clone();

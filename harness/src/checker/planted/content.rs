@@ -102,7 +102,7 @@ fn rename(sample: &mut Sample, rng: &mut Rng, name: impl Fn(&str) -> String) -> 
 }
 
 #[rustfmt::skip]
-pub(super) const TABLE: [Planted; 22] = [
+pub(super) static TABLE: [Planted; 22] = [
     Planted { name: "a tombstone is stored as an empty value", found: ("fidelity", "stored-differs"), plant: |s, rng| {
         let Some((op, ..)) = acknowledged(s, rng) else { return false };
         for (_, _, fact) in &mut s.facts {

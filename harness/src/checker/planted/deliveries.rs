@@ -67,8 +67,18 @@ fn next_start(sample: &Sample, at: usize) -> Option<u64> {
 }
 
 fn some_part(sample: &Sample, rng: &mut Rng) -> Option<(usize, usize)> {
-    let parts: Vec<_> = parts(sample, None).into_iter().filter(|part| part.1 > 0).collect();
-    parts.choose(rng).copied()
+    // Of a consumer that was started once: the sample's runs are shorter than a dead process's request
+    // may be on its way, so of another both processes may have stored it.
+    let once = |&(at, _): &(usize, usize)| {
+        let Fact::Object(object) = &sample.facts[at].2 else { return false };
+        let consumer = object.raw_zone.replace("gs://lake/", "consumer-");
+        let starts = sample.facts.iter().filter(|(_, _, fact)| {
+            matches!(fact, Fact::Process(p) if p.name == consumer && p.state == ProcessChange::Started)
+        });
+        starts.count() == 1
+    };
+    let parts = parts(sample, None).into_iter().filter(|part| part.1 > 0).filter(once);
+    parts.collect::<Vec<_>>().choose(rng).copied()
 }
 
 #[rustfmt::skip]

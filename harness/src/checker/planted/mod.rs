@@ -22,6 +22,12 @@ type Rng = ChaCha8Rng;
 /// Plants one corruption; false where the history has no place for it.
 type Plant = fn(&mut Sample, &mut Rng) -> bool;
 
+/// Every corruption: its name, the check that must find it, and how it is made.
+pub(super) fn table() -> impl Iterator<Item = (&'static str, &'static [&'static str], Plant)> {
+    let rows = TABLE.iter().chain(&content::TABLE);
+    rows.map(|row| (row.name, std::slice::from_ref(&row.found.0), row.plant))
+}
+
 struct Planted {
     name: &'static str,
     /// Check and anomaly that must come of it.
@@ -110,7 +116,7 @@ fn last_at_end(sample: &mut Sample) -> bool {
 }
 
 #[rustfmt::skip]
-const TABLE: [Planted; 26] = [
+static TABLE: [Planted; 26] = [
     Planted { name: "an acknowledged record is not in the log", found: ("acknowledged-is-durable", "acknowledged-but-not-logged"), plant: |s, rng| {
         let Some((op, _, _)) = acknowledged(s, rng) else { return false };
         s.facts.retain(|(_, _, f)| !matches!(f, Fact::Logged(l) if l.op == Some(op)));

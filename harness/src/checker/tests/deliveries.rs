@@ -170,7 +170,9 @@ fn a_rejected_operation_needs_its_dead_letter() {
     let reencoded = DeadLetter { value: Print(1), ..letter(60, None) };
     altered.tell(END_US, "log-reader", Fact::DeadLetter(reencoded));
     found(&altered, "dead-letters", "dead-letter-altered");
-    sample.tell(END_US, "log-reader", Fact::DeadLetter(letter(60, None)));
+    let failed_ms = Some(sample::START_MS + 901);
+    let rejected = DeadLetter { created_us: 901_000, failed_ms, ..letter(60, None) };
+    sample.tell(END_US, "log-reader", Fact::DeadLetter(rejected));
     comes(&sample, "dead-letters", Status::Pass);
 }
 

@@ -173,13 +173,14 @@ fn a_record_that_a_verifiable_consumer_does_not_show_is_lost_to_its_group() {
     let unread = CONSUMER.lines().filter(|l| !l.contains("records_consumed"));
     let unshown = verbose();
     let unshown = unshown.lines().filter(|l| !l.contains("\"offset\":1}"));
-    for consumer in [unread.collect::<Vec<_>>(), unshown.collect()] {
-        let verdict = verifiable(&consumer.join("\n"));
-        assert_eq!(verdict.status, Status::Fail);
-        let finding = &check(&verdict, "no-loss").findings[0];
-        assert_eq!(finding.anomaly, "lost-after-commit", "{finding:#?}");
-        assert_eq!(finding.offsets.last().unwrap().last, 1);
-    }
+    let verdict = verifiable(&unshown.collect::<Vec<_>>().join("\n"));
+    assert_eq!(verdict.status, Status::Fail);
+    let finding = &check(&verdict, "no-loss").findings[0];
+    assert_eq!(finding.anomaly, "lost-after-commit", "{finding:#?}");
+    assert_eq!(finding.offsets.last().unwrap().last, 1);
+    // Who was seen to read nothing may have gone on from what an earlier run had read.
+    let verdict = verifiable(&unread.collect::<Vec<_>>().join("\n"));
+    assert_eq!(verdict.status, Status::Inconclusive, "{verdict:#?}");
 }
 
 #[test]

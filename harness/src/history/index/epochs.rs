@@ -65,6 +65,8 @@ pub struct Epoch {
     pub writes: Vec<(u64, u64)>,
     /// How it came about.
     pub how: How,
+    /// Whose clock its begin was read from, where that also stamped commits: a foreign member's own.
+    pub base: Base,
 }
 
 /// All epochs of a group on one partition, by their begin.
@@ -331,6 +333,7 @@ impl Index {
                 end: place.end_at(read_until),
                 writes: life.map_or(vec![(0, u64::MAX)], |life| self.writes(life)),
                 how,
+                base: Base::Recorder,
             });
         }
         epochs
@@ -398,7 +401,8 @@ impl Index {
                 writes.push((0, u64::MAX));
             }
             let (member, start, end) = (None, 0, u64::MAX);
-            epochs.push(Epoch { member, begin_us, start, end, writes, how });
+            let base = Base::Recorder;
+            epochs.push(Epoch { member, begin_us, start, end, writes, how, base });
         }
         epochs
     }
@@ -418,6 +422,7 @@ impl Index {
             end: u64::MAX,
             writes: vec![(change.t_us, u64::MAX)],
             how: if number == 0 { How::First } else { How::Rebalance },
+            base: self.clock_of_process(&change.process),
         };
         assigned.enumerate().map(epoch).collect()
     }
@@ -441,11 +446,21 @@ impl Index {
                     };
                     let (member, start, end) = (None, 0, u64::MAX);
                     let (begin_us, writes) = (life.begin_us, self.writes(life));
-                    epochs.push(Epoch { member, begin_us, start, end, writes, how });
+                    let base = Base::Recorder;
+                    epochs.push(Epoch { member, begin_us, start, end, writes, how, base });
                 }
             }
         }
         epochs
+    }
+
+    /// The clock that a process of a foreign history stamps with.
+    fn clock_of_process(&self, process: &str) -> Base {
+        let number = self.processes.iter().position(|known| known == process);
+        match number.and_then(|number| u16::try_from(number).ok()) {
+            Some(number) if self.header.run.testbed == "foreign" => Base::Process(number),
+            _ => Base::Recorder,
+        }
     }
 
     /// The lowest offset that may have been committed at some instant of a time.
@@ -463,7 +478,13 @@ impl Index {
         for (number, epoch) in epochs.iter_mut().enumerate() {
             let next = begins[number + 1..].iter().find(|begin| **begin > epoch.begin_us);
             let next = next.copied().unwrap_or(u64::MAX);
-            epoch.start = self.committed_floor(group, lane, epoch.begin_us, next);
+            // What one clock stamped it orders, however it stands to others.
+            epoch.start = match (epoch.base, self.groups[group].get(&lane)) {
+                (Base::Process(_), Some(known)) => {
+                    known.committed_when(epoch.base, epoch.begin_us, &self.clocks)
+                }
+                _ => self.committed_floor(group, lane, epoch.begin_us, next),
+            };
             // Samples may have missed that the offset was set back.
             let reset = permits.iter().position(|permit| permit.from_us <= epoch.begin_us);
             if let Some(reset) = reset.filter(|_| !complete) {

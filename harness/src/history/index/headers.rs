@@ -141,7 +141,9 @@ impl Index {
     /// Takes note of an invocation: when it was, and which headers it came with.
     pub(super) fn note_invoked(&mut self, op: u64, t_us: u64, list: Option<&Vec<HeaderPair>>) {
         if self.dates_ingestion() {
-            self.headers.times(op).0 = ms(t_us);
+            // Of two invocations of one number, which is told elsewhere, the first one counts.
+            let invoked = &mut self.headers.times(op).0;
+            *invoked = (*invoked).min(ms(t_us));
         }
         if let Some(list) = list {
             self.headers.own.insert(op, HeaderPair::print_of(list));
