@@ -78,7 +78,7 @@ fn how_sure(suite: &SuiteReport, document: &mut Document) {
         // A fault that hit nothing, as that check sees it, shows nothing.
         let hit = |run: &ScenarioReport| {
             let mut checks = run.verdict.checks.iter();
-            checks.any(|check| check.check == "fault-bit" && check.status == Status::Pass)
+            !checks.any(|check| check.check == "fault-bit" && check.status != Status::Pass)
         };
         let bit = windows.iter().filter(|(run, window)| window.seen_us.is_some() && hit(run));
         let clean = bit.filter(|(run, _)| passed(run)).count();
