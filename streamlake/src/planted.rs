@@ -343,7 +343,7 @@ pub(crate) fn acts_if(bug: Bug, occasion: bool) -> bool {
 /// Whether this process runs with `bug`, and it is its turn: each `n`th time that it is asked.
 #[inline(always)]
 pub(crate) fn acts_each(bug: Bug, n: u64) -> bool {
-    is(bug) && turn() % n == 0 && acts(bug)
+    is(bug) && turn().is_multiple_of(n) && acts(bug)
 }
 
 /// Whether this process runs with `bug`, and it is asked for the `n`th time.

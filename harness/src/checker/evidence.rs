@@ -243,13 +243,12 @@ pub(super) fn commits_open(index: &Index, lanes: &BTreeMap<usize, GroupLane>) ->
     commits_cut_short(index) || watched_until(index, lanes).is_some() || unheard(index, lanes)
 }
 
-/// Nothing was heard of a group's commits, and nothing that shows that anybody listened: the silence may
-/// be the observer's.
+/// Nothing was heard of a group's commits, and of no other group's: the silence may be the observer's.
+/// (Its generations and positions come another way, or may be all that it heard.)
 fn unheard(index: &Index, lanes: &BTreeMap<usize, GroupLane>) -> bool {
     let silent = |lanes: &BTreeMap<usize, GroupLane>| lanes.values().all(|l| l.commits.is_empty());
     let others = index.promised_groups().any(|(_, _, lanes)| !silent(lanes));
-    let listened = others || !index.rare.generations.is_empty() || !index.rare.positions.is_empty();
-    silent(lanes) && (foreign(&index.header) || !listened)
+    silent(lanes) && (foreign(&index.header) || !others)
 }
 
 /// Who watches the commits said that the record is not complete.

@@ -165,7 +165,7 @@ impl WorkloadPlan {
                 (bytes, _) => bytes,
             },
         };
-        let shape = if turn % 3 == 0 { Shape::of_turn(turn / 3) } else { Shape::Plain };
+        let shape = if turn.is_multiple_of(3) { Shape::of_turn(turn / 3) } else { Shape::Plain };
         (varied_key(turn, order_id), order.good(shape, bytes, rng), false)
     }
 }

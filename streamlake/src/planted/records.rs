@@ -10,6 +10,9 @@ use chrono::{Days, NaiveDate, Utc};
 use std::borrow::Cow;
 use std::sync::{Mutex, PoisonError};
 
+/// A header on its way into a part.
+type Pair<'a> = (Cow<'a, [u8]>, Option<Cow<'a, [u8]>>);
+
 type HeaderRef<'a> = (&'a [u8], Option<&'a [u8]>);
 
 /// Payloads that are longer are large.
@@ -111,7 +114,7 @@ pub(crate) fn write_record<'a>(
     if !PLANTED {
         return part::write_record(out, record, headers);
     }
-    let mut headers: Vec<(Cow<'_, [u8]>, Option<Cow<'_, [u8]>>)> =
+    let mut headers: Vec<Pair<'_>> =
         headers.map(|(name, value)| (name.into(), value.map(Cow::from))).collect();
     spoil_headers(record, &mut headers);
     let mut record = *record;
@@ -141,10 +144,7 @@ pub(crate) fn write_record<'a>(
     part::write_record(out, &record, headers);
 }
 
-fn spoil_headers<'a>(
-    record: &RecordRef<'a>,
-    headers: &mut Vec<(Cow<'a, [u8]>, Option<Cow<'a, [u8]>>)>,
-) {
+fn spoil_headers<'a>(record: &RecordRef<'a>, headers: &mut Vec<Pair<'a>>) {
     if acts(Bug::HeaderLost) {
         headers.pop();
     }

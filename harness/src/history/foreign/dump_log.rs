@@ -339,16 +339,8 @@ fn tell(
     }
     let op = number.map(|number| told.global(number)).transpose()?;
     let (topic, partition) = place;
-    let fact = Logged {
-        topic,
-        partition,
-        offset,
-        timestamp_ms: timestamp_ms,
-        op,
-        key,
-        value,
-        ..Logged::default()
-    };
+    let fact =
+        Logged { topic, partition, offset, timestamp_ms, op, key, value, ..Logged::default() };
     told.tell(None, process, Fact::Logged(fact));
     Ok(())
 }

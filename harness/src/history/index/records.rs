@@ -147,7 +147,7 @@ impl Index {
             if joined.id == NO_ID {
                 self.note_receipt_without_id(op);
             }
-            if self.detail == Detail::Packed && op % 256 == 0 {
+            if self.detail == Detail::Packed && op.is_multiple_of(256) {
                 self.sampled_ids.push((joined.id, op));
             }
             if self.topics[joined.invocation.topic] != self.lanes[lane].topic {
@@ -179,7 +179,7 @@ impl Index {
                 self.follow_key(process, lane, fact.offset, &seen);
             }
             self.look_at_headers(lane, fact);
-            if self.detail == Detail::Packed && seen.op % 256 == 0 {
+            if self.detail == Detail::Packed && seen.op.is_multiple_of(256) {
                 self.sampled_ids.push((seen.id, seen.op));
             }
         }
