@@ -71,6 +71,11 @@ impl<'a> Captured<'a> {
         captured
     }
 
+    /// Some events could not be understood.
+    pub(super) fn has_unreadable(&self) -> bool {
+        !self.unreadable.is_empty()
+    }
+
     /// Every event, partition by partition.
     pub(super) fn partitions(&self) -> impl Iterator<Item = &[&'a ChangeEvent]> {
         self.all.chunk_by(|a, b| (&a.topic, a.partition) == (&b.topic, b.partition))

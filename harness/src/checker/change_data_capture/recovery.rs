@@ -19,7 +19,11 @@ pub(super) fn missing(context: &Context<'_>, case: &mut Case<'_>) -> u64 {
                 "; the table was read as a whole up to {lsn}"
             ))
         );
-        case.find(of_changes("change-not-captured", text, captured, &passed));
+        // Theirs may be among those that nobody could read.
+        match captured.has_unreadable() {
+            true => case.doubt(text),
+            false => case.find(of_changes("change-not-captured", text, captured, &passed)),
+        }
     }
     if let Some(&newest) = tail.last() {
         let waited = index.end_us.saturating_sub(captured.changes[newest].committed_us);
@@ -33,7 +37,10 @@ pub(super) fn missing(context: &Context<'_>, case: &mut Case<'_>) -> u64 {
             seconds(waited)
         );
         match state {
-            Some(state) if waited >= index.header.promises.recovery_within_us => {
+            Some(state)
+                if waited >= index.header.promises.recovery_within_us
+                    && !captured.has_unreadable() =>
+            {
                 let mut finding = of_changes("not-captured-in-time", text, captured, &tail);
                 finding.evidence.insert(0, format!("the connector at the end: {state}"));
                 case.find(finding);

@@ -28,7 +28,10 @@ pub(super) fn of(lines: &[String], slot: &str, recorder: &Recorder) -> Vec<Captu
         } else if let Some(rest) = text.strip_prefix(COMMAND)
             && let Some(last) = starts.last_mut().filter(|last| last.pid == pid)
         {
+            // The message tells what is confirmed; the database begins at what was asked for, if that
+            // lies further on.
             last.asked = asked(rest);
+            last.from = last.from.max(last.asked.unwrap_or(last.from));
         }
     }
     starts
@@ -65,7 +68,7 @@ mod tests {
         let lines = [
             "2036-11-25 21:08:07.693 UTC [85] LOG:  starting logical decoding for slot \"debezium\"",
             "2036-11-25 21:08:07.693 UTC [85] DETAIL:  Streaming transactions committing after 0/19B8640, reading WAL from 0/19B7870.",
-            "2036-11-25 21:08:07.693 UTC [85] STATEMENT:  START_REPLICATION SLOT \"debezium\" LOGICAL 0/19B8600 (\"proto_version\" '1')",
+            "2036-11-25 21:08:07.693 UTC [85] STATEMENT:  START_REPLICATION SLOT \"debezium\" LOGICAL 0/19B8660 (\"proto_version\" '1')",
             "2036-11-25 21:08:07.694 UTC [85] LOG:  logical decoding found consistent point at 0/19B7870",
             "2036-11-25 21:08:08.205 UTC [73] LOG:  starting logical decoding for slot \"streamlake_harness\"",
             "2036-11-25 21:08:08.205 UTC [73] DETAIL:  Streaming transactions committing after 0/196CC68, reading WAL from 0/196CC30.",
@@ -78,7 +81,7 @@ mod tests {
         let told: Vec<_> = starts.iter().map(|s| (s.pid, s.asked, s.from)).collect();
         assert_eq!(
             told,
-            [(85, Some(Lsn(0x019B_8600)), Lsn(0x019B_8640)), (87, None, Lsn(0x019B_8650))]
+            [(85, Some(Lsn(0x019B_8660)), Lsn(0x019B_8660)), (87, None, Lsn(0x019B_8650))]
         );
         let at = "2036-11-25T21:08:07.693Z".parse::<DateTime<chrono::Utc>>().unwrap();
         assert_eq!(starts[0].at_us, recorder.run_us_of_wall_us(at.timestamp_micros()));

@@ -329,3 +329,11 @@ fn a_row_that_was_changed_long_before_it_was_read_is_stale() {
     }
     found(&sample, "snapshot-row-is-stale");
 }
+
+#[test]
+fn a_change_whose_event_may_be_one_that_nobody_can_read_is_a_doubt() {
+    let mut sample = killed().sample();
+    let event = event(&mut sample, 40);
+    event.problem = Some("no JSON".to_owned());
+    undecided(&sample, "could not be understood");
+}
