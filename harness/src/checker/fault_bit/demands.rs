@@ -99,8 +99,9 @@ fn is_answer(detail: &str) -> bool {
 }
 
 /// How a probe says that no answer came.
-const UNANSWERED: [&str; 9] = [
+const UNANSWERED: [&str; 10] = [
     "no answer",
+    "timed out",
     "refused",
     "reset",
     "closed",
