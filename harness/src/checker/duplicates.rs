@@ -256,7 +256,7 @@ fn flaw(
     let could = |epoch: &&Epoch| epoch.start <= range.0 && range.0 < epoch.end;
     let begun = || epochs.iter().filter(|epoch| again.after(epoch.begin_us));
     // The epoch of the first copy is the last that had begun when it came to be.
-    let of_first = begun().filter(|epoch| first.after(epoch.begin_us)).filter(could).next_back();
+    let of_first = begun().filter(|epoch| first.after(epoch.begin_us)).rfind(could);
     let from = of_first.map_or(0, |epoch| epoch.begin_us);
     let mut later = begun().filter(|epoch| epoch.begin_us > from).peekable();
     if later.peek().is_none() || begun().filter(could).count() >= 2 {

@@ -79,7 +79,7 @@ fn named(when: &str, connector: &ConnectorState, slot: &SlotState) -> Shown {
     seen.push(("slot confirmed_flush_lsn", confirmed));
     seen.extend(slot.absent.clone().map(|reason| ("slot absent", reason)));
     let words = seen.into_iter().map(|(name, value)| (format!("{name} {when}"), value));
-    let sender = slot.active_pid.and_then(|pid| u32::try_from(pid).ok());
+    let sender = slot.active_pid;
     let target = TargetSeen { sender, ..TargetSeen::default() };
     Shown { words: words.collect(), target: Some(target), patient: None }
 }

@@ -225,7 +225,7 @@ pub(super) fn summary(trial: &OrdinaryTrial) -> String {
         .iter()
         .map(|&seed| {
             let (caught, all) = trial.caught_at(seed);
-            let percent = if all == 0 { 0 } else { 100 * caught / all };
+            let percent = (100 * caught).checked_div(all).unwrap_or(0);
             format!("{caught} of {all} at seed {seed} ({percent} %)")
         })
         .collect();

@@ -204,8 +204,8 @@ pub(super) const TABLE: &[Edit] = &[
     Edit { name: "a part is in another dataset's folder", expected: Found(&["placement"]), make: |s, rng|
         alter(s, rng, |f| matches!(f, Fact::Object(o) if o.role == ObjectRole::Part && !o.during_run), |f| if let Fact::Object(o) = f { o.name = o.name.replacen("dataset=", "dataset=other-", 1) }) },
     Edit { name: "a part's day is no day", expected: Found(&["placement"]), make: |s, rng|
-        alter(s, rng, |f| matches!(f, Fact::Object(o) if o.role == ObjectRole::Part && !o.during_run), |f| if let Fact::Object(o) = f {
-            if let Some((head, tail)) = o.name.clone().split_once("ingestion_date=") { o.name = format!("{head}ingestion_date=unknown{}", &tail[10..]) }
+        alter(s, rng, |f| matches!(f, Fact::Object(o) if o.role == ObjectRole::Part && !o.during_run), |f| if let Fact::Object(o) = f && let Some((head, tail)) = o.name.clone().split_once("ingestion_date=") {
+            o.name = format!("{head}ingestion_date=unknown{}", &tail[10..]);
         }) },
     Edit { name: "a listed checksum is another", expected: Found(&["metadata"]), make: |s, rng|
         alter(s, rng, |f| matches!(f, Fact::Object(o) if o.lists.iter().any(|l| l.crc32.is_some())), |f| if let Fact::Object(o) = f { o.lists[0].crc32 = Some("deadbeef".to_owned()) }) },

@@ -142,7 +142,6 @@ fn every_edit_is_judged_rightly() {
     }
     let nowhere: Vec<_> = all.iter().zip(&places).filter(|(_, n)| **n == 0).collect();
     let nowhere: Vec<_> = nowhere.iter().map(|((name, _, _), _)| *name).collect();
-    println!("{tried} edited histories, {} judged wrongly", complaints.len());
     assert!(complaints.is_empty(), "{} of {tried}:\n{}", complaints.len(), complaints.join("\n"));
     assert!(nowhere.is_empty(), "no run has a place for: {nowhere:?}");
     assert!(tried >= 200, "{tried} edited histories");

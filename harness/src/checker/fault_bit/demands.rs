@@ -341,7 +341,7 @@ fn process_facts(index: &Index, fault: &PlannedFault, demand: Demand) -> Option<
     }
     if demand == Demand::StartedAnew {
         let started = || own().filter(|p| p.fact.state == ProcessChange::Started);
-        let before = started().filter(|p| p.t_us < begin).next_back().map(|p| p.fact.pid);
+        let before = started().rfind(|p| p.t_us < begin).map(|p| p.fact.pid);
         let again = started().find(|p| (begin..=end).contains(&p.t_us)).map(|p| p.fact.pid);
         if let (Some(before), true) = (before, before == again) {
             return Some(format!("the history tells of the same process again, {before}"));

@@ -162,7 +162,7 @@ fn committed(index: &Index, group: &GroupPromise, by_us: u64) -> u64 {
     let lanes = index.promised_lanes().filter_map(|(n, lane)| Some((lane, lanes.get(&n)?)));
     let of_lane =
         |(lane, known): (&crate::history::index::Lane, &crate::history::index::GroupLane)| {
-            let last = known.commits.iter().filter(|commit| commit.at_us <= by_us).next_back();
+            let last = known.commits.iter().rfind(|commit| commit.at_us <= by_us);
             last.map_or(0, |commit| lane.logged().below(commit.offset).len())
         };
     lanes.map(of_lane).sum()

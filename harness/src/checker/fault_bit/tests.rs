@@ -169,8 +169,8 @@ fn an_end_that_was_none_or_another_is_no_kill() {
     let mut alive = killed();
     step(&mut alive, FaultStage::Seen, |step| {
         step.evidence.insert("state during".to_owned(), "S (sleeping)".to_owned());
-        *step.target.as_mut().unwrap() =
-            Box::new(TargetSeen { state: Some(RunState::Running), ..TargetSeen::default() });
+        **step.target.as_mut().unwrap() =
+            TargetSeen { state: Some(RunState::Running), ..TargetSeen::default() };
     });
     doubted(&alive, "was there while the fault lasted");
     let mut left = killed();

@@ -323,8 +323,8 @@ fn a_row_that_was_changed_long_before_it_was_read_is_stale() {
     assert_eq!(check(&sample).status, Status::Pass, "{:#?}", check(&sample));
     for change in 9..14 {
         let read = events(&mut sample).into_iter();
-        let read = read.filter(|event| event.operation == RowOperation::Read);
-        let read = read.filter(|event| event.revision == Some(change + 1)).next_back().unwrap();
+        let mut read = read.filter(|event| event.operation == RowOperation::Read);
+        let read = read.rfind(|event| event.revision == Some(change + 1)).unwrap();
         (read.revision, read.after) = (Some(change - 4), row(change - 5));
     }
     found(&sample, "snapshot-row-is-stale");

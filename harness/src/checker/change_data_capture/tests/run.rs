@@ -65,7 +65,7 @@ pub(super) fn row(change: u64) -> Option<RowImage> {
         ("id", text((change % KEYS).to_string())),
         ("revision", text((change + 1).to_string())),
         ("amount", text(format!("{}.5", change * 7))),
-        ("remark", (change % 3 != 0).then(|| Column::of(format!("remark {change}")))),
+        ("remark", (!change.is_multiple_of(3)).then(|| Column::of(format!("remark {change}")))),
         // Left alone by every second update.
         ("description", text(format!("{} ", change / (2 * KEYS)).repeat(400))),
     ];

@@ -258,7 +258,7 @@ fn a_message_that_is_longer_or_shorter_than_its_version_is_not_taken_for_it() {
         };
         let mut connection = named();
         connection.ask(&longer(&vector.request));
-        assert_eq!(bare(connection.told()), [unread.clone()], "{vector:?}");
+        assert_eq!(bare(connection.told()), std::slice::from_ref(&unread), "{vector:?}");
         let mut connection = named();
         connection.ask(&vector.request);
         connection.answer(&longer(&vector.answer));
