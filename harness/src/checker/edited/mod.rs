@@ -2,8 +2,7 @@
 //! harness would have left behind, or something that is legal. The first must be found by the check
 //! that is there for it, evidence that is taken away must leave a doubt, and what is legal must pass.
 //!
-//! The runs are in `tests/histories`, from both testbeds. They are made again with
-//! `STREAMLAKE_KEEP_HISTORIES=1 cargo test -p streamlake-harness --test keep_histories` when the format grows.
+//! The runs are in `tests/histories`, from both testbeds; `just keep-histories` makes them again.
 #![allow(clippy::unwrap_used)]
 
 mod edits;
@@ -22,10 +21,13 @@ use crate::verdict::{Status, Verdict};
 type Rng = ChaCha8Rng;
 
 /// What an edit must come to.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 enum Expected {
     /// One of these checks fails.
     Found(&'static [&'static str]),
+    /// Some check fails: in a real run a corruption may show elsewhere first, as what was altered is one
+    /// of many.
+    FoundSomewhere,
     /// Nothing fails, and this check cannot decide.
     Doubt(&'static str),
     /// Nothing fails, and whatever passed still passes.
@@ -87,6 +89,7 @@ fn complaint(expected: Expected, before: &Verdict, after: &Verdict) -> Option<St
             let found = checks.iter().any(|check| status(after, check) == Status::Fail);
             (!found).then(|| format!("missed by {checks:?}; failed: {failed:?}"))
         }
+        Expected::FoundSomewhere => failed.is_empty().then(|| "missed".to_owned()),
         Expected::Doubt(check) => {
             let doubted = status(after, check) == Status::Inconclusive && failed.is_empty();
             (!doubted).then(|| format!("{check} is {:?}; failed: {failed:?}", status(after, check)))
@@ -119,7 +122,7 @@ fn the_saved_runs_pass_as_they_are() {
 #[test]
 fn every_edit_is_judged_rightly() {
     let (mut tried, mut complaints) = (0, Vec::new());
-    let planted = planted::table().map(|(name, check, make)| (name, Expected::Found(check), make));
+    let planted = planted::table().map(|(name, make)| (name, Expected::FoundSomewhere, make));
     let own = edits::TABLE.iter().chain(legal::TABLE);
     let own = own.map(|edit| (edit.name, edit.expected, edit.make));
     let all: Vec<_> = planted.chain(own).collect();
@@ -129,7 +132,9 @@ fn every_edit_is_judged_rightly() {
         for (n, (edit, expected, make)) in all.iter().enumerate() {
             let mut edited = run.clone();
             let mut rng = Rng::seed_from_u64(n as u64 * 1_000 + places[n]);
-            if !make(&mut edited, &mut rng) {
+            if !make(&mut edited, &mut rng)
+                || edited.facts == run.facts && *expected != Expected::Clean
+            {
                 continue;
             }
             places[n] += 1;
@@ -140,8 +145,10 @@ fn every_edit_is_judged_rightly() {
             }
         }
     }
-    let nowhere: Vec<_> = all.iter().zip(&places).filter(|(_, n)| **n == 0).collect();
-    let nowhere: Vec<_> = nowhere.iter().map(|((name, _, _), _)| *name).collect();
+    // Some of the planted ones speak of what only made-up histories have.
+    let nowhere = all.iter().zip(&places).filter(|(_, n)| **n == 0).map(|(edit, _)| edit);
+    let own = nowhere.filter(|edit| edit.1 != Expected::FoundSomewhere);
+    let nowhere: Vec<_> = own.map(|edit| edit.0).collect();
     assert!(complaints.is_empty(), "{} of {tried}:\n{}", complaints.len(), complaints.join("\n"));
     assert!(nowhere.is_empty(), "no run has a place for: {nowhere:?}");
     assert!(tried >= 200, "{tried} edited histories");
