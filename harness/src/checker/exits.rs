@@ -14,7 +14,7 @@ use super::recovered::windows;
 use crate::history::event::{
     Ask, Evidence, Header, ProcessChange, ProcessEnd, ProcessRole, ProcessState,
 };
-use crate::history::index::{At, Index};
+use crate::history::index::{At, End, Index};
 
 /// Exit code of a Rust program that panicked.
 const PANIC: i32 = 101;
@@ -81,6 +81,13 @@ fn wrong(index: &Index, case: &mut Case<'_>, exit: &At<ProcessState>) -> Option<
             true => None,
             false => bad("ended-before-its-input", "its input had not ended"),
         },
+        // It says by its exit code, too, that it could not vouch for every operation.
+        (None, ProcessEnd::Code(1)) if is_producer && told_a_failure(index) => {
+            match fed(index, exit.t_us) {
+                true => None,
+                false => bad("ended-before-its-input", "its input had not ended"),
+            }
+        }
         (_, ProcessEnd::Code(PANIC)) => bad("panicked", "it panicked"),
         (Some(Ask::Stop), _) => bad("stopped-in-disorder", "an orderly stop ends with exit code 0"),
         (None, _) if is_producer => bad("producer-failed", "a producer ends with exit code 0"),
@@ -90,6 +97,12 @@ fn wrong(index: &Index, case: &mut Case<'_>, exit: &At<ProcessState>) -> Option<
         (_, ProcessEnd::Signal(_)) => bad("died", "nobody of the harness sent that signal"),
         (_, ProcessEnd::Code(_)) => bad("ended-unasked", "nobody had asked it to end"),
     }
+}
+
+/// Some operation was reported as failed or unknown.
+fn told_a_failure(index: &Index) -> bool {
+    let mut ends = index.ops.kept.values().map(|kept| kept.end);
+    ends.any(|end| matches!(end, Some(End::Failed | End::Unknown)))
 }
 
 /// The producer's input had ended: nothing was to be handed over any more. An operation is recorded

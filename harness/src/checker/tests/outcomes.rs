@@ -128,6 +128,18 @@ fn a_process_ends_when_it_is_asked_to_and_in_order() {
     }
 }
 
+/// `produce` ends with 1 when it could not vouch for every record: that is its word, and no disorder.
+#[test]
+fn a_producer_that_reported_a_failure_may_end_with_1() {
+    let mut sample = ending("producer-1", 690_000, None, ProcessEnd::Code(1));
+    found(&sample, "exits", "producer-failed");
+    end(&mut sample, 30, &Outcome::Unknown { error: "timed out".to_owned() });
+    comes(&sample, "exits", Status::Pass);
+    let mut early = ending("producer-1", 400_000, None, ProcessEnd::Code(1));
+    end(&mut early, 30, &Outcome::Unknown { error: "timed out".to_owned() });
+    found(&early, "exits", "ended-before-its-input");
+}
+
 #[test]
 fn a_process_that_ends_again_and_again_is_a_crash_loop() {
     let mut sample = Sample::honest();
