@@ -158,6 +158,24 @@ pub struct PromisedHeader {
     pub is: PromisedValue,
 }
 
+impl PromisedHeader {
+    /// What the pipeline's producer documents that it puts on each record.
+    #[must_use]
+    pub fn of_pipeline(dataset: &str) -> Vec<Self> {
+        let fixed = |text: &str| PromisedValue::Fixed(text.to_owned());
+        [
+            ("dataset", fixed(dataset)),
+            ("schema_version", fixed("v1")),
+            ("ingestion_id", PromisedValue::IngestionId),
+            ("producer_service", fixed("ingestion-api")),
+            ("ingested_at", PromisedValue::IngestedAt),
+        ]
+        .into_iter()
+        .map(|(name, is)| Self { name: name.to_owned(), is })
+        .collect()
+    }
+}
+
 /// What a promised header says.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]

@@ -6,8 +6,7 @@ use std::time::Duration;
 use super::{DATASET, FaultPlan, GroupPlan, Load};
 use crate::fault;
 use crate::history::event::{
-    GroupPromise, OutcomePromise, PlannedFault, PromisedHeader, PromisedValue, Promises,
-    SourcePromise,
+    GroupPromise, OutcomePromise, PlannedFault, PromisedHeader, Promises, SourcePromise,
 };
 use crate::scenario::ScenarioFile;
 use crate::testbed::{Abilities, Topology};
@@ -61,7 +60,7 @@ pub(super) fn promises(
             Load::Source(_) => None,
         },
         dataset: produced.then(|| DATASET.to_owned()),
-        headers: if produced { headers() } else { Vec::new() },
+        headers: if produced { PromisedHeader::of_pipeline(DATASET) } else { Vec::new() },
         source: match load {
             Load::Producer(_) => None,
             Load::Source(source) => Some(SourcePromise {
@@ -86,21 +85,6 @@ fn standstill_within(groups: &[GroupPlan]) -> Option<u64> {
     const AT_LEAST: Duration = Duration::from_secs(15);
     let age = groups.iter().map(|group| group.batch_age).max()?;
     u64::try_from((AT_LEAST + 2 * age).as_micros()).ok()
-}
-
-/// What the producer under test documents that it puts on each record.
-fn headers() -> Vec<PromisedHeader> {
-    let fixed = |text: &str| PromisedValue::Fixed(text.to_owned());
-    [
-        ("dataset", fixed(DATASET)),
-        ("schema_version", fixed("v1")),
-        ("ingestion_id", PromisedValue::IngestionId),
-        ("producer_service", fixed("ingestion-api")),
-        ("ingested_at", PromisedValue::IngestedAt),
-    ]
-    .into_iter()
-    .map(|(name, is)| PromisedHeader { name: name.to_owned(), is })
-    .collect()
 }
 
 /// What a fault has to show, and under which load, if the load is not `held` for it.

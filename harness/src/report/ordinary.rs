@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::document::{Document, Text};
-use super::proof::CleanRow;
+use super::proof::{CleanRow, clean_runs, or_none};
 use super::versioned::{ReadError, Versioned};
 use super::{ReportError, ReportFile, markdown, words};
 
@@ -162,22 +162,7 @@ pub(super) fn write(trial: &OrdinaryTrial, document: &mut Document) {
     let head = ["Planted bug", "Named check", "Caught by", "Checks that failed", "Result"];
     document.table(&head, 5, trial.rows.iter().map(row).collect());
     document.paragraph("The same suite without any bug, at the same seeds:");
-    let clean = trial.clean.iter().map(|row| {
-        vec![
-            Text::code(&row.scenario),
-            Text::data(if row.checks.is_empty() {
-                words::NONE.into()
-            } else {
-                row.checks.join(", ")
-            }),
-            Text::data(words::count(row.runs)),
-            Text::data(words::count(row.alarms)),
-            Text::data(words::count(row.unclear)),
-        ]
-    });
-    let head =
-        ["Scenario", "Checks that did not pass", "Clean runs", "False alarms", "Inconclusive"];
-    document.table(&head, 2, clean.collect());
+    clean_runs(&trial.clean, document);
 }
 
 fn row(row: &OrdinaryRow) -> Vec<Text> {
@@ -187,10 +172,6 @@ fn row(row: &OrdinaryRow) -> Vec<Text> {
     let mut checks: Vec<String> = row.runs.iter().flat_map(|run| run.checks.clone()).collect();
     checks.sort();
     checks.dedup();
-    let or_none = |names: Vec<String>| match names.is_empty() {
-        true => words::NONE.to_owned(),
-        false => names.join(", "),
-    };
     let seeds = |which: fn(&&OrdinaryRun) -> bool| -> String {
         let seeds: Vec<_> = row.runs.iter().filter(which).map(|run| run.seed.to_string()).collect();
         seeds.join(", ")
@@ -212,8 +193,8 @@ fn row(row: &OrdinaryRow) -> Vec<Text> {
     vec![
         Text::code(&row.bug),
         Text::code(&row.check),
-        Text::data(or_none(by)),
-        Text::data(or_none(checks)),
+        Text::data(or_none(&by)),
+        Text::data(or_none(&checks)),
         Text::data(result),
     ]
 }

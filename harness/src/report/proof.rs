@@ -134,7 +134,18 @@ pub(super) fn write(proof: &Proof, document: &mut Document) {
     document.paragraph(
         "The same scenarios ran without any bug, with seeds of their own. An alarm there is a false one:",
     );
-    let clean = proof.clean.iter().map(|row| {
+    clean_runs(&proof.clean, document);
+    if !proof.undetectable.is_empty() {
+        document.paragraph("Tried, and found undetectable from outside:");
+        let lines = proof.undetectable.iter();
+        let lines = lines.map(|tried| Text::strong(&tried.what).and(format!(": {}", tried.why)));
+        document.list(lines.collect());
+    }
+}
+
+/// The table of the runs without a bug.
+pub(super) fn clean_runs(rows: &[CleanRow], document: &mut Document) {
+    let clean = rows.iter().map(|row| {
         vec![
             Text::code(&row.scenario),
             Text::data(or_none(&row.checks)),
@@ -146,12 +157,6 @@ pub(super) fn write(proof: &Proof, document: &mut Document) {
     let head =
         ["Scenario", "Checks that did not pass", "Clean runs", "False alarms", "Inconclusive"];
     document.table(&head, 2, clean.collect());
-    if !proof.undetectable.is_empty() {
-        document.paragraph("Tried, and found undetectable from outside:");
-        let lines = proof.undetectable.iter();
-        let lines = lines.map(|tried| Text::strong(&tried.what).and(format!(": {}", tried.why)));
-        document.list(lines.collect());
-    }
 }
 
 fn trial(row: &TrialRow) -> Vec<Text> {
@@ -170,7 +175,8 @@ fn trial(row: &TrialRow) -> Vec<Text> {
     ]
 }
 
-fn or_none(names: &[String]) -> String {
+/// Names for a cell.
+pub(super) fn or_none(names: &[String]) -> String {
     if names.is_empty() { words::NONE.to_owned() } else { names.join(", ") }
 }
 

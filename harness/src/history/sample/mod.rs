@@ -72,7 +72,7 @@ pub fn header(operations: u64, partitions: u32) -> Header {
             Evidence::Positions,
         ],
         dataset: Some(DATASET.to_owned()),
-        headers: promised_headers(DATASET),
+        headers: PromisedHeader::of_pipeline(DATASET),
         ..Promises::default()
     };
     let run = RunInfo {
@@ -99,22 +99,6 @@ pub fn key(op: u64) -> Blob {
 #[must_use]
 pub fn value(op: u64) -> Print {
     Print::of(&op.to_le_bytes())
-}
-
-/// What the producer of [`Sample`]s promises to put on each record.
-#[must_use]
-pub fn promised_headers(dataset: &str) -> Vec<PromisedHeader> {
-    let fixed = |text: &str| PromisedValue::Fixed(text.to_owned());
-    [
-        ("dataset", fixed(dataset)),
-        ("schema_version", fixed("v1")),
-        ("ingestion_id", PromisedValue::IngestionId),
-        ("producer_service", fixed("ingestion-api")),
-        ("ingested_at", PromisedValue::IngestedAt),
-    ]
-    .into_iter()
-    .map(|(name, is)| PromisedHeader { name: name.to_owned(), is })
-    .collect()
 }
 
 /// A wall-clock instant in milliseconds.
