@@ -279,6 +279,20 @@ fn contradicts_itself(verdict: &Verdict) -> bool {
     verdict.checks.iter().any(|c| c.reasons.iter().any(|r| r.contains("contradicts itself")))
 }
 
+/// Two readings of one offset of the log differ: a finding of its own, after which nobody can say which
+/// of the two a receipt or a copy is to be compared with.
+fn log_read_two_ways(sample: &Sample) -> bool {
+    let mut words = BTreeMap::new();
+    let mut logged = sample.facts.iter().filter_map(|(_, _, fact)| match fact {
+        Fact::Logged(logged) => Some(logged),
+        _ => None,
+    });
+    logged.any(|logged| {
+        let place = (&logged.topic, logged.partition, logged.offset);
+        *words.entry(place).or_insert(logged) != logged
+    })
+}
+
 #[test]
 fn checkers_and_reference_agree_on_small_histories() {
     let trials: u64 =
@@ -292,7 +306,7 @@ fn checkers_and_reference_agree_on_small_histories() {
             super::planted::nudge(&mut sample, &mut rng);
         }
         let verdict = sample.judge().unwrap();
-        if contradicts_itself(&verdict) {
+        if contradicts_itself(&verdict) || log_read_two_ways(&sample) {
             continue;
         }
         let expected = Plain::of(&sample).faults();
