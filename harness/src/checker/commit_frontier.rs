@@ -5,6 +5,8 @@
 //! Each record is judged against the first commit that covers it. Commit and copy bear the instants
 //! of two clocks, each known to an interval (see the index): a commit that is early at every position
 //! of the two within their intervals is an anomaly; one that looks early, and need not be, is a doubt.
+//! Where both were seen to pass on this machine, the order of the store's answer and the request to
+//! commit settles it.
 //! Instants have a resolution of 1 ms. Commits that were sampled are seen late, never early: sampling
 //! can miss a violation, not invent one.
 //!
@@ -98,12 +100,13 @@ fn frontier(
 /// What of a set was not durable when it was committed, by the likeliest position of the clocks.
 fn not_durable(index: &Index, known: &GroupLane, set: &RangeSet, commit: Commit) -> RangeSet {
     let mut open = set.clone();
-    for (base, cover) in &known.durable_by {
+    let answered = std::iter::once((Base::Processes, &known.answered));
+    for (base, cover) in answered.chain(known.durable_by.iter().map(|(base, by)| (*base, by))) {
         if open.is_empty() {
             break;
         }
         open = open.minus(&RangeSet::of(pieces(cover, &open).filter_map(|(range, at_us)| {
-            (late_by(index, *base, at_us, commit, Weigh::Likely) <= resolution()).then_some(range)
+            (late_by(index, base, at_us, commit, Weigh::Likely) <= resolution()).then_some(range)
         })));
     }
     open

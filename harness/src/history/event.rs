@@ -716,8 +716,9 @@ pub enum MembershipChange {
     Refused,
 }
 
-/// A commit that was asked for and is not known to have been taken. [`Committed`] does not name it,
-/// unless it was found later to be held.
+/// A commit as it passed on its way to the coordinator. One that is not known to have been taken is not
+/// named by [`Committed`], unless it was found later to be held. One that was taken is there as well, by
+/// the broker's own record: this is the instant at which it was asked for, by the recorder's clock.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct CommitAttempt {
@@ -731,9 +732,12 @@ pub struct CommitAttempt {
     pub partition: u32,
     /// Next offset to read.
     pub offset: u64,
-    /// Kafka's error by which it was refused; none where no answer was seen.
+    /// Kafka's error by which it was refused; none where no answer was seen, or it was taken.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub refused: Option<String>,
+    /// The coordinator was seen to say that it holds it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub taken: bool,
     /// When the request passed on its way to the coordinator, by the recorder's clock.
     pub at_us: u64,
 }

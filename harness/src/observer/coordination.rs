@@ -1,5 +1,6 @@
-//! What group members and their coordinators were seen to say to each other: positions, membership,
-//! and, where the broker keeps no record of its own that could be read, commits.
+//! What group members and their coordinators were seen to say to each other: positions, membership and
+//! commits. Where the broker keeps no record of its own that could be read, these are the record of
+//! commits; else they tell on this machine's clock when each of the record's was asked for.
 //!
 //! It is seen by the proxies that the clients' connections go through, see
 //! [`crate::testbed::proxy::wire`]. A commit that was not answered may be held or not; the members
@@ -105,7 +106,6 @@ impl Listener {
                 let offsets: Vec<_> = offsets.collect();
                 match outcome {
                     Outcome::Taken if self.commits => self.committed(&group, asked, offsets),
-                    Outcome::Taken => {}
                     outcome => self.attempted((client, group), asked, offsets, outcome),
                 }
             }
@@ -181,19 +181,28 @@ impl Listener {
         offsets: Vec<(Place, u64)>,
         outcome: Outcome,
     ) {
+        let taken = matches!(outcome, Outcome::Taken);
         let refused = match outcome {
             Outcome::Refused(error) => Some(error_name(error)),
             _ => None,
         };
         for (place, offset) in offsets {
-            if refused.is_none() {
+            if refused.is_none() && !taken {
                 self.unanswered.insert((group.clone(), place.clone(), offset), asked);
             }
             let (topic, partition) = place;
             let (group, member, refused) = (group.clone(), member.clone(), refused.clone());
             let at_us = self.us(asked);
-            let attempt = CommitAttempt { group, member, topic, partition, offset, refused, at_us };
-            self.record(Fact::CommitAttempt(attempt));
+            self.record(Fact::CommitAttempt(CommitAttempt {
+                group,
+                member,
+                topic,
+                partition,
+                offset,
+                refused,
+                taken,
+                at_us,
+            }));
         }
     }
 

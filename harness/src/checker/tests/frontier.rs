@@ -137,3 +137,80 @@ fn a_step_back_counts_once_whoever_watches() {
     let text = check(&sample.judge().unwrap(), "commit-frontier").findings[0].message.clone();
     assert!(text.contains("went back 1 time,"), "{text}");
 }
+
+/// Tells for each commit on record when it was asked for, and for each part when its writer was
+/// answered, as that passed.
+fn seen_to_pass(sample: &mut Sample, asked_before_us: u64, answered_after_us: u64) {
+    let facts: Vec<Fact> = sample.facts.iter().map(|(_, _, fact)| fact.clone()).collect();
+    let mut number = 0;
+    for fact in facts {
+        match fact {
+            Fact::Committed(Committed { group, topic, partition, offset, at_us, exact: true }) => {
+                let (member, at_us) = ("consumer-1".to_owned(), at_us - asked_before_us);
+                let (refused, taken) = (None, true);
+                sample.tell(at_us, "coordination-watch", {
+                    let attempt =
+                        CommitAttempt { group, member, topic, partition, offset, refused, taken, at_us };
+                    Fact::CommitAttempt(attempt)
+                });
+            }
+            Fact::Object(object) if !object.during_run && object.role == ObjectRole::Part => {
+                let created_us = object.created_us + answered_after_us;
+                let seen = Object { object: number, created_us, during_run: true, ..object };
+                sample.tell(END_US, "store-journal", Fact::Object(seen));
+                number += 1;
+            }
+            _ => {}
+        }
+    }
+    sample.facts.sort_by_key(|f| f.0);
+}
+
+#[test]
+fn what_passed_on_this_machine_needs_no_clock_but_its_own() {
+    // Commits that look 7 ms early, by clocks that are known to 20 ms.
+    let rough = || {
+        let mut sample = clocks(Some((-20_000, 20_000)), Some((-20_000, 20_000)));
+        sample.clock("processes", 0, 0);
+        earlier(&mut sample, 12_000);
+        sample
+    };
+    comes(&rough(), "commit-frontier", Status::Inconclusive);
+    // They were asked for 3 ms after the answer of the store had passed.
+    let mut sample = rough();
+    seen_to_pass(&mut sample, 0, 0);
+    change(&mut sample, |f| match f {
+        Fact::CommitAttempt(a) if a.at_us == 203_000 => a.at_us = 214_000,
+        Fact::Object(o) if o.during_run => o.created_us += 1_000,
+        _ => {}
+    });
+    comes(&sample, "commit-frontier", Status::Pass);
+    // They were asked for before the answer: whether the part was there is left to the store's clock.
+    change(&mut sample, |f| match f {
+        Fact::CommitAttempt(a) if a.at_us == 214_000 => a.at_us = 207_000,
+        _ => {}
+    });
+    comes(&sample, "commit-frontier", Status::Inconclusive);
+}
+
+#[test]
+fn a_commit_that_was_refused_and_one_asked_for_too_late_tell_nothing_of_when() {
+    let mut sample = clocks(Some((-1_000, 1_000)), Some((-1_000, 1_000)));
+    earlier(&mut sample, 10_000);
+    found(&sample, "commit-frontier", "commit-before-durable");
+    seen_to_pass(&mut sample, 0, 0);
+    // After the broker had written them down: other commits than these.
+    change(&mut sample, |f| match f {
+        Fact::CommitAttempt(a) => a.at_us += 100_000,
+        _ => {}
+    });
+    found(&sample, "commit-frontier", "commit-before-durable");
+    change(&mut sample, |f| match f {
+        Fact::CommitAttempt(a) => {
+            (a.at_us, a.taken) = (1, false);
+            a.refused = Some("ILLEGAL_GENERATION".to_owned());
+        }
+        _ => {}
+    });
+    found(&sample, "commit-frontier", "commit-before-durable");
+}

@@ -78,6 +78,7 @@ impl Index {
         }
         let zone = self.zones.iter().position(|zone| zone.name == fact.raw_zone);
         let by_watch = self.process_is(process, "store-watch");
+        let by_journal = fact.during_run && self.process_is(process, "store-journal");
         let number = zone.map(|zone| {
             self.parts.push(Part {
                 zone,
@@ -89,6 +90,7 @@ impl Index {
                 role: fact.role,
                 during_run: fact.during_run,
                 by_watch: fact.during_run && by_watch,
+                answered_us: by_journal.then_some(fact.created_us),
                 problem: fact.problem.clone(),
                 lists: fact.lists.clone(),
                 lanes: BTreeMap::new(),

@@ -66,6 +66,14 @@ pub struct Surplus {
     pub part: Option<u32>,
 }
 
+/// What passed between the group, the coordinator and the store, by this machine's clocks.
+pub(super) struct Passing<'a> {
+    /// By the number of a part: when its writer was answered.
+    pub answered: &'a [Option<u64>],
+    /// By offset: when it was asked to be committed.
+    pub asked: BTreeMap<u64, Vec<u64>>,
+}
+
 /// One group on one partition.
 #[derive(Debug, Clone, Default)]
 pub struct GroupLane {
@@ -84,6 +92,9 @@ pub struct GroupLane {
     pub durable: Cover,
     /// The same for each clock apart.
     pub durable_by: Vec<(Base, Cover)>,
+    /// When the writers of parts were answered, by the processes' clock: by then they were durable, and
+    /// perhaps long before.
+    pub answered: Cover,
     /// Second and further copies.
     pub surplus: Vec<Surplus>,
     /// Every copy of the offsets that were delivered more than once, by time.
@@ -171,7 +182,7 @@ impl GroupLane {
 
     /// Derives what the checkers ask for. `reads_count`: the group has no raw zone, what it read is
     /// its delivery. Needs the clocks.
-    pub(super) fn settle(&mut self, reads_count: bool, clocks: &Clocks) {
+    pub(super) fn settle(&mut self, reads_count: bool, clocks: &Clocks, passing: &Passing<'_>) {
         let (readers, reads) = Readers::settle(std::mem::take(&mut self.members));
         self.readers = readers;
         self.read = RangeSet::of(reads.iter().map(|run| (run.first, run.last)));
@@ -198,11 +209,47 @@ impl GroupLane {
             self.durable.add((run.first, run.last), run.at_us);
             by.entry(run.base).or_default().add((run.first, run.last), run.at_us);
         }
+        let answered = runs.iter().filter_map(|run| {
+            let at_us = passing.answered.get(run.part? as usize).copied().flatten()?;
+            Some((at_us, (run.first, run.last)))
+        });
+        let mut answered: Vec<(u64, Range)> = answered.collect();
+        answered.sort_unstable();
+        for (at_us, range) in answered {
+            self.answered.add(range, at_us);
+        }
         self.durable_by = by.into_iter().collect();
         let again = RangeSet::of(self.surplus.iter().map(|surplus| surplus.range));
         let repeated = |run: &Run| !again.is_empty() && again.touches((run.first, run.last));
         self.copies = runs.into_iter().filter(repeated).collect();
         self.settle_commits(clocks);
+        self.see_commits_pass(&passing.asked, clocks);
+    }
+
+    /// Gives the commits of the broker's record the instants at which they were seen to be asked for: a
+    /// commit and the part below it are then ordered by one clock. If an offset was asked for more often
+    /// than it is on record, only its first commit is sure to have been asked for no earlier.
+    fn see_commits_pass(&mut self, asked: &BTreeMap<u64, Vec<u64>>, clocks: &Clocks) {
+        let mut seen: BTreeMap<u64, usize> = BTreeMap::new();
+        let mut times: BTreeMap<u64, usize> = BTreeMap::new();
+        let on_record = |commit: &Commit| commit.exact && commit.base == Base::Broker;
+        for commit in self.commits.iter().filter(|commit| on_record(commit)) {
+            *times.entry(commit.offset).or_default() += 1;
+        }
+        for commit in self.commits.iter_mut().filter(|commit| on_record(commit)) {
+            let Some(instants) = asked.get(&commit.offset) else { continue };
+            let nth = seen.entry(commit.offset).or_default();
+            let as_often = times.get(&commit.offset) == Some(&instants.len());
+            let instant = instants.get(*nth).filter(|_| as_often || *nth == 0);
+            *nth += 1;
+            let latest = super::skew::shifted(commit.at_us, clocks.of(Base::Broker).high)
+                .saturating_add(RESOLUTION_US.cast_signed());
+            // One that was asked for after it was written down is another.
+            if let Some(&at_us) = instant.filter(|&&at| super::skew::shifted(at, 0) <= latest) {
+                (commit.at_us, commit.base) = (at_us, Base::Recorder);
+            }
+        }
+        self.commits.sort_by_key(|commit| (clocks.nominal(commit.base, commit.at_us), *commit));
     }
 
     fn settle_commits(&mut self, clocks: &Clocks) {

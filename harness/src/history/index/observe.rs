@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use chrono::DateTime;
 
+use super::group::Passing;
 use super::hash::Quick;
 use super::keys::KeyOrder;
 use super::records::Oracle;
@@ -335,9 +336,12 @@ impl Index {
         self.processes = self.work.clocks.iter().map(|clock| clock.process.clone()).collect();
         self.see_clocks();
         self.settle_clocks();
-        for (lanes, promise) in self.groups.iter_mut().zip(&self.header.promises.groups) {
-            for lane in lanes.values_mut() {
-                lane.settle(promise.raw_zone.is_none(), &self.clocks);
+        let (answered, mut asked) = (self.answered(), self.asked());
+        for (group, lanes) in self.groups.iter_mut().enumerate() {
+            let reads_count = self.header.promises.groups[group].raw_zone.is_none();
+            for (number, lane) in lanes.iter_mut() {
+                let asked = asked.remove(&(group, *number)).unwrap_or_default();
+                lane.settle(reads_count, &self.clocks, &Passing { answered: &answered, asked });
             }
         }
         self.compare_reads();
@@ -370,6 +374,37 @@ impl Index {
         self.rare.source.settle();
         self.work = Work::default();
         self
+    }
+
+    /// By the number of a part: when the gateway had the store's answer to its writer. An answer that
+    /// the writer never got counts as well: what was answered is there.
+    fn answered(&self) -> Vec<Option<u64>> {
+        let mut by_name: BTreeMap<(usize, &str, &str), u64> = BTreeMap::new();
+        for part in &self.parts {
+            if let Some(at_us) = part.answered_us {
+                let first = by_name.entry(part.identity()).or_insert(at_us);
+                *first = at_us.min(*first);
+            }
+        }
+        self.parts.iter().map(|part| by_name.get(&part.identity()).copied()).collect()
+    }
+
+    /// By group and lane: when each offset was asked to be committed, as that passed. What the
+    /// coordinator refused committed nothing.
+    fn asked(&self) -> BTreeMap<(usize, usize), BTreeMap<u64, Vec<u64>>> {
+        let mut asked: BTreeMap<(usize, usize), BTreeMap<u64, Vec<u64>>> = BTreeMap::new();
+        for attempt in self.rare.attempts.iter().map(|attempt| &attempt.fact) {
+            let lanes = self.by_name.get(&attempt.topic);
+            let lane = lanes.and_then(|lanes| lanes.get(&attempt.partition));
+            let group = self.group_number(&attempt.group);
+            if let (Some(group), Some(&lane), None) = (group, lane, &attempt.refused) {
+                let offsets = asked.entry((group, lane)).or_default();
+                offsets.entry(attempt.offset).or_default().push(attempt.at_us);
+            }
+        }
+        let each = asked.values_mut().flat_map(BTreeMap::values_mut);
+        each.for_each(|instants| instants.sort_unstable());
+        asked
     }
 
     /// A log that was read twice must have said the same twice.

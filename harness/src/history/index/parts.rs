@@ -36,6 +36,8 @@ pub struct Part {
     pub during_run: bool,
     /// Seen then by the watch, which lists again and again to the very end of the run.
     pub by_watch: bool,
+    /// When this generation's writer was answered, by the gateway's journal: by then it could be read.
+    pub answered_us: Option<u64>,
     /// Why it could not be understood.
     pub problem: Option<String>,
     /// What it lists, if it is metadata.
@@ -57,6 +59,11 @@ pub struct Part {
 }
 
 impl Part {
+    /// What names one generation of an object.
+    pub(super) fn identity(&self) -> (usize, &str, &str) {
+        (self.zone, &self.name, &self.generation)
+    }
+
     /// Takes a record in.
     pub(super) fn take(&mut self, lane: usize, line: u32, offset: u64) {
         let entry =

@@ -91,12 +91,17 @@ fn errors(told: &[(String, Fact)]) -> Vec<&str> {
 }
 
 #[test]
-fn commits_are_recorded_where_the_broker_keeps_no_record_and_only_there() {
+fn commits_are_the_record_where_the_broker_keeps_none_and_else_tell_when_they_were_asked_for() {
     let taken = || vec![commit(5, Outcome::Taken), commit(9, Outcome::Taken)];
     let exact = told(true, taken(), stands_at(9));
     assert_eq!(commits(&exact), [(COMMITS, 5), (COMMITS, 9)]);
     assert!(errors(&exact).is_empty());
-    assert!(told(false, taken(), None).is_empty());
+    let beside = told(false, taken(), None);
+    let attempts = beside.iter().map(|(process, fact)| match fact {
+        Fact::CommitAttempt(attempt) => (process.as_str(), attempt.offset, attempt.taken),
+        other => panic!("{other:?}"),
+    });
+    assert_eq!(attempts.collect::<Vec<_>>(), [(PROCESS, 5, true), (PROCESS, 9, true)]);
 }
 
 #[test]
