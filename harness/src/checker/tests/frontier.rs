@@ -149,8 +149,16 @@ fn seen_to_pass(sample: &mut Sample, asked_before_us: u64, answered_after_us: u6
                 let (member, at_us) = ("consumer-1".to_owned(), at_us - asked_before_us);
                 let (refused, taken) = (None, true);
                 sample.tell(at_us, "coordination-watch", {
-                    let attempt =
-                        CommitAttempt { group, member, topic, partition, offset, refused, taken, at_us };
+                    let attempt = CommitAttempt {
+                        group,
+                        member,
+                        topic,
+                        partition,
+                        offset,
+                        refused,
+                        taken,
+                        at_us,
+                    };
                     Fact::CommitAttempt(attempt)
                 });
             }
