@@ -28,11 +28,11 @@ prove *ARGS:
 keep-histories:
     cargo run --release -- run two-groups consumer-kill-uncommitted consumer-pause store-unavailable --runs-dir target/keep --reports-dir target/keep/reports
     cargo run --release -- run two-groups consumer-kill-uncommitted consumer-pause store-unavailable commit-table --testbed docker --runs-dir target/keep --reports-dir target/keep/reports
-    for run in target/keep/embedded/*-1 target/keep/docker/*-1; do zstd -q -19 -f "$run/history.jsonl" -o "harness/tests/histories/$(basename "$(dirname "$run")")-$(basename "$run" -1).jsonl.zst"; done
+    for run in target/keep/embedded/*-1 target/keep/docker/*-1; do zstd -q -19 -f "$run/history.jsonl" -o "harness/judge/tests/histories/$(basename "$(dirname "$run")")-$(basename "$run" -1).jsonl.zst"; done
 
 # Hostile histories, read, judged and rendered for so many seconds, from a new seed each time.
 fuzz SECONDS="60":
-    STREAMLAKE_FUZZ_SECONDS={{SECONDS}} cargo test -p streamlake-harness --lib -- --nocapture fuzz::
+    STREAMLAKE_FUZZ_SECONDS={{SECONDS}} cargo test -p streamlake-verifier --lib -- --nocapture fuzz::
 
 # How fast the judge is. The pipeline's own speed, as ratios: `streamlake bench`.
 bench:

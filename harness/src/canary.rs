@@ -7,11 +7,12 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use crate::history::event::{Completed, Fact, ProcessEnd};
-use crate::history::sample::Sample;
-use crate::report::{Canary, Planted, ScenarioReport};
 use crate::scenario::{ScenarioError, ScenarioFile};
-use crate::verdict::{CheckResult, Finding, Verdict};
+use streamlake_history::HistoryError;
+use streamlake_history::event::{Completed, Fact, ProcessEnd};
+use streamlake_history::sample::Sample;
+use streamlake_judge::verdict::{CheckResult, Finding, Verdict};
+use streamlake_report::{Canary, Planted, ScenarioReport};
 
 /// The scenario's name.
 pub(crate) const NAME: &str = "canary";
@@ -137,10 +138,14 @@ const BUILT_IN: [BuiltIn; 4] = [
         is_it: |finding| finding.at_us == Some(500_000) },
 ];
 
+fn judged(sample: &Sample) -> Result<Verdict, HistoryError> {
+    streamlake_judge::judge(&sample.header, sample.events().into_iter().map(Ok))
+}
+
 fn built_in() -> impl Iterator<Item = Planted> {
     BUILT_IN.iter().map(|planted| {
         let mut sample = Sample::honest();
-        let clean = sample.judge();
+        let clean = judged(&sample);
         (planted.plant)(&mut sample);
         let caught = |verdict: &Verdict| {
             let mut findings = findings(verdict, planted.check);
@@ -151,7 +156,7 @@ fn built_in() -> impl Iterator<Item = Planted> {
             check: planted.check.to_owned(),
             place: format!("{}, in a history that is built in", planted.place),
             // It must be there, and only where it was planted.
-            found: sample.judge().is_ok_and(|verdict| caught(&verdict))
+            found: judged(&sample).is_ok_and(|verdict| caught(&verdict))
                 && clean.is_ok_and(|verdict| !caught(&verdict)),
         }
     })
@@ -163,7 +168,7 @@ mod tests {
     use super::*;
     use crate::cli::TestbedName;
     use crate::plan::{Resolved, resolve};
-    use crate::verdict::OffsetRange;
+    use streamlake_judge::verdict::OffsetRange;
 
     #[test]
     fn the_canary_runs_on_every_testbed_and_its_checks_exist() {
@@ -176,7 +181,7 @@ mod tests {
         }
         let names = DEMANDS.iter().map(|d| d.check).chain(BUILT_IN.iter().map(|b| b.check));
         for name in names {
-            assert!(crate::checker::all().iter().any(|checker| checker.name == name), "{name}");
+            assert!(streamlake_judge::all().iter().any(|checker| checker.name == name), "{name}");
         }
     }
 

@@ -11,8 +11,8 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::command;
-use crate::history::foreign;
 use crate::testbed::embedded;
+use streamlake_history::foreign;
 
 /// Exit code of a usage or environment error.
 pub const EXIT_ERROR: u8 = 2;

@@ -5,28 +5,26 @@
 //! acts, everything after it is pure.
 
 mod canary;
-pub mod checker;
 pub mod cli;
 mod command;
 pub mod fault;
-#[cfg(test)]
-mod fuzz;
-pub mod history;
-pub mod judgement;
 mod nemesis;
 mod observer;
 mod patients;
 pub mod plan;
 mod progress;
-pub mod report;
 mod runner;
 pub mod scenario;
 pub mod supervisor;
 pub mod sweep;
 mod system;
 pub mod testbed;
-pub mod verdict;
 pub mod workload;
+
+pub use {
+    streamlake_history as history, streamlake_judge as checker, streamlake_judge::verdict,
+    streamlake_report as report, streamlake_verifier as judgement,
+};
 
 /// Commit that this binary was built from, with `-dirty` where the tree had changes; empty outside a
 /// checkout.

@@ -13,10 +13,10 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::fault::{Evidence, FaultError, Shown, Stage};
-use crate::history::Recorder;
-use crate::history::event::{Fact, FaultLoad, FaultStage, FaultStep};
 use crate::plan::{FaultPlan, Trigger};
 use crate::progress::{Counts, Progress};
+use streamlake_history::Recorder;
+use streamlake_history::event::{Fact, FaultLoad, FaultStage, FaultStep};
 
 /// Longer than every deadline that a step of a fault has itself.
 const STEP_WITHIN: Duration = Duration::from_secs(240);
@@ -204,7 +204,7 @@ async fn in_time(
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
-    use crate::history::sample;
+    use streamlake_history::sample;
 
     fn window(progress: &Progress) -> Window {
         let recorder = Recorder::start(Vec::new(), sample::header(1, 1)).unwrap();

@@ -9,12 +9,12 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use crate::history::Recorder;
-use crate::history::event::Fact;
-use crate::history::owners::Owners;
 use crate::observer::commits::{self, Offsets, Watch};
 use crate::observer::log;
 use crate::plan::Plan;
+use streamlake_history::Recorder;
+use streamlake_history::event::Fact;
+use streamlake_history::owners::Owners;
 
 /// Brokers answer in milliseconds; one that does not is away, and nothing is known then.
 const ANSWER_WITHIN: Duration = Duration::from_secs(3);

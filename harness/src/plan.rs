@@ -14,11 +14,11 @@ use std::time::Duration;
 use toml::Spanned;
 
 use crate::fault::Fault;
-use crate::history::event::{About, FaultLoad, Promises};
 use crate::scenario::{Group, ScenarioError, ScenarioFile, Workload};
 use crate::testbed::{Abilities, Capability, TopicSpec, Topology};
 use crate::workload::source::SourcePlan;
 use crate::workload::{Variety, WorkloadPlan};
+use streamlake_history::event::{About, FaultLoad, Promises};
 
 use about::about;
 use promises::promises;

@@ -19,8 +19,6 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::fault::Stage;
-use crate::history::Recorder;
-use crate::history::event::{CUT_SHORT, FORMAT, Fact, Header, RunInfo, VERSION};
 use crate::observer::commits::{self, Watch};
 use crate::observer::{self, Topics};
 use crate::patients::Patients;
@@ -31,6 +29,8 @@ use crate::system::{self, System};
 use crate::testbed::{Abilities, Part, Testbed, TestbedError};
 use crate::workload::WorkloadPlan;
 use crate::{nemesis, workload};
+use streamlake_history::Recorder;
+use streamlake_history::event::{CUT_SHORT, FORMAT, Fact, Header, RunInfo, VERSION};
 
 /// A producer whose load is over must have told every outcome it knows within this time after the
 /// faults are healed.

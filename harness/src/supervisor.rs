@@ -25,11 +25,11 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use crate::history::Recorder;
-use crate::history::event::{
+use crate::sweep;
+use streamlake_history::Recorder;
+use streamlake_history::event::{
     Ask, Fact, LastLines, ProcessChange, ProcessEnd, ProcessRole, ProcessState,
 };
-use crate::sweep;
 
 /// A process that a signal has been sent to must have changed its state within this time.
 const SIGNAL_WITHIN: Duration = Duration::from_secs(5);
@@ -526,7 +526,7 @@ fn fact(launch: &Launch, pid: u32, change: ProcessChange) -> Fact {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
-    use crate::history::sample;
+    use streamlake_history::sample;
 
     const SOON: Duration = Duration::from_secs(20);
 

@@ -7,11 +7,11 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use crate::history::event::ProcessRole;
 use crate::plan::{DATASET, GroupPlan, Plan};
 use crate::supervisor::Launch;
 use crate::testbed::Testbed;
 use crate::workload::WorkloadPlan;
+use streamlake_history::event::ProcessRole;
 
 /// How to start the pipeline.
 #[derive(Debug, Clone)]

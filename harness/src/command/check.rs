@@ -8,10 +8,10 @@ use miette::IntoDiagnostic as _;
 
 use crate::cli::{CheckArguments, SendOrder};
 use crate::command::show::look;
-use crate::history::foreign::{Format, Input, Role, Settings};
-use crate::judgement::{OpenFile, judge, judge_foreign, unjudged};
-use crate::report::{self, ScenarioEntry, ScenarioReport, SuiteReport};
-use crate::verdict::Status;
+use streamlake_history::foreign::{Format, Input, Role, Settings};
+use streamlake_judge::verdict::Status;
+use streamlake_report::{ScenarioEntry, ScenarioReport, SuiteReport};
+use streamlake_verifier::{OpenFile, judge, judge_foreign, unjudged};
 
 pub(crate) fn main(arguments: &CheckArguments) -> miette::Result<u8> {
     let mut scenarios = Vec::new();
@@ -33,13 +33,13 @@ pub(crate) fn main(arguments: &CheckArguments) -> miette::Result<u8> {
     let suite = SuiteReport { command: command(arguments), scenarios, ..SuiteReport::default() };
     let mut out = std::io::stdout().lock();
     if arguments.json {
-        for file in report::render(&suite).into_diagnostic()? {
+        for file in streamlake_report::render(&suite).into_diagnostic()? {
             if file.name.ends_with(".json") {
                 out.write_all(&file.bytes).into_diagnostic()?;
             }
         }
     } else {
-        let summary = report::terminal_summary(&suite, look(&std::io::stdout()));
+        let summary = streamlake_report::terminal_summary(&suite, look(&std::io::stdout()));
         writeln!(out, "{summary}").into_diagnostic()?;
     }
     let judged = suite.scenarios.iter().filter_map(ScenarioEntry::status);

@@ -34,8 +34,8 @@ mod with_bugs {
     use super::table::{NEEDS_A_REAL_BROKER, TRIALS, Trial, UNDETECTABLE};
     use crate::cli::{EXIT_INTERRUPTED, ProveArguments, RunArguments, TestbedName};
     use crate::command::{report, run};
-    use crate::report::{CleanRow, Proof, ScenarioEntry, TrialRow, Undetectable, render_proof};
-    use crate::verdict::Status;
+    use streamlake_judge::verdict::Status;
+    use streamlake_report::{CleanRow, Proof, ScenarioEntry, TrialRow, Undetectable, render_proof};
 
     /// One run of the matrix: a trial, or (without a bug) a clean run of a scenario.
     struct Row {

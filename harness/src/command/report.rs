@@ -9,14 +9,12 @@ use crate::canary;
 use crate::cli::{Folders, ReportArguments, TestbedName};
 use crate::command::show::look;
 use crate::command::suite;
-use crate::judgement::{judge, unjudged};
 use crate::plan::{Resolved, resolve};
-use crate::report::{
-    self, Canary, OrdinaryTrial, PreviousReport, Proof, ScenarioEntry, SuiteReport,
-};
 use crate::scenario::ScenarioFile;
 use crate::testbed;
-use crate::verdict::Status;
+use streamlake_judge::verdict::Status;
+use streamlake_report::{Canary, OrdinaryTrial, PreviousReport, Proof, ScenarioEntry, SuiteReport};
+use streamlake_verifier::{judge, unjudged};
 
 pub(crate) fn main(arguments: &ReportArguments) -> miette::Result<u8> {
     let runs = arguments.folders.runs_dir.join(arguments.testbed.name());
@@ -47,7 +45,7 @@ pub(crate) fn main(arguments: &ReportArguments) -> miette::Result<u8> {
 
 /// The report that a run is about to replace, to compare with.
 pub(crate) fn previous(testbed: TestbedName, folders: &Folders) -> Option<PreviousReport> {
-    let path = folders.reports_dir.join(testbed.name()).join(report::JSON_FILE);
+    let path = folders.reports_dir.join(testbed.name()).join(streamlake_report::JSON_FILE);
     let bytes = std::fs::read(&path).ok()?;
     PreviousReport::from_json(&bytes)
         .inspect_err(|error| eprintln!("not compared with {}: {error}", path.display()))
@@ -79,7 +77,7 @@ pub(crate) fn write(
     let suite = SuiteReport { command, scenarios: entries, previous, canary, proof, ordinary };
     let folder = folders.reports_dir.join(testbed.name());
     save(&suite, &folder).wrap_err_with(|| format!("writing reports into {}", folder.display()))?;
-    eprintln!("{}", report::terminal_summary(&suite, look(&std::io::stderr())));
+    eprintln!("{}", streamlake_report::terminal_summary(&suite, look(&std::io::stderr())));
     eprintln!("reports: {}", folder.display());
     let blind = suite.canary.as_ref().is_some_and(|canary| !canary.caught());
     Ok(if blind { Status::Inconclusive.exit_code() } else { ran.exit_code() })
@@ -136,7 +134,7 @@ fn absent(file: &ScenarioFile, testbed: TestbedName) -> miette::Result<ScenarioE
 
 fn save(suite: &SuiteReport, folder: &Path) -> miette::Result<()> {
     std::fs::create_dir_all(folder).into_diagnostic()?;
-    for file in report::render(suite).into_diagnostic()? {
+    for file in streamlake_report::render(suite).into_diagnostic()? {
         std::fs::write(folder.join(&file.name), &file.bytes).into_diagnostic()?;
     }
     Ok(())

@@ -13,15 +13,15 @@ use crate::canary;
 use crate::cli::{EXIT_INTERRUPTED, RunArguments};
 use crate::command::show::Show;
 use crate::command::{report, suite};
-use crate::judgement::judge;
 use crate::plan::{Plan, Resolved, resolve};
 use crate::progress::Progress;
-use crate::report::ScenarioEntry;
 use crate::runner::{self, Context, RunError};
 use crate::scenario::ScenarioFile;
 use crate::system::System;
 use crate::testbed::{self, TestbedError};
-use crate::verdict::Status;
+use streamlake_judge::verdict::Status;
+use streamlake_report::ScenarioEntry;
+use streamlake_verifier::judge;
 
 /// A testbed that takes longer to be taken down never will be.
 const STOP_WITHIN: Duration = Duration::from_secs(180);

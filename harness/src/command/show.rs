@@ -8,7 +8,7 @@ use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use tokio::task::JoinHandle;
 
 use crate::progress::{Counts, Progress};
-use crate::report::Look;
+use streamlake_report::Look;
 
 /// Shows a run's progress on standard error until the task is aborted or `finish` is called.
 pub(crate) struct Show {

@@ -6,8 +6,8 @@ use chrono::{DateTime, Utc};
 
 use crate::fault::probe::{Answer, PROBE_EVERY, await_probe};
 use crate::fault::{Evidence, FaultError, Shown, Stage, look};
-use crate::history::event::TargetSeen;
 use crate::testbed::{Act, Part};
+use streamlake_history::event::TargetSeen;
 
 /// A fault whose effect cannot be seen for this long hit nothing.
 const SEEN_WITHIN: Duration = Duration::from_secs(15);

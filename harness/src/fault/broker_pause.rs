@@ -7,8 +7,8 @@ use tokio::time::Instant;
 
 use crate::fault::broker::Broker;
 use crate::fault::{Fault, FaultError, Kind, NoSettings, Order, Shown, Stage, Wrong};
-use crate::history::event::{Demand, FaultLoad};
 use crate::testbed::{Act, Capability};
+use streamlake_history::event::{Demand, FaultLoad};
 
 pub(super) static KIND: Kind = Kind {
     name: "broker-pause",

@@ -3,11 +3,11 @@
 use std::time::Duration;
 
 use crate::fault::{FaultError, Order, Shown, Stage, Wrong};
-use crate::history::event::{ConnectorState, SlotState, TargetSeen};
 use crate::observer;
 use crate::testbed::Part;
 use crate::testbed::source::SourceAccess;
 use crate::workload::source::{CONNECTOR, SLOT};
+use streamlake_history::event::{ConnectorState, SlotState, TargetSeen};
 
 /// A capture that does not stream again after this time is not coming back.
 pub(super) const BACK_WITHIN: Duration = Duration::from_secs(90);

@@ -9,9 +9,9 @@ use tokio::time::Instant;
 
 use crate::fault::capture;
 use crate::fault::{Fault, FaultError, Kind, Order, Shown, Stage, Wrong};
-use crate::history::event::{Demand, FaultLoad};
 use crate::testbed::{Capability, Part};
 use crate::workload::source::CONNECTOR;
+use streamlake_history::event::{Demand, FaultLoad};
 
 pub(super) static KIND: Kind = Kind {
     name: "connector-restart",

@@ -8,8 +8,8 @@ use tokio::time::Instant;
 
 use crate::fault::process::{Target, Worth};
 use crate::fault::{Fault, FaultError, Kind, NoSettings, Order, Shown, Stage, Wrong};
-use crate::history::event::{Demand, FaultLoad};
 use crate::testbed::Capability;
+use streamlake_history::event::{Demand, FaultLoad};
 
 pub(super) static KIND: Kind = Kind {
     name: "consumer-pause",

@@ -8,8 +8,8 @@ use tokio::time::Instant;
 
 use crate::fault::broker::Broker;
 use crate::fault::{Fault, FaultError, Kind, NoSettings, Order, Shown, Stage, Wrong, capture};
-use crate::history::event::{Demand, FaultLoad};
 use crate::testbed::{Act, Capability, Part};
+use streamlake_history::event::{Demand, FaultLoad};
 
 pub(super) static KIND: Kind = Kind {
     name: "database-restart",

@@ -37,10 +37,10 @@ use std::time::Duration;
 use async_trait::async_trait;
 use tokio::time::Instant;
 
-use crate::history::event::{Demand, FaultLoad, PatientMet, TargetSeen};
 use crate::patients::Patients;
 use crate::supervisor::{Supervisor, SupervisorError};
 use crate::testbed::{Capability, Testbed, TestbedError};
+use streamlake_history::event::{Demand, FaultLoad, PatientMet, TargetSeen};
 
 /// What was seen from outside: name → value.
 pub type Evidence = BTreeMap<String, String>;

@@ -6,8 +6,8 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use crate::fault::{Evidence, FaultError, Order, Shown, Stage, Wrong, look};
-use crate::history::event::PatientMet;
 use crate::patients::{Ends, Standing};
+use streamlake_history::event::PatientMet;
 
 /// An orderly shutdown may take as long as the pipeline's own deadline, and then some.
 pub(super) const EXIT_WITHIN: Duration = Duration::from_secs(30);

@@ -9,9 +9,9 @@ use tokio::time::Instant;
 
 use crate::fault::probe::{Answer, PROBE_EVERY, await_probe};
 use crate::fault::{Fault, FaultError, Kind, Order, Shown, Stage, Wrong};
-use crate::history::event::{Demand, FaultLoad, PatientMet, TargetSeen};
 use crate::testbed::gateway::{Hits, StoreFault};
 use crate::testbed::{Act, Capability, Part};
+use streamlake_history::event::{Demand, FaultLoad, PatientMet, TargetSeen};
 
 pub(super) static KIND: Kind = Kind {
     name: "store-failure",

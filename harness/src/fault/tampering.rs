@@ -20,13 +20,13 @@ use rdkafka::{ClientConfig, ClientContext};
 use serde::Deserialize;
 use tokio::time::Instant;
 
-use crate::checker::murmur2;
 use crate::fault::{Fault, FaultError, Kind, Order, Shown, Stage, Wrong};
-use crate::history::event::{Demand, TargetSeen};
 use crate::observer::part;
 use crate::testbed::gateway::HARNESS_MARK;
 use crate::testbed::gateway::backend::ObjectMeta;
 use crate::testbed::{Capability, Part, TestbedError};
+use streamlake_history::event::{Demand, TargetSeen};
+use streamlake_history::murmur2;
 
 pub(super) static KIND: Kind = Kind {
     name: "tampering",

@@ -10,9 +10,9 @@ use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
-use crate::history::Recorder;
-use crate::history::event::{Clock, Fact};
 use crate::testbed::{ClockReading, Part, Testbed};
+use streamlake_history::Recorder;
+use streamlake_history::event::{Clock, Fact};
 
 /// Process name of these facts in a history.
 const PROCESS: &str = "clock-watch";

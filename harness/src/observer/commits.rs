@@ -14,10 +14,10 @@ use rdkafka::message::{BorrowedMessage, Message as _, Timestamp};
 use rdkafka::{Offset, TopicPartitionList};
 use tokio_util::sync::CancellationToken;
 
-use crate::history::Recorder;
-use crate::history::event::{Committed, Fact, Generation};
 use crate::observer::{Topics, generations, reader};
 use crate::progress::Progress;
+use streamlake_history::Recorder;
+use streamlake_history::event::{Committed, Fact, Generation};
 
 /// Process name of these facts in a history.
 pub(super) const PROCESS: &str = "commit-watch";

@@ -6,9 +6,9 @@ use std::path::Path;
 
 use serde::Deserialize;
 
-use crate::history::Recorder;
-use crate::history::event::Fact;
 use crate::testbed::Testbed;
+use streamlake_history::Recorder;
+use streamlake_history::event::Fact;
 
 /// Process name of these facts in a history.
 const PROCESS: &str = "configuration-reader";

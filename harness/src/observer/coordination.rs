@@ -12,11 +12,11 @@ use std::time::Instant;
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio_util::sync::CancellationToken;
 
-use crate::history::event::{
-    CommitAttempt, Fact, Generation, Membership, MembershipChange, Position, PositionChange,
-};
 use crate::observer::commits::{self, Groups, PROCESS as COMMITS, Watch};
 use crate::testbed::proxy::wire::{Outcome, Place, Seen, What};
+use streamlake_history::event::{
+    CommitAttempt, Fact, Generation, Membership, MembershipChange, Position, PositionChange,
+};
 
 /// Process name of these facts in a history.
 const PROCESS: &str = "coordination-watch";

@@ -9,16 +9,16 @@ use rdkafka::error::{KafkaError, KafkaResult};
 use rdkafka::message::{BorrowedMessage, Message};
 use rdkafka::{Offset, TopicPartitionList};
 
-use crate::history::Recorder;
-use crate::history::event::{
-    Blob, DeadLetter, Fact, HeaderPair, LogBounds, Logged, Print, PromisedHeader, PromisedValue,
-    Promises,
-};
 use crate::observer::native::{self, RawHeaders};
 use crate::observer::source::events;
 use crate::observer::{Topics, committed_reader, letter, reader};
 use crate::workload::odd::op_of_headers;
 use crate::workload::op_of;
+use streamlake_history::Recorder;
+use streamlake_history::event::{
+    Blob, DeadLetter, Fact, HeaderPair, LogBounds, Logged, Print, PromisedHeader, PromisedValue,
+    Promises,
+};
 
 /// Process name of these facts in a history.
 const PROCESS: &str = "log-reader";

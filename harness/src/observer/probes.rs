@@ -7,9 +7,9 @@ use std::time::Duration;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use crate::history::Recorder;
-use crate::history::event::{Fact, Probe};
 use crate::testbed::{Part, Testbed};
+use streamlake_history::Recorder;
+use streamlake_history::event::{Fact, Probe};
 
 const ANSWER_WITHIN: Duration = Duration::from_millis(500);
 const EVERY: Duration = Duration::from_millis(100);

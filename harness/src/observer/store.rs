@@ -8,16 +8,16 @@ use chrono::DateTime;
 use serde::Deserialize;
 use tokio_util::sync::CancellationToken;
 
-use crate::history::Recorder;
-use crate::history::event::{
-    Blob, Fact, HeaderPair, ListedPart, MetadataHead, Object, ObjectRole, Print, Stored,
-};
 use crate::observer::part::{self, PartRecord};
 use crate::testbed::gateway::backend::{ObjectMeta, StoreError};
 use crate::testbed::gateway::journal::JournalView;
 use crate::testbed::gateway::observer::ObserverStore;
 use crate::workload::odd::op_of_headers;
 use crate::workload::op_of;
+use streamlake_history::Recorder;
+use streamlake_history::event::{
+    Blob, Fact, HeaderPair, ListedPart, MetadataHead, Object, ObjectRole, Print, Stored,
+};
 
 /// Process names of these facts in a history.
 const WATCH: &str = "store-watch";

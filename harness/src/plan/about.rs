@@ -6,9 +6,9 @@ use std::time::Duration;
 use toml::Spanned;
 
 use super::{FaultPlan, GroupPlan, Load, Trigger, source};
-use crate::history::event::About;
 use crate::scenario::{FaultEntry, ScenarioFile};
 use crate::workload::{Variety, WorkloadPlan};
+use streamlake_history::event::About;
 
 pub(super) fn about(
     file: &ScenarioFile,

@@ -5,12 +5,12 @@ use std::time::Duration;
 
 use super::{DATASET, FaultPlan, GroupPlan, Load};
 use crate::fault;
-use crate::history::event::{
-    GroupPromise, OutcomePromise, PlannedFault, PromisedHeader, Promises, SourcePromise,
-};
 use crate::scenario::ScenarioFile;
 use crate::testbed::{Abilities, Topology};
 use crate::workload::source as source_load;
+use streamlake_history::event::{
+    GroupPromise, OutcomePromise, PlannedFault, PromisedHeader, Promises, SourcePromise,
+};
 
 pub(super) fn promises(
     file: &ScenarioFile,

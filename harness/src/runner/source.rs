@@ -9,7 +9,6 @@ use tokio::time::Instant;
 
 use super::{FINAL_READ_WITHIN, LAG_WITHIN, Run, RunError, deadline, raw_topics};
 use crate::fault::Stage;
-use crate::history::event::Fact;
 use crate::observer::log::{HeaderDetail, Role, read};
 use crate::observer::source::events::Ends;
 use crate::observer::{self, Topics};
@@ -18,6 +17,7 @@ use crate::testbed::source::SourceAccess;
 use crate::testbed::{Part, TestbedError};
 use crate::workload::source::{CONNECTOR, OFFSETS_TOPIC, SLOT, SourcePlan, driver};
 use crate::{nemesis, workload};
+use streamlake_history::event::Fact;
 
 /// A connector that does not stream after this time never will.
 const CAPTURE_WITHIN: Duration = Duration::from_secs(60);

@@ -23,7 +23,7 @@ use async_trait::async_trait;
 use tokio::sync::mpsc::UnboundedReceiver;
 
 use crate::cli::TestbedName;
-use crate::history::event::Evidence;
+use streamlake_history::event::Evidence;
 
 /// Names of all testbeds, as in scenario files.
 pub const NAMES: [&str; 2] = ["embedded", "docker"];

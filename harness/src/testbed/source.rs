@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use super::TestbedError;
 use super::docker::{DatabaseConnection, Rows};
-use crate::history::event::{ConnectorState, SlotState, TaskState};
+use streamlake_history::event::{ConnectorState, SlotState, TaskState};
 
 /// One question to the database or the worker.
 const ANSWER_WITHIN: Duration = Duration::from_secs(5);

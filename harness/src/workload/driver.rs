@@ -15,10 +15,10 @@ use tokio::process::{ChildStdin, ChildStdout};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use crate::history::Recorder;
-use crate::history::event::{Blob, Completed, Fact, Invoked, Outcome, Print, Unreadable};
 use crate::progress::Progress;
 use crate::workload::{Operation, WorkloadPlan};
+use streamlake_history::Recorder;
+use streamlake_history::event::{Blob, Completed, Fact, Invoked, Outcome, Print, Unreadable};
 
 /// A receipt as the producer prints it: one JSON line an input line.
 #[derive(Debug, Deserialize)]

@@ -19,8 +19,8 @@ use tokio_util::sync::CancellationToken;
 
 use super::WorkloadPlan;
 use super::odd::{self, Midnight, OddRecord, RawHeader};
-use crate::history::Recorder;
-use crate::history::event::{Blob, Completed, Fact, HeaderPair, Invoked, Outcome, Print};
+use streamlake_history::Recorder;
+use streamlake_history::event::{Blob, Completed, Fact, HeaderPair, Invoked, Outcome, Print};
 
 /// Its name in a history.
 const WRITER: &str = "writer-1";

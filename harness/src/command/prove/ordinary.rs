@@ -19,10 +19,10 @@ use super::with_bugs::{clean_row, failed};
 use crate::cli::{EXIT_INTERRUPTED, RunArguments};
 use crate::command::{report, run, suite};
 use crate::plan::{Resolved, resolve};
-use crate::report::{OrdinaryRow, OrdinaryRun, OrdinaryTrial, ScenarioEntry, render_ordinary};
 use crate::scenario::ScenarioFile;
 use crate::testbed;
-use crate::verdict::Status;
+use streamlake_judge::verdict::Status;
+use streamlake_report::{OrdinaryRow, OrdinaryRun, OrdinaryTrial, ScenarioEntry, render_ordinary};
 
 pub(super) fn main(arguments: &RunArguments) -> miette::Result<u8> {
     let files = applicable(arguments)?;

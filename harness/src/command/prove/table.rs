@@ -275,7 +275,7 @@ mod tests {
             let own = scenarios.join(format!("prove/{}.toml", trial.scenario));
             let first = scenarios.join(format!("{}.toml", trial.first));
             assert!(own.exists() && first.exists(), "{trial:?}");
-            let known = crate::checker::all().iter().any(|checker| checker.name == trial.check);
+            let known = streamlake_judge::all().iter().any(|checker| checker.name == trial.check);
             assert!(known, "{trial:?}");
         }
         let excused = OUT_OF_REACH.iter().map(|row| row.1).chain(NEEDS_A_REAL_BROKER);

@@ -4,9 +4,9 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::*;
-use crate::history::sample::Sample;
-use crate::history::{Recorder, Sink};
 use crate::progress::Progress;
+use streamlake_history::sample::Sample;
+use streamlake_history::{Recorder, Sink};
 
 /// A history that can be looked at while it is written.
 #[derive(Clone, Default)]
@@ -50,7 +50,7 @@ fn told(commits: bool, seen: Vec<Seen>, last: Option<Groups>) -> Vec<(String, Fa
     let bytes = shown.0.lock().unwrap().clone();
     let lines: Vec<&str> = std::str::from_utf8(&bytes).unwrap().lines().collect();
     let event = |line: &&str| {
-        let event: crate::history::event::Event = serde_json::from_str(line).unwrap();
+        let event: streamlake_history::event::Event = serde_json::from_str(line).unwrap();
         (event.process, event.fact)
     };
     lines[1..lines.len() - 1].iter().map(event).collect()

@@ -11,10 +11,10 @@ use serde::Deserialize;
 use serde_json::{Map, Value};
 
 use super::values;
-use crate::history::Recorder;
-use crate::history::event::{ChangeEvent, Lsn, OffsetFlush, RowImage, RowOperation};
 use crate::observer::{Topics, committed_reader};
 use crate::workload::source::PREFIX;
+use streamlake_history::Recorder;
+use streamlake_history::event::{ChangeEvent, Lsn, OffsetFlush, RowImage, RowOperation};
 
 const ANSWER_WITHIN: Duration = Duration::from_secs(10);
 /// The last of a partition's records with a position: a tombstone has none, its delete has.

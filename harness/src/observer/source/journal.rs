@@ -3,8 +3,8 @@
 use chrono::DateTime;
 
 use super::values;
-use crate::history::Recorder;
-use crate::history::event::{Column, Lsn, RowImage, RowOperation, SourceChange};
+use streamlake_history::Recorder;
+use streamlake_history::event::{Column, Lsn, RowImage, RowOperation, SourceChange};
 
 /// A column that every table under test has: the number of the change that made the row.
 const REVISION: &str = "revision";

@@ -11,10 +11,10 @@ use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
-use crate::history::Recorder;
-use crate::history::event::{ConnectorState, Fact, Lsn, SlotState, SourceRead};
 use crate::testbed::source::SourceAccess;
 use crate::workload::source::{CONNECTOR, SLOT};
+use streamlake_history::Recorder;
+use streamlake_history::event::{ConnectorState, Fact, Lsn, SlotState, SourceRead};
 
 /// The slot by which the harness keeps the database's log and reads it.
 const OWN_SLOT: &str = "streamlake_harness";

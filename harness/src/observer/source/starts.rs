@@ -3,8 +3,8 @@
 
 use chrono::{DateTime, NaiveDateTime};
 
-use crate::history::Recorder;
-use crate::history::event::{CaptureStart, Lsn};
+use streamlake_history::Recorder;
+use streamlake_history::event::{CaptureStart, Lsn};
 
 const STARTS: &str = "LOG:  starting logical decoding for slot \"";
 const FROM: &str = "DETAIL:  Streaming transactions committing after ";
@@ -61,7 +61,7 @@ fn asked(command: &str) -> Option<Lsn> {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
-    use crate::history::sample::header;
+    use streamlake_history::sample::header;
 
     #[test]
     fn starts_of_the_slot_are_found_with_their_positions() {

@@ -1,12 +1,12 @@
 //! Values of columns in the one spelling that a history has for them
-//! ([`crate::history::event::Column`]): from PostgreSQL's text, and from Debezium's JSON with its schema.
+//! ([`streamlake_history::event::Column`]): from PostgreSQL's text, and from Debezium's JSON with its schema.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use chrono::{DateTime, NaiveDate, NaiveDateTime, NaiveTime, Utc};
 use serde_json::Value;
 
-use crate::history::event::Column;
+use streamlake_history::event::Column;
 
 const TIMESTAMP: &str = "%Y-%m-%dT%H:%M:%S%.6f";
 const TIME: &str = "%H:%M:%S%.6f";

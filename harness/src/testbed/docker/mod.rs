@@ -50,7 +50,7 @@ use super::{
     Abilities, Act, Capability, ClockReading, Observation, Part, StoreAccess, Testbed,
     TestbedError, Topology,
 };
-use crate::history::event::Evidence;
+use streamlake_history::event::Evidence;
 
 /// The testbed's name in scenarios, histories and reports.
 const KIND: &str = "docker";

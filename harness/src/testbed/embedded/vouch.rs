@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::super::{Abilities, Capability, Observation, Part, Topology};
-use crate::history::event::Evidence;
+use streamlake_history::event::Evidence;
 
 /// The mock drops the head of a partition beyond 100,000 batches or 5 MiB. A record may be a batch
 /// of its own, and a batch costs more than its records, hence the distance.

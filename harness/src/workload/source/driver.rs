@@ -11,10 +11,10 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::{SourcePlan, Transaction};
-use crate::history::Recorder;
-use crate::history::event::{Fact, SourceTransaction, TransactionOutcome};
 use crate::progress::Progress;
 use crate::testbed::docker::DatabaseConnection;
+use streamlake_history::Recorder;
+use streamlake_history::event::{Fact, SourceTransaction, TransactionOutcome};
 
 /// Process name of these facts in a history, and of the progress of the load.
 pub(crate) const PROCESS: &str = "source-1";

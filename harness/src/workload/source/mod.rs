@@ -13,7 +13,7 @@ use std::time::Duration;
 use rand::{RngExt as _, SeedableRng as _};
 use rand_chacha::ChaCha8Rng;
 
-use crate::history::event::RowOperation;
+use streamlake_history::event::RowOperation;
 
 /// Name of the connector.
 pub const CONNECTOR: &str = "postgres-connector";

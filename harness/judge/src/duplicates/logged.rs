@@ -1,0 +1,93 @@
+//! Duplicates in the log.
+
+use crate::case::{Case, anomalous, count, spelled};
+use crate::index::{Index, NO_OP, RangeSet};
+use streamlake_history::event::Evidence;
+
+/// How surplus records of the log are called among the causes.
+pub(super) const CAUSE: &str = "producer retry";
+
+/// Records of the log that repeat an operation, or an ingestion id where no operation is named.
+pub(crate) fn log_surplus(index: &Index) -> u64 {
+    let named: u64 = index.ops.logged_again.values().sum();
+    let nameless: u64 = index.ops.nameless.values().map(|&n| u64::from(n) - 1).sum();
+    named + nameless
+}
+
+/// Judges them and gives their number.
+pub(super) fn judge(index: &Index, case: &mut Case<'_>) -> u64 {
+    let surplus = log_surplus(index);
+    if surplus == 0 {
+        return 0;
+    }
+    if index.header.promises.idempotent && index.vouches(Evidence::Idempotence) {
+        deduplicated(index, case, surplus);
+    } else {
+        repeated(index, case);
+    }
+    surplus
+}
+
+/// A producer that is idempotent and a broker that deduplicates leave none.
+fn deduplicated(index: &Index, case: &mut Case<'_>, surplus: u64) {
+    let mut placed = false;
+    for (number, set) in again(index, |_| true) {
+        let text = format!(
+            "{} of {} with an operation that the log holds more than once, although the producer \
+             is idempotent: {}",
+            count(set.len(), "record"),
+            index.lane_name(number),
+            spelled(&set)
+        );
+        case.find_at("duplicate-in-log", None, number, &set, text);
+        placed = true;
+    }
+    if !placed {
+        let text = count(surplus, "record");
+        let text = format!(
+            "{text} of the log repeat an ingestion id, although the producer is idempotent"
+        );
+        case.find(anomalous("duplicate-in-log", text));
+    }
+}
+
+/// Without that, an operation stands in the log twice if its request was sent twice, and a client does
+/// so when it has waited for an answer.
+fn repeated(index: &Index, case: &mut Case<'_>) {
+    for (number, set) in again(index, |op| index.ops.sent_once(op)) {
+        let text = format!(
+            "{} of {} with an operation that the log holds more than once, although it was \
+             acknowledged before a client would have sent it again: {}",
+            count(set.len(), "record"),
+            index.lane_name(number),
+            spelled(&set)
+        );
+        // The clocks of others are coarse, and their clients unknown.
+        match index.is_foreign() {
+            true => case.doubt(text),
+            false => drop(case.find_at("logged-twice-without-retry", None, number, &set, text)),
+        }
+    }
+}
+
+/// Per partition the records whose operation, or ingestion id, the log holds more than once.
+fn again(index: &Index, asked: impl Fn(u64) -> bool) -> Vec<(usize, RangeSet)> {
+    let mut found = Vec::new();
+    for (number, lane) in index.promised_lanes() {
+        let mut set = Vec::new();
+        for (offset, seen) in lane.log_records() {
+            let again = match seen.op {
+                NO_OP => asked(NO_OP) && index.ops.nameless.get(&seen.id).is_some_and(|&n| n > 1),
+                op => index.ops.logged_again.contains_key(&op) && asked(op),
+            };
+            if again {
+                set.push((offset, offset));
+            }
+        }
+        let set = RangeSet::of(set);
+        if !set.is_empty() {
+            found.push((number, set));
+        }
+    }
+    found
+}

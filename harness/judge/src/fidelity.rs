@@ -1,0 +1,198 @@
+//! Fidelity: what is stored is what was logged, key, value, headers and timestamp; nothing is stored
+//! that was never logged; every part can be understood; no record lacks a mandatory header. Where
+//! members tell the values that they read, those are what was logged, too.
+
+use std::collections::BTreeMap;
+
+use super::case::{Case, EVIDENCE_MAX, anomalous, count, quoted, spelled};
+use super::evidence::stores;
+use super::headers;
+use crate::index::{GroupLane, Index, Lane, NO_TIMESTAMP, RangeSet, Seen, Source};
+use streamlake_history::event::{Evidence, GroupPromise, Header};
+
+/// Values are promised where they are stored, and can be asked for where members tell them.
+pub(super) fn promised(header: &Header) -> bool {
+    stores(header) || header.promises.evidence.contains(&Evidence::ReadValues)
+}
+
+pub(super) fn judge(index: &Index, case: &mut Case<'_>) -> String {
+    if index.zones.is_empty() {
+        return reads(index, case);
+    }
+    let mut compared = 0;
+    for (group, promise, lanes) in index.promised_groups() {
+        if promise.raw_zone.is_none() {
+            continue;
+        }
+        for (number, lane) in index.promised_lanes() {
+            let Some(known) = lanes.get(&number) else {
+                continue;
+            };
+            compared += known.delivered.intersect(&lane.logged()).len();
+            altered(index, case, (group, &promise.group), number, lane);
+        }
+        from_nowhere(index, case, promise, lanes);
+    }
+    misread(index, case);
+    unreadable(index, case);
+    headers::judge(index, case);
+    if compared == 0 {
+        case.doubt("no stored record could be compared with the log");
+    }
+    case.figure("compared_records", compared);
+    format!("{compared} stored records compared with the log")
+}
+
+/// Groups that only read: their values, where anybody told them.
+fn reads(index: &Index, case: &mut Case<'_>) -> String {
+    if index.compared_reads == 0 {
+        case.doubt("no read told a value that could be compared with the log");
+    }
+    for (_, promise, lanes) in index.promised_groups() {
+        from_nowhere(index, case, promise, lanes);
+    }
+    misread(index, case);
+    headers::judge(index, case);
+    case.figure("compared_reads", index.compared_reads);
+    format!("{} compared with the log", count(index.compared_reads, "read"))
+}
+
+fn misread(index: &Index, case: &mut Case<'_>) {
+    for (group, promise, _) in index.promised_groups() {
+        for (number, _) in index.promised_lanes() {
+            let own = index.misread.range((group, number, 0)..=(group, number, u64::MAX));
+            let set = RangeSet::of(own.map(|&(_, _, offset)| (offset, offset)));
+            if !set.is_empty() {
+                let text = format!(
+                    "{} of {} read by group {} with another value than logged: {}",
+                    count(set.len(), "record"),
+                    index.lane_name(number),
+                    quoted(&promise.group),
+                    spelled(&set)
+                );
+                case.find_at("read-differs", Some(&promise.group), number, &set, text);
+            }
+        }
+    }
+}
+
+fn altered(index: &Index, case: &mut Case<'_>, group: (usize, &str), number: usize, lane: &Lane) {
+    let (mut content, mut frame, mut evidence) = (Vec::new(), Vec::new(), Vec::new());
+    for (&offset, contested) in &lane.contested {
+        let Some(log) = contested.of(Source::Log).next() else {
+            continue;
+        };
+        let copies: Vec<_> = contested.of(Source::Copy(group.0)).collect();
+        if copies.iter().any(|copy| !copy.same_content(log)) {
+            content.push((offset, offset));
+        } else if copies.iter().any(|copy| !copy.same_frame(log)) {
+            frame.push((offset, offset));
+            let differs = |copy: &&&Seen| !copy.same_frame(log);
+            evidence.extend(copies.iter().find(differs).map(|copy| in_frame(offset, log, copy)));
+        }
+    }
+    evidence.truncate(EVIDENCE_MAX);
+    let kinds = [
+        ("stored-differs", "key or value", RangeSet::of(content)),
+        ("stored-headers-differ", "headers or timestamp", RangeSet::of(frame)),
+    ];
+    for (anomaly, what, set) in kinds {
+        if !set.is_empty() {
+            let text = format!(
+                "{} of {} stored by group {} with another {what} than logged: {}",
+                count(set.len(), "record"),
+                index.lane_name(number),
+                quoted(group.1),
+                spelled(&set)
+            );
+            let finding = case.find_at(anomaly, Some(group.1), number, &set, text);
+            if anomaly == "stored-headers-differ" {
+                finding.evidence.append(&mut evidence);
+            }
+        }
+    }
+}
+
+/// In which way headers or timestamp differ, as far as the index knows.
+fn in_frame(offset: u64, log: &Seen, copy: &Seen) -> String {
+    let ms = |seen: &Seen| match seen.timestamp_ms {
+        NO_TIMESTAMP => "none".to_owned(),
+        ms => format!("{ms} ms"),
+    };
+    let mut told = Vec::new();
+    if log.timestamp_ms != copy.timestamp_ms {
+        told.push(format!("timestamp {} logged, {} stored", ms(log), ms(copy)));
+    }
+    if log.headers != copy.headers {
+        told.push("other headers".to_owned());
+    }
+    format!("offset {offset}: {}", told.join(", "))
+}
+
+/// What a group stored or read that it cannot have: from another topic, of an offset that the log does
+/// not hold, of an aborted transaction.
+fn from_nowhere(
+    index: &Index,
+    case: &mut Case<'_>,
+    promise: &GroupPromise,
+    lanes: &BTreeMap<usize, GroupLane>,
+) {
+    let stores = promise.raw_zone.is_some();
+    for (number, lane) in index.sorted_lanes() {
+        let Some(known) = lanes.get(&number) else { continue };
+        let theirs = promise.topics.is_empty() || promise.topics.contains(&lane.topic);
+        let beyond = lane.promised.is_some_and(|count| lane.partition >= count);
+        let (anomaly, set, why) = if stores && (lane.promised.is_none() || !theirs) {
+            ("stored-but-never-logged", known.delivered.clone(), ", a topic that it does not read")
+        } else if stores && beyond && lane.high().is_none() {
+            let why = ", a partition that the topic does not have";
+            ("stored-but-never-logged", known.delivered.clone(), why)
+        } else if !lane.complete() {
+            continue;
+        } else {
+            // A group that only reads may have gone on after the log was read.
+            let end = if stores { u64::MAX } else { lane.high().unwrap_or(0) };
+            let anomaly = if stores { "stored-but-never-logged" } else { "read-but-never-logged" };
+            let set = known.delivered.from(lane.low()).below(end).minus(&lane.logged());
+            (anomaly, set, " that the log does not hold")
+        };
+        let verb = if stores { "stored" } else { "read" };
+        tell(index, case, (promise, verb), number, (anomaly, &set, why));
+        let aborted = known.delivered.intersect(&lane.aborted());
+        let anomaly = if stores { "stored-but-aborted" } else { "read-but-aborted" };
+        let why = " of an aborted transaction";
+        tell(index, case, (promise, verb), number, (anomaly, &aborted, why));
+    }
+}
+
+fn tell(
+    index: &Index,
+    case: &mut Case<'_>,
+    (promise, verb): (&GroupPromise, &str),
+    number: usize,
+    (anomaly, set, why): (&str, &RangeSet, &str),
+) {
+    if set.is_empty() {
+        return;
+    }
+    let text = format!(
+        "group {} {verb} {} of {}{why}: {}",
+        quoted(&promise.group),
+        count(set.len(), "offset"),
+        index.lane_name(number),
+        spelled(set)
+    );
+    case.find_at(anomaly, Some(&promise.group), number, set, text);
+}
+
+fn unreadable(index: &Index, case: &mut Case<'_>) {
+    for part in index.parts.iter().filter(|part| !part.during_run) {
+        let Some(problem) = &part.problem else {
+            continue;
+        };
+        let text = format!("{} cannot be understood: {}", quoted(&part.name), quoted(problem));
+        let mut finding = anomalous("unreadable-part", text);
+        finding.at_us = Some(part.created_us);
+        case.find(finding);
+    }
+}

@@ -1,0 +1,326 @@
+//! Each dead letter on its own: whether it had to be, whose it is, and whether all that it says is so.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::case::{Case, EVIDENCE_MAX, OPS_MAX, anomalous, count, quoted};
+use crate::index::{Dead, End, Index, NO_ID, NO_OP, NO_TIMESTAMP, RangeSet, Seen};
+use streamlake_history::event::{DeadLetter, HeaderPair, PromisedValue, UNTOLD_MS};
+
+/// Kafka, the stores and headers have milliseconds.
+const RESOLUTION_US: i64 = 2_000;
+
+/// Letters with the same fault: each with what is wrong about it.
+type Faults<'a> = BTreeMap<&'static str, Vec<(&'a Dead, String)>>;
+
+pub(super) fn judge(index: &Index, case: &mut Case<'_>, letters: &[&Dead]) {
+    let poison: BTreeSet<u64> = index
+        .ops
+        .kept
+        .values()
+        .filter(|kept| kept.invocation.poison)
+        .map(|kept| kept.invocation.value)
+        .collect();
+    let mut judge = Judge { index, poison, faults: BTreeMap::new(), unjudged: 0 };
+    for dead in letters {
+        judge.fields(dead);
+        judge.writer(dead);
+        match dead.source {
+            Some((lane, offset)) => judge.record(dead, lane, offset),
+            None if dead.letter.group.is_some() => {}
+            None => judge.rejection(dead),
+        }
+    }
+    if judge.unjudged > 0 {
+        case.doubt(format!(
+            "of {} nobody can say whether it had to be",
+            count(judge.unjudged, "dead letter")
+        ));
+    }
+    for (anomaly, faulty) in judge.faults {
+        report(index, case, anomaly, &faulty);
+    }
+}
+
+struct Judge<'a> {
+    index: &'a Index,
+    /// Values of poison.
+    poison: BTreeSet<u64>,
+    faults: Faults<'a>,
+    unjudged: u64,
+}
+
+impl<'a> Judge<'a> {
+    fn fault(&mut self, dead: &'a Dead, anomaly: &'static str, why: String) {
+        self.faults.entry(anomaly).or_default().push((dead, why));
+    }
+
+    /// All fields are there and say something.
+    fn fields(&mut self, dead: &'a Dead) {
+        let letter = &dead.letter;
+        let mut lacks: Vec<String> = letter.missing_headers.clone();
+        // Others need not say why, and version 1 did not tell the trace.
+        let native = self.index.header.run.testbed != "foreign";
+        let told = native && self.index.header.version > 1 && letter.missing_headers.is_empty();
+        for (name, text, told) in
+            [("error reason", &letter.error, native), ("error trace", &letter.trace, told)]
+        {
+            let blank = text.as_ref().map_or(told, |text| text.trim().is_empty());
+            if blank {
+                lacks.push(format!("an {name}"));
+            }
+        }
+        if told && letter.group.is_none() && dead.source.is_some() {
+            lacks.push("the group that wrote it".to_owned());
+        }
+        if told && letter.failed_ms.is_none() {
+            lacks.push("the instant of failure".to_owned());
+        }
+        if !lacks.is_empty() {
+            self.fault(dead, "dead-letter-incomplete", format!("lacks {}", lacks.join(", ")));
+        }
+    }
+
+    /// It is of a group that writes there.
+    fn writer(&mut self, dead: &'a Dead) {
+        let Some(group) = &dead.letter.group else { return };
+        let mut groups = self.index.header.promises.groups.iter();
+        let writes = groups.any(|promise| {
+            promise.group == *group
+                && promise.dead_letter_topic.as_ref() == Some(&dead.letter.topic)
+        });
+        if !writes {
+            let why = format!("names group {}, which is none under test", quoted(group));
+            self.fault(dead, "dead-letter-of-unknown-group", why);
+        }
+    }
+
+    /// A letter of a record of the log: what it says is what stands there.
+    fn record(&mut self, dead: &'a Dead, number: usize, offset: u64) {
+        let lane = &self.index.lanes[number];
+        if lane.promised.is_none() {
+            let why = format!("names {}, which is not under test", self.index.lane_name(number));
+            return self.fault(dead, "dead-letter-of-nothing", why);
+        }
+        let Some(log) = lane.log_record(offset) else {
+            match offset < lane.low() || !lane.complete() {
+                true => self.unjudged += 1,
+                false => {
+                    let why = "the log holds no record there".to_owned();
+                    self.fault(dead, "dead-letter-of-nothing", why);
+                }
+            }
+            return;
+        };
+        if lane.aborted().contains(offset) {
+            let why = "the record there is of an aborted transaction".to_owned();
+            self.fault(dead, "dead-letter-of-nothing", why);
+        }
+        self.same_as(dead, &log);
+        self.failed_between(dead, Some(&log), lane.op_at(offset));
+        match lane.op_at(offset) {
+            Some(op) if self.index.ops.is_poison(op) => {}
+            Some(op) => {
+                let why = format!("operation {op} is not poison");
+                self.fault(dead, "dead-letter-of-good-record", why);
+            }
+            None => self.unjudged += u64::from(!self.poison.contains(&dead.letter.value.0)),
+        }
+    }
+
+    fn same_as(&mut self, dead: &'a Dead, log: &Seen) {
+        let letter = &dead.letter;
+        let told = self.index.reduce(word(self.index, letter));
+        if !told.same_content(log) {
+            let what = match (told.key == log.key, told.value == log.value) {
+                (true, _) => "value",
+                (false, true) => "key",
+                (false, false) => "key and value",
+            };
+            let why = format!("has another {what} than the record");
+            self.fault(dead, "dead-letter-altered", why);
+        }
+        if log.headers != told.headers {
+            let why = "has other headers than the record".to_owned();
+            self.fault(dead, "dead-letter-headers-differ", why);
+        }
+        let told = letter.source_timestamp_ms.unwrap_or(NO_TIMESTAMP);
+        let native = self.index.header.version > 1 && self.index.header.run.testbed != "foreign";
+        let compare = self.index.is_full() && log.timestamp_ms != UNTOLD_MS;
+        let compare = compare && (native || told != NO_TIMESTAMP);
+        if compare && letter.group.is_some() && told != log.timestamp_ms {
+            let show = |ms: i64| match ms {
+                NO_TIMESTAMP => "none".to_owned(),
+                ms => format!("{ms} ms"),
+            };
+            let why = format!(
+                "says that the record's timestamp was {}, it is {}",
+                show(told),
+                show(log.timestamp_ms)
+            );
+            self.fault(dead, "dead-letter-timestamp-differs", why);
+        }
+    }
+
+    /// The instant of failure lies between the record and its letter.
+    fn failed_between(&mut self, dead: &'a Dead, log: Option<&Seen>, op: Option<u64>) {
+        let (Some(failed_ms), Some(started_ms)) = (dead.letter.failed_ms, self.index.started_at_ms)
+        else {
+            return;
+        };
+        let run_us = |ms: i64| ms.saturating_sub(started_ms).saturating_mul(1000);
+        let signed = |us: u64| i64::try_from(us).unwrap_or(i64::MAX);
+        let invoked = op.and_then(|op| self.index.ops.kept.get(&op));
+        let invoked = invoked.map(|kept| signed(kept.invocation.t_us));
+        let written = log.map(|log| log.timestamp_ms).filter(|ms| *ms != NO_TIMESTAMP).map(run_us);
+        // The record's own timestamp may be anything; when it was sent was seen.
+        let from = invoked.or(written);
+        let failed = run_us(failed_ms);
+        let (low, high) = self.index.clock_of_processes();
+        let early = from
+            .is_some_and(|from| failed.saturating_add(high).saturating_add(RESOLUTION_US) < from);
+        let until = signed(dead.letter.created_us);
+        let late = failed.saturating_add(low).saturating_sub(RESOLUTION_US) > until;
+        if early || late {
+            let side = if early { "before its record was sent" } else { "after the letter itself" };
+            let why = format!(
+                "says that it failed {failed} µs into the run, {side} ({} µs)",
+                if early { from.unwrap_or_default() } else { until }
+            );
+            self.fault(dead, "dead-letter-time-implausible", why);
+        }
+    }
+
+    /// A letter of a producer: there is no record to compare with, but an invocation.
+    fn rejection(&mut self, dead: &'a Dead) {
+        let letter = &dead.letter;
+        let kept = letter.op.and_then(|op| self.index.ops.kept.get(&op));
+        let poison = kept.filter(|kept| kept.invocation.poison);
+        let altered = match poison {
+            Some(kept) => kept.invocation.value != letter.value.0,
+            None => letter.op.is_none() && !self.poison.contains(&letter.value.0),
+        };
+        if altered {
+            let why = "has another value than any poison that was handed over".to_owned();
+            self.fault(dead, "dead-letter-altered", why);
+        } else if poison.is_none() && letter.op.is_some() {
+            let why = "its operation is not poison".to_owned();
+            self.fault(dead, "dead-letter-of-good-record", why);
+        }
+        if let Some(kept) = poison
+            && matches!(kept.end, Some(End::Acknowledged(..)))
+        {
+            let why = "its operation was acknowledged, not rejected".to_owned();
+            self.fault(dead, "dead-letter-of-acknowledged", why);
+        }
+        self.failed_between(dead, None, letter.op);
+        if let Some(list) = &letter.header_list {
+            for why in promised(self.index, list) {
+                self.fault(dead, "dead-letter-headers-differ", why);
+            }
+        }
+    }
+}
+
+/// Promised headers that a producer's letter lacks, or that say something else.
+fn promised(index: &Index, list: &[HeaderPair]) -> Vec<String> {
+    let mut told = Vec::new();
+    for promised in &index.header.promises.headers {
+        let name = promised.name.escape_debug();
+        let Some(pair) = list.iter().find(|pair| pair.is(&promised.name)) else {
+            told.push(format!("has no header `{name}`"));
+            continue;
+        };
+        if let PromisedValue::Fixed(fixed) = &promised.is
+            && pair.text() != Some(fixed)
+        {
+            let is = pair.1.as_ref().map_or_else(|| "null".to_owned(), ToString::to_string);
+            told.push(format!("`{name}` is {is}, promised is {}", quoted(fixed)));
+        }
+    }
+    told
+}
+
+/// What a dead letter says of its record.
+fn word(index: &Index, letter: &DeadLetter) -> Seen {
+    Seen {
+        key: index.key_print(letter.key.as_ref()),
+        value: letter.value.0,
+        headers: index.header_print(letter.headers, letter.header_list.as_ref()),
+        timestamp_ms: 0,
+        op: NO_OP,
+        id: NO_ID,
+    }
+}
+
+/// One finding a partition, so that the story of each record can be told.
+fn report(index: &Index, case: &mut Case<'_>, anomaly: &'static str, faulty: &[(&Dead, String)]) {
+    let mut by_lane: BTreeMap<Option<(String, u32, usize)>, Vec<&(&Dead, String)>> =
+        BTreeMap::new();
+    for fault in faulty {
+        let lane = fault.0.source.map(|(lane, _)| {
+            let place = &index.lanes[lane];
+            (place.topic.clone(), place.partition, lane)
+        });
+        by_lane.entry(lane).or_default().push(fault);
+    }
+    for (lane, faulty) in by_lane {
+        let letters = count(faulty.len() as u64, "dead letter");
+        let first = &faulty[0];
+        let message = format!("{letters} {}: the first {}", what(anomaly), first.1);
+        let mut finding = anomalous(anomaly, message.clone());
+        let finding = match &lane {
+            Some((_, _, lane)) => {
+                let places = faulty.iter().filter_map(|(dead, _)| dead.source);
+                let set = RangeSet::of(places.map(|(_, offset)| (offset, offset)));
+                let group = first.0.letter.group.as_deref();
+                case.find_at(anomaly, group, *lane, &set, message)
+            }
+            None => {
+                finding.topic = Some(first.0.letter.topic.clone());
+                finding.ops =
+                    faulty.iter().filter_map(|(dead, _)| dead.letter.op).take(OPS_MAX).collect();
+                &mut finding
+            }
+        };
+        finding.at_us = faulty.iter().map(|(dead, _)| dead.letter.created_us).min();
+        finding.evidence = faulty
+            .iter()
+            .take(EVIDENCE_MAX)
+            .map(|(dead, why)| format!("{}: {why}", name(index, dead)))
+            .collect();
+        if lane.is_none() {
+            let finding = finding.clone();
+            case.find(finding);
+        }
+    }
+}
+
+fn what(anomaly: &str) -> &'static str {
+    match anomaly {
+        "dead-letter-incomplete" => "without all their fields",
+        "dead-letter-of-good-record" => "of records that are not poison",
+        "dead-letter-of-nothing" => "of places where no record had to be read",
+        "dead-letter-of-unknown-group" => "of a group that is not under test",
+        "dead-letter-of-acknowledged" => "of a producer for what it had acknowledged",
+        "dead-letter-altered" => "with another key or value than the record had",
+        "dead-letter-timestamp-differs" => "with another timestamp of the record",
+        "dead-letter-time-implausible" => "with an instant of failure that cannot be",
+        _ => "with other headers than the record had",
+    }
+}
+
+fn name(index: &Index, dead: &Dead) -> String {
+    let letter = &dead.letter;
+    let source = match dead.source {
+        Some((lane, offset)) => format!("{} offset {offset}", index.lane_name(lane)),
+        None => "no place".to_owned(),
+    };
+    format!(
+        "dead letter {}/{} offset {} of {source}, group {}, error {}",
+        letter.topic.escape_debug(),
+        letter.partition,
+        letter.offset,
+        quoted(letter.group.as_deref().unwrap_or("none")),
+        quoted(letter.error.as_deref().unwrap_or("")),
+    )
+}

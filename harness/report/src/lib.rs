@@ -1,0 +1,246 @@
+//! Reports: what the verdicts of a suite look like to people and to machines.
+//!
+//! Pure: history and verdict in, bytes out. No clock, so the same histories give the same report
+//! byte for byte; no files, so whoever calls decides where the bytes go.
+//!
+//! The words of the report are written once, as a document; markdown and HTML render it. A new
+//! format is one file here and one row in [`formats`].
+
+mod canary;
+mod content;
+mod document;
+mod escape;
+#[cfg(any(test, feature = "fixtures"))]
+pub mod harmless;
+mod histogram;
+mod html;
+mod json;
+mod junit;
+mod markdown;
+mod observe;
+mod ordinary;
+mod previous;
+mod proof;
+mod step_summary;
+mod svg;
+mod terminal;
+mod timeline;
+mod versioned;
+mod words;
+
+#[cfg(test)]
+mod sample;
+#[cfg(test)]
+mod schema_tests;
+#[cfg(test)]
+mod tests;
+#[cfg(test)]
+mod trust_tests;
+
+use serde::{Deserialize, Serialize};
+
+use streamlake_history::event::{About, Header};
+use streamlake_judge::verdict::{Status, Verdict};
+
+pub use canary::{Canary, Planted};
+pub use json::{FILE as JSON_FILE, read as read_json};
+pub use observe::{Entry, Observed, Observer, Unreachable, What};
+pub use ordinary::{Finding, OrdinaryRow, OrdinaryRun, OrdinaryTrial, render as render_ordinary};
+pub use previous::{PreviousReport, PreviousScenario};
+pub use proof::{CleanRow, Proof, TrialRow, Undetectable, render as render_proof};
+pub use terminal::{Look, summary as terminal_summary};
+pub use timeline::{BUCKETS_MAX, Latency, Series, SeriesKind, Timeline, TimelineBuilder};
+pub use versioned::ReadError;
+
+/// Everything that a report tells: scenarios in the order in which they are to appear.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SuiteReport {
+    /// The command that makes this report again, as one would type it.
+    pub command: String,
+    /// Scenarios that ran, did not run or do not apply; a repeated scenario has an entry a run.
+    pub scenarios: Vec<ScenarioEntry>,
+    /// An earlier report to compare with.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub previous: Option<PreviousReport>,
+    /// The scenario that must fail, where it ran.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub canary: Option<Canary>,
+    /// The checkers' last trial on this testbed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub proof: Option<Proof>,
+    /// What the last `prove --ordinary` of this testbed came to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ordinary: Option<OrdinaryTrial>,
+}
+
+/// A scenario's place in a report.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum ScenarioEntry {
+    /// It ran and was judged.
+    Ran(Box<ScenarioReport>),
+    /// It has not run: "No results available".
+    NotRun {
+        /// Its name: its file's name without `.toml`.
+        name: String,
+        /// How it describes itself.
+        about: About,
+        /// The command that would make its results.
+        command: String,
+    },
+    /// The testbed cannot carry it out.
+    NotApplicable {
+        /// Its name: its file's name without `.toml`.
+        name: String,
+        /// How it describes itself.
+        about: About,
+        /// The testbed that was asked.
+        testbed: String,
+        /// Why it cannot.
+        reason: String,
+    },
+}
+
+/// One run of one scenario with its verdict.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ScenarioReport {
+    /// The history's header: what ran, where, and what was promised.
+    pub header: Header,
+    /// The checkers' verdict.
+    pub verdict: Verdict,
+    /// What one pass over the history gathered, see [`Observer`].
+    pub observed: Observed,
+    /// Where the history lies, relative to the report.
+    pub history_file: String,
+}
+
+impl ScenarioEntry {
+    /// The scenario's name.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        match self {
+            Self::Ran(run) => &run.header.run.scenario,
+            Self::NotRun { name, .. } | Self::NotApplicable { name, .. } => name,
+        }
+    }
+
+    /// How the scenario describes itself.
+    #[must_use]
+    pub fn about(&self) -> &About {
+        match self {
+            Self::Ran(run) => &run.header.run.about,
+            Self::NotRun { about, .. } | Self::NotApplicable { about, .. } => about,
+        }
+    }
+
+    /// Its heading: the title it gives itself, else its name.
+    #[must_use]
+    pub fn title(&self) -> &str {
+        let title = &self.about().title;
+        if title.is_empty() { self.name() } else { title }
+    }
+
+    /// The verdict; none where nothing ran.
+    #[must_use]
+    pub fn status(&self) -> Option<Status> {
+        match self {
+            Self::Ran(run) => Some(run.verdict.status),
+            Self::NotRun { .. } => None,
+            Self::NotApplicable { .. } => Some(Status::NotApplicable),
+        }
+    }
+}
+
+impl SuiteReport {
+    /// The runs, in order.
+    pub fn runs(&self) -> impl Iterator<Item = &ScenarioReport> {
+        self.scenarios.iter().filter_map(|entry| match entry {
+            ScenarioEntry::Ran(run) => Some(run.as_ref()),
+            _ => None,
+        })
+    }
+
+    /// The verdict on everything that ran; what has not run says nothing. Where the canary was not
+    /// caught nothing is known, whatever the others say.
+    #[must_use]
+    pub fn status(&self) -> Status {
+        if self.canary.as_ref().is_some_and(|canary| !canary.caught()) {
+            return Status::Inconclusive;
+        }
+        Status::combine(self.scenarios.iter().filter_map(ScenarioEntry::status))
+    }
+}
+
+/// A file of a report.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ReportFile {
+    /// Its name, without any folder.
+    pub name: String,
+    /// Its content.
+    pub bytes: Vec<u8>,
+}
+
+impl ReportFile {
+    fn text(name: &str, text: String) -> Self {
+        Self { name: name.to_owned(), bytes: text.into_bytes() }
+    }
+}
+
+/// A report could not be put into its format: a defect of the harness, not of what is reported.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot write the {format} report")]
+pub struct ReportError {
+    /// Name of the format.
+    pub format: &'static str,
+    /// What its encoder said.
+    #[source]
+    pub source: Box<dyn std::error::Error + Send + Sync>,
+}
+
+impl ReportError {
+    fn new<E: std::error::Error + Send + Sync + 'static>(format: &'static str, source: E) -> Self {
+        Self { format, source: Box::new(source) }
+    }
+}
+
+/// A way to write a report.
+#[derive(Debug, Clone, Copy)]
+pub struct Format {
+    /// Name, as on the command line.
+    pub name: &'static str,
+    /// What it is for, in a few words.
+    pub about: &'static str,
+    /// Writes the files.
+    pub write: fn(&SuiteReport) -> Result<Vec<ReportFile>, ReportError>,
+}
+
+/// All formats that are files.
+#[must_use]
+pub fn formats() -> &'static [Format] {
+    &[
+        Format { name: "markdown", about: "the report to read", write: markdown::write },
+        Format { name: "html", about: "all of it in one page", write: html::write },
+        Format { name: "json", about: "everything, for programs", write: json::write },
+        Format { name: "svg", about: "a timeline of each run", write: svg::write },
+        Format { name: "junit", about: "checks as test cases, for CI", write: junit::write },
+        Format {
+            name: "step-summary",
+            about: "a short summary for a CI job's page",
+            write: step_summary::write,
+        },
+    ]
+}
+
+/// Writes a report in all formats.
+///
+/// # Errors
+/// When an encoder refuses; see [`ReportError`].
+pub fn render(suite: &SuiteReport) -> Result<Vec<ReportFile>, ReportError> {
+    let mut files = Vec::new();
+    for format in formats() {
+        files.extend((format.write)(suite)?);
+    }
+    Ok(files)
+}
