@@ -75,7 +75,7 @@ fn frontier(
     known: &GroupLane,
 ) -> u64 {
     let Some(from) = owed_from(lane, group.promise, Some(known)) else { return 0 };
-    let logged = lane.logged().from(from).minus(&perhaps_aborted(index, lane, known));
+    let logged = lane.held().from(from).minus(&perhaps_aborted(index, lane, known));
     let (mut covered, mut judged) = (0, 0);
     let (mut early, mut unclear) = (Vec::new(), Vec::new());
     for &commit in &known.commits {

@@ -525,7 +525,7 @@ pub(super) fn claimed(
     let log = &index.lanes[lane];
     match owed_from(log, promise, Some(group)) {
         Some(from) => log
-            .logged()
+            .held()
             .from(from)
             .below(group.committed_max().unwrap_or(0))
             .minus(&perhaps_aborted(index, log, group)),

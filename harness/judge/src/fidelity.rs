@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use super::case::{Case, EVIDENCE_MAX, anomalous, count, quoted, spelled};
 use super::evidence::stores;
 use super::headers;
-use crate::index::{GroupLane, Index, Lane, NO_TIMESTAMP, RangeSet, Seen, Source};
+use crate::index::{GroupLane, Index, Lane, Misread, NO_TIMESTAMP, RangeSet, Seen, Source};
 use streamlake_history::event::{Evidence, GroupPromise, Header};
 
 /// Values are promised where they are stored, and can be asked for where members tell them.
@@ -57,20 +57,38 @@ fn reads(index: &Index, case: &mut Case<'_>) -> String {
     format!("{} compared with the log", count(index.compared_reads, "read"))
 }
 
+/// What is wrong with a read, in a name and in words.
+const MISREAD: [(Misread, &str, &str); 6] = [
+    (Misread::NotAsLogged, "read-differs", "with another value than logged"),
+    (
+        Misread::NotAsAcknowledged,
+        "read-differs-from-acknowledged",
+        "with another value than the receipt for that offset",
+    ),
+    (Misread::NotAsReadBefore, "reads-differ", "with another value than by an earlier read"),
+    (Misread::NeverSent, "read-but-never-sent", "with a value that nobody sent"),
+    (Misread::Failed, "failed-but-read", "whose send had failed for certain"),
+    (Misread::BeforeItWasSent, "read-before-sent", "before their own process sent them"),
+];
+
 fn misread(index: &Index, case: &mut Case<'_>) {
     for (group, promise, _) in index.promised_groups() {
         for (number, _) in index.promised_lanes() {
-            let own = index.misread.range((group, number, 0)..=(group, number, u64::MAX));
-            let set = RangeSet::of(own.map(|&(_, _, offset)| (offset, offset)));
-            if !set.is_empty() {
+            for (what, anomaly, how) in MISREAD {
+                let own = (group, number, what, 0)..=(group, number, what, u64::MAX);
+                let own = index.misread.range(own).map(|&(_, _, _, offset)| (offset, offset));
+                let set = RangeSet::of(own);
+                if set.is_empty() {
+                    continue;
+                }
                 let text = format!(
-                    "{} of {} read by group {} with another value than logged: {}",
+                    "{} of {} read by group {} {how}: {}",
                     count(set.len(), "record"),
                     index.lane_name(number),
                     quoted(&promise.group),
                     spelled(&set)
                 );
-                case.find_at("read-differs", Some(&promise.group), number, &set, text);
+                case.find_at(anomaly, Some(&promise.group), number, &set, text);
             }
         }
     }
@@ -153,6 +171,16 @@ fn from_nowhere(
             // A group that only reads may have gone on after the log was read.
             let end = if stores { u64::MAX } else { lane.high().unwrap_or(0) };
             let anomaly = if stores { "stored-but-never-logged" } else { "read-but-never-logged" };
+            let behind = known.delivered.from(end);
+            if !behind.is_empty() {
+                case.doubt(format!(
+                    "group {} read {} of {} behind the end at which its log was read back, {end}: {}",
+                    quoted(&promise.group),
+                    count(behind.len(), "offset"),
+                    index.lane_name(number),
+                    spelled(&behind)
+                ));
+            }
             let set = known.delivered.from(lane.low()).below(end).minus(&lane.logged());
             (anomaly, set, " that the log does not hold")
         };

@@ -3,22 +3,28 @@
 //! gaps; others that hold none are in doubt, for the reader may have missed them.
 
 use super::case::{Case, count, quoted, spelled};
-use super::evidence::{observed_groups, owed_from, perhaps_aborted, read_lanes};
+use super::evidence::{missing, observed_groups, owed_from, perhaps_aborted, read_lanes};
 use crate::index::{GroupLane, Index, RangeSet};
 use streamlake_history::event::GroupPromise;
 
 pub(super) fn judge(index: &Index, case: &mut Case<'_>) -> String {
     let (mut spans, mut gaps) = (0u64, 0);
     for group in observed_groups(index) {
-        for (number, lane) in read_lanes(index, group.promise).filter(|(_, lane)| lane.complete()) {
+        for (number, lane) in read_lanes(index, group.promise) {
             let Some(known) = group.lanes.get(&number) else {
                 continue;
             };
-            let expected = expected(index, group.promise, number, known);
-            spans = spans.saturating_add(expected.len());
-            let open = expected.minus(&known.done());
-            let open = open.minus(&perhaps_aborted(index, lane, known));
-            let gap = open.intersect(&lane.logged());
+            let (open, gap) = if lane.complete() {
+                let expected = expected(index, group.promise, number, known);
+                spans = spans.saturating_add(expected.len());
+                let open = expected.minus(&known.done());
+                let open = open.minus(&perhaps_aborted(index, lane, known));
+                let gap = open.intersect(&lane.logged());
+                (open, gap)
+            } else {
+                // What receipts name was there, whoever did not read the log back.
+                (RangeSet::default(), missing(index, group.promise, number, known))
+            };
             gaps += gap.len();
             if !gap.is_empty() {
                 let text = format!(

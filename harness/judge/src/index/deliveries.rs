@@ -7,6 +7,7 @@ use super::lane::NO_OP;
 use super::observe::OFFSET_MAX;
 use super::records::{id_print, key_print};
 use super::skew::Base;
+use super::told_reads::ReadValue;
 use super::{Commit, Dead, Index, NO_TIMESTAMP, OddKind, Part, Place, Seen, Source};
 use streamlake_history::event::{Committed, DeadLetter, Object, Read, Stored};
 
@@ -60,7 +61,10 @@ impl Index {
         if let Some(value) = fact.value
             && self.is_full()
         {
-            self.work.read_values.push((group as u32, lane as u32, fact.offset, value.0));
+            let (group, lane) = (group as u32, lane as u32);
+            let (offset, value) = (fact.offset, value.0);
+            let read = ReadValue { group, lane, offset, value, t_us, process };
+            self.work.read_values.push(read);
         }
         let base = match self.is_foreign() {
             // The first line of all is at 0, and nobody reads before somebody sends.

@@ -436,6 +436,29 @@ impl Lane {
         })
     }
 
+    /// What a source says of an offset, if it speaks of it. Copies share a slot: only where they are
+    /// contested are they told apart.
+    pub fn words_at(&self, offset: u64, source: Source) -> impl Iterator<Item = Seen> + '_ {
+        let contested = self.contested.get(&offset);
+        let words = contested.into_iter().flat_map(move |contested| contested.of(source).copied());
+        let slot = self.slot(offset).filter(|_| contested.is_none()).and_then(|(chunk, seen)| {
+            let at = offset % CHUNK;
+            match source {
+                Source::Receipt => chunk.receipt.has(at).then_some(seen),
+                Source::Log => chunk.log.has(at).then(|| chunk.log_word(at, seen)),
+                Source::Copy(_) => None,
+            }
+        });
+        words.chain(slot)
+    }
+
+    /// Offsets at which the log is known to hold a record: those that were read back, and where it was
+    /// not read to its end those that receipts name, too.
+    #[must_use]
+    pub fn held(&self) -> RangeSet {
+        if self.complete() { self.logged() } else { self.logged().union(&self.acknowledged()) }
+    }
+
     /// The operation of a record: as the log names it, else as a receipt does.
     #[must_use]
     pub fn op_at(&self, offset: u64) -> Option<u64> {

@@ -28,6 +28,7 @@ mod skew;
 mod slots;
 mod source;
 mod times;
+mod told_reads;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -52,6 +53,7 @@ pub use readers::{After, Readers, Rewind, Skip, Unowned};
 pub use skew::{Base, Clocks, RESOLUTION_US, Skew, shifted};
 pub use source::SourceFacts;
 pub use times::{Instants, Latencies};
+pub use told_reads::Misread;
 
 use streamlake_history::event::{
     Assignment, Blob, Clock, CommitAttempt, DeadLetter, Doubt, Evidence, FaultStep, Generation,
@@ -197,8 +199,8 @@ pub struct Index {
     pub unordered_owners: BTreeSet<u8>,
     /// Reads that told their record's value, where the log holds the record; not of packed indices.
     pub compared_reads: u64,
-    /// Those of them that differ from the log: group, lane, offset.
-    pub misread: BTreeSet<(usize, usize, u64)>,
+    /// Reads whose value cannot be right: group, lane, what is wrong, offset.
+    pub misread: BTreeSet<(usize, usize, Misread, u64)>,
     /// Ingestion ids of one operation in 256, of packed indices, which keep no others: id, operation.
     pub sampled_ids: Vec<(u64, u64)>,
     /// Facts by kind that name a group, zone or topic that nobody promised.

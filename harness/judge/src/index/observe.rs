@@ -10,11 +10,12 @@ use super::keys::KeyOrder;
 use super::records::Oracle;
 use super::skew::{self, Base, Clocks};
 use super::slots::Detail;
+use super::told_reads::{ReadValue, Send};
 use super::{
     At, Dead, HeaderFacts, Index, Instants, Lane, Latencies, OddKind, Ops, Part, Rare, ReadBack,
     Source, Zone,
 };
-use streamlake_history::event::{AssignmentChange, Event, Fact, Header, Print};
+use streamlake_history::event::{AssignmentChange, Event, Fact, Header};
 
 /// Kafka's offsets are signed: no higher one exists.
 pub(super) const OFFSET_MAX: u64 = i64::MAX as u64;
@@ -41,8 +42,10 @@ pub(super) struct Work {
     pub(super) producers: u8,
     pub(super) oracle: Oracle,
     pub(super) seen_clocks: HashMap<Base, skew::Seen>,
-    // Group, lane, offset and value of reads, until the log is known.
-    pub(super) read_values: Vec<(u32, u32, u64, u64)>,
+    // Reads that told a value, until the log is known.
+    pub(super) read_values: Vec<ReadValue>,
+    // Who sent a value, of histories whose readers may tell values.
+    pub(super) sends: HashMap<u64, Vec<Send>>,
 }
 
 #[derive(Debug)]
@@ -418,20 +421,6 @@ impl Index {
             let place = self.lane_name(lane);
             let example = format!("{place} offset {offset}: {} and {}", one.told(), other.told());
             self.odd(OddKind::LogReadings, example, None);
-        }
-    }
-
-    fn compare_reads(&mut self) {
-        for (group, lane, offset, value) in std::mem::take(&mut self.work.read_values) {
-            let (group, lane) = (group as usize, lane as usize);
-            let Some(log) = self.lanes[lane].log_record(offset) else { continue };
-            if log.value == Print::UNTOLD.0 {
-                continue;
-            }
-            self.compared_reads += 1;
-            if log.value != value {
-                self.misread.insert((group, lane, offset));
-            }
         }
     }
 

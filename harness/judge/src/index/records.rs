@@ -6,6 +6,7 @@ use super::lane::{NO_ID, NO_OP};
 use super::observe::OFFSET_MAX;
 use super::ops::Joined;
 use super::slots::Detail;
+use super::told_reads::Send;
 use super::{Bounds, End, Index, Invocation, NO_KEY, NO_TIMESTAMP, OddKind, Seen, Source, Stray};
 use streamlake_history::event::{
     Blob, Completed, Event, Invoked, LogBounds, Logged, Outcome, Print,
@@ -57,6 +58,11 @@ impl Index {
             owner: self.producer_number(process, fact.op),
             beside: fact.header_list.is_some(),
         };
+        if self.is_foreign() && self.is_full() {
+            let (op, topic, t_us) = (fact.op, invocation.topic, event.t_us);
+            let send = Send { op, topic, t_us, process };
+            self.work.sends.entry(fact.value.0).or_default().push(send);
+        }
         self.note_invoked(fact.op, event.t_us, fact.header_list.as_ref());
         // Told after its record, which went by without its producer.
         let passed = self.detail == Detail::Packed && self.ops.was_logged(fact.op);
