@@ -19,7 +19,7 @@ FOREIGN_FLAGS = set(
     "workspace release features bin lib no-deps nocapture target locked no-healthcheck stop-timeout rm check "
     "ignore-missing replicas strip-components network host testbed-dir tag build-arg force-rm repo all-targets "
     "bootstrap-server topic max-messages group-id verbose time from-beginning timeout-ms isolation-level formatter "
-    "print-data-log files cap-add net p test-threads ignored profile".split()
+    "print-data-log files cap-add net p test-threads ignored profile user".split()
 )
 problems = []
 
@@ -153,6 +153,15 @@ def alerts():
         problem(page, f"`{alert}` is an alert or stands on this page, and not both")
 
 
+def summary():
+    """Every page stands in the site's table of contents."""
+    listed = set(re.findall(r"\]\(([^)]+)\)", (ROOT / "docs/SUMMARY.md").read_text()))
+    for path in tracked("docs/*.md"):
+        name = str(path.relative_to(ROOT / "docs"))
+        if name not in listed | {"SUMMARY.md"}:
+            problem("docs/SUMMARY.md", f"{name} is missing")
+
+
 def flags():
     known = set()
     for path in tracked("streamlake/src/cli*", "harness/src/cli*", "harness/src/command*"):
@@ -223,6 +232,7 @@ def main():
     reference()
     checks()
     alerts()
+    summary()
     flags()
     pages = site(Path(sys.argv[1]))
     if problems:
