@@ -2,10 +2,14 @@
 """Whether the documents are true: their links, and the names of files, scenario keys, faults, checks, alerts and
 flags that stand in them.
 
-    .ci/docs.py BOOK      (the folder of the built site; .ci/docs calls it)
+    .ci/docs.py BOOK [PROGRAMS]      (the folder of the built site; .ci/docs calls it)
+
+With a folder of PROGRAMS every command of ours that stands in a document is given to its program, with `--help`
+behind it: the program looks at what comes before, and refuses what it does not know.
 """
 
 import re
+import shlex
 import subprocess
 import sys
 from html.parser import HTMLParser
@@ -180,6 +184,61 @@ def flags():
                 problem(document.relative_to(ROOT), f"there is no flag --{flag}")
 
 
+def commands(programs):
+    """Shell in the documents can be read by a shell, and our programs know what they are told."""
+    recipes = set(re.findall(r"^([a-z][a-z-]*)(?: [^:\n]*)?:", (ROOT / "justfile").read_text(), re.M))
+    known = 0
+    for document in documents():
+        where = document.relative_to(ROOT)
+        for block in re.findall(r"^```sh\n(.*?)^```", document.read_text(), re.M | re.S):
+            read = subprocess.run(["bash", "-n"], input=block, capture_output=True, text=True)
+            if read.returncode:
+                problem(where, f"no shell reads this: {read.stderr.strip()}")
+                continue
+            for line in block.replace("\\\n", " ").splitlines():
+                # Something is left out here.
+                if "…" in line:
+                    continue
+                lexer = shlex.shlex(line, posix=True, punctuation_chars=True)
+                lexer.whitespace_split = True
+                words, command = [*lexer, ";"], []
+                for word in words:
+                    if set(word) <= set("|&;()"):
+                        known += tried(where, command, programs, recipes)
+                        command = []
+                    else:
+                        command.append(word)
+    return known
+
+
+def tried(where, words, programs, recipes):
+    """One simple command; whether it was one of ours."""
+    for at, word in enumerate(words):
+        if set(word) <= set("<>&"):
+            words = words[:at]
+            break
+    while words and re.match(r"[A-Za-z_]+=", words[0]):
+        words = words[1:]
+    if words[:1] == ["just"]:
+        if words[1] not in recipes:
+            problem(where, f"just has no recipe {words[1]}")
+        return 1
+    if words[:3] == ["cargo", "run", "--release"] and "--" in words:
+        at = words.index("--")
+        program = words[words.index("-p") + 1] if "-p" in words[:at] else "streamlake-harness"
+        arguments = words[at + 1 :]
+    elif words and Path(words[0]).name in ("streamlake", "streamlake-harness"):
+        program, arguments = Path(words[0]).name, words[1:]
+    else:
+        return 0
+    if programs:
+        answer = subprocess.run([programs / program, *arguments, "--help"], capture_output=True, text=True)
+        if answer.returncode:
+            told = next(iter(answer.stderr.splitlines()), "")
+            problem(where, f"`{' '.join([program, *arguments])}`: {told}")
+    return 1
+
+
 def documents():
     return [path for path in tracked("*.md") if path.relative_to(ROOT).parts[0] != "reports"]
 
@@ -235,9 +294,12 @@ def main():
     summary()
     flags()
     pages = site(Path(sys.argv[1]))
+    programs = Path(sys.argv[2]).resolve() if len(sys.argv) > 2 else None
+    known = commands(programs)
     if problems:
         sys.exit("\n".join(f"docs: {text}" for text in sorted(set(problems))))
-    print(f"docs: {len(all_documents)} documents and {pages} pages; what they name is there")
+    taken = "which the programs take" if programs else "which were not tried, for want of programs"
+    print(f"docs: {len(all_documents)} documents and {pages} pages, what they name is there; {known} commands, {taken}")
 
 
 main()
