@@ -38,6 +38,10 @@ fuzz SECONDS="60":
 bench:
     cargo bench --workspace
 
+# Checks manifests, alert rules, dashboard, workflows, scripts and documents; builds the docs site into target/book.
+packaging *ARGS:
+    .ci/packaging {{ARGS}}
+
 # Formats and lints.
 fmt:
     cargo fmt --all

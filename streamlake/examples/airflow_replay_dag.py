@@ -25,13 +25,13 @@ with DAG(
     replay = "streamlake replay --dataset {{ params.dataset }} --from-time {{ params.from_time }}"
     stop = BashOperator(
         task_id="stop_consumers",
-        bash_command="kubectl scale deployment/streamlake-{{ params.dataset }} --replicas=0 --timeout=60s",
+        bash_command="kubectl scale statefulset/streamlake-{{ params.dataset }} --replicas=0 --timeout=60s",
     )
     show = BashOperator(task_id="show_plan", bash_command=f"{replay} --dry-run", do_xcom_push=True)
     reset = BashOperator(task_id="reset_offsets", bash_command=replay)
     start = BashOperator(
         task_id="start_consumers",
-        bash_command="kubectl scale deployment/streamlake-{{ params.dataset }} --replicas=4",
+        bash_command="kubectl scale statefulset/streamlake-{{ params.dataset }} --replicas=3",
         trigger_rule="all_done",  # the consumers come back whatever became of the replay
     )
     stop >> show >> reset >> start

@@ -15,7 +15,7 @@ use url::Url;
 pub struct KafkaSettings {
     /// `host:port,…`
     pub bootstrap_servers: String,
-    /// librdkafka properties, passed through. They may hold secrets: [`fmt::Debug`] shows names only.
+    /// librdkafka properties, passed through. They may hold secrets: [`std::fmt::Debug`] shows names only.
     pub properties: BTreeMap<String, String>,
 }
 

@@ -86,13 +86,32 @@ pub(super) fn connect_environment(
         environment.insert(name, replication.clone());
     }
     for (name, value) in properties {
-        // The official image knows this one, which has a default, by its short name only.
-        let name = name.to_uppercase().replace('.', "_");
-        let prefix = if name == "OFFSET_FLUSH_INTERVAL_MS" { "" } else { "CONNECT_" };
-        environment.insert(format!("{prefix}{name}"), value.clone());
+        let long = format!("CONNECT_{}", name.to_uppercase().replace('.', "_"));
+        let short = SHORT_NAMES.iter().find(|(property, _)| property == name);
+        let name = short.map_or(long, |(_, short)| (*short).to_owned());
+        environment.insert(name, value.clone());
     }
     environment
 }
+
+/// Properties that the official image takes by these variables only: it overwrites the long form,
+/// `CONNECT_…`, with the short one or its default.
+const SHORT_NAMES: [(&str, &str); 14] = [
+    ("bootstrap.servers", "BOOTSTRAP_SERVERS"),
+    ("group.id", "GROUP_ID"),
+    ("config.storage.topic", "CONFIG_STORAGE_TOPIC"),
+    ("offset.storage.topic", "OFFSET_STORAGE_TOPIC"),
+    ("status.storage.topic", "STATUS_STORAGE_TOPIC"),
+    ("key.converter", "KEY_CONVERTER"),
+    ("value.converter", "VALUE_CONVERTER"),
+    ("offset.flush.interval.ms", "OFFSET_FLUSH_INTERVAL_MS"),
+    ("offset.flush.timeout.ms", "OFFSET_FLUSH_TIMEOUT_MS"),
+    ("task.shutdown.graceful.timeout.ms", "SHUTDOWN_TIMEOUT"),
+    ("rest.host.name", "REST_HOST_NAME"),
+    ("rest.port", "REST_PORT"),
+    ("rest.advertised.host.name", "ADVERTISED_HOST_NAME"),
+    ("rest.advertised.port", "ADVERTISED_PORT"),
+];
 
 /// Asks the database something that only a server which serves can answer.
 pub(super) async fn probe_database(
@@ -167,11 +186,19 @@ mod tests {
 
     #[test]
     fn the_workers_own_properties_become_its_environment() {
-        let properties = [("offset.flush.interval.ms", "5000"), ("session.timeout.ms", "6000")];
+        let properties = [
+            ("offset.flush.interval.ms", "5000"),
+            ("session.timeout.ms", "6000"),
+            ("task.shutdown.graceful.timeout.ms", "2000"),
+            ("value.converter.schemas.enable", "false"),
+        ];
         let properties = properties.map(|(name, value)| (name.to_owned(), value.to_owned()));
         let environment = connect_environment(&["a".to_owned()], &properties.into());
         assert_eq!(environment["OFFSET_FLUSH_INTERVAL_MS"], "5000");
         assert_eq!(environment["CONNECT_SESSION_TIMEOUT_MS"], "6000");
+        assert_eq!(environment["SHUTDOWN_TIMEOUT"], "2000");
+        assert!(!environment.contains_key("CONNECT_TASK_SHUTDOWN_GRACEFUL_TIMEOUT_MS"));
+        assert_eq!(environment["CONNECT_VALUE_CONVERTER_SCHEMAS_ENABLE"], "false");
     }
 
     #[test]

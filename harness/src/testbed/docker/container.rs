@@ -5,7 +5,9 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use bollard::models::{ContainerStateStatusEnum as Status, HostConfig, PortBinding};
+use bollard::models::{
+    ContainerInspectResponse, ContainerStateStatusEnum as Status, HostConfig, PortBinding,
+};
 use chrono::{DateTime, Utc};
 use testcontainers::core::ContainerPort;
 use testcontainers::core::wait::WaitFor;
@@ -104,8 +106,8 @@ pub(super) struct Container {
     part: Part,
     id: String,
     doors: Vec<Door>,
-    /// How the last stop ended it: `SIGTERM`, or `SIGKILL` after its grace.
-    stopped_by: Mutex<Option<&'static str>>,
+    /// How the last stop ended it: by the stop signal of its image, or `SIGKILL` after its grace.
+    stopped_by: Mutex<Option<String>>,
 }
 
 impl Container {
@@ -133,9 +135,10 @@ impl Container {
         self.require(engine, "stop", &[Status::RUNNING, Status::PAUSED]).await?;
         engine.stop(&self.id, grace).await?;
         self.forget_ports();
-        let state = engine.inspect(&self.id).await?.state;
-        let killed = state.and_then(|state| state.exit_code) == Some(KILLED);
-        self.set_stopped_by(if killed { "SIGKILL after its grace" } else { "SIGTERM" });
+        let inspected = engine.inspect(&self.id).await?;
+        let signal = stop_signal(&inspected);
+        let killed = inspected.state.and_then(|state| state.exit_code) == Some(KILLED);
+        self.set_stopped_by(if killed { "SIGKILL after its grace" } else { &signal });
         Ok(())
     }
 
@@ -180,8 +183,8 @@ impl Container {
         Err(TestbedError::request(what, format!("its container is {status}")))
     }
 
-    fn set_stopped_by(&self, how: &'static str) {
-        *self.stopped_by.lock().unwrap_or_else(PoisonError::into_inner) = Some(how);
+    fn set_stopped_by(&self, how: &str) {
+        *self.stopped_by.lock().unwrap_or_else(PoisonError::into_inner) = Some(how.to_owned());
     }
 
     pub(super) async fn observe(&self, engine: &Engine) -> Result<Observation, TestbedError> {
@@ -191,9 +194,9 @@ impl Container {
         if let Some(freezer) = pid.and_then(observe::freezer) {
             seen.insert("freezer".to_owned(), freezer);
         }
-        let stopped_by = *self.stopped_by.lock().unwrap_or_else(PoisonError::into_inner);
+        let stopped_by = self.stopped_by.lock().unwrap_or_else(PoisonError::into_inner).clone();
         if let Some(how) = stopped_by {
-            seen.insert("stopped_by".to_owned(), how.to_owned());
+            seen.insert("stopped_by".to_owned(), how);
         }
         Ok(seen)
     }
@@ -239,6 +242,19 @@ impl Container {
     }
 }
 
+/// The signal by which the engine stops a container: its image may ask for another than SIGTERM, as
+/// PostgreSQL's does.
+fn stop_signal(inspected: &ContainerInspectResponse) -> String {
+    let configured = inspected.config.as_ref().and_then(|config| config.stop_signal.as_deref());
+    match configured.filter(|signal| !signal.is_empty()) {
+        None => "SIGTERM".to_owned(),
+        // The engine takes names without the prefix, and numbers.
+        Some(signal) if signal.starts_with("SIG") => signal.to_owned(),
+        Some(signal) if signal.parse::<u32>().is_ok() => format!("signal {signal}"),
+        Some(signal) => format!("SIG{signal}"),
+    }
+}
+
 /// The last lines that are not frames of a Java stack trace, which would leave no room for the
 /// error itself.
 fn tail_without_traces(lines: &[String]) -> Vec<&str> {
@@ -250,6 +266,8 @@ fn tail_without_traces(lines: &[String]) -> Vec<&str> {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
+
+    use bollard::models::ContainerConfig;
 
     use super::*;
 
@@ -263,6 +281,22 @@ mod tests {
         for binding in bindings.values().flatten().flatten() {
             assert_eq!(binding.host_ip.as_deref(), Some("127.0.0.1"));
         }
+    }
+
+    #[test]
+    fn the_stop_signal_is_the_containers_own() {
+        let stopped_by = |signal: Option<&str>| {
+            let config = ContainerConfig {
+                stop_signal: signal.map(str::to_owned),
+                ..ContainerConfig::default()
+            };
+            stop_signal(&ContainerInspectResponse { config: Some(config), ..Default::default() })
+        };
+        assert_eq!(stopped_by(None), "SIGTERM");
+        assert_eq!(stopped_by(Some("")), "SIGTERM");
+        assert_eq!(stopped_by(Some("SIGINT")), "SIGINT");
+        assert_eq!(stopped_by(Some("QUIT")), "SIGQUIT");
+        assert_eq!(stopped_by(Some("2")), "signal 2");
     }
 
     #[test]

@@ -4,7 +4,8 @@
 //! The client is testcontainers' own, so both always speak to the same engine.
 
 use std::collections::HashMap;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
+use std::path::Path;
 use std::time::Duration;
 
 use bollard::Docker;
@@ -13,9 +14,10 @@ use bollard::models::{
     ContainerInspectResponse, ContainerStateStatusEnum, NetworkCreateRequest, SystemVersion,
 };
 use bollard::query_parameters::{
-    CreateImageOptionsBuilder, InspectContainerOptions, KillContainerOptionsBuilder,
-    ListContainersOptionsBuilder, ListNetworksOptionsBuilder, LogsOptionsBuilder,
-    RemoveContainerOptionsBuilder, StartContainerOptions, StopContainerOptionsBuilder,
+    CreateImageOptionsBuilder, InspectContainerOptions, InspectNetworkOptions,
+    KillContainerOptionsBuilder, ListContainersOptionsBuilder, ListNetworksOptionsBuilder,
+    LogsOptionsBuilder, RemoveContainerOptionsBuilder, StartContainerOptions,
+    StopContainerOptionsBuilder,
 };
 use chrono::{DateTime, Utc};
 use futures::{StreamExt, TryStreamExt};
@@ -41,8 +43,14 @@ pub(super) struct Engine {
 }
 
 impl Engine {
-    /// Finds the engine and makes it answer.
+    /// Finds the engine and makes it answer. One whose ports do not come out here is refused now, and not
+    /// when two minutes have been waited for a broker.
     pub(super) async fn connect() -> Result<Self, TestbedError> {
+        if let Some(host) = std::env::var("DOCKER_HOST").ok().as_deref().and_then(remote_host) {
+            return Err(elsewhere(format!(
+                "DOCKER_HOST names an engine on another machine, {host}"
+            )));
+        }
         let missing = |reason: String| TestbedError::Environment {
             what: format!("no container engine answers ({reason})"),
             remedy: "start Docker, or point DOCKER_HOST at it; the embedded testbed needs none"
@@ -53,7 +61,23 @@ impl Engine {
             .map_err(|error| missing(error.to_string()))?
             .with_timeout(ANSWER_WITHIN);
         let version = docker.version().await.map_err(|error| missing(error.to_string()))?;
-        Ok(Self { docker, version: describe_version(&version) })
+        let engine = Self { docker, version: describe_version(&version) };
+        if in_container() && !engine.shares_our_network().await {
+            return Err(elsewhere(
+                "this program runs in a container, and the engine outside of it".to_owned(),
+            ));
+        }
+        Ok(engine)
+    }
+
+    /// Whether the engine's bridge is an interface of ours: nobody can bind to the address of another
+    /// machine or container. An engine without such a bridge is believed.
+    async fn shares_our_network(&self) -> bool {
+        let bridge = self.docker.inspect_network("bridge", None::<InspectNetworkOptions>).await;
+        let ranges = bridge.ok().and_then(|network| network.ipam?.config).unwrap_or_default();
+        let gateways = ranges.iter().filter_map(|range| range.gateway.as_deref());
+        let mut gateways = gateways.filter_map(|text| text.parse::<IpAddr>().ok()).peekable();
+        gateways.peek().is_none() || gateways.any(|address| UdpSocket::bind((address, 0)).is_ok())
     }
 
     /// Name, version and API version of the engine.
@@ -68,7 +92,7 @@ impl Engine {
             .map_err(|error| TestbedError::request(format!("inspect container {id}"), error))
     }
 
-    /// SIGTERM, and SIGKILL after `grace`. The engine counts in whole seconds: rounded up.
+    /// The stop signal of its image, and SIGKILL after `grace`. The engine counts in whole seconds: rounded up.
     pub(super) async fn stop(&self, id: &str, grace: Duration) -> Result<(), TestbedError> {
         let seconds = i32::try_from(grace.as_millis().div_ceil(1000)).unwrap_or(i32::MAX);
         let options = StopContainerOptionsBuilder::new().t(seconds).build();
@@ -295,6 +319,40 @@ impl Engine {
     }
 }
 
+/// The parts are reached through ports that the engine maps to the loopback address of its machine.
+fn elsewhere(what: String) -> TestbedError {
+    TestbedError::Environment {
+        what: format!("{what}: the ports of the parts cannot be reached from here"),
+        remedy:
+            "run the harness on the machine that has the engine (in a container: with the host's \
+                 network); the embedded testbed needs no engine"
+                .to_owned(),
+    }
+}
+
+/// The host in an address of an engine, if it is not this machine.
+fn remote_host(docker_host: &str) -> Option<&str> {
+    let (scheme, rest) = docker_host.split_once("://")?;
+    if !matches!(scheme, "tcp" | "http" | "https" | "ssh") {
+        return None;
+    }
+    let authority = rest.split('/').next().unwrap_or_default();
+    let authority = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
+    let host = match authority.strip_prefix('[') {
+        Some(v6) => v6.split(']').next().unwrap_or_default(),
+        None => authority.rsplit_once(':').map_or(authority, |(host, _)| host),
+    };
+    let is_ours = host == "localhost"
+        || host.is_empty()
+        || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback());
+    (!is_ours).then_some(host)
+}
+
+/// Whether this program runs in a container, by the files that Docker and Podman put there.
+fn in_container() -> bool {
+    ["/.dockerenv", "/run/.containerenv"].iter().any(|path| Path::new(path).exists())
+}
+
 /// The state that the engine reports.
 pub(super) fn status_of(inspected: &ContainerInspectResponse) -> Option<ContainerStateStatusEnum> {
     inspected.state.as_ref()?.status
@@ -327,6 +385,28 @@ mod tests {
     #![allow(clippy::unwrap_used)]
 
     use super::*;
+
+    #[test]
+    fn an_engine_on_another_machine_is_known_by_its_address() {
+        for (address, host) in [
+            ("tcp://docker:2375", "docker"),
+            ("https://10.1.2.3:2376/", "10.1.2.3"),
+            ("ssh://me@build.example", "build.example"),
+            ("tcp://[2001:db8::1]:2376", "2001:db8::1"),
+        ] {
+            assert_eq!(remote_host(address), Some(host), "{address}");
+        }
+        for address in [
+            "unix:///var/run/docker.sock",
+            "/var/run/docker.sock",
+            "tcp://localhost:2375",
+            "tcp://127.0.0.1:2375",
+            "tcp://[::1]:2375",
+            "",
+        ] {
+            assert_eq!(remote_host(address), None, "{address}");
+        }
+    }
 
     #[test]
     fn log_lines_are_split_from_their_instants() {
