@@ -160,6 +160,11 @@ fn shown(entry: &ScenarioEntry, look: Look) -> bool {
 /// What the table does not show, in a line each.
 fn left_out(suite: &SuiteReport, look: Look) -> String {
     let mut text = String::new();
+    for entry in suite.scenarios.iter().filter(|_| look.verbose) {
+        if let ScenarioEntry::NotApplicable { name, reason, .. } = entry {
+            text.push_str(&format!("{}: {}\n", visible(name), visible(reason)));
+        }
+    }
     let named = |wanted: fn(&ScenarioEntry) -> bool| -> Vec<String> {
         let entries = suite.scenarios.iter().filter(|entry| wanted(entry));
         entries.map(|entry| visible(entry.name())).collect()

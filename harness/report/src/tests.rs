@@ -389,7 +389,7 @@ fn quiet_tells_what_is_wrong_and_the_verdict_and_verbose_what_does_not_apply() {
     assert!(!quiet.contains('|') || !quiet.contains("| broker-restart"), "{quiet}");
     contains(&quiet, &["fail broker-pause: no-loss", "5 of 7 scenarios ran"]);
     let verbose = terminal_summary(&suite(), Look { verbose: true, ..Look::default() });
-    contains(&verbose, &["| isr-shrink", "not applicable"]);
+    contains(&verbose, &["| isr-shrink", "isr-shrink: the embedded cluster knows no in-sync"]);
 }
 
 #[test]
