@@ -87,6 +87,7 @@ fn needed(plans: &[Resolved], repeat: u32) -> u64 {
 
 fn room(folder: &Path, needed: u64) -> miette::Result<()> {
     let Ok(disk) = nix::sys::statvfs::statvfs(folder) else { return Ok(()) };
+    #[allow(clippy::useless_conversion, reason = "it is narrower on other systems")]
     let free = u64::from(disk.blocks_available()).saturating_mul(disk.fragment_size());
     if free >= needed {
         return Ok(());
