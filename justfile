@@ -12,7 +12,7 @@ test:
 images:
     images/build
 
-# The delivery scenarios on real Kafka and a GCS emulator in containers; reports/docker/ holds the answer.
+# The delivery scenarios on real Kafka and a GCS emulator in containers; runs/reports/docker holds the answer.
 test-kafka-delivery *ARGS:
     cargo run --release -- run --testbed docker {{ARGS}}
 
@@ -24,10 +24,27 @@ test-embedded *ARGS:
 prove *ARGS:
     cargo run --release --features planted-bugs -- prove {{ARGS}}
 
+# Copies the reports of the last whole runs to where they are published. Runs write to runs/, which git
+# ignores; what is not the whole suite stays there.
+publish-reports:
+    #!/usr/bin/env bash
+    set -euo pipefail
+    for testbed in embedded docker; do
+        [ -d "runs/reports/$testbed" ] || continue
+        rm -rf "reports/$testbed"
+        cp -r "runs/reports/$testbed" "reports/$testbed"
+        echo "reports/$testbed"
+    done
+    # Trials of one testbed do not replace those of another.
+    if [ -d runs/reports/prove ]; then
+        cp -r runs/reports/prove/. reports/prove
+        echo "reports/prove"
+    fi
+
 # Runs that the tests edit, from both testbeds; needs a container engine and zstd.
 keep-histories:
-    cargo run --release -- run two-groups consumer-kill-uncommitted consumer-pause store-unavailable --runs-dir target/keep --reports-dir target/keep/reports
-    cargo run --release -- run two-groups consumer-kill-uncommitted consumer-pause store-unavailable commit-table --testbed docker --runs-dir target/keep --reports-dir target/keep/reports
+    cargo run --release -- run two-groups consumer-kill-uncommitted consumer-pause store-unavailable --runs-dir target/keep
+    cargo run --release -- run two-groups consumer-kill-uncommitted consumer-pause store-unavailable commit-table --testbed docker --runs-dir target/keep
     for run in target/keep/embedded/*-1 target/keep/docker/*-1; do zstd -q -19 -f "$run/history.jsonl" -o "harness/judge/tests/histories/$(basename "$(dirname "$run")")-$(basename "$run" -1).jsonl.zst"; done
 
 # Hostile histories, read, judged and rendered for so many seconds, from a new seed each time.

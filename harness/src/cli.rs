@@ -1,16 +1,18 @@
 //! The command line: arguments in, exit code out.
 //!
-//! Exit codes: 0 every verdict is a pass, 1 an anomaly, 2 a usage or environment error, 3 a verdict is
-//! inconclusive, 130 interrupted.
+//! Results go to standard output, what is told on the way to standard error. Exit codes: 0 every
+//! verdict is a pass, 1 an anomaly, 2 a usage or environment error, 3 a verdict is inconclusive, 130
+//! interrupted.
 
 use std::ffi::OsString;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, CommandFactory as _, Parser, Subcommand, ValueEnum};
 
 use crate::command;
+use crate::command::suite::Shelf;
 use crate::testbed::embedded;
 use streamlake_history::foreign;
 
@@ -19,9 +21,72 @@ pub const EXIT_ERROR: u8 = 2;
 /// Exit code after an interruption.
 pub const EXIT_INTERRUPTED: u8 = 130;
 
+const ABOUT_EXIT: &str = "\
+Exit codes:
+  0    every verdict is a pass
+  1    an anomaly was found
+  2    a usage or environment error, or a scenario that could not be carried out
+  3    a verdict is inconclusive: what was not shown is not a pass
+  130  interrupted; what was done until then is in the report";
+
+const ABOUT_EXIT_OF_PROVE: &str = "\
+Exit codes:
+  0    every bug was caught, and no clean run raised anything
+  1    a bug was missed, or a clean run raised an alarm
+  2    a usage or environment error
+  130  interrupted";
+
+const ABOUT_EXIT_SIMPLE: &str = "\
+Exit codes:
+  0    done
+  2    a usage or environment error";
+
+const RUN_EXAMPLES: &str = "\
+Examples:
+  streamlake-harness run                                 the suite on the embedded testbed
+  streamlake-harness run --testbed docker --seed 7       the suite on real Kafka, other instants
+  streamlake-harness run 'broker-*' --repeat 10          some of it, ten times each
+  streamlake-harness run ./my-scenario.toml --dry-run    what would be done, and when
+  streamlake-harness run -q --json | jq .status          for a script";
+
+const CHECK_EXAMPLES: &str = "\
+Examples:
+  streamlake-harness check runs/docker/broker-kill-1/history.jsonl
+  streamlake-harness check --from kafka-verifiable --log log.jsonl producer.jsonl billing.jsonl
+  streamlake-harness check --json history.jsonl | jq .status";
+
+const LIST_EXAMPLES: &str = "\
+Examples:
+  streamlake-harness list                                all scenarios
+  streamlake-harness list --tag smoke --testbed docker   those with this tag that docker can carry out
+  streamlake-harness list --fault 'consumer-*'           those that do this to the pipeline
+  streamlake-harness list --faults                       what can be done to a pipeline";
+
+const PLAN_EXAMPLES: &str = "\
+Examples:
+  streamlake-harness plan broker-kill --seed 7
+  streamlake-harness plan ./my-scenario.toml --testbed docker --json";
+
+const PROVE_EXAMPLES: &str = "\
+Examples:
+  streamlake-harness prove                               every bug that the embedded testbed can show
+  streamlake-harness prove commit-before-write           one bug, and a clean run beside it
+  streamlake-harness prove --ordinary --repeat 3         each bug against the suite, at three seeds";
+
+/// Help that ends with examples and exit codes.
+fn ending(examples: &str, codes: &str) -> String {
+    if examples.is_empty() { codes.to_owned() } else { format!("{examples}\n\n{codes}") }
+}
+
 #[derive(Debug, Parser)]
-#[command(name = "streamlake-harness", version, about, max_term_width = 100)]
-struct Cli {
+#[command(
+    name = "streamlake-harness",
+    version,
+    about,
+    max_term_width = 100,
+    after_help = "Each command tells its options, examples and exit codes with --help."
+)]
+pub(crate) struct Cli {
     #[command(subcommand)]
     command: Command,
 }
@@ -29,21 +94,45 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Run scenarios and report what was delivered.
-    Run(RunArguments),
-    /// Judge a saved history again, offline; with `--from`, one that others wrote.
-    Check(CheckArguments),
-    /// Write the reports anew from the histories of the last run.
-    Report(ReportArguments),
+    #[command(after_help = ending(RUN_EXAMPLES, ABOUT_EXIT))]
+    Run(RunCommand),
+    /// Show what a run would do: every topic, process, target and instant, and run nothing.
+    #[command(after_help = ending(PLAN_EXAMPLES, ABOUT_EXIT_SIMPLE))]
+    Plan(PlanArguments),
     /// List the scenarios, or the faults that they can use.
+    #[command(after_help = ending(LIST_EXAMPLES, ABOUT_EXIT_SIMPLE))]
     List(ListArguments),
+    /// Judge a saved history again, offline; with `--from`, one that others wrote.
+    #[command(after_help = ending(CHECK_EXAMPLES, ABOUT_EXIT))]
+    Check(CheckArguments),
+    /// Write the reports anew from the histories of all runs that are still there.
+    #[command(after_help = ending("", ABOUT_EXIT))]
+    Report(ReportArguments),
     /// Plant bugs in the pipeline and show that the checkers catch them.
-    #[command(mut_arg("scenarios", |arg| arg.value_name("BUG").help(
-        "Planted bugs by name; all that this testbed can show if none is named, and only that is saved"
-    )))]
+    #[command(
+        after_help = ending(PROVE_EXAMPLES, ABOUT_EXIT_OF_PROVE),
+        mut_arg("scenarios", |arg| arg.value_name("BUG").help(
+            "Planted bugs by name; all that this testbed can show if none is named, and only that is saved"
+        ))
+    )]
     Prove(ProveArguments),
+    /// End processes, and remove containers and networks, that a harness which was killed left behind.
+    #[command(after_help = ending("", ABOUT_EXIT_SIMPLE))]
+    Sweep(SweepArguments),
     /// Let production clients of Google Cloud Storage write to a fake-gcs-server: prints the
     /// environment for them and serves until Ctrl-C.
+    #[command(after_help = ending("", ABOUT_EXIT_SIMPLE))]
     Gateway(GatewayArguments),
+    /// Print the completions of a shell.
+    Completions {
+        /// Which shell.
+        shell: clap_complete::Shell,
+    },
+    /// Write the manual pages into a folder.
+    Man {
+        /// The folder; it is made if it is not there.
+        folder: PathBuf,
+    },
     /// The pipeline itself; the system under test is started through this.
     #[command(hide = true, disable_help_flag = true)]
     Pipeline {
@@ -83,6 +172,73 @@ impl TestbedName {
     }
 }
 
+/// What is printed, and how.
+#[derive(Debug, Clone, Copy, Default, Args)]
+#[command(next_help_heading = "Output")]
+pub struct Output {
+    /// Print the result as JSON on standard output.
+    #[arg(long)]
+    pub json: bool,
+    /// No progress on standard error, and of the result only what is wrong and the verdict.
+    #[arg(short, long, conflicts_with = "verbose")]
+    pub quiet: bool,
+    /// Tell more: every phase of a run, and what does not apply, with the reason.
+    #[arg(short, long)]
+    pub verbose: bool,
+    /// Colours: at a terminal unless NO_COLOR is set, always, or never.
+    #[arg(long, value_enum, default_value = "auto", value_name = "WHEN")]
+    pub color: Colour,
+}
+
+/// When there are colours.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
+pub enum Colour {
+    /// At a terminal, unless `NO_COLOR` is set.
+    #[default]
+    Auto,
+    /// Always.
+    Always,
+    /// Never.
+    Never,
+}
+
+/// Which of the scenarios.
+#[derive(Debug, Clone, Default, Args)]
+#[command(next_help_heading = "Selection")]
+pub struct Filter {
+    /// Of these only those with this tag; may be given several times, all must be there.
+    #[arg(long, value_name = "TAG")]
+    pub tag: Vec<String>,
+    /// Of these only those with a fault of this kind; `*` stands for anything.
+    #[arg(long, value_name = "KIND")]
+    pub fault: Vec<String>,
+}
+
+impl Filter {
+    /// Nothing is filtered out.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.tag.is_empty() && self.fault.is_empty()
+    }
+}
+
+/// Arguments of `run`.
+#[derive(Debug, Clone, Args)]
+pub struct RunCommand {
+    /// What `prove` takes as well.
+    #[command(flatten)]
+    pub run: RunArguments,
+    /// Which of them.
+    #[command(flatten)]
+    pub filter: Filter,
+    /// Stop after the first verdict that is not a pass.
+    #[arg(long, help_heading = "How they run")]
+    pub fail_fast: bool,
+    /// Show the plans, check that they could be carried out, and run nothing.
+    #[arg(long, help_heading = "How they run")]
+    pub dry_run: bool,
+}
+
 /// Arguments of `prove`.
 #[derive(Debug, Clone, Args)]
 pub struct ProveArguments {
@@ -98,30 +254,61 @@ pub struct ProveArguments {
 /// Arguments of `run` and `prove`.
 #[derive(Debug, Clone, Args)]
 pub struct RunArguments {
-    /// Scenarios by name, or paths of scenario files; all of the suite if none is named.
+    /// Scenarios by name (`broker-*` for several), or paths of scenario files; all of the suite if none
+    /// is named.
+    #[arg(value_name = "SCENARIO")]
     pub scenarios: Vec<String>,
     /// Where to run them.
-    #[arg(long, value_enum, default_value = "embedded", env = "STREAMLAKE_TESTBED")]
+    #[arg(
+        long,
+        value_enum,
+        default_value = "embedded",
+        env = "STREAMLAKE_TESTBED",
+        help_heading = "How they run"
+    )]
     pub testbed: TestbedName,
     /// Seed of the plans: payloads, keys, random targets.
-    #[arg(long, default_value_t = 1)]
+    #[arg(long, default_value_t = 1, value_name = "N", help_heading = "How they run")]
     pub seed: u64,
     /// Run each scenario so many times, with rising seeds.
-    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    #[arg(
+        long,
+        default_value_t = 1,
+        value_name = "N",
+        value_parser = clap::value_parser!(u32).range(1..=1000),
+        help_heading = "How they run"
+    )]
     pub repeat: u32,
     /// Run so many scenarios at once, each on a testbed of its own [default: 6 embedded, 1 docker].
-    #[arg(long, value_parser = clap::value_parser!(u16).range(1..=64))]
+    #[arg(
+        long,
+        value_name = "N",
+        value_parser = clap::value_parser!(u16).range(1..=64),
+        help_heading = "How they run"
+    )]
     pub jobs: Option<u16>,
     /// Plant a bug in the pipeline by its name: a run that must not pass.
     #[cfg(feature = "planted-bugs")]
-    #[arg(long, value_name = "BUG")]
+    #[arg(
+        long,
+        value_name = "BUG",
+        value_parser = clap::builder::PossibleValuesParser::new(streamlake::planted::names()),
+        hide_possible_values = true,
+        help_heading = "How they run"
+    )]
     pub plant: Option<String>,
     /// Stop after the first verdict that is not a pass.
-    #[arg(long)]
+    #[arg(skip)]
     pub fail_fast: bool,
+    /// Whose scenarios: those of the suite, or of the proof.
+    #[arg(skip)]
+    pub(crate) shelf: Shelf,
     /// Where things are read and written.
     #[command(flatten)]
     pub folders: Folders,
+    /// What is printed, and how.
+    #[command(flatten)]
+    pub output: Output,
 }
 
 impl RunArguments {
@@ -136,12 +323,17 @@ impl RunArguments {
         self.jobs.map_or(default, usize::from)
     }
 
-    /// Environment that plants the bug that was asked for: nothing, in a binary without bugs.
-    pub(crate) fn planted(&self) -> Option<(String, String)> {
+    /// The bug that is planted, by its name: none, in a binary without bugs.
+    pub(crate) fn bug(&self) -> Option<&str> {
         #[cfg(feature = "planted-bugs")]
-        return self.plant.clone().map(|bug| ("STREAMLAKE_PLANTED_BUG".to_owned(), bug));
+        return self.plant.as_deref();
         #[cfg(not(feature = "planted-bugs"))]
         None
+    }
+
+    /// Environment that plants the bug that was asked for: nothing, in a binary without bugs.
+    pub(crate) fn planted(&self) -> Option<(String, String)> {
+        self.bug().map(|bug| ("STREAMLAKE_PLANTED_BUG".to_owned(), bug.to_owned()))
     }
 
     /// The same arguments for the suite with one bug at one seed, in a folder of its own.
@@ -157,24 +349,62 @@ impl RunArguments {
     pub(crate) fn planting(&self, scenario: &str, bug: Option<&str>, seed: u64) -> Self {
         let mut folders = self.folders.clone();
         folders.runs_dir = folders.runs_dir.join("prove").join(bug.unwrap_or("none"));
-        folders.scenarios_dir = folders.scenarios_dir.join("prove");
-        let scenarios = vec![scenario.to_owned()];
-        Self { scenarios, plant: bug.map(str::to_owned), folders, seed, ..self.clone() }
+        let (scenarios, plant) = (vec![scenario.to_owned()], bug.map(str::to_owned));
+        Self { scenarios, plant, folders, seed, shelf: Shelf::Proof, ..self.clone() }
     }
+}
+
+/// Where scenarios are read.
+#[derive(Debug, Clone, Default, Args)]
+#[command(next_help_heading = "Folders")]
+pub struct ScenarioFolder {
+    /// Folder of the scenario files [default: scenarios, where there is such a folder, otherwise the
+    /// files that were built into this program]
+    #[arg(long, value_name = "DIR")]
+    pub scenarios_dir: Option<PathBuf>,
 }
 
 /// Where things are read and written.
 #[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Folders")]
 pub struct Folders {
-    /// Folder of the scenario files.
-    #[arg(long, value_name = "DIR", default_value = "scenarios")]
-    pub scenarios_dir: PathBuf,
+    /// Where scenarios are read.
+    #[command(flatten)]
+    pub scenarios: ScenarioFolder,
     /// Folder for histories and logs.
     #[arg(long, value_name = "DIR", default_value = "runs")]
     pub runs_dir: PathBuf,
-    /// Folder for reports; each testbed has one of its own in it.
+    /// Folder for reports; each testbed has one of its own in it, and so has what is not the whole
+    /// suite, in `partial` [default: reports in the folder of the runs]
+    #[arg(long, value_name = "DIR")]
+    pub reports_dir: Option<PathBuf>,
+    /// Folder of published reports: with them a first report compares itself, and from them it takes
+    /// the checkers' trial.
     #[arg(long, value_name = "DIR", default_value = "reports")]
-    pub reports_dir: PathBuf,
+    pub published_dir: PathBuf,
+}
+
+impl Folders {
+    /// The folder for reports.
+    #[must_use]
+    pub fn reports(&self) -> PathBuf {
+        self.reports_dir.clone().unwrap_or_else(|| self.runs_dir.join("reports"))
+    }
+
+    /// The options that name these folders, as one would type them; none for the usual ones.
+    #[must_use]
+    pub fn options(&self) -> Vec<String> {
+        let mut words = Vec::new();
+        let mut option = |name: &str, value: Option<&Path>| {
+            if let Some(value) = value {
+                words.extend([name.to_owned(), value.display().to_string()]);
+            }
+        };
+        option("--scenarios-dir", self.scenarios.scenarios_dir.as_deref());
+        option("--runs-dir", Some(&*self.runs_dir).filter(|dir| *dir != Path::new("runs")));
+        option("--reports-dir", self.reports_dir.as_deref());
+        words
+    }
 }
 
 /// Arguments of `check`.
@@ -185,9 +415,9 @@ pub struct CheckArguments {
     /// ending.
     #[arg(required = true, value_name = "FILE")]
     pub histories: Vec<PathBuf>,
-    /// Print the verdicts as JSON.
-    #[arg(long)]
-    pub json: bool,
+    /// What is printed, and how.
+    #[command(flatten)]
+    pub output: Output,
     /// The files are one history that others wrote in this format.
     #[arg(long, value_name = "FORMAT", value_parser = foreign::Format::NAMES)]
     pub from: Option<String>,
@@ -218,6 +448,7 @@ impl SendOrder {
 
 /// What lines of others do not say of themselves.
 #[derive(Debug, Args)]
+#[command(next_help_heading = "Histories that others wrote")]
 pub struct ForeignArguments {
     /// With `--from`: the topic read back to its end; without it nothing is passed.
     #[arg(long, value_name = "[NAME=]FILE", requires = "from")]
@@ -233,7 +464,12 @@ pub struct ForeignArguments {
     #[arg(long, value_name = "TOPIC=N", requires = "from", value_parser = partitions)]
     pub partitions: Vec<(String, u32)>,
     /// With `--from`: the producer's partitioner, `murmur2` for Kafka's own; its keys are judged by it.
-    #[arg(long, requires = "from")]
+    #[arg(
+        long,
+        requires = "from",
+        value_name = "NAME",
+        value_parser = ["murmur2", "murmur2_random", "random"]
+    )]
     pub partitioner: Option<String>,
     /// With `--from`: records of one key were to keep their order; short for `--order key`.
     #[arg(long, requires = "from")]
@@ -266,17 +502,60 @@ pub struct ReportArguments {
     /// Where things are read and written.
     #[command(flatten)]
     pub folders: Folders,
+    /// What is printed, and how.
+    #[command(flatten)]
+    pub output: Output,
 }
 
 /// Arguments of `list`.
 #[derive(Debug, Args)]
 pub struct ListArguments {
+    /// Scenarios by name, `broker-*` for several; all if none is named.
+    #[arg(value_name = "SCENARIO")]
+    pub scenarios: Vec<String>,
     /// List the kinds of faults instead.
-    #[arg(long)]
+    #[arg(long, conflicts_with_all = ["scenarios", "tag", "fault", "testbed"])]
     pub faults: bool,
-    /// Where things are read and written.
+    /// Which of them.
     #[command(flatten)]
-    pub folders: Folders,
+    pub filter: Filter,
+    /// Of these only those that this testbed can carry out.
+    #[arg(long, value_enum, help_heading = "Selection")]
+    pub testbed: Option<TestbedName>,
+    /// Where scenarios are read.
+    #[command(flatten)]
+    pub folder: ScenarioFolder,
+    /// What is printed, and how.
+    #[command(flatten)]
+    pub output: Output,
+}
+
+/// Arguments of `plan`.
+#[derive(Debug, Args)]
+pub struct PlanArguments {
+    /// Scenarios by name (`broker-*` for several), or paths of scenario files.
+    #[arg(required = true, value_name = "SCENARIO")]
+    pub scenarios: Vec<String>,
+    /// Where they would run.
+    #[arg(long, value_enum, default_value = "embedded", env = "STREAMLAKE_TESTBED")]
+    pub testbed: TestbedName,
+    /// Seed of the plans.
+    #[arg(long, default_value_t = 1, value_name = "N")]
+    pub seed: u64,
+    /// Where scenarios are read.
+    #[command(flatten)]
+    pub folder: ScenarioFolder,
+    /// What is printed, and how.
+    #[command(flatten)]
+    pub output: Output,
+}
+
+/// Arguments of `sweep`.
+#[derive(Debug, Args)]
+pub struct SweepArguments {
+    /// Look after processes only, and ask no container engine.
+    #[arg(long)]
+    pub processes_only: bool,
 }
 
 /// Arguments of `gateway`.
@@ -315,7 +594,11 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
                 initial_rebalance_delay,
             });
         }
-        Command::Run(arguments) => command::run::main(&arguments),
+        Command::Run(arguments) => command::run::main(arguments),
+        Command::Plan(arguments) => command::plan::main(&arguments),
+        Command::Sweep(arguments) => command::sweep::main(&arguments),
+        Command::Completions { shell } => command::manual::completions(shell, Cli::command()),
+        Command::Man { folder } => command::manual::pages(&folder, Cli::command()),
         Command::Prove(arguments) => command::prove::main(&arguments),
         Command::Check(arguments) => command::check::main(&arguments),
         Command::Report(arguments) => command::report::main(&arguments),

@@ -221,6 +221,7 @@ pub fn resolve(
         faults.iter_mut().for_each(|fault| fault.load = None);
     }
     let topology = reader.topology(&load)?;
+    reader.targets(&faults, topology.brokers, &groups)?;
     let recovery_within = match &scenario.recovery.within {
         Some(text) => reader.duration(text)?,
         None => RECOVERY_WITHIN,

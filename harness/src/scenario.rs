@@ -43,6 +43,9 @@ pub struct Scenario {
     /// It is part of `run` without names.
     #[serde(default = "yes")]
     pub in_suite: bool,
+    /// Words by which it can be selected, `smoke`.
+    #[serde(default)]
+    pub tags: Vec<String>,
     /// Kafka.
     #[serde(default)]
     pub cluster: Cluster,
@@ -340,11 +343,18 @@ impl ScenarioFile {
             Ok(scenario) => Ok(Self { name, path: path.to_owned(), text, scenario }),
             Err(error) => {
                 let span = error.span().unwrap_or(0..0);
-                let message = error.message().to_owned();
-                let remedy = remedy_for(&message);
+                let remedy = remedy_for(error.message());
+                let message = without_types(error.message());
                 Err(error_at(path, &text, span, message, remedy))
             }
         }
+    }
+
+    /// The words by which it can be selected: its own, and `suite` for what `run` runs.
+    #[must_use]
+    pub fn tags(&self) -> Vec<&str> {
+        let suite = self.scenario.in_suite.then_some("suite");
+        suite.into_iter().chain(self.scenario.tags.iter().map(String::as_str)).collect()
     }
 
     /// A mistake at a place in this file.
@@ -372,17 +382,40 @@ fn error_at(
     ScenarioError(Box::new(Mistake { path, line, message, remedy, span, source_text }))
 }
 
+/// Who writes scenarios need not know the types that they are read into.
+fn without_types(message: &str) -> String {
+    message
+        .replace("expected i64", "expected a whole number")
+        .replace("expected f64", "expected a number")
+}
+
 /// Finds the known key that an unknown one was probably meant to be.
 fn remedy_for(message: &str) -> Option<String> {
+    if message.contains("expected i64") {
+        return Some("give a whole number, without quotes and without a unit".to_owned());
+    }
+    if message.contains("expected f64") {
+        return Some("give a number, without quotes and without a unit".to_owned());
+    }
     let rest = message.strip_prefix("unknown field `")?;
     let (unknown, rest) = rest.split_once('`')?;
-    let known = rest.split('`').skip(1).step_by(2);
-    let (distance, nearest) = known.map(|key| (edit_distance(unknown, key), key)).min()?;
-    if distance <= 3 {
-        Some(format!("did you mean `{nearest}`?"))
-    } else {
-        Some("remove the key; a key that is not understood is never ignored".to_owned())
-    }
+    let known: Vec<&str> = rest.split('`').skip(1).step_by(2).collect();
+    Some(match (nearest(unknown, known.iter().copied()), known.is_empty()) {
+        (Some(meant), _) => format!("did you mean `{meant}`?"),
+        (None, true) => "remove the key; a key that is not understood is never ignored".to_owned(),
+        (None, false) => format!(
+            "the keys that can stand here are {}; one that is not understood is never ignored",
+            known.join(", ")
+        ),
+    })
+}
+
+/// Of the names that there are, the one that was probably meant: not further off than a third of its
+/// letters, and three at most.
+pub(crate) fn nearest<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+    let (distance, nearest) = known.map(|known| (edit_distance(name, known), known)).min()?;
+    let letters = name.chars().count().max(nearest.chars().count());
+    (distance <= (letters / 3).clamp(1, 3)).then_some(nearest)
 }
 
 /// Levenshtein distance, by two rows.
@@ -437,9 +470,12 @@ rate_per_s = 5
     }
 
     #[test]
-    fn a_wrong_type_is_named_with_its_line() {
+    fn a_wrong_type_is_named_with_its_line_and_in_words() {
         let error = parse(&GOOD.replace("records = 10", "records = \"ten\"")).unwrap_err();
         assert_eq!(error.line(), 8);
+        let text = error.to_string();
+        assert!(text.contains("expected a whole number") && !text.contains("i64"), "{text}");
+        assert!(error.0.remedy.as_deref().unwrap().contains("without quotes"));
     }
 
     #[test]

@@ -72,7 +72,7 @@ fn a_run_of_the_suite_catches_its_canary_first() {
         "{said}"
     );
     assert!(said.contains("1 of 1 scenarios ran, 1 run in all: 1 passed"), "{said}");
-    let junit = std::fs::read_to_string(place.path("reports/embedded/junit.xml")).unwrap();
+    let junit = std::fs::read_to_string(place.path("runs/reports/embedded/junit.xml")).unwrap();
     assert!(junit.contains("embedded.canary"), "{junit}");
     // It can be looked at like any other run, and fails there.
     assert_eq!(code(&place.run(&["check", "runs/embedded/canary-1/history.jsonl"])), 1);
@@ -122,7 +122,7 @@ fn a_clean_run_passes_and_its_history_is_judged_the_same_offline() {
     let output = place.run(&["run"]);
     assert_eq!(code(&output), 0, "{}", said(&output));
     for file in ["kafka-delivery-report.md", "kafka-delivery-report.json", "junit.xml"] {
-        assert!(place.path("reports/embedded").join(file).is_file(), "{file}");
+        assert!(place.path("runs/reports/embedded").join(file).is_file(), "{file}");
     }
     let history = "runs/embedded/small-1/history.jsonl";
     let once = place.run(&["check", "--json", history]);
@@ -192,6 +192,7 @@ fn mistakes_in_what_others_wrote_are_shown_with_file_and_line() {
     write("wrong.jsonl", &SENT_AND_READ.replace("\"send\"", "\"sned\""));
     write("negative.jsonl", &SENT_AND_READ.replace("\"offset\":0", "\"offset\":-1"));
     write("clients.jsonl", SENT_AND_READ);
+    std::fs::write(place.path("packed.jsonl"), b"\x1f\x8b\x08\x00").unwrap();
     std::fs::create_dir(place.path("other")).unwrap();
     write("other/clients.jsonl", SENT_AND_READ);
     for (arguments, message) in [
@@ -203,6 +204,9 @@ fn mistakes_in_what_others_wrote_are_shown_with_file_and_line() {
         (&["--from", "csv", "clients.jsonl"], "kafka-verifiable, plain"),
         (&["--log", "clients.jsonl", "clients.jsonl"], "--from <FORMAT>"),
         (&["clients.jsonl"], "`check --from`"),
+        (&["packed.jsonl"], "is packed with gzip: unpack it first"),
+        (&["-"], "standard input cannot be judged"),
+        (&["--from", "plain", "--partitioner", "foo", "clients.jsonl"], "murmur2"),
         (&["--from", "plain", "--partitions", "orders", "clients.jsonl"], "`orders=12`"),
     ] {
         let output = place.run(&[&["check"], arguments].concat());
@@ -215,28 +219,200 @@ fn mistakes_in_what_others_wrote_are_shown_with_file_and_line() {
 }
 
 #[test]
-fn a_fault_that_is_aimed_at_nothing_exits_3() {
+fn a_fault_that_is_aimed_at_nothing_is_a_mistake_in_its_line() {
     let fault =
         "[[fault]]\nkind = \"consumer-kill\"\ntarget = \"consumer-9\"\nat = \"30% of invoked\"\n";
     let place = Place::with(&[("nothing.toml", &format!("{SMALL}\n{fault}"))]);
     let output = place.run(&["run"]);
-    assert_eq!(code(&output), 3, "{}", said(&output));
-    assert!(said(&output).contains("there is no consumer-9 to act on"), "{}", said(&output));
+    assert_eq!(code(&output), 2, "{}", said(&output));
+    assert!(said(&output).contains("scenarios/nothing.toml:15"), "{}", said(&output));
+    assert!(said(&output).contains("has no consumer-9"), "{}", said(&output));
+    assert!(said(&output).contains("there is consumer-1"), "{}", said(&output));
 }
 
-/// A load that goes on for long enough to be interrupted.
+fn out(output: &Output) -> String {
+    String::from_utf8(output.stdout.clone()).unwrap()
+}
+
+fn err(output: &Output) -> String {
+    String::from_utf8(output.stderr.clone()).unwrap()
+}
+
+fn json(output: &Output) -> serde_json::Value {
+    serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{error}: {output:?}"))
+}
+
+#[test]
+fn results_go_to_standard_output_and_the_rest_to_standard_error() {
+    let place = Place::with(&[("small.toml", SMALL)]);
+    let plain = place.run(&["run", "small"]);
+    assert!(out(&plain).contains("1 passed"), "{plain:?}");
+    assert!(out(&plain).contains("report: runs/reports/partial/embedded/"), "{plain:?}");
+    assert!(!out(&plain).contains("invoked"), "{plain:?}");
+    assert!(err(&plain).contains("embedded/small: load"), "{plain:?}");
+    assert!(err(&plain).contains("(1 of 1)"), "{plain:?}");
+
+    let quiet = place.run(&["run", "small", "-q"]);
+    assert_eq!((code(&quiet), err(&quiet).as_str()), (0, ""));
+    assert!(!out(&quiet).contains('|') && out(&quiet).contains("1 passed"), "{quiet:?}");
+
+    let report = json(&place.run(&["run", "small", "--json"]));
+    assert_eq!(report["status"], "pass");
+    assert_eq!(report["suite"]["partial"], true);
+    assert_eq!(report["suite"]["selection"][0], "small");
+}
+
+#[test]
+fn named_scenarios_leave_the_report_of_the_suite_as_it_is() {
+    let other = SMALL.replace("Small", "Other");
+    let place = Place::with(&[("other.toml", &other), ("small.toml", SMALL)]);
+    assert_eq!(code(&place.run(&["run"])), 0);
+    let of_the_suite = place.path("runs/reports/embedded/kafka-delivery-report.md");
+    let before = std::fs::read_to_string(&of_the_suite).unwrap();
+    assert!(!before.contains("Not the whole suite"), "{before}");
+    let named = place.run(&["run", "small"]);
+    assert!(said(&named).contains("not the whole suite: this is about small"), "{}", said(&named));
+    assert_eq!(std::fs::read_to_string(&of_the_suite).unwrap(), before);
+    let partial = place.path("runs/reports/partial/embedded/kafka-delivery-report.md");
+    let partial = std::fs::read_to_string(partial).unwrap();
+    assert!(partial.contains("**Verdict on what ran:** ✅ pass"), "{partial}");
+    assert!(partial.contains("**Not the whole suite:** this is about small"), "{partial}");
+    // The histories of the suite are all there, so its report can be made again.
+    assert_eq!(code(&place.run(&["report"])), 0);
+    assert!(place.path("runs/.gitignore").is_file());
+}
+
+#[test]
+fn without_a_checkout_the_scenarios_that_are_built_in_run() {
+    let place = Place { folder: tempfile::tempdir().unwrap() };
+    let listed = json(&place.run(&["list", "--json", "--tag", "smoke"]));
+    let names: Vec<&str> =
+        listed.as_array().unwrap().iter().map(|one| one["name"].as_str().unwrap()).collect();
+    assert_eq!(names, ["broker-restart", "consumer-kill", "two-groups"]);
+    let output = place.run(&["run", "two-groups"]);
+    assert_eq!(code(&output), 0, "{}", said(&output));
+    let made: Vec<_> = std::fs::read_dir(place.folder.path()).unwrap().flatten().collect();
+    assert_eq!(made.len(), 1, "only `runs` was made: {made:?}");
+}
+
+#[test]
+fn a_list_is_filtered_and_fits_who_reads_it() {
+    let place = Place::with(&[
+        ("small.toml", SMALL),
+        ("two.toml", &SMALL.replace("[\"embedded\"]", "[\"docker\"]\ntags = [\"mine\"]")),
+    ]);
+    assert!(out(&place.run(&["list"])).contains("| small"));
+    let mine = json(&place.run(&["list", "--tag", "mine", "--json"]));
+    assert_eq!(mine.as_array().unwrap().len(), 1);
+    assert_eq!(mine[0]["tags"], serde_json::json!(["suite", "mine"]));
+    let here = json(&place.run(&["list", "--testbed", "embedded", "--json"]));
+    assert_eq!(here[0]["name"], "small");
+    let faults = json(&place.run(&["list", "--faults", "--json"]));
+    assert!(faults.as_array().unwrap().iter().any(|fault| fault["kind"] == "broker-kill"));
+    assert_eq!(code(&place.run(&["list", "--fault", "no-such-fault", "small"])), 2);
+}
+
+#[test]
+fn a_plan_is_shown_and_nothing_runs() {
+    let fault = "[[fault]]\nkind = \"consumer-kill\"\nat = \"30% of invoked\"\n";
+    let place = Place::with(&[("small.toml", &format!("{SMALL}\n{fault}"))]);
+    let plan = json(&place.run(&["plan", "small", "--seed", "7", "--json"]));
+    assert_eq!(plan[0]["seed"], 7);
+    assert_eq!(plan[0]["faults"][0]["target"], "consumer-1");
+    assert_eq!(plan[0]["faults"][0]["begins_at_ms"], 300);
+    let words = place.run(&["run", "--dry-run"]);
+    assert_eq!(code(&words), 0, "{}", said(&words));
+    assert!(out(&words).contains("fault 0 consumer-kill of consumer-1 at 30 invoked"), "{words:?}");
+    assert!(!place.path("runs/embedded/small-1").exists());
+}
+
+#[test]
+fn what_cannot_work_is_said_before_anything_runs() {
+    let place = Place::with(&[("small.toml", SMALL)]);
+    std::fs::write(place.path("file"), "").unwrap();
+    std::fs::create_dir(place.path("empty")).unwrap();
+    for (arguments, message) in [
+        (&["run", "smal"][..], "did you mean `small`?"),
+        (&["run", "--reports-dir", "file"], "nothing can be written into file"),
+        (&["run", "--reports-dir", "/proc/nope"], "with --reports-dir"),
+        (&["run", "--runs-dir", "file"], "file"),
+        (&["run", "--scenarios-dir", "empty"], "there is no scenario file"),
+        (&["run", "--scenarios-dir", "absent"], "absent"),
+        (&["run", "--tag", "absent"], "no scenario is left"),
+    ] {
+        let output = place.run(arguments);
+        assert_eq!(code(&output), 2, "{arguments:?}: {}", said(&output));
+        assert!(said(&output).contains(message), "{arguments:?}: {}", said(&output));
+        assert!(!said(&output).contains("small: start"), "{arguments:?}: {}", said(&output));
+    }
+    let mut nowhere = place.command(&["run", "--testbed", "docker"]);
+    std::fs::write(
+        place.path("scenarios/small.toml"),
+        SMALL.replace("[\"embedded\"]", "[\"docker\"]"),
+    )
+    .unwrap();
+    let output = nowhere.env("DOCKER_HOST", "tcp://127.0.0.1:1").output().unwrap();
+    assert_eq!(code(&output), 2, "{}", said(&output));
+    assert!(said(&output).contains("no container engine answers"), "{}", said(&output));
+    assert!(!place.path("runs/reports/docker/kafka-delivery-report.json").exists());
+}
+
+#[test]
+fn a_scenario_that_cannot_be_carried_out_is_told_and_the_others_run() {
+    let other = SMALL.replace("Small", "Other");
+    let place = Place::with(&[("other.toml", &other), ("small.toml", SMALL)]);
+    std::fs::create_dir_all(place.path("runs/embedded")).unwrap();
+    // A link to nowhere: the folder of the run cannot be made.
+    std::os::unix::fs::symlink("/proc/nope/x", place.path("runs/embedded/other-1")).unwrap();
+    let output = place.run(&["run"]);
+    assert_eq!(code(&output), 2, "{}", said(&output));
+    let report = place.path("runs/reports/embedded/kafka-delivery-report.json");
+    let report = std::fs::read_to_string(report).unwrap();
+    let report: serde_json::Value = serde_json::from_str(&report).unwrap();
+    let scenarios = &report["suite"]["scenarios"];
+    assert_eq!(scenarios[0]["not_carried_out"]["name"], "other", "{report}");
+    assert_eq!(scenarios[1]["ran"]["verdict"]["status"], "pass", "{report}");
+    assert_eq!(report["status"], "inconclusive");
+    assert!(out(&output).contains("1 run could not be carried out"), "{}", said(&output));
+}
+
+#[test]
+fn completions_and_manual_pages_know_every_command() {
+    let place = Place::with(&[]);
+    let completions = out(&place.run(&["completions", "bash"]));
+    assert!(completions.contains("--published-dir") && completions.contains("sweep"));
+    assert_eq!(code(&place.run(&["man", "pages"])), 0);
+    let page = std::fs::read_to_string(place.path("pages/streamlake-harness-run.1")).unwrap();
+    assert!(page.contains("fail\\-fast") && page.contains("Exit codes"), "{page}");
+}
+
+#[test]
+fn every_command_tells_its_exit_codes() {
+    let place = Place::with(&[]);
+    for command in ["run", "plan", "list", "check", "report", "prove", "sweep", "gateway"] {
+        let help = place.run(&[command, "--help"]);
+        assert_eq!(code(&help), 0);
+        assert!(out(&help).contains("Exit codes:"), "{command}: {}", out(&help));
+    }
+}
+
+/// A load that goes on for long enough to be interrupted, and is no more than the mock cluster keeps.
 fn long() -> String {
-    SMALL.replace("records = 100", "records = 6000")
+    SMALL.replace("records = 100", "records = 3000").replace("rate_per_s = 100", "rate_per_s = 50")
 }
 
 /// Starts a run and waits until the load has begun, which the history shows.
 fn start_and_wait_for_load(place: &Place) -> Child {
+    start_and_wait_for(place, &["run"], ": load")
+}
+
+fn start_and_wait_for(place: &Place, arguments: &[&str], wanted: &str) -> Child {
     let mut child =
-        place.command(&["run"]).stderr(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
+        place.command(arguments).stderr(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
     let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
     assert!(
-        lines.by_ref().map_while(Result::ok).any(|line| line.contains(": load")),
-        "the run ended before its load began"
+        lines.by_ref().map_while(Result::ok).any(|line| line.contains(wanted)),
+        "the run ended before it told {wanted:?}"
     );
     // The pipe must not fill up.
     std::thread::spawn(move || lines.for_each(drop));
@@ -278,6 +454,36 @@ fn an_interrupted_run_takes_down_what_it_started() {
     assert_eq!(child.wait().unwrap().code(), Some(130));
     assert_eq!(owned_by(child.id()), Vec::<u32>::new());
     assert!(!Path::new("/proc").join(child.id().to_string()).exists());
+}
+
+#[test]
+fn an_interrupted_run_keeps_what_was_done() {
+    let place = Place::with(&[("a-small.toml", SMALL), ("long.toml", &long())]);
+    let mut child = start_and_wait_for(&place, &["run", "--jobs", "1"], "embedded/long: load");
+    signal(child.id(), "INT");
+    assert_eq!(child.wait().unwrap().code(), Some(130));
+    let report = place.path("runs/reports/partial/embedded/kafka-delivery-report.json");
+    let report = std::fs::read_to_string(report).unwrap();
+    let report: serde_json::Value = serde_json::from_str(&report).unwrap();
+    assert_eq!(report["suite"]["interrupted"], true);
+    assert_eq!(report["suite"]["partial"], true);
+    let scenarios = &report["suite"]["scenarios"];
+    assert_eq!(scenarios[0]["ran"]["verdict"]["status"], "pass", "{report}");
+    assert_eq!(scenarios[1]["not_run"]["name"], "long", "{report}");
+    assert!(!place.path("runs/reports/embedded/kafka-delivery-report.json").exists());
+}
+
+#[test]
+fn a_sweep_ends_what_a_killed_harness_left_behind_and_names_it() {
+    let place = Place::with(&[("long.toml", &long())]);
+    let mut child = start_and_wait_for_load(&place);
+    signal(child.id(), "KILL");
+    child.wait().unwrap();
+    assert!(!owned_by(child.id()).is_empty(), "nothing was left behind: nothing is shown");
+    let output = place.run(&["sweep", "--processes-only"]);
+    assert_eq!(code(&output), 0, "{}", said(&output));
+    assert!(out(&output).contains("ended process"), "{}", said(&output));
+    until("the sweep left something", || owned_by(child.id()).is_empty());
 }
 
 #[test]

@@ -49,7 +49,8 @@ fn run(testbed: &str, scenario: &str) -> Ran {
     let mut command = Command::new(env!("CARGO_BIN_EXE_streamlake-harness"));
     command.args(["run", "missed", "--testbed", testbed]).current_dir(folder.path());
     let output = command.stdin(Stdio::null()).output().unwrap();
-    let path = folder.path().join(format!("reports/{testbed}/kafka-delivery-report.json"));
+    let path =
+        folder.path().join(format!("runs/reports/partial/{testbed}/kafka-delivery-report.json"));
     let report = std::fs::read_to_string(&path)
         .unwrap_or_else(|error| panic!("{}: {error}: {output:?}", path.display()));
     let parsed: serde_json::Value = serde_json::from_str(&report).unwrap();

@@ -124,3 +124,69 @@ fn a_file_configures_several_pipelines() {
     std::fs::write(&file, "[consume]\nraw-zoen = \"x\"\n").unwrap();
     assert_eq!(bed.run(&["consume", "--config", &file, "--dataset", "a"]).0, 2);
 }
+
+#[test]
+fn a_consumer_ends_by_itself_when_it_is_told_to_end_at_the_end() {
+    let bed = Bed::new(2);
+    let input: String = (0..50).map(|n| order(n) + "\n").collect();
+    assert_eq!(bed.produce(input.as_bytes(), &[]).0, 0);
+    let consumer = bed.consume(&["--batch-age", "100ms", "--exit-at-end"]);
+    assert_eq!(consumer.wait().0, Some(0));
+    assert_eq!(bed.stored().len(), 50);
+    // Everything is committed: the next one has nothing to do, and stores nothing twice.
+    let again = bed.consume(&["--exit-at-end"]);
+    assert_eq!(again.wait().0, Some(0));
+    assert!(bed.stored().values().all(|copies| copies.len() == 1));
+}
+
+#[test]
+fn a_configuration_file_is_checked_without_kafka() {
+    let bed = Bed::new(1);
+    let check = |text: &str| {
+        let path = bed.path("check.toml");
+        std::fs::write(&path, text).unwrap();
+        let (code, output) = bed.run(&["config", "check", path.to_str().unwrap()]);
+        (code, String::from_utf8(output).unwrap())
+    };
+    let good = "[kafka]\n\"linger.ms\" = 5\n[consume]\nbatch-age = \"1s\"\n\
+                [[pipeline]]\ndataset = \"a\"\n[[pipeline]]\ndataset = \"b\"\n[dlq]\ndataset = \"a\"\n";
+    let (code, told) = check(good);
+    assert_eq!(code, 0, "{told}");
+    assert!(told.contains("[consume]: good, 2 pipelines; to be given"), "{told}");
+    assert!(told.contains("--raw-zone"), "{told}");
+    for (text, wanted) in [
+        ("[kafka]\n\"no.such.property\" = 1\n", "no.such.property"),
+        ("[consume]\nmembers = \"two\"\n", "invalid value 'two' for '--members"),
+        ("[consume]\nraw-zne = \"x\"\n", "did you mean raw-zone?"),
+        ("[consume\n", "check.toml:1: "),
+        ("[consume]\ndataset = \"a\"\nraw-zone = \"s3://x\"\n", "s3"),
+    ] {
+        let (code, told) = check(text);
+        assert_eq!(code, 2, "{told}");
+        assert!(told.contains(wanted) && told.contains("check.toml"), "{told}");
+    }
+    std::fs::write(bed.path("check.toml"), "[consume]\nmembers = \"two\"\n").unwrap();
+    let file = bed.path("check.toml");
+    let args = [
+        "--config",
+        file.to_str().unwrap(),
+        "consume",
+        "--dataset",
+        "a",
+        "--raw-zone",
+        "file:///x",
+    ];
+    assert_eq!(bed.run(&args).0, 2);
+}
+
+#[test]
+fn completions_and_manual_pages_know_every_flag() {
+    let bed = Bed::new(1);
+    let (code, completions) = bed.run(&["completions", "bash"]);
+    assert_eq!(code, 0);
+    assert!(String::from_utf8(completions).unwrap().contains("--exit-at-end"));
+    let pages = bed.path("pages");
+    assert_eq!(bed.run(&["man", pages.to_str().unwrap()]).0, 0);
+    let page = std::fs::read_to_string(pages.join("streamlake-consume.1")).unwrap();
+    assert!(page.contains("exit\\-at\\-end"), "{page}");
+}

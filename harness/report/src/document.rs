@@ -14,7 +14,7 @@ pub(super) enum Block {
     /// A paragraph.
     Paragraph(Text),
     /// A list, numbered or not.
-    List { numbered: bool, items: Vec<Text> },
+    List { numbered: bool, items: Vec<Item> },
     /// A table; each row has as many cells as the head.
     Table { head: Vec<Text>, rows: Vec<Vec<Text>>, figures_from: usize },
     /// A picture: a file beside the report, or drawn where it stands.
@@ -23,6 +23,19 @@ pub(super) enum Block {
     Shell(Vec<String>),
     /// Blocks that are folded away at first.
     Fold { summary: Text, blocks: Vec<Block> },
+}
+
+/// An item of a list, with the items below it.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub(super) struct Item {
+    pub(super) text: Text,
+    pub(super) below: Vec<Text>,
+}
+
+impl From<Text> for Item {
+    fn from(text: Text) -> Self {
+        Self { text, below: Vec::new() }
+    }
 }
 
 /// A run of text within a block.
@@ -48,6 +61,23 @@ impl Text {
     /// Text from outside, or with figures in it: never read for marks.
     pub(super) fn data(text: impl Into<String>) -> Self {
         Self(vec![Span::Plain(text.into())])
+    }
+
+    /// A sentence of a checker: what it puts between backticks is code. Data in it can at most become
+    /// code too, and stays text.
+    pub(super) fn told(text: &str) -> Self {
+        if text.matches('`').count() % 2 == 1 {
+            return Self::data(text);
+        }
+        let pieces = text.split('`').enumerate().filter(|(_, piece)| !piece.is_empty());
+        Self(
+            pieces
+                .map(|(position, piece)| match position % 2 {
+                    0 => Span::Plain(piece.to_owned()),
+                    _ => Span::Code(piece.to_owned()),
+                })
+                .collect(),
+        )
     }
 
     pub(super) fn code(text: impl Into<String>) -> Self {
@@ -149,6 +179,13 @@ impl Document {
     /// A list; nothing where there are no items.
     pub(super) fn list(&mut self, items: Vec<Text>) {
         if !items.is_empty() {
+            self.nested(items.into_iter().map(Item::from).collect());
+        }
+    }
+
+    /// A list whose items have items below them; nothing where there are none.
+    pub(super) fn nested(&mut self, items: Vec<Item>) {
+        if !items.is_empty() {
             self.0.push(Block::List { numbered: false, items });
         }
     }
@@ -156,6 +193,7 @@ impl Document {
     /// A numbered list; nothing where there are no items.
     pub(super) fn numbered(&mut self, items: Vec<Text>) {
         if !items.is_empty() {
+            let items = items.into_iter().map(Item::from).collect();
             self.0.push(Block::List { numbered: true, items });
         }
     }
@@ -206,6 +244,17 @@ mod tests {
                 Span::Plain(" e".into()),
             ]
         );
+    }
+
+    #[test]
+    fn what_a_checker_puts_between_backticks_is_code() {
+        let told = Text::told("lost to group `g`, **really**");
+        let code = Span::Code("g".into());
+        assert_eq!(
+            told.0,
+            vec![Span::Plain("lost to group ".into()), code, Span::Plain(", **really**".into())]
+        );
+        assert_eq!(Text::told("an odd ` one").0, vec![Span::Plain("an odd ` one".into())]);
     }
 
     #[test]

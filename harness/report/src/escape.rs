@@ -177,7 +177,8 @@ pub(super) fn slug(name: &str) -> String {
 }
 
 /// One word of a shell command, quoted where it has to be.
-pub(super) fn shell_word(word: &str) -> String {
+#[must_use]
+pub fn shell_word(word: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "-_./:=,@%+".contains(c);
     if !word.is_empty() && word.chars().all(plain) {
         return word.to_owned();

@@ -1,12 +1,12 @@
 //! The report as one page: everything in it, nothing fetched, no script.
 
-use super::document::{Block, Document, Span, Text};
+use super::document::{Block, Document, Item, Span, Text};
 use super::svg::{self, STYLE as PICTURES};
 use super::{ReportError, ReportFile, SuiteReport, content, escape};
 use streamlake_judge::verdict::Status;
 
 /// Name of the page.
-pub(super) const FILE: &str = "kafka-delivery-report.html";
+pub const FILE: &str = "kafka-delivery-report.html";
 const STYLE: &str = include_str!("html.css");
 
 pub(super) fn write(suite: &SuiteReport) -> Result<Vec<ReportFile>, ReportError> {
@@ -25,14 +25,15 @@ fn page(document: &Document) -> String {
          <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
          <meta name=\"color-scheme\" content=\"light dark\">\n\
          <title>Kafka Delivery Guarantees Report</title>\n<style>\n{STYLE}</style>\n{PICTURES}</head>\n<body>\n\
-         {}<main>\n{body}</main>\n</body>\n</html>\n",
+         <main>\n{body}</main>\n{}</body>\n</html>\n",
         contents(document)
     )
 }
 
-/// Links to all chapters and sections.
+/// Links to all chapters and sections. They come last, so that a narrow screen begins with the verdict;
+/// a wide one shows them beside it.
 fn contents(document: &Document) -> String {
-    let mut list = String::from("<nav aria-label=\"Contents\">\n<ul>\n");
+    let mut list = String::from("<nav id=\"contents\" aria-label=\"Contents\">\n<ul>\n");
     for block in &document.0 {
         if let Block::Heading { level: level @ 2..=3, text, anchor } = block {
             let text = words(text);
@@ -49,12 +50,14 @@ fn block(block: &Block, out: &mut String) {
     match block {
         Block::Heading { level, text, anchor } => {
             out.push_str(&format!("<h{level} id=\"{anchor}\">{}</h{level}>\n", line(text)));
+            if *level == 1 {
+                out.push_str("<p class=\"jump\"><a href=\"#contents\">Contents</a></p>\n");
+            }
         }
         Block::Paragraph(text) => out.push_str(&format!("<p>{}</p>\n", line(text))),
         Block::List { numbered, items } => {
             let tag = if *numbered { "ol" } else { "ul" };
-            let items: String =
-                items.iter().map(|item| format!("<li>{}</li>\n", line(item))).collect();
+            let items: String = items.iter().map(item).collect();
             out.push_str(&format!("<{tag}>\n{items}</{tag}>\n"));
         }
         Block::Table { head, rows, figures_from } => table(head, rows, *figures_from, out),
@@ -71,6 +74,15 @@ fn block(block: &Block, out: &mut String) {
             blocks.iter().for_each(|block| self::block(block, out));
             out.push_str("</details>\n");
         }
+    }
+}
+
+fn item(item: &Item) -> String {
+    let below: String =
+        item.below.iter().map(|text| format!("<li>{}</li>\n", line(text))).collect();
+    match below.is_empty() {
+        true => format!("<li>{}</li>\n", line(&item.text)),
+        false => format!("<li>{}\n<ul>\n{below}</ul>\n</li>\n", line(&item.text)),
     }
 }
 

@@ -26,8 +26,15 @@ struct Read {
 }
 
 pub(super) fn write(suite: &SuiteReport) -> Result<Vec<ReportFile>, ReportError> {
-    let bytes = FORMAT.write(&Written { status: suite.status(), suite })?;
-    Ok(vec![ReportFile { name: FILE.to_owned(), bytes }])
+    Ok(vec![ReportFile { name: FILE.to_owned(), bytes: bytes(suite)? }])
+}
+
+/// The report as JSON, without a file.
+///
+/// # Errors
+/// When the encoder refuses; see [`ReportError`].
+pub fn bytes(suite: &SuiteReport) -> Result<Vec<u8>, ReportError> {
+    FORMAT.write(&Written { status: suite.status(), suite })
 }
 
 /// Reads a report that [`super::render`] wrote as JSON.

@@ -43,12 +43,14 @@ use streamlake_history::event::{About, Header};
 use streamlake_judge::verdict::{Status, Verdict};
 
 pub use canary::{Canary, Planted};
-pub use json::{FILE as JSON_FILE, read as read_json};
+pub use escape::shell_word;
+pub use html::FILE as HTML_FILE;
+pub use json::{FILE as JSON_FILE, bytes as to_json, read as read_json};
 pub use observe::{Entry, Observed, Observer, Unreachable, What};
 pub use ordinary::{Finding, OrdinaryRow, OrdinaryRun, OrdinaryTrial, render as render_ordinary};
 pub use previous::{PreviousReport, PreviousScenario};
 pub use proof::{CleanRow, Proof, TrialRow, Undetectable, render as render_proof};
-pub use terminal::{Look, summary as terminal_summary};
+pub use terminal::{Look, summary as terminal_summary, table as terminal_table};
 pub use timeline::{BUCKETS_MAX, Latency, Series, SeriesKind, Timeline, TimelineBuilder};
 pub use versioned::ReadError;
 
@@ -60,6 +62,15 @@ pub struct SuiteReport {
     pub command: String,
     /// Scenarios that ran, did not run or do not apply; a repeated scenario has an entry a run.
     pub scenarios: Vec<ScenarioEntry>,
+    /// It is not about the whole suite: whatever it says is no verdict on that.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub partial: bool,
+    /// Where it is partial, what was asked for, as it was typed.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub selection: Vec<String>,
+    /// Somebody stopped the harness before all had run.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub interrupted: bool,
     /// An earlier report to compare with.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub previous: Option<PreviousReport>,
@@ -100,6 +111,37 @@ pub enum ScenarioEntry {
         /// Why it cannot.
         reason: String,
     },
+    /// It was begun and came to no history: nothing is known of the guarantees.
+    NotCarriedOut {
+        /// Its name: its file's name without `.toml`.
+        name: String,
+        /// How it describes itself.
+        about: About,
+        /// Where it was to run.
+        testbed: String,
+        /// Seed of its plan.
+        seed: u64,
+        /// What went wrong.
+        reason: String,
+        /// How to look into it.
+        again: Again,
+    },
+}
+
+/// What a reader can do about one run, as commands to type and files to open; all of it from the folder
+/// in which the harness ran.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Again {
+    /// Runs it once more.
+    pub run: String,
+    /// Judges its history once more.
+    pub check: String,
+    /// The logs of its processes.
+    pub logs: Vec<String>,
+    /// The bug that was planted into the pipeline for this run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub planted: Option<String>,
 }
 
 /// One run of one scenario with its verdict.
@@ -114,6 +156,9 @@ pub struct ScenarioReport {
     pub observed: Observed,
     /// Where the history lies, relative to the report.
     pub history_file: String,
+    /// What a reader can do about it; unknown of a history that is judged by itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub again: Option<Again>,
 }
 
 impl ScenarioEntry {
@@ -122,7 +167,9 @@ impl ScenarioEntry {
     pub fn name(&self) -> &str {
         match self {
             Self::Ran(run) => &run.header.run.scenario,
-            Self::NotRun { name, .. } | Self::NotApplicable { name, .. } => name,
+            Self::NotRun { name, .. }
+            | Self::NotApplicable { name, .. }
+            | Self::NotCarriedOut { name, .. } => name,
         }
     }
 
@@ -131,7 +178,9 @@ impl ScenarioEntry {
     pub fn about(&self) -> &About {
         match self {
             Self::Ran(run) => &run.header.run.about,
-            Self::NotRun { about, .. } | Self::NotApplicable { about, .. } => about,
+            Self::NotRun { about, .. }
+            | Self::NotApplicable { about, .. }
+            | Self::NotCarriedOut { about, .. } => about,
         }
     }
 
@@ -149,6 +198,7 @@ impl ScenarioEntry {
             Self::Ran(run) => Some(run.verdict.status),
             Self::NotRun { .. } => None,
             Self::NotApplicable { .. } => Some(Status::NotApplicable),
+            Self::NotCarriedOut { .. } => Some(Status::Inconclusive),
         }
     }
 }

@@ -39,10 +39,19 @@ fn block(block: &Block, out: &mut String) {
         Block::Paragraph(text) => out.push_str(&format!("{}\n", line(text))),
         Block::List { numbered, items } => {
             for (position, item) in items.iter().enumerate() {
-                let item = line(item);
-                match numbered {
-                    true => out.push_str(&format!("{}. {item}\n", position + 1)),
-                    false => out.push_str(&format!("- {item}\n")),
+                let text = line(&item.text);
+                let below = match numbered {
+                    true => {
+                        out.push_str(&format!("{}. {text}\n", position + 1));
+                        "   - "
+                    }
+                    false => {
+                        out.push_str(&format!("- {text}\n"));
+                        "  - "
+                    }
+                };
+                for text in &item.below {
+                    out.push_str(&format!("{below}{}\n", line(text)));
                 }
             }
         }
@@ -84,11 +93,19 @@ fn line(text: &Text) -> String {
 fn span(span: &Span) -> String {
     match span {
         Span::Plain(text) => escape::markdown(text),
-        Span::Strong(text) => match escape::markdown(text).trim() {
-            // Two pairs of asterisks around nothing are a line across the page.
-            "" => String::new(),
-            text => format!("**{text}**"),
-        },
+        Span::Strong(text) => {
+            let escaped = escape::markdown(text);
+            match escaped.trim() {
+                // Two pairs of asterisks around nothing are a line across the page.
+                "" => String::new(),
+                // Asterisks beside a space mark nothing, and without it the words stick together.
+                words => {
+                    let before = if escaped.starts_with(' ') { " " } else { "" };
+                    let after = if escaped.ends_with(' ') { " " } else { "" };
+                    format!("{before}**{words}**{after}")
+                }
+            }
+        }
         Span::Code(text) => escape::markdown_code(text),
         Span::Status(status) => format!("{} {}", mark(*status), status.word()),
         Span::Link { text, to } => {

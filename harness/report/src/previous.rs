@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::json::FORMAT;
 use super::versioned::ReadError;
 use super::{SuiteReport, content};
-use streamlake_judge::verdict::{Status, Verdict};
+use streamlake_judge::verdict::{Status, Tally, Verdict};
 
 /// An earlier report, boiled down to what is compared.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -39,7 +39,7 @@ pub struct PreviousScenario {
     pub duplicates: u64,
     /// Median of the longest unavailability of each run, microseconds.
     pub unavailability_us: Option<u64>,
-    /// Median of the times from heal to recovery over all fault windows, microseconds.
+    /// Median of the runs' times from heal to recovery, of each the longest, microseconds.
     pub recovery_us: Option<u64>,
 }
 
@@ -130,7 +130,6 @@ impl PreviousReport {
 impl PreviousScenario {
     fn new((scenario, testbed): (&str, &str), verdicts: &[&Verdict]) -> Self {
         let tallies = || verdicts.iter().map(|verdict| &verdict.tally);
-        let windows = tallies().flat_map(|tally| &tally.windows);
         Self {
             scenario: scenario.to_owned(),
             testbed: testbed.to_owned(),
@@ -141,9 +140,14 @@ impl PreviousScenario {
             unavailability_us: median(
                 tallies().filter_map(|tally| tally.longest_unavailability_us).collect(),
             ),
-            recovery_us: median(windows.filter_map(content::recovery_us).collect()),
+            recovery_us: median(tallies().filter_map(slowest_recovery).collect()),
         }
     }
+}
+
+/// Of a run, the window that took longest: the figure that its own report shows.
+fn slowest_recovery(tally: &Tally) -> Option<u64> {
+    tally.windows.iter().filter_map(content::recovery_us).max()
 }
 
 fn median(mut values: Vec<u64>) -> Option<u64> {

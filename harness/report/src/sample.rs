@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use proptest::prelude::*;
 
 use super::{
-    Canary, CleanRow, Observed, Observer, Planted, Proof, ScenarioEntry, ScenarioReport,
+    Again, Canary, CleanRow, Observed, Observer, Planted, Proof, ScenarioEntry, ScenarioReport,
     SuiteReport, TrialRow, Undetectable,
 };
 use streamlake_history::event::{
@@ -76,11 +76,34 @@ pub(super) fn hostile_suite(text: &str) -> SuiteReport {
     }
     let ScenarioEntry::Ran(mut run) = ran(header, verdict) else { unreachable!() };
     run.history_file = text.into();
+    let again = again(text);
+    run.again = Some(again.clone());
+    let broken = ScenarioEntry::NotCarriedOut {
+        name: text.into(),
+        about: about(text, None),
+        testbed: text.into(),
+        seed: 1,
+        reason: text.into(),
+        again,
+    };
     let not_run =
         ScenarioEntry::NotRun { name: text.into(), about: about(text, None), command: text.into() };
-    let scenarios = vec![ScenarioEntry::Ran(run), not_run];
+    let scenarios = vec![ScenarioEntry::Ran(run), broken, not_run];
     let (canary, proof) = (Some(canary(&["no-loss"], text)), Some(proof(text)));
-    SuiteReport { command: text.into(), scenarios, canary, proof, ordinary: None, previous: None }
+    let (command, selection) = (text.into(), vec![text.into()]);
+    let (partial, interrupted) = (true, false);
+    let rest = SuiteReport::default();
+    SuiteReport { command, scenarios, selection, partial, interrupted, canary, proof, ..rest }
+}
+
+/// What a reader can do about a run.
+fn again(text: &str) -> Again {
+    Again {
+        run: format!("streamlake-harness run {text}"),
+        check: format!("streamlake-harness check {text}"),
+        logs: vec![format!("runs/{text}/consumer-1.log")],
+        planted: Some(text.into()),
+    }
 }
 
 pub(super) fn suite() -> SuiteReport {
@@ -118,8 +141,7 @@ pub(super) fn suite() -> SuiteReport {
         scenarios,
         canary: Some(canary),
         proof: Some(proof),
-        ordinary: None,
-        previous: None,
+        ..SuiteReport::default()
     }
 }
 
@@ -169,7 +191,8 @@ pub(super) fn proof(text: &str) -> Proof {
 pub(super) fn ran(header: Header, verdict: Verdict) -> ScenarioEntry {
     let history_file = format!("histories/{}.ndjson", header.run.scenario);
     let observed = observe(&header, &verdict.tally);
-    ScenarioEntry::Ran(Box::new(ScenarioReport { header, verdict, observed, history_file }))
+    let again = None;
+    ScenarioEntry::Ran(Box::new(ScenarioReport { header, verdict, observed, history_file, again }))
 }
 
 fn about(title: &str, id: Option<&str>) -> About {

@@ -2,7 +2,7 @@
 //! named in `GITHUB_STEP_SUMMARY`. No pictures and no links to files: the page has neither.
 
 use super::document::{Block, Document, Span, Text};
-use super::{ReportError, ReportFile, SuiteReport, content, markdown, words};
+use super::{ReportError, ReportFile, ScenarioEntry, SuiteReport, content, markdown, words};
 use streamlake_judge::verdict::Status;
 
 /// Name of the file.
@@ -14,14 +14,27 @@ const FINDINGS_MAX: usize = 3;
 pub(super) fn write(suite: &SuiteReport) -> Result<Vec<ReportFile>, ReportError> {
     let mut document = Document::default();
     document.heading(1, "Kafka delivery guarantees", "summary");
-    content::table(suite, &mut document);
+    content::verdict(suite, &mut document);
     document.list(problems(suite));
+    content::table(suite, &mut document);
     document.0.iter_mut().for_each(without_links);
     Ok(vec![ReportFile::text(FILE, markdown::render(&document))])
 }
 
 fn problems(suite: &SuiteReport) -> Vec<Text> {
-    let mut lines = Vec::new();
+    let mut lines: Vec<Text> = suite
+        .scenarios
+        .iter()
+        .filter_map(|entry| match entry {
+            ScenarioEntry::NotCarriedOut { name, reason, .. } => Some(
+                Text::status(Status::Inconclusive)
+                    .and(" ")
+                    .code_too(name)
+                    .and(format!(" could not be carried out: {reason}")),
+            ),
+            _ => None,
+        })
+        .collect();
     let mut left = 0;
     for run in suite.runs() {
         for check in &run.verdict.checks {

@@ -14,7 +14,7 @@ fn a_canary_that_was_caught_is_told_and_changes_nothing() {
     assert!(markdown.contains("**Canary:** caught: all 2 anomalies that were planted were found"));
     assert!(!file(&without, markdown::FILE).contains("Canary"));
     assert!(file(&told, junit::FILE).contains("classname=\"docker.canary\""));
-    let text = terminal_summary(&told, Look { colour: false, width: None });
+    let text = terminal_summary(&told, Look::default());
     assert!(text.contains("canary: caught"), "{text}");
 }
 
@@ -26,7 +26,7 @@ fn a_canary_that_was_missed_leaves_nothing_to_believe() {
     assert_eq!(suite.status().exit_code(), 3);
     let said = "NOT caught: the harness is broken, and no verdict of this run can be believed; 1 of 2 \
                 planted anomalies were not found: a record at orders/0 offset 7 by fidelity";
-    let text = terminal_summary(&suite, Look { colour: false, width: None });
+    let text = terminal_summary(&suite, Look::default());
     for text in [file(&suite, markdown::FILE), file(&suite, junit::FILE), text] {
         assert!(text.contains(said), "{text}");
     }
@@ -41,7 +41,7 @@ fn a_suite_without_its_canary_shows_nothing_and_says_so() {
     let mut suite = suite();
     suite.canary = Some(Canary::absent("docker"));
     assert_eq!(suite.status(), Status::Inconclusive);
-    let text = terminal_summary(&suite, Look { colour: false, width: None });
+    let text = terminal_summary(&suite, Look::default());
     for text in [file(&suite, markdown::FILE), file(&suite, junit::FILE), text] {
         assert!(text.contains("nothing shows that the harness sees"), "{text}");
     }

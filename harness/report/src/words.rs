@@ -83,6 +83,14 @@ pub(super) fn wall_clock(rfc_3339: &str) -> String {
     }
 }
 
+/// An instant of a run that began at an RFC 3339 instant, by the clock on the wall, in UTC, to the
+/// millisecond as logs have it; nothing where nobody knows when it began.
+pub(super) fn clock_at(began: &str, us: u64) -> Option<String> {
+    let began = chrono::DateTime::parse_from_rfc3339(began).ok()?.to_utc();
+    let at = began.checked_add_signed(chrono::TimeDelta::microseconds(i64::try_from(us).ok()?))?;
+    Some(at.format("%H:%M:%S%.3f UTC").to_string())
+}
+
 /// The middle of some measurements with their ends: `4.30 s (4.01 s to 6.60 s, n = 20)`.
 pub(super) fn spread(mut values: Vec<u64>) -> String {
     values.sort_unstable();
@@ -150,6 +158,13 @@ mod tests {
     fn instants_are_in_utc() {
         assert_eq!(wall_clock("2026-11-21T03:14:05.5+01:00"), "2026-11-21 02:14:05 UTC");
         assert_eq!(wall_clock("yesterday"), "yesterday");
+    }
+
+    #[test]
+    fn an_instant_of_a_run_can_be_laid_beside_a_log() {
+        let at = clock_at("2026-11-21T03:14:05.5+01:00", 61_250_999);
+        assert_eq!(at.as_deref(), Some("02:15:06.750 UTC"));
+        assert_eq!(clock_at("", 1), None);
     }
 
     #[test]

@@ -7,13 +7,39 @@ use std::path::{Path, PathBuf};
 use miette::IntoDiagnostic as _;
 
 use crate::cli::{CheckArguments, SendOrder};
-use crate::command::show::look;
+use crate::command::console::look_of_results;
 use streamlake_history::foreign::{Format, Input, Role, Settings};
 use streamlake_judge::verdict::Status;
-use streamlake_report::{ScenarioEntry, ScenarioReport, SuiteReport};
+use streamlake_report::{self as report, ScenarioEntry, ScenarioReport, SuiteReport};
 use streamlake_verifier::{OpenFile, judge, judge_foreign, unjudged};
 
+/// What a file begins with that is no text, and what is to be done about it.
+const COMPRESSED: [(&[u8], &str); 2] = [
+    (b"\x1f\x8b", "gzip: unpack it first, `gunzip FILE`"),
+    (b"\x28\xb5\x2f\xfd", "zstd: unpack it first, `zstd -d FILE`"),
+];
+
+/// A history is read twice, by lines: no pipe, and nothing that is packed.
+fn readable(path: &Path) -> miette::Result<()> {
+    if path == Path::new("-") {
+        return Err(miette::miette!(
+            help = "save it to a file first: a history with findings is read a second time",
+            "standard input cannot be judged"
+        ));
+    }
+    let mut head = Vec::new();
+    let read = std::fs::File::open(path).and_then(|file| file.take(4).read_to_end(&mut head));
+    // What cannot be opened is told by who reads it.
+    let packed = COMPRESSED.iter().find(|(magic, _)| read.is_ok() && head.starts_with(magic));
+    packed.map_or(Ok(()), |(_, remedy)| {
+        Err(miette::miette!("{} is packed with {remedy}", path.display()))
+    })
+}
+
 pub(crate) fn main(arguments: &CheckArguments) -> miette::Result<u8> {
+    for path in &arguments.histories {
+        readable(path)?;
+    }
     let mut scenarios = Vec::new();
     if let Some(name) = &arguments.from {
         scenarios.push(ScenarioEntry::Ran(Box::new(foreign(arguments, name)?)));
@@ -32,15 +58,11 @@ pub(crate) fn main(arguments: &CheckArguments) -> miette::Result<u8> {
     }
     let suite = SuiteReport { command: command(arguments), scenarios, ..SuiteReport::default() };
     let mut out = std::io::stdout().lock();
-    if arguments.json {
-        for file in streamlake_report::render(&suite).into_diagnostic()? {
-            if file.name.ends_with(".json") {
-                out.write_all(&file.bytes).into_diagnostic()?;
-            }
-        }
+    if arguments.output.json {
+        out.write_all(&report::to_json(&suite).into_diagnostic()?).into_diagnostic()?;
     } else {
-        let summary = streamlake_report::terminal_summary(&suite, look(&std::io::stdout()));
-        writeln!(out, "{summary}").into_diagnostic()?;
+        let summary = report::terminal_summary(&suite, look_of_results(arguments.output));
+        writeln!(out, "{}", summary.trim_end()).into_diagnostic()?;
     }
     let judged = suite.scenarios.iter().filter_map(ScenarioEntry::status);
     Ok(Status::combine(judged).exit_code())

@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use miette::{Context as _, IntoDiagnostic as _};
 
-use crate::cli::GatewayArguments;
+use crate::cli::{GatewayArguments, Output};
+use crate::command::console::Console;
 use crate::command::run::stop_on_signal;
 use crate::testbed::gateway::Gateway;
 use crate::testbed::gateway::backend::Backend as _;
@@ -32,7 +33,7 @@ pub(crate) fn main(arguments: &GatewayArguments) -> miette::Result<u8> {
             writeln!(out, "export {name}={value}").into_diagnostic()?;
         }
         out.flush().into_diagnostic()?;
-        stop_on_signal().cancelled().await;
+        stop_on_signal(&Console::plain(Output::default())).cancelled().await;
         gateway.close().await;
         Ok(0)
     })

@@ -2,10 +2,14 @@
 //! and remedy.
 
 pub(crate) mod check;
+mod console;
 pub(crate) mod gateway;
 pub(crate) mod list;
+pub(crate) mod manual;
+pub(crate) mod plan;
+mod preflight;
 pub(crate) mod prove;
 pub(crate) mod report;
 pub(crate) mod run;
-mod show;
-mod suite;
+pub(crate) mod suite;
+pub(crate) mod sweep;

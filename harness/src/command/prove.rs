@@ -26,16 +26,20 @@ mod with_bugs {
     use std::io::Write as _;
     use std::path::Path;
 
-    use comfy_table::Table;
-    use comfy_table::presets::UTF8_BORDERS_ONLY;
     use futures::StreamExt as _;
     use miette::{IntoDiagnostic as _, WrapErr as _};
 
     use super::table::{NEEDS_A_REAL_BROKER, TRIALS, Trial, UNDETECTABLE};
-    use crate::cli::{EXIT_INTERRUPTED, ProveArguments, RunArguments, TestbedName};
-    use crate::command::{report, run};
+    use crate::cli::{EXIT_INTERRUPTED, Output, ProveArguments, RunArguments, TestbedName};
+    use crate::command::console::{Console, Schedule, look_of_results};
+    use crate::command::suite::{Library, Shelf, ignored, writable};
+    use crate::command::{preflight, report, run};
+    use crate::plan::Resolved;
+    use crate::scenario::nearest;
     use streamlake_judge::verdict::Status;
-    use streamlake_report::{CleanRow, Proof, ScenarioEntry, TrialRow, Undetectable, render_proof};
+    use streamlake_report::{
+        CleanRow, Proof, ScenarioEntry, TrialRow, Undetectable, render_proof, terminal_table,
+    };
 
     /// One run of the matrix: a trial, or (without a bug) a clean run of a scenario.
     struct Row {
@@ -51,30 +55,74 @@ mod with_bugs {
             return super::ordinary::main(arguments);
         }
         let rows = rows(arguments);
+        let schedule = before(arguments, &rows)?;
+        let console = Console::start(arguments.output, schedule);
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
-        let outcomes = runtime.into_diagnostic()?.block_on(async {
-            let stop = run::prepare(arguments).await;
+        let runtime = runtime.into_diagnostic()?;
+        runtime.block_on(preflight::environment(arguments.testbed))?;
+        let outcomes = runtime.block_on(async {
+            let stop = run::prepare(arguments, &console).await;
             let runs = rows.iter().map(|row| {
                 let bug = row.bug.map(|trial| trial.bug);
                 let planted = arguments.planting(row.scenario, bug, row.seed);
-                let stop = stop.clone();
-                async move { run::selected(&planted, &stop).await }
+                let (console, stop) = (console.clone(), stop.clone());
+                async move { run::selection(&planted, &console, &stop).await }
             });
             futures::stream::iter(runs).buffered(arguments.jobs()).collect::<Vec<_>>().await
         });
-        let mut done = Vec::new();
+        console.close();
+        let (mut done, mut interrupted) = (Vec::new(), false);
         for (row, outcome) in rows.into_iter().zip(outcomes) {
-            let Some(entries) = outcome? else { return Ok(EXIT_INTERRUPTED) };
-            done.push((row, entries));
+            let outcome = outcome?;
+            interrupted |= outcome.interrupted;
+            done.push((row, outcome.entries));
         }
         let proof = proof(arguments, &done);
-        writeln!(std::io::stdout(), "{}", table(&proof)).into_diagnostic()?;
+        print(&proof, arguments.output)?;
+        if interrupted {
+            eprintln!("not saved: it was interrupted, and bugs without a run are not told above");
+            return Ok(EXIT_INTERRUPTED);
+        }
         if arguments.scenarios.is_empty() {
             save(&proof, &report::proofs(&arguments.folders))?;
-        } else {
+        } else if !arguments.output.quiet {
             eprintln!("not saved: a report shows the trial of all bugs only");
         }
         Ok(if proof.holds() { 0 } else { 1 })
+    }
+
+    /// What can be known before the work, and how long the runs may take.
+    fn before(arguments: &RunArguments, rows: &[Row]) -> miette::Result<Schedule> {
+        let folders = &arguments.folders;
+        ignored(&folders.runs_dir)?;
+        writable(&folders.runs_dir.join("prove"), "--runs-dir")?;
+        writable(&report::proofs(folders), "--reports-dir")?;
+        let files = Library::of(&folders.scenarios, Shelf::Proof).all()?;
+        let plans = preflight::resolved(&files, arguments.testbed, arguments.seed)?;
+        let expected = |name: &str| {
+            files.iter().zip(&plans).find_map(|(file, plan)| match plan {
+                Resolved::Plan(plan) if file.name == name => Some(run::expected(plan, arguments)),
+                _ => None,
+            })
+        };
+        let runs = rows.iter().filter_map(|row| {
+            let expected = expected(row.scenario)?;
+            let label = format!("{}/{}", arguments.testbed.name(), row.scenario);
+            Some((0..arguments.repeat).map(move |_| (label.clone(), expected)))
+        });
+        Ok(Schedule::new(runs.flatten(), arguments.jobs()))
+    }
+
+    fn print(proof: &Proof, output: Output) -> miette::Result<()> {
+        let text = match output.json {
+            true => {
+                let files = render_proof(proof).into_diagnostic()?.into_iter();
+                let json = files.filter(|file| file.name.ends_with(".json")).map(|file| file.bytes);
+                String::from_utf8(json.flatten().collect()).into_diagnostic()?
+            }
+            false => table(proof, output),
+        };
+        writeln!(std::io::stdout(), "{}", text.trim_end()).into_diagnostic()
     }
 
     fn known(names: &[String]) -> miette::Result<()> {
@@ -82,7 +130,10 @@ mod with_bugs {
             None => Ok(()),
             Some(name) => {
                 let all: Vec<&str> = TRIALS.iter().map(|trial| trial.bug).collect();
-                let help = format!("known bugs: {}", all.join(", "));
+                let help = match nearest(name, all.iter().copied()) {
+                    Some(meant) => format!("did you mean `{meant}`?"),
+                    None => format!("known bugs: {}", all.join(", ")),
+                };
                 Err(miette::miette!(help = help, "there is no planted bug `{name}`"))
             }
         }
@@ -189,39 +240,69 @@ mod with_bugs {
         checks.map(|check| check.check.clone()).collect()
     }
 
-    fn table(proof: &Proof) -> String {
-        let mut table = Table::new();
-        table.load_style(UTF8_BORDERS_ONLY);
-        table.set_header(["bug", "scenario", "to be caught by", "also failed", "runs", "result"]);
+    fn table(proof: &Proof, output: Output) -> String {
+        let mut rows: Vec<Vec<String>> = Vec::new();
         for row in &proof.trials {
             let result = match (row.runs, row.caught) {
                 (0, _) => "on the other testbed".to_owned(),
                 (runs, caught) if runs == caught => "caught".to_owned(),
                 (runs, caught) => format!("MISSED in {} of {runs}", runs - caught),
             };
-            let also = row.also.join(", ");
-            table.add_row([
-                &row.bug,
-                &row.scenario,
-                &row.check,
-                &also,
-                &row.runs.to_string(),
-                &result,
+            // That it is caught elsewhere is for whoever asks.
+            if row.runs == 0 && !output.verbose || output.quiet && result == "caught" {
+                continue;
+            }
+            let (runs, also) = (row.runs.to_string(), row.also.join(" "));
+            rows.push(vec![
+                row.bug.clone(),
+                result,
+                row.scenario.clone(),
+                row.check.clone(),
+                runs,
+                also,
             ]);
         }
         for row in &proof.clean {
-            let checks = row.checks.join(", ");
+            let checks = row.checks.join(" ");
             let result = match (row.alarms, row.unclear) {
                 (0, 0) => "clean".to_owned(),
-                (0, unclear) => format!("INCONCLUSIVE in {unclear}: {checks}"),
-                (alarms, _) => format!("FALSE ALARM in {alarms}: {checks}"),
+                (0, unclear) => format!("INCONCLUSIVE in {unclear}"),
+                (alarms, _) => format!("FALSE ALARM in {alarms}"),
             };
-            table.add_row(["none", &row.scenario, "nothing", "", &row.runs.to_string(), &result]);
+            if output.quiet && result == "clean" {
+                continue;
+            }
+            let (none, runs) = ("no bug".to_owned(), row.runs.to_string());
+            rows.push(vec![none, result, row.scenario.clone(), "nothing".to_owned(), runs, checks]);
         }
-        let tried = proof.undetectable.iter();
-        let tried: String =
-            tried.map(|tried| format!("- {}: {}\n", tried.what, tried.why)).collect();
-        format!("{table}\n\ntried, and found undetectable from outside:\n{tried}")
+        let mut text = String::new();
+        if !rows.is_empty() {
+            let head = ["bug", "result", "scenario", "to be caught by", "runs", "also failed"];
+            text = format!("{}\n\n", terminal_table(&head, rows, look_of_results(output)));
+        }
+        if output.verbose {
+            text.push_str("tried, and found undetectable from outside:\n");
+            for tried in &proof.undetectable {
+                text.push_str(&format!("- {}: {}\n", tried.what, tried.why));
+            }
+            text.push('\n');
+        }
+        text.push_str(&verdict(proof));
+        text
+    }
+
+    /// The whole in a sentence.
+    fn verdict(proof: &Proof) -> String {
+        let tried: Vec<&TrialRow> = proof.trials.iter().filter(|row| row.runs > 0).collect();
+        let caught = tried.iter().filter(|row| row.caught == row.runs).count();
+        let clean = proof.clean.iter().filter(|row| row.alarms + row.unclear == 0).count();
+        format!(
+            "{caught} of {} bugs that were tried on {} were caught in every run; {clean} of {} scenarios \
+             without a bug raised nothing",
+            tried.len(),
+            proof.testbed,
+            proof.clean.len()
+        )
     }
 
     fn save(proof: &Proof, folder: &Path) -> miette::Result<()> {

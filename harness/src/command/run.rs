@@ -1,18 +1,21 @@
 //! `run`: scenarios in, verdicts and reports out.
+//!
+//! What can be known before the work is checked before it. After that nothing ends a run but its user:
+//! a scenario that cannot be carried out is told as that, and the others follow.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures::StreamExt as _;
-use indicatif::MultiProgress;
-use miette::{IntoDiagnostic as _, WrapErr as _};
+use miette::IntoDiagnostic as _;
 use tokio_util::sync::CancellationToken;
 
 use crate::canary;
-use crate::cli::{EXIT_INTERRUPTED, RunArguments};
-use crate::command::show::Show;
-use crate::command::{report, suite};
+use crate::cli::{EXIT_INTERRUPTED, RunArguments, RunCommand, TestbedName};
+use crate::command::console::{Console, Schedule};
+use crate::command::suite::{Library, selected};
+use crate::command::{plan, preflight, report};
 use crate::plan::{Plan, Resolved, resolve};
 use crate::progress::Progress;
 use crate::runner::{self, Context, RunError};
@@ -20,95 +23,151 @@ use crate::scenario::ScenarioFile;
 use crate::system::System;
 use crate::testbed::{self, TestbedError};
 use streamlake_judge::verdict::Status;
-use streamlake_report::ScenarioEntry;
+use streamlake_report::{Again, ScenarioEntry};
 use streamlake_verifier::judge;
 
 /// A testbed that takes longer to be taken down never will be.
 const STOP_WITHIN: Duration = Duration::from_secs(180);
 
-pub(crate) fn main(arguments: &RunArguments) -> miette::Result<u8> {
-    match entries(arguments)? {
-        None => Ok(EXIT_INTERRUPTED),
-        Some(entries) => {
-            let (testbed, folders) = (arguments.testbed, &arguments.folders);
-            let previous = report::previous(testbed, folders);
-            let suite = arguments.scenarios.is_empty();
-            report::write(testbed, folders, command_line(arguments), entries, previous, suite)
-        }
+pub(crate) fn main(command: RunCommand) -> miette::Result<u8> {
+    let RunCommand { run: mut arguments, filter, fail_fast, dry_run } = command;
+    arguments.fail_fast = fail_fast;
+    let arguments = &arguments;
+    let library = Library::of(&arguments.folders.scenarios, arguments.shelf);
+    let selection = selected(&library, &arguments.scenarios, &filter)?;
+    let asked = selection.asked.clone();
+    let files = preflight::with_canary(selection)?;
+    let plans = preflight::resolved(&files, arguments.testbed, arguments.seed)?;
+    preflight::folders(arguments, &plans)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    let runtime = runtime.into_diagnostic()?;
+    runtime.block_on(preflight::environment(arguments.testbed))?;
+    if dry_run {
+        plan::print(&files, &plans, arguments.testbed.name(), arguments.output)?;
+        return Ok(0);
+    }
+    let console = Console::start(arguments.output, schedule(&files, &plans, arguments));
+    let done = runtime.block_on(async {
+        let stop = prepare(arguments, &console).await;
+        all(&files, arguments, &console, &stop).await
+    })?;
+    console.close();
+    report::write(report::Written {
+        testbed: arguments.testbed,
+        folders: &arguments.folders,
+        library: &library,
+        command: command_line(arguments, &asked),
+        entries: done.entries,
+        asked,
+        interrupted: done.interrupted,
+        previous: report::previous(arguments.testbed, &arguments.folders),
+        output: arguments.output,
+    })
+    .map(|code| if done.interrupted { EXIT_INTERRUPTED } else { code })
+}
+
+/// What a testbed needs to come up and to be taken down, and a pipeline to drain: for the time that is
+/// left, not for any deadline.
+fn overhead(testbed: TestbedName) -> Duration {
+    match testbed {
+        TestbedName::Embedded => Duration::from_secs(5),
+        TestbedName::Docker => Duration::from_secs(15),
     }
 }
 
-/// Runs what the arguments select. None when the harness was asked to stop.
-fn entries(arguments: &RunArguments) -> miette::Result<Option<Vec<ScenarioEntry>>> {
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
-    runtime.into_diagnostic()?.block_on(async {
-        let stop = prepare(arguments).await;
-        selected(arguments, &stop).await
-    })
+fn schedule(files: &[ScenarioFile], plans: &[Resolved], arguments: &RunArguments) -> Schedule {
+    let runs = files.iter().zip(plans).filter_map(|(file, plan)| match plan {
+        Resolved::Plan(plan) => {
+            let times = if file.name == canary::NAME { 1 } else { arguments.repeat };
+            let expected = expected(plan, arguments);
+            let run = move |_| (label(file, arguments), expected);
+            Some((0..times).map(run))
+        }
+        Resolved::NotApplicable { .. } => None,
+    });
+    Schedule::new(runs.flatten(), arguments.jobs())
+}
+
+/// How long a run may take, for the time that is left.
+pub(crate) fn expected(plan: &Plan, arguments: &RunArguments) -> Duration {
+    plan::expected(plan, overhead(arguments.testbed))
+}
+
+fn label(file: &ScenarioFile, arguments: &RunArguments) -> String {
+    format!("{}/{}", arguments.testbed.name(), file.name)
 }
 
 /// Sweeps up after harnesses that died, and makes the token that a signal cancels.
-pub(crate) async fn prepare(arguments: &RunArguments) -> CancellationToken {
+pub(crate) async fn prepare(arguments: &RunArguments, console: &Arc<Console>) -> CancellationToken {
     let swept = testbed::sweep(arguments.testbed).await;
-    if swept > 0 {
-        eprintln!("swept up {swept} things that a harness which was killed had left behind");
+    for line in &swept.done {
+        console.tell(&format!("swept up what a harness which was killed had left behind: {line}"));
     }
-    stop_on_signal()
+    for problem in &swept.problems {
+        console.warn(problem);
+    }
+    stop_on_signal(console)
 }
 
-/// Resolves every file that the arguments select before anything is started (a mistake in the last one
-/// must not cost the time of the first), and runs them.
-pub(crate) async fn selected(
+/// What came of several runs.
+#[derive(Debug, Default)]
+pub(crate) struct Done {
+    /// In the order in which they were asked for.
+    pub(crate) entries: Vec<ScenarioEntry>,
+    /// The harness was asked to stop before all had run.
+    pub(crate) interrupted: bool,
+}
+
+/// Resolves every file that the arguments select before anything is started, and runs them.
+#[cfg(feature = "planted-bugs")]
+pub(crate) async fn selection(
     arguments: &RunArguments,
+    console: &Arc<Console>,
     stop: &CancellationToken,
-) -> miette::Result<Option<Vec<ScenarioEntry>>> {
-    let mut suite = suite::selected(&arguments.folders.scenarios_dir, &arguments.scenarios)?;
-    if arguments.scenarios.is_empty() {
-        // First, so that it has run whatever comes of the others.
-        suite.insert(0, canary::scenario()?);
-    }
-    let abilities = testbed::abilities(arguments.testbed);
-    for file in &suite {
-        resolve(file, arguments.testbed.name(), &abilities, arguments.seed)?;
-    }
-    all(&suite, arguments, stop).await
+) -> miette::Result<Done> {
+    let library = Library::of(&arguments.folders.scenarios, arguments.shelf);
+    let files = selected(&library, &arguments.scenarios, &Default::default())?.files;
+    preflight::resolved(&files, arguments.testbed, arguments.seed)?;
+    all(&files, arguments, console, stop).await
 }
 
 /// Runs everything, several at a time where they share nothing. Each run has a testbed of its own, so
-/// they meet only on the machine's cores. None when the harness was asked to stop.
+/// they meet only on the machine's cores.
 async fn all(
     suite: &[ScenarioFile],
     arguments: &RunArguments,
+    console: &Arc<Console>,
     stop: &CancellationToken,
-) -> miette::Result<Option<Vec<ScenarioEntry>>> {
-    let bars = MultiProgress::new();
+) -> miette::Result<Done> {
     let enough = stop.child_token();
     let runs =
-        repeated(suite, arguments).map(|(file, seed)| one(file, seed, arguments, &bars, &enough));
+        repeated(suite, arguments).map(|(file, seed)| one(file, seed, arguments, console, &enough));
     let mut runs = futures::stream::iter(runs).buffered(arguments.jobs());
-    let mut entries = Vec::new();
+    let mut done = Done::default();
+    let mut failed = None;
     while let Some(outcome) = runs.next().await {
         match outcome {
             Ok(Some(entry)) => {
                 let good = matches!(entry.status(), Some(Status::Pass | Status::NotApplicable))
                     || entry.name() == canary::NAME;
-                entries.push(entry);
+                done.entries.push(entry);
+                // Those that are still under way after the first failure are not waited for to their
+                // ends.
                 if arguments.fail_fast && !good {
-                    break;
+                    enough.cancel();
                 }
             }
-            failed => {
+            // It was stopped; what the others came to is kept all the same.
+            Ok(None) => {}
+            Err(error) => {
                 // The others take down what they started before the harness leaves.
                 enough.cancel();
-                while runs.next().await.is_some() {}
-                return failed.map(|_| None);
+                failed.get_or_insert(error);
             }
         }
     }
-    // Those that are still under way after the first failure are not waited for to their ends.
-    enough.cancel();
-    while runs.next().await.is_some() {}
-    Ok(Some(entries))
+    done.interrupted = stop.is_cancelled();
+    failed.map_or(Ok(done), Err)
 }
 
 fn repeated<'a>(
@@ -126,12 +185,16 @@ pub(crate) fn folder_of(file: &ScenarioFile, seed: u64, arguments: &RunArguments
     runs.join(format!("{}-{seed}", file.name))
 }
 
-/// Runs one scenario once. None when the harness was asked to stop.
+/// Runs one scenario once. None when the harness was asked to stop. What goes wrong with it is in its
+/// entry.
+///
+/// # Errors
+/// When the scenario has a mistake.
 pub(crate) async fn one(
     file: &ScenarioFile,
     seed: u64,
     arguments: &RunArguments,
-    bars: &MultiProgress,
+    console: &Arc<Console>,
     stop: &CancellationToken,
 ) -> miette::Result<Option<ScenarioEntry>> {
     if stop.is_cancelled() {
@@ -142,7 +205,6 @@ pub(crate) async fn one(
     let plan = match resolve(file, name, &abilities, seed)? {
         Resolved::Plan(plan) => plan,
         Resolved::NotApplicable { about, reason } => {
-            eprintln!("{}: not applicable: {reason}", file.name);
             return Ok(Some(ScenarioEntry::NotApplicable {
                 name: file.name.clone(),
                 about,
@@ -151,25 +213,71 @@ pub(crate) async fn one(
             }));
         }
     };
-    let folder = runner::folder(&folder_of(file, seed, arguments)).into_diagnostic()?;
-    let label = format!("{name}/{}", file.name);
+    let (about, operations) = (plan.about.clone(), plan.load.operations());
+    let folder = folder_of(file, seed, arguments);
     let progress = Arc::new(Progress::default());
-    let show = Show::start(label, plan.load.operations(), &progress, bars);
-    let outcome = on_testbed(*plan, arguments, &folder, progress, stop).await;
-    show.finish();
-    match outcome {
-        Ok(history) => {
-            let report = judge(&history).into_diagnostic()?;
-            Ok(Some(ScenarioEntry::Ran(Box::new(report))))
-        }
+    let following = console.follow(label(file, arguments), operations, &progress);
+    let outcome = match runner::folder(&folder) {
+        Ok(folder) => on_testbed(*plan, arguments, &folder, progress, console, stop).await,
+        Err(error) => Err(error),
+    };
+    let judged = match outcome {
+        Ok(history) => judge(&history).map_err(|error| error.to_string()),
         Err(RunError::Interrupted) => {
-            eprintln!("{}", RunError::Interrupted);
-            Ok(None)
+            following.finish("interrupted; what was started has been taken down");
+            return Ok(None);
         }
-        Err(error) => Err(error).into_diagnostic().wrap_err_with(|| {
-            format!("{} could not be carried out; logs are in {}", file.name, folder.display())
-        }),
+        Err(error) => Err(report::in_one_line(&error)),
+    };
+    let again = Again {
+        run: command_of(file, seed, arguments),
+        check: format!(
+            "{} check {}",
+            report::program(),
+            report::word(&folder.join("history.jsonl").display().to_string())
+        ),
+        logs: logs(&folder),
+        planted: arguments.bug().map(str::to_owned),
+    };
+    let entry = match judged {
+        Ok(mut report) => {
+            report.again = Some(again);
+            ScenarioEntry::Ran(Box::new(report))
+        }
+        Err(reason) => ScenarioEntry::NotCarriedOut {
+            name: file.name.clone(),
+            about,
+            testbed: name.to_owned(),
+            seed,
+            reason,
+            again,
+        },
+    };
+    following.finish(&outcome_of(&entry));
+    Ok(Some(entry))
+}
+
+/// The word that is told when a run is over.
+fn outcome_of(entry: &ScenarioEntry) -> String {
+    match entry {
+        ScenarioEntry::NotCarriedOut { reason, .. } => {
+            format!("could not be carried out: {reason}")
+        }
+        entry if entry.name() == canary::NAME => "done".to_owned(),
+        entry => entry.status().map_or("not run", Status::word).to_owned(),
     }
+}
+
+/// The logs that a run left in its folder.
+pub(crate) fn logs(folder: &Path) -> Vec<String> {
+    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+    let paths = entries.map(|entry| entry.path());
+    let mut logs: Vec<String> = paths
+        .filter(|path| path.extension().is_some_and(|extension| extension == "log"))
+        .map(|path| path.display().to_string())
+        .collect();
+    logs.sort();
+    logs
 }
 
 /// Starts the testbed, runs, and takes the testbed down whatever came of it.
@@ -178,8 +286,9 @@ async fn on_testbed(
     arguments: &RunArguments,
     folder: &Path,
     progress: Arc<Progress>,
+    console: &Arc<Console>,
     stop: &CancellationToken,
-) -> Result<std::path::PathBuf, RunError> {
+) -> Result<PathBuf, RunError> {
     progress.phase("start");
     let mut system =
         System::built_in().map_err(|source| RunError::Files { path: folder.to_owned(), source })?;
@@ -198,22 +307,29 @@ async fn on_testbed(
     progress.phase("take down");
     let stopped = tokio::time::timeout(STOP_WITHIN, testbed.stop()).await;
     let history = outcome?;
-    // What is left then is swept by the next run.
-    stopped.map_err(|_| TestbedError::Deadline {
-        part: "the testbed".to_owned(),
-        state: "taken down",
-        within: STOP_WITHIN,
-        last: "no word of it".to_owned(),
-    })??;
+    // What is left then does not take the evidence away; it is swept by the next run.
+    let stopped = stopped.unwrap_or_else(|_| {
+        Err(TestbedError::Deadline {
+            part: "the testbed".to_owned(),
+            state: "taken down",
+            within: STOP_WITHIN,
+            last: "no word of it".to_owned(),
+        })
+    });
+    if let Err(error) = stopped {
+        console.warn(&format!(
+            "not everything could be taken down, `streamlake-harness sweep` will: {error}"
+        ));
+    }
     Ok(history)
 }
 
 /// Cancelled at the first SIGINT or SIGTERM. A second one ends the harness at once; the next run
 /// sweeps.
-pub(crate) fn stop_on_signal() -> CancellationToken {
+pub(crate) fn stop_on_signal(console: &Arc<Console>) -> CancellationToken {
     use tokio::signal::unix::{SignalKind, signal};
     let stop = CancellationToken::new();
-    let token = stop.clone();
+    let (token, console) = (stop.clone(), console.clone());
     tokio::spawn(async move {
         let (Ok(mut interrupt), Ok(mut terminate)) =
             (signal(SignalKind::interrupt()), signal(SignalKind::terminate()))
@@ -227,7 +343,7 @@ pub(crate) fn stop_on_signal() -> CancellationToken {
             }
         };
         next().await;
-        eprintln!("stopping: taking down what was started (once more to leave at once)");
+        console.warn("stopping: taking down what was started (once more to leave at once)");
         token.cancel();
         next().await;
         std::process::exit(i32::from(EXIT_INTERRUPTED));
@@ -235,13 +351,31 @@ pub(crate) fn stop_on_signal() -> CancellationToken {
     stop
 }
 
-fn command_line(arguments: &RunArguments) -> String {
-    let mut words = vec!["streamlake-harness".to_owned(), "run".to_owned()];
-    words.extend(arguments.scenarios.iter().cloned());
+/// The command that was given, as one would type it again.
+fn command_line(arguments: &RunArguments, asked: &[String]) -> String {
+    let asked = asked.iter().map(|name| report::word(name)).collect();
+    command(arguments, asked, arguments.seed, arguments.repeat)
+}
+
+/// The command that runs one scenario once more as it ran.
+fn command_of(file: &ScenarioFile, seed: u64, arguments: &RunArguments) -> String {
+    // A file that was named by its path is found by nothing else.
+    let path = file.path.display().to_string();
+    let name = if arguments.scenarios.contains(&path) { path } else { file.name.clone() };
+    command(arguments, vec![report::word(&name)], seed, 1)
+}
+
+fn command(arguments: &RunArguments, scenarios: Vec<String>, seed: u64, repeat: u32) -> String {
+    let mut words = vec![report::program().to_owned(), "run".to_owned()];
+    words.extend(scenarios);
     words.extend(["--testbed".to_owned(), arguments.testbed.name().to_owned()]);
-    words.extend(["--seed".to_owned(), arguments.seed.to_string()]);
-    if arguments.repeat > 1 {
-        words.extend(["--repeat".to_owned(), arguments.repeat.to_string()]);
+    words.extend(["--seed".to_owned(), seed.to_string()]);
+    if repeat > 1 {
+        words.extend(["--repeat".to_owned(), repeat.to_string()]);
     }
+    if let Some(bug) = arguments.bug() {
+        words.extend(["--plant".to_owned(), bug.to_owned()]);
+    }
+    words.extend(arguments.folders.options().iter().map(|word| report::word(word)));
     words.join(" ")
 }

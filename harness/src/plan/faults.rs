@@ -10,7 +10,7 @@ use rand::{RngExt as _, SeedableRng as _};
 use rand_chacha::ChaCha8Rng;
 use toml::Spanned;
 
-use super::{FaultPlan, Load, Reader, Trigger};
+use super::{FaultPlan, GroupPlan, Load, Reader, Trigger};
 use crate::fault::{self, Wrong};
 use crate::scenario::{FaultEntry, ScenarioError};
 
@@ -72,6 +72,39 @@ impl Reader<'_> {
             }
         })?;
         Ok((target, made))
+    }
+
+    /// A broker or a consumer that the scenario does not have cannot be struck. The other targets are
+    /// known by their kinds.
+    pub(super) fn targets(
+        &self,
+        faults: &[FaultPlan],
+        brokers: u32,
+        groups: &[GroupPlan],
+    ) -> Result<(), ScenarioError> {
+        let members = || groups.iter().flat_map(|group| group.members.iter().cloned());
+        for fault in faults {
+            let there: Vec<String> = match fault.target.rsplit_once('-') {
+                Some(("broker", _)) => (1..=brokers).map(|n| format!("broker-{n}")).collect(),
+                Some(("consumer", _)) => members().collect(),
+                _ => continue,
+            };
+            if there.contains(&fault.target) {
+                continue;
+            }
+            let entry = self.file.scenario.faults[fault.entry].get_ref();
+            let span = entry.target.as_ref().map_or(entry.kind.span(), Spanned::span);
+            let remedy = match there.is_empty() {
+                true => "give the scenario a [[group]], or another target".to_owned(),
+                false => format!("there is {}", there.join(", ")),
+            };
+            return Err(self.file.error_at(
+                span,
+                format!("this scenario has no {}", fault.target),
+                remedy,
+            ));
+        }
+        Ok(())
     }
 
     fn kind(&self, entry: &FaultEntry) -> Result<&'static fault::Kind, ScenarioError> {
@@ -244,6 +277,24 @@ mod tests {
         let of = |entry| found.iter().filter(move |f| f.0 == entry).map(|f| f.1);
         assert!(of(0).ne(of(1)));
         assert_eq!(found[..8], instants(FAULT, 7).unwrap());
+    }
+
+    #[test]
+    fn a_target_that_the_scenario_does_not_have_is_a_mistake() {
+        let targeted = |kind: &str, target: &str| {
+            let fault = FAULT.replace(
+                "kind = \"consumer-kill\"\n",
+                &format!("kind = \"{kind}\"\ntarget = \"{target}\"\n"),
+            );
+            instants(&fault, 1)
+        };
+        assert!(targeted("consumer-kill", "consumer-2").is_ok());
+        assert!(targeted("broker-restart", "broker-1").is_ok());
+        for (kind, target) in [("consumer-kill", "consumer-3"), ("broker-restart", "broker-9")] {
+            let error = targeted(kind, target).unwrap_err();
+            assert_eq!(error.line(), 14);
+            assert!(error.to_string().contains(&format!("has no {target}")), "{error}");
+        }
     }
 
     #[test]

@@ -58,15 +58,48 @@ pub async fn start(
     })
 }
 
-/// Takes down what harnesses that died have left behind. Returns how much that was.
-pub async fn sweep(name: TestbedName) -> usize {
-    let processes = crate::sweep::processes().len();
-    let containers = match name {
-        TestbedName::Embedded => 0,
-        // Without an engine there is nothing to sweep; the start will say what is missing.
-        TestbedName::Docker => docker::DockerTestbed::sweep().await.map_or(0, |swept| swept.len()),
-    };
-    processes + containers
+/// Whether a testbed could be started at all: an engine that answers, a choice of images that exists.
+///
+/// # Errors
+/// What is missing, with the remedy.
+pub async fn ready(name: TestbedName) -> Result<(), TestbedError> {
+    match name {
+        TestbedName::Embedded => Ok(()),
+        TestbedName::Docker => {
+            docker::ImageSet::from_environment()?;
+            docker::DockerTestbed::ready().await
+        }
+    }
+}
+
+/// What came of taking down what harnesses that died have left behind.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Swept {
+    /// What was ended or removed, each in a line.
+    pub done: Vec<String>,
+    /// What could not be, each with the reason.
+    pub problems: Vec<String>,
+}
+
+/// Takes down what harnesses that died have left behind.
+pub async fn sweep(name: TestbedName) -> Swept {
+    let mut swept = Swept::default();
+    for process in crate::sweep::processes() {
+        let line = format!("process {} ({})", process.pid, process.command);
+        match process.left {
+            None => swept.done.push(format!("ended {line}")),
+            Some(reason) => swept.problems.push(format!("{line} is still there: {reason}")),
+        }
+    }
+    if name == TestbedName::Docker {
+        match docker::DockerTestbed::sweep().await {
+            Ok(lines) => {
+                swept.done.extend(lines.into_iter().map(|line| format!("removed {line}")));
+            }
+            Err(error) => swept.problems.push(format!("containers were not looked at: {error}")),
+        }
+    }
+    swept
 }
 
 /// What a scenario needs around the system under test.

@@ -81,7 +81,7 @@ pub(crate) fn judge_with<R: BufRead>(
         streamlake_judge::explain(&mut verdict, again).map_err(history)?;
     }
     let history_file = path.display().to_string();
-    Ok(ScenarioReport { header, verdict, observed: observer.finish(), history_file })
+    Ok(ScenarioReport { header, verdict, observed: observer.finish(), history_file, again: None })
 }
 
 /// The report of a run whose history cannot be judged: nothing is known of it, and it says why.
@@ -95,7 +95,8 @@ pub fn unjudged(path: &Path, testbed: &str, error: &JudgementError) -> ScenarioR
     };
     let observed = Observer::new(&header).finish();
     let verdict = streamlake_judge::cut_short(&error.to_string());
-    ScenarioReport { header, verdict, observed, history_file: path.display().to_string() }
+    let history_file = path.display().to_string();
+    ScenarioReport { header, verdict, observed, history_file, again: None }
 }
 
 fn nameless(path: &Path, testbed: &str) -> Header {
@@ -140,7 +141,7 @@ pub fn judge_foreign(
         streamlake_judge::explain(&mut verdict, again)?;
     }
     let history_file = inputs.iter().map(|input| &*input.path).collect::<Vec<_>>().join(", ");
-    Ok(ScenarioReport { header, verdict, observed: observer.finish(), history_file })
+    Ok(ScenarioReport { header, verdict, observed: observer.finish(), history_file, again: None })
 }
 
 /// Opens a file of a foreign history.

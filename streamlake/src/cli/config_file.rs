@@ -17,29 +17,40 @@
 //! flag or variable are given: so there is one place that knows what a setting means, and an unknown
 //! one is refused by name.
 
+use super::config_check::WITHOUT_SECTION;
 use clap::Command;
+use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
+use std::path::Path;
 use toml::{Table, Value};
 
 /// The command lines that a command line and its file stand for: one, or one a pipeline.
 pub(super) fn expand(args: Vec<OsString>, cli: &Command) -> Result<Vec<Vec<OsString>>, String> {
-    let Some(path) = value_of(&args, "--config").or_else(|| std::env::var_os("STREAMLAKE_CONFIG"))
-    else {
+    let Some(path) = named_file(&args) else {
         return Ok(vec![args]);
     };
-    let shown = path.to_string_lossy().into_owned();
-    let text = std::fs::read_to_string(&path).map_err(|err| format!("{shown}: {err}"))?;
-    let file: Table = text.parse().map_err(|err| broken(&shown, &text, &err))?;
     let Some((at, outer)) = named(&args, 0, cli) else {
         return Ok(vec![args]);
     };
     let name = outer.get_name().to_owned();
+    if WITHOUT_SECTION.contains(&&*name) {
+        return Ok(vec![args]);
+    }
+    let shown = path.to_string_lossy().into_owned();
+    let file = read(Path::new(&path))?;
     // The flags of `dlq list` are those of `list`.
     let (at, command) = named(&args, at + 1, outer).unwrap_or((at, outer));
     for key in file.keys() {
-        let known = key == "kafka" || key == "pipeline" || cli.find_subcommand(key).is_some();
-        if !known {
-            return Err(format!("{shown}: there is no section [{key}]"));
+        let sections = cli.get_subcommands().map(Command::get_name);
+        let mut sections: Vec<&str> =
+            sections.filter(|name| !WITHOUT_SECTION.contains(name)).collect();
+        sections.extend(["kafka", "pipeline"]);
+        if !sections.contains(&key.as_str()) {
+            let meant = match nearest(key, sections.iter().copied()) {
+                Some(meant) => format!("; did you mean [{meant}]?"),
+                None => format!("; there are {}", sections.join(", ")),
+            };
+            return Err(format!("{shown}: there is no section [{key}]{meant}"));
         }
     }
     let mut common = properties(&file, &shown, command)?;
@@ -84,9 +95,23 @@ pub(super) fn expand(args: Vec<OsString>, cli: &Command) -> Result<Vec<Vec<OsStr
     Ok(lines)
 }
 
+/// The configuration file of a command line, if it has one.
+pub(super) fn named_file(args: &[OsString]) -> Option<OsString> {
+    value_of(args, "--config").or_else(|| std::env::var_os("STREAMLAKE_CONFIG"))
+}
+
+/// The file as a table; the mistake names its line.
+pub(super) fn read(path: &Path) -> Result<Table, String> {
+    let shown = path.display().to_string();
+    let text = std::fs::read_to_string(path).map_err(|err| format!("{shown}: {err}"))?;
+    text.parse().map_err(|err| broken(&shown, &text, &err))
+}
+
 /// The first argument from `start` on that names a subcommand.
 fn named<'c>(args: &[OsString], start: usize, of: &'c Command) -> Option<(usize, &'c Command)> {
     let rest = args.iter().enumerate().skip(start);
+    // A file may be called like a command.
+    let rest = rest.filter(|(at, _)| *at == 0 || args[at - 1] != "--config");
     rest.filter_map(|(at, arg)| Some((at, of.find_subcommand(arg.to_str()?)?))).next()
 }
 
@@ -118,17 +143,71 @@ fn value_of(args: &[OsString], flag: &str) -> Option<OsString> {
 
 fn properties(file: &Table, shown: &str, command: &Command) -> Result<Vec<OsString>, String> {
     let takes = command.get_arguments().any(|arg| arg.get_long() == Some("file-property"));
-    let Some(kafka) = file.get("kafka").filter(|_| takes) else {
+    if !takes {
         return Ok(Vec::new());
-    };
-    let table = kafka.as_table().ok_or_else(|| format!("{shown}: [kafka] is no table"))?;
-    let mut out = Vec::new();
-    for (key, value) in table {
-        let value =
-            scalar(value).ok_or_else(|| format!("{shown}: [kafka] {key} is no plain value"))?;
-        out.push(format!("--file-property={key}={value}").into());
     }
-    Ok(out)
+    let flag = |(key, value)| format!("--file-property={key}={value}").into();
+    Ok(kafka_properties(file, shown)?.into_iter().map(flag).collect())
+}
+
+/// The librdkafka properties of a file.
+pub(super) fn kafka_properties(
+    file: &Table,
+    shown: &str,
+) -> Result<BTreeMap<String, String>, String> {
+    let Some(kafka) = file.get("kafka") else { return Ok(BTreeMap::new()) };
+    let table = kafka.as_table().ok_or_else(|| format!("{shown}: [kafka] is no table"))?;
+    let mut found = BTreeMap::new();
+    for (key, value) in table {
+        let value = scalar(value).ok_or_else(|| match value {
+            // `sasl.password = "x"` without quotes is a table in TOML.
+            Value::Table(inner) => {
+                let inner = inner.keys().next().map_or("…", String::as_str);
+                format!("{shown}: [kafka] {key}.{inner}: put the name into quotes, \"{key}.{inner}\" = …")
+            }
+            _ => format!("{shown}: [kafka] {key} is no plain value"),
+        })?;
+        found.insert(key.clone(), value);
+    }
+    Ok(found)
+}
+
+/// What is to be done about a setting that a section does not have.
+fn remedy(key: &str, value: &Value, command: &Command) -> String {
+    if key.contains('.') || matches!(value, Value::Table(_)) {
+        return "; librdkafka properties belong into [kafka], their names in quotes".to_owned();
+    }
+    let names = || {
+        let args = command.get_arguments().filter(|arg| !arg.is_hide_set());
+        args.filter_map(clap::Arg::get_long).filter(|name| !["help", "version"].contains(name))
+    };
+    match nearest(key, names()) {
+        Some(meant) => format!("; did you mean {meant}?"),
+        None => format!("; there are {}", names().collect::<Vec<_>>().join(", ")),
+    }
+}
+
+/// Of the names that there are, the one that was probably meant: the same letters but for a third of
+/// them, three at most.
+fn nearest<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+    let (off, nearest) = known.map(|known| (edits(name, known), known)).min()?;
+    let letters = name.chars().count().max(nearest.chars().count());
+    (off <= (letters / 3).clamp(1, 3)).then_some(nearest)
+}
+
+/// Levenshtein distance, by one row.
+fn edits(from: &str, to: &str) -> usize {
+    let to: Vec<char> = to.chars().collect();
+    let mut row: Vec<usize> = (0..=to.len()).collect();
+    for (above, letter) in from.chars().enumerate() {
+        let mut diagonal = std::mem::replace(&mut row[0], above + 1);
+        for (at, other) in to.iter().enumerate() {
+            let replaced = diagonal + usize::from(letter != *other);
+            diagonal = row[at + 1];
+            row[at + 1] = replaced.min(diagonal + 1).min(row[at] + 1);
+        }
+    }
+    row[to.len()]
 }
 
 /// A section's settings as flags, those left out that the command line or the environment gives.
@@ -144,7 +223,9 @@ fn flags(
     for (key, value) in table {
         let known =
             command.get_arguments().find(|arg| arg.get_long() == Some(key) && !arg.is_hide_set());
-        let arg = known.ok_or_else(|| format!("{shown}: [{name}] has no setting {key:?}"))?;
+        let arg = known.ok_or_else(|| {
+            format!("{shown}: [{name}] has no setting {key:?}{}", remedy(key, value, command))
+        })?;
         let given = value_of(args, &format!("--{key}")).is_some();
         // A pipeline's own setting is nearer than the environment, which is the same for all of them.
         let from_environment =
@@ -251,8 +332,31 @@ mod tests {
     }
 
     #[test]
-    fn unknown_names_are_refused() {
-        assert!(lines("[consume]\nbatch-aeg = \"1s\"\n", &[]).unwrap_err().contains("batch-aeg"));
-        assert!(lines("[consumer]\n", &[]).unwrap_err().contains("consumer"));
+    fn unknown_names_are_refused_with_what_may_have_been_meant() {
+        for (file, wanted) in [
+            (
+                "[consume]\nbatch-aeg = \"1s\"\n",
+                "no setting \"batch-aeg\"; did you mean batch-age?",
+            ),
+            ("[consume]\nzzzzzzzz = 1\n", "; there are dataset, batch-age, home"),
+            ("[consume]\n\"sasl.password\" = \"x\"\n", "librdkafka properties belong into [kafka]"),
+            ("[consume]\nsasl.password = \"x\"\n", "librdkafka properties belong into [kafka]"),
+            ("[kafka]\nsasl.password = \"x\"\n", "put the name into quotes, \"sasl.password\" = …"),
+            ("[consumer]\n", "no section [consumer]; did you mean [consume]?"),
+            ("[raw-zone]\n", "; there are consume, dlq, kafka, pipeline"),
+        ] {
+            let told = lines(file, &[]).unwrap_err();
+            assert!(told.contains(wanted) && told.contains("c.toml: "), "{told}");
+        }
+    }
+
+    #[test]
+    fn a_file_that_is_called_like_a_command_is_no_command() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("consume");
+        std::fs::write(&path, "[dlq]\nat = \"0:1\"\n").unwrap();
+        let args = ["streamlake", "--config", "consume", "dlq", "resend"];
+        let args: Vec<OsString> = args.map(OsString::from).to_vec();
+        assert_eq!(named(&args, 0, &cli()).map(|(at, _)| at), Some(3));
     }
 }

@@ -1,5 +1,6 @@
 //! `streamlake consume`.
 
+use super::blocking;
 use super::options::{Dataset, Group, Kafka};
 use super::signals;
 use crate::config::{
@@ -7,6 +8,7 @@ use crate::config::{
 };
 use crate::consumer;
 use crate::error::{Error, Result};
+use crate::inspect::Inspector;
 use crate::observe::events::Events;
 use crate::observe::health::Board;
 use crate::observe::http;
@@ -18,10 +20,11 @@ use crate::raw_zone::store::{self, Zone};
 use crate::raw_zone::writer::PartWriter;
 use crate::record::Schema;
 use serde_json::json;
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
@@ -80,6 +83,9 @@ pub(super) struct Args {
     /// What to do when the log no longer holds an offset that was due (retention was quicker).
     #[arg(long, value_enum, default_value = "continue")]
     on_gap: OnGap,
+    /// End, with exit code 0, once everything that was in the topic at the start is stored and committed.
+    #[arg(long)]
+    exit_at_end: bool,
     /// Metrics and health at this address; port 0 picks one.
     #[arg(long)]
     http: Option<std::net::SocketAddr>,
@@ -89,7 +95,7 @@ pub(super) struct Args {
 }
 
 impl Args {
-    fn settings(&self) -> Result<(ConsumerSettings, RawZoneSettings)> {
+    pub(super) fn settings(&self) -> Result<(ConsumerSettings, RawZoneSettings)> {
         let mut kafka = self.kafka.settings();
         if let Some(id) = &self.group_instance_id {
             kafka.properties.insert("group.instance.id".into(), id.clone());
@@ -125,7 +131,8 @@ impl Args {
 pub(super) async fn run(pipelines: Vec<Args>) -> Result<ExitCode> {
     let mut resolved = Vec::new();
     for args in &pipelines {
-        resolved.push(args.settings()?);
+        let (settings, zone) = args.settings()?;
+        resolved.push((settings, zone, args.exit_at_end));
     }
     let stop = signals::stop_token()?;
     let board = Arc::new(Board::default());
@@ -136,11 +143,16 @@ pub(super) async fn run(pipelines: Vec<Args>) -> Result<ExitCode> {
         events.emit("listening", json!({"http": bound.to_string()}));
     }
     let mut running = JoinSet::new();
-    for (settings, zone) in resolved {
-        let (events, board, stop) = (Arc::clone(&events), Arc::clone(&board), stop.clone());
+    for (settings, zone, exit_at_end) in resolved {
+        let (events, board, all) = (Arc::clone(&events), Arc::clone(&board), stop.clone());
         running.spawn(async move {
-            let outcome = run_one(settings, zone, events, board, stop.clone()).await;
-            stop.cancel();
+            // One pipeline that is at its end leaves the others running; one that failed does not.
+            let own = all.child_token();
+            let end = End { wanted: exit_at_end, own: own.clone() };
+            let outcome = run_one(settings, zone, events, board, end).await;
+            if outcome.is_err() || !own.is_cancelled() {
+                all.cancel();
+            }
             outcome
         });
     }
@@ -155,13 +167,90 @@ pub(super) async fn run(pipelines: Vec<Args>) -> Result<ExitCode> {
     first_error.map_or(Ok(planted::consumer_exit()), Err)
 }
 
+/// When one pipeline is to end by itself, and what ends it.
+struct End {
+    wanted: bool,
+    own: CancellationToken,
+}
+
+/// How often it is asked whether the end is reached.
+const AT_END_EVERY: Duration = Duration::from_millis(500);
+/// What was fetched is taken long before this, so a partition that has nothing open all the while has
+/// only marks of transactions behind its last record.
+const IDLE_FOR: Duration = Duration::from_secs(10);
+
+/// Stops the consumer when everything that was in its topic at the start is stored and committed: by
+/// what the group has committed, whichever process did it; and, for partitions that end with the marks
+/// of transactions, which nobody commits, by what this process has read beyond its last record.
+///
+/// # Errors
+/// When the topic's ends cannot be asked for at the start. Later a failure is met with another try.
+async fn at_end(
+    settings: ConsumerSettings,
+    board: Arc<Board>,
+    events: Arc<Events>,
+    stop: CancellationToken,
+) -> Result<()> {
+    let guard = stop.clone().drop_guard();
+    let (topic, group) = (settings.topic.clone(), settings.group.clone());
+    let asking = {
+        let topic = topic.clone();
+        move || -> Result<(Inspector, BTreeMap<i32, i64>)> {
+            let inspector = Inspector::connect(&settings.kafka, Some(&group))?;
+            let mut ends = BTreeMap::new();
+            for partition in inspector.partitions(&topic)? {
+                let (first, end) = inspector.watermarks(&topic, partition)?;
+                // An empty partition has nothing that could ever be committed.
+                if end > first {
+                    ends.insert(partition, end);
+                }
+            }
+            Ok((inspector, ends))
+        }
+    };
+    let (inspector, mut ends) = blocking(asking).await?;
+    let inspector = Arc::new(inspector);
+    tracing::info!(topic, ?ends, "ends when this is stored and committed");
+    let mut every = tokio::time::interval(AT_END_EVERY);
+    let mut idle_since: BTreeMap<i32, Instant> = BTreeMap::new();
+    while !ends.is_empty() {
+        every.tick().await;
+        let numbers: Vec<i32> = ends.keys().copied().collect();
+        let question = (Arc::clone(&inspector), topic.clone());
+        let committed = blocking(move || question.0.committed(&question.1, &numbers)).await;
+        let committed = committed.unwrap_or_else(|error| {
+            tracing::warn!(%error, "asking how far the group is; trying again");
+            BTreeMap::new()
+        });
+        let here = board.done_up_to(&topic);
+        let now = Instant::now();
+        idle_since.retain(|partition, _| here.get(partition) >= ends.get(partition));
+        for (partition, end) in &ends {
+            if here.get(partition).is_some_and(|reached| reached >= end) {
+                idle_since.entry(*partition).or_insert(now);
+            }
+        }
+        let stands = |partition: &i32| {
+            idle_since.get(partition).is_some_and(|since| now.duration_since(*since) >= IDLE_FOR)
+        };
+        ends.retain(|partition, end| {
+            let there = committed.get(partition).is_some_and(|committed| committed >= end);
+            !there && !stands(partition)
+        });
+    }
+    events.emit("at_end", json!({"topic": topic}));
+    drop(guard);
+    Ok(())
+}
+
 async fn run_one(
     settings: ConsumerSettings,
     zone: RawZoneSettings,
     events: Arc<Events>,
     board: Arc<Board>,
-    stop: CancellationToken,
+    end: End,
 ) -> Result<()> {
+    let stop = end.own;
     let dataset = settings.dataset.clone();
     let zone = Zone::open(&zone)?;
     let probing = probe::create_if_absent(&zone, |error| {
@@ -174,7 +263,18 @@ async fn run_one(
     }
     complete_latest(&zone, &dataset);
     let writer = Arc::new(PartWriter::new(zone));
-    let outcome = consumer::run(settings, writer, Arc::clone(&events), board, stop).await;
+    let at_end = end.wanted.then(|| {
+        let watch = at_end(settings.clone(), Arc::clone(&board), Arc::clone(&events), stop.clone());
+        tokio::spawn(watch)
+    });
+    let mut outcome = consumer::run(settings, writer, Arc::clone(&events), board, stop).await;
+    if let Some(watch) = at_end {
+        watch.abort();
+        // What kept it from finding the end is why the consumer was stopped.
+        if let Ok(Err(err)) = watch.await {
+            outcome = outcome.and(Err(err));
+        }
+    }
     let fields = match &outcome {
         Ok(end) => json!({"dataset": dataset, "drained": end.drained,
             "metadata_complete": end.metadata_complete, "left_group": end.left_group}),

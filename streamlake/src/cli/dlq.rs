@@ -4,6 +4,7 @@ use super::options::{Dataset, Kafka, print_json};
 use crate::config::KafkaSettings;
 use crate::dead_letter::{self, read::Filed};
 use crate::error::{Error, Result};
+use crate::inspect::Inspector;
 use crate::kafka::{self, Role};
 use crate::producer::delivery::{Delivery, RawProducer, RawRecord, owned_headers};
 use crate::raw_zone::part::{RecordRef, write_record};
@@ -88,10 +89,26 @@ fn summary(letter: &Filed) -> Value {
     })
 }
 
+/// A dataset of which there is no topic at all is a mistyped one: "no dead letters" would be a lie.
+fn known(place: &Place, settings: &KafkaSettings, topic: &str) -> Result<()> {
+    let inspector = Inspector::connect(settings, None)?;
+    let source = place.dataset.topic();
+    if inspector.partitions_if_any(topic)?.is_empty()
+        && inspector.partitions_if_any(&source)?.is_empty()
+    {
+        return Err(Error::Config(format!(
+            "there is neither a topic {topic} nor {source}: look at --dataset {} and at the topics' names",
+            place.dataset.dataset
+        )));
+    }
+    Ok(())
+}
+
 fn list(place: &Place) -> Result<ExitCode> {
-    let topic = place.dataset.dead_letter_topic();
+    let (topic, settings) = (place.dataset.dead_letter_topic(), place.kafka.settings());
+    known(place, &settings, &topic)?;
     let mut outcome = Ok(());
-    dead_letter::read::each(&place.kafka.settings(), &topic, None, |letter| {
+    dead_letter::read::each(&settings, &topic, None, |letter| {
         outcome = print_json(&summary(&letter));
         outcome.is_ok()
     })?;

@@ -13,6 +13,7 @@ pub(super) enum Format {
 }
 
 #[derive(Debug, Args)]
+#[command(next_help_heading = "Logging and configuration")]
 pub(super) struct Logging {
     /// How log lines look.
     #[arg(long, value_enum, default_value = "text", env = "STREAMLAKE_LOG_FORMAT", global = true)]
@@ -23,6 +24,11 @@ pub(super) struct Logging {
 }
 
 impl Logging {
+    /// How log lines look.
+    pub(super) fn format(&self) -> Format {
+        self.log_format
+    }
+
     /// Installs the subscriber; in a process that has one already, that one stays.
     pub(super) fn install(&self) {
         let filter = EnvFilter::try_new(&self.log).unwrap_or_else(|_| EnvFilter::new("info"));

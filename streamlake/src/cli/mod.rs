@@ -3,10 +3,12 @@
 
 mod audit;
 mod bench;
+mod config_check;
 mod config_file;
 mod consume;
 mod dlq;
 mod logging;
+mod manual;
 mod options;
 mod produce;
 mod replay;
@@ -18,14 +20,35 @@ use std::ffi::OsString;
 use std::io::Write;
 use std::process::ExitCode;
 
+const EXIT_CODES: &str = "\
+Examples:
+  streamlake produce --dataset orders < orders.jsonl
+  streamlake consume --dataset orders --raw-zone file:///tmp/raw --exit-at-end
+  streamlake audit --dataset orders --raw-zone gs://bucket
+  streamlake config check streamlake.toml
+
+Exit codes:
+  0    done
+  1    something failed; its text says what, and nothing that was acknowledged is lost
+  2    a usage or configuration error: nothing was started
+  3    refused in the present state, like a replay while the group has members
+  4    an audit found something missing or damaged
+  101  a panic: a bug of this program";
+
 /// Order events from Kafka into the raw zone of an object store, committing only what is durable.
 #[derive(Debug, Parser)]
-#[command(name = "streamlake", version, args_override_self = true)]
+#[command(name = "streamlake", version, args_override_self = true, after_help = EXIT_CODES)]
 struct Cli {
     #[command(flatten)]
     logging: logging::Logging,
     /// Settings from this TOML file; flags and environment come first.
-    #[arg(long, global = true, env = "STREAMLAKE_CONFIG", value_name = "FILE")]
+    #[arg(
+        long,
+        global = true,
+        env = "STREAMLAKE_CONFIG",
+        value_name = "FILE",
+        help_heading = "Logging and configuration"
+    )]
     config: Option<std::path::PathBuf>,
     #[command(subcommand)]
     command: Command,
@@ -46,6 +69,13 @@ enum Command {
     Audit(audit::Args),
     /// Measure the pipeline against the bare client library.
     Bench(bench::Args),
+    /// Look at a configuration file.
+    #[command(subcommand_required = true)]
+    Config(config_check::Args),
+    /// Print the completions of a shell.
+    Completions(manual::Completions),
+    /// Write the manual pages into a folder.
+    Man(manual::Man),
 }
 
 /// Runs the program with these arguments (the first is the program's name), on a runtime of its own.
@@ -59,11 +89,12 @@ pub fn main_with_args(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         }
     };
     logging.install();
+    let log = logging.format();
     end_on_panic();
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(err) => {
-            return report(&Error::Io { doing: "starting the runtime".into(), source: err });
+            return report(&Error::Io { doing: "starting the runtime".into(), source: err }, log);
         }
     };
     let outcome = runtime.block_on(run(commands));
@@ -71,7 +102,7 @@ pub fn main_with_args(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     runtime.shutdown_background();
     match outcome {
         Ok(code) => code,
-        Err(err) => report(&err),
+        Err(err) => report(&err, log),
     }
 }
 
@@ -92,18 +123,36 @@ fn end_on_panic() {
 /// several pipelines.
 fn parse(args: Vec<OsString>) -> Result<(logging::Logging, Vec<Command>), clap::Error> {
     let mut usage = Cli::command();
+    let typed = args.clone();
     let lines = config_file::expand(args, &usage)
         .map_err(|text| usage.error(clap::error::ErrorKind::InvalidValue, text))?;
     let mut commands = Vec::new();
     let mut logging = None;
     for line in lines {
-        let cli = Cli::try_parse_from(line)?;
+        let cli = Cli::try_parse_from(line).map_err(|err| of_the_file(err, &typed, &mut usage))?;
         logging.get_or_insert(cli.logging);
         commands.push(cli.command);
     }
     match logging {
         Some(logging) => Ok((logging, commands)),
         None => Err(usage.error(clap::error::ErrorKind::MissingSubcommand, "nothing to do")),
+    }
+}
+
+/// A mistake that the command line does not have comes from the configuration file: it is named.
+fn of_the_file(err: clap::Error, typed: &[OsString], usage: &mut clap::Command) -> clap::Error {
+    let Some(file) = config_file::named_file(typed) else { return err };
+    let same = Cli::try_parse_from(typed.to_vec()).is_err_and(|own| own.kind() == err.kind());
+    match err.kind() {
+        kind @ (clap::error::ErrorKind::InvalidValue
+        | clap::error::ErrorKind::ValueValidation
+        | clap::error::ErrorKind::ArgumentConflict)
+            if !same =>
+        {
+            let mistake = config_check::first_line(&err);
+            usage.error(kind, format!("{}: {mistake}", file.to_string_lossy()))
+        }
+        _ => err,
     }
 }
 
@@ -117,6 +166,9 @@ async fn run(commands: Vec<Command>) -> Result<ExitCode, Error> {
             Command::Replay(args) => return replay::run(args).await,
             Command::Audit(args) => return audit::run(args).await,
             Command::Bench(args) => return bench::run(args).await,
+            Command::Config(args) => return config_check::run(&args),
+            Command::Completions(args) => return Ok(manual::completions(&args, Cli::command())),
+            Command::Man(args) => return manual::pages(&args, Cli::command()),
         }
     }
     consume::run(pipelines).await
@@ -132,8 +184,13 @@ async fn blocking<T: Send + 'static>(
     }
 }
 
-fn report(err: &Error) -> ExitCode {
-    tracing::error!(error = %err, "giving up");
-    let _ = writeln!(std::io::stderr(), "streamlake: {err}");
+/// Tells an error once: as a log line where programs read the log, for people as it is.
+fn report(err: &Error, log: logging::Format) -> ExitCode {
+    match log {
+        logging::Format::Json => tracing::error!(error = %err, "giving up"),
+        logging::Format::Text => {
+            let _ = writeln!(std::io::stderr(), "streamlake: {err}");
+        }
+    }
     ExitCode::from(err.exit_code())
 }

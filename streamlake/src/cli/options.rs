@@ -18,6 +18,7 @@ const PROPERTY_PREFIX: &str = "STREAMLAKE_KAFKA_";
 
 /// Where Kafka is.
 #[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Kafka")]
 pub(super) struct Kafka {
     /// Kafka's addresses, host:port,… [default: 127.0.0.1:9092]
     #[arg(long, env = "KAFKA_BOOTSTRAP_SERVERS")]
@@ -113,14 +114,15 @@ fn is_service_link(property: &str, value: &str) -> bool {
 
 /// A dataset and the names that follow from it.
 #[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Dataset")]
 pub(super) struct Dataset {
-    /// The dataset.
+    /// Name of the dataset, from which those of its topics and its group follow.
     #[arg(long, env = "STREAMLAKE_DATASET")]
     pub(super) dataset: String,
-    /// Its topic [default: streamlake.<dataset>.raw]
+    /// Topic of its records [default: streamlake.<dataset>.raw]
     #[arg(long)]
     topic: Option<String>,
-    /// Its dead-letter topic [default: streamlake.<dataset>.dlq]
+    /// Topic of its dead letters [default: streamlake.<dataset>.dlq]
     #[arg(long)]
     dead_letter_topic: Option<String>,
 }
@@ -137,6 +139,7 @@ impl Dataset {
 
 /// A consumer group.
 #[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Dataset")]
 pub(super) struct Group {
     /// The consumer group [default: streamlake-consumer-<dataset>]
     #[arg(long)]

@@ -39,8 +39,11 @@ impl Args {
     fn from(&self) -> Result<StartAt> {
         if let Some(time) = &self.from_time {
             let parsed = DateTime::parse_from_rfc3339(time);
-            let parsed =
-                parsed.map_err(|err| Error::Config(format!("--from-time {time}: {err}")))?;
+            let parsed = parsed.map_err(|err| {
+                Error::Config(format!(
+                    "--from-time {time}: {err}; say an instant like 2026-01-21T10:00:00Z"
+                ))
+            })?;
             return Ok(StartAt::Time(parsed.timestamp_millis()));
         }
         let bad = |text: &str| {

@@ -175,6 +175,19 @@ impl Board {
         inner.partitions = before;
     }
 
+    /// How far a topic's partitions are done in this process, where nothing of them is open and no commit
+    /// is owed. It may be ahead of records that were fetched a moment ago and not yet taken.
+    pub fn done_up_to(&self, topic: &str) -> BTreeMap<i32, i64> {
+        let inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
+        let own = inner.partitions.iter().filter(|((of, _), _)| of == topic);
+        let done = own.filter_map(|((_, number), entry)| {
+            let progress = &entry.progress;
+            let idle = progress.begun && !progress.has_open() && !progress.owes_commit();
+            Some((*number, progress.reached().filter(|_| idle)?))
+        });
+        done.collect()
+    }
+
     /// One of a topic's consumers has ended in order.
     pub fn forget(&self, (topic, member): (&str, usize)) {
         let mut inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);

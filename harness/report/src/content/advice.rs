@@ -4,7 +4,7 @@
 use super::super::document::{Document, Text};
 use super::super::{ScenarioEntry, ScenarioReport, SuiteReport, words};
 use super::configuration::{Part, read_back};
-use super::{by_scenario, run_again, windows_by_scenario};
+use super::{by_scenario, judge_again, run_again, windows_by_scenario};
 use streamlake_judge::verdict::{GroupTally, Status};
 
 /// A longest time without acknowledgements beyond this is worth a word.
@@ -196,7 +196,11 @@ fn regularly(suite: &SuiteReport) -> Option<Text> {
     })
 }
 
-/// What went wrong comes first, then what is not known, then what was not tried.
+/// Scenarios without results that are named one by one.
+const ABSENT_MAX: usize = 3;
+
+/// What went wrong comes first, then what is not known, then what was not tried. To run it again is to
+/// look for it a second time; what there is to see is in the history and the logs of the first.
 fn next_steps(suite: &SuiteReport) -> Vec<Text> {
     let (mut anomalies, mut doubts, mut absent) = (Vec::new(), Vec::new(), Vec::new());
     for entry in &suite.scenarios {
@@ -206,19 +210,36 @@ fn next_steps(suite: &SuiteReport) -> Vec<Text> {
                 Text::prose("Look into the anomaly of ")
                     .then(title)
                     .and(": ")
-                    .code_too(run_again(run)),
+                    .code_too(judge_again(run))
+                    .then(logs(run)),
             ),
             ScenarioEntry::Ran(run) if run.verdict.status == Status::Inconclusive => doubts.push(
                 Text::prose("Find out why the evidence of ")
                     .then(title)
-                    .and(" does not suffice, and run it again: ")
+                    .and(" does not suffice: ")
+                    .code_too(judge_again(run))
+                    .then(logs(run))
+                    .and("; and run it again: ")
                     .code_too(run_again(run)),
+            ),
+            ScenarioEntry::NotCarriedOut { reason, again, .. } => doubts.push(
+                Text::prose("Mend what kept ")
+                    .then(title)
+                    .and(format!(" from running ({reason}), and run it again: "))
+                    .code_too(&again.run),
             ),
             ScenarioEntry::NotRun { command, .. } => {
                 absent.push(Text::prose("Run ").then(title).and(": ").code_too(command));
             }
             _ => {}
         }
+    }
+    if absent.len() > ABSENT_MAX {
+        let count = words::counted(absent.len() as u64, "scenario has", "scenarios have");
+        absent = vec![
+            Text::data(format!("Run the whole suite; {count} no results: "))
+                .code_too(&suite.command),
+        ];
     }
     let mut steps = anomalies;
     steps.extend(doubts);
@@ -230,4 +251,11 @@ fn next_steps(suite: &SuiteReport) -> Vec<Text> {
         ));
     }
     steps
+}
+
+/// Where else to look.
+fn logs(run: &ScenarioReport) -> Text {
+    let logs = run.again.iter().flat_map(|again| &again.logs).map(Text::code);
+    let logs = Text::join(logs, ", ");
+    if logs.is_empty() { logs } else { Text::data("; logs: ").then(logs) }
 }

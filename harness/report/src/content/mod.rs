@@ -4,6 +4,7 @@
 
 mod advice;
 mod analysis;
+mod attention;
 mod capture;
 mod compare;
 mod configuration;
@@ -21,7 +22,7 @@ use super::escape::shell_word;
 use super::{ScenarioEntry, ScenarioReport, SuiteReport, words};
 use streamlake_judge::verdict::{Finding, Status, Tally, WindowTally};
 
-pub(super) use summary::{figures, sentence, table};
+pub(super) use summary::{figures, partial, sentence, table, verdict};
 
 /// The whole report.
 pub(super) fn report(suite: &SuiteReport) -> Document {
@@ -29,9 +30,11 @@ pub(super) fn report(suite: &SuiteReport) -> Document {
     summary::write(suite, &mut document);
     compare::write(suite, &mut document);
     document.heading(2, "Delivery Guarantee Scenarios", "scenarios");
-    for scenario in by_scenario(suite) {
-        scenario::write(&scenario, &mut document);
+    let scenarios = by_scenario(suite);
+    for scenario in &scenarios {
+        scenario::write(scenario, &mut document);
     }
+    scenario::not_applicable(&scenarios, &mut document);
     document.heading(2, "Delivery Guarantee Analysis", "delivery-guarantee-analysis");
     configuration::write(suite, &mut document);
     analysis::write(suite, &mut document);
@@ -46,12 +49,25 @@ pub(super) fn report(suite: &SuiteReport) -> Document {
 fn trial(suite: &SuiteReport, document: &mut Document) {
     if let Some(proof) = &suite.proof {
         document.heading(2, "The Checkers on Trial", "checkers-on-trial");
-        super::proof::write(proof, document);
+        let mut inner = Document::default();
+        super::proof::write(proof, &mut inner);
+        folded(inner, document);
     }
     if let Some(ordinary) = &suite.ordinary {
         document.heading(2, "The Ordinary Suite on Trial", "ordinary-suite-on-trial");
-        super::ordinary::write(ordinary, document);
+        let mut inner = Document::default();
+        super::ordinary::write(ordinary, &mut inner);
+        folded(inner, document);
     }
+}
+
+/// What a trial came to, with everything else about it folded away.
+fn folded(mut inner: Document, document: &mut Document) {
+    if inner.0.is_empty() {
+        return;
+    }
+    document.0.push(inner.0.remove(0));
+    document.fold("The whole matrix", inner);
 }
 
 /// The entries of one scenario on one testbed: its repetitions.
@@ -155,6 +171,9 @@ pub(super) fn run_again(run: &ScenarioReport) -> String {
     if info.testbed == "foreign" {
         return judge_again(run);
     }
+    if let Some(again) = &run.again {
+        return again.run.clone();
+    }
     format!(
         "cargo run --release -- run {} --testbed {} --seed {}",
         shell_word(&info.scenario),
@@ -164,7 +183,10 @@ pub(super) fn run_again(run: &ScenarioReport) -> String {
 }
 
 /// The command that judges the recorded history of a run, in the report's folder.
-fn judge_again(run: &ScenarioReport) -> String {
+pub(super) fn judge_again(run: &ScenarioReport) -> String {
+    if let Some(again) = &run.again {
+        return again.check.clone();
+    }
     format!("cargo run --release -- check {}", shell_word(&run.history_file))
 }
 

@@ -25,10 +25,11 @@ pub(super) fn write(suite: &SuiteReport, document: &mut Document) {
         if kinds_of(id) > 1 {
             heading = heading.and(", ").code_too(*kind);
         }
-        document.heading(3, heading, &format!("recovery-{id}-{kind}"));
         let mut all: Vec<Text> = mechanism(suite, kind).into_iter().collect();
         all.extend(steps(windows, hits_producers(kind)));
-        document.numbered(all);
+        let mut inner = Document::default();
+        inner.numbered(all);
+        document.fold(heading, inner);
     }
 }
 

@@ -1,9 +1,9 @@
 //! The results of one run: counts, duplicates with their causes, fault windows with what was seen
 //! of them, every check, and the anomalies.
 
-use super::super::document::{Document, Text};
+use super::super::document::{Document, Item, Text};
 use super::super::{ScenarioReport, What, words};
-use super::{absence, capture, described, duplicates, judge_again, labelled, run_again, window};
+use super::{absence, capture, duplicates, judge_again, labelled, place, run_again, window};
 use streamlake_judge::verdict::{CheckResult, Finding, Status, Tally};
 
 /// Findings of one check that are printed; the JSON report holds all.
@@ -11,10 +11,36 @@ const FINDINGS_MAX: usize = 10;
 /// Facts of one finding, and stretches and notes of a run, that are printed.
 const FACTS_MAX: usize = 6;
 
+/// The verdict on a run, in a sentence.
+pub(super) fn verdict(run: &ScenarioReport, document: &mut Document) {
+    let status = Text::status(run.verdict.status);
+    document.paragraph(labelled("Results:", status).and(". ").and(in_words(run)));
+}
+
+/// Everything of a run of which nothing has been told yet.
 pub(super) fn write(run: &ScenarioReport, picture: &str, document: &mut Document) {
+    verdict(run, document);
+    anomalies(run, document);
+    measurements(run, picture, document);
+}
+
+/// What is wrong, with all that shows it.
+pub(super) fn anomalies(run: &ScenarioReport, document: &mut Document) {
+    if let Some(bug) = run.again.as_ref().and_then(|again| again.planted.as_ref()) {
+        let text = Text::prose("into the pipeline under test, on purpose: ").code_too(bug);
+        document.paragraph(labelled("A bug was planted", text));
+    }
+    for check in &run.verdict.checks {
+        findings(check, document);
+    }
+}
+
+/// What was measured and seen, whatever it means.
+pub(super) fn measurements(run: &ScenarioReport, picture: &str, document: &mut Document) {
     let verdict = &run.verdict;
-    document
-        .paragraph(labelled("Results:", Text::status(verdict.status)).and(". ").and(in_words(run)));
+    if let Some(began) = words::clock_at(&run.header.run.started_at, 0) {
+        document.paragraph(labelled("Began:", Text::data(began)));
+    }
     let alt = format!(
         "Timeline of {}: records acknowledged, stored and committed, latency, and the fault windows",
         run.header.run.scenario
@@ -28,10 +54,7 @@ pub(super) fn write(run: &ScenarioReport, picture: &str, document: &mut Document
         window::write(run, window, document);
     }
     unreachable(run, document);
-    all_checks(&verdict.checks, verdict.status, document);
-    for check in &verdict.checks {
-        findings(check, document);
-    }
+    all_checks(&verdict.checks, document);
     notes(run, document);
     document.paragraph(Text::prose(
         "Run again, or judge the recorded history offline, from the folder in which the \
@@ -40,6 +63,11 @@ pub(super) fn write(run: &ScenarioReport, picture: &str, document: &mut Document
     let mut commands = vec![run_again(run), judge_again(run)];
     commands.dedup();
     document.shell(commands);
+    let logs = run.again.iter().flat_map(|again| &again.logs).map(Text::code);
+    let logs = Text::join(logs, ", ");
+    if !logs.is_empty() {
+        document.paragraph(labelled("Logs of its processes:", logs));
+    }
 }
 
 fn in_words(run: &ScenarioReport) -> String {
@@ -179,35 +207,37 @@ fn unreachable(run: &ScenarioReport, document: &mut Document) {
     document.list(lines);
 }
 
-/// Where all held, the list is for whoever doubts it; where one did not, it is what is read first.
-fn all_checks(all: &[CheckResult], status: Status, document: &mut Document) {
+/// What did not hold is read first; what held, and what does not apply, is for whoever doubts it.
+fn all_checks(all: &[CheckResult], document: &mut Document) {
     let head = &["Check", "Verdict", "What was found"];
-    if status != Status::Pass {
-        document.paragraph("**Checks:**");
-        document.table(head, 3, checks(all));
-        return;
+    let of = |status: Status| all.iter().filter(move |check| check.status == status);
+    let doubtful = of(Status::Fail).chain(of(Status::Inconclusive));
+    let rows = checks(doubtful);
+    if !rows.is_empty() {
+        document.paragraph("**Checks that did not hold:**");
+        document.table(head, 3, rows);
     }
-    let held = all.iter().filter(|check| check.status == Status::Pass).count() as u64;
-    let others = all.len() as u64 - held;
+    let (held, others) =
+        (of(Status::Pass).count() as u64, of(Status::NotApplicable).count() as u64);
     let mut summary = format!("{} held", words::counted(held, "check", "checks"));
     if others > 0 {
         let word = if others == 1 { "does" } else { "do" };
         summary.push_str(&format!(", {} {word} not apply here", words::count(others)));
     }
     let mut inner = Document::default();
-    inner.table(head, 3, checks(all));
+    inner.table(head, 3, checks(of(Status::Pass).chain(of(Status::NotApplicable))));
     document.fold(Text::data(summary), inner);
 }
 
-fn checks(checks: &[CheckResult]) -> Vec<Vec<Text>> {
+fn checks<'a>(checks: impl Iterator<Item = &'a CheckResult>) -> Vec<Vec<Text>> {
     let row = |check: &CheckResult| {
         let reasons = check.reasons.iter().filter(|&reason| *reason != check.summary);
         let found: Vec<&str> =
             std::iter::once(&check.summary).chain(reasons).map(String::as_str).collect();
         let name = Text::code(&check.check).and(": ").and(&check.guarantee);
-        vec![name, Text::status(check.status), Text::data(found.join("; "))]
+        vec![name, Text::status(check.status), Text::told(&found.join("; "))]
     };
-    checks.iter().map(row).collect()
+    checks.map(row).collect()
 }
 
 fn findings(check: &CheckResult, document: &mut Document) {
@@ -216,17 +246,21 @@ fn findings(check: &CheckResult, document: &mut Document) {
     }
     let count = words::counted(check.findings.len() as u64, "anomaly", "anomalies");
     document.paragraph(Text::strong("Found by ").code_too(&check.check).and(format!(": {count}")));
-    let mut lines: Vec<Text> = check.findings.iter().take(FINDINGS_MAX).map(finding).collect();
-    lines.extend(more(check.findings.len(), FINDINGS_MAX));
-    document.numbered(lines);
+    let mut lines: Vec<Item> = check.findings.iter().take(FINDINGS_MAX).map(finding).collect();
+    lines.extend(more(check.findings.len(), FINDINGS_MAX).map(Item::from));
+    document.nested(lines);
 }
 
-fn finding(finding: &Finding) -> Text {
-    let mut text = Text::code(&finding.anomaly).and(": ").and(described(finding));
-    for fact in finding.evidence.iter().take(FACTS_MAX) {
-        text = text.and(" · ").and(fact);
-    }
-    text
+/// What it is, and below it where and when, and the record's story.
+fn finding(finding: &Finding) -> Item {
+    let text = Text::code(&finding.anomaly).and(": ").then(Text::told(&finding.message));
+    let place = place(finding);
+    let place = (!place.is_empty()).then(|| labelled("Where:", Text::data(place)));
+    let left = finding.evidence.len().saturating_sub(FACTS_MAX);
+    let more =
+        (left > 0).then(|| Text::data(format!("… and {left} more facts in the JSON report")));
+    let facts = finding.evidence.iter().take(FACTS_MAX).map(|fact| Text::told(fact));
+    Item { text, below: place.into_iter().chain(facts).chain(more).collect() }
 }
 
 fn notes(run: &ScenarioReport, document: &mut Document) {

@@ -5,17 +5,43 @@ use super::super::{ScenarioEntry, ScenarioReport, words};
 use super::{Scenario, configuration, labelled, results};
 use streamlake_judge::verdict::Status;
 
+/// What passed is folded: its heading, its criterion and its verdict are what most readers ask for.
 pub(super) fn write(scenario: &Scenario<'_>, document: &mut Document) {
+    if scenario.first.status() == Some(Status::NotApplicable) && scenario.runs.is_empty() {
+        return;
+    }
     let about = scenario.first.about();
     let mut title = Text::data(scenario.first.title());
     if let Some(id) = &about.id {
         title = title.and(format!(" ({id})"));
     }
     document.heading(3, title, &scenario.id);
-    for (label, text) in [("Success criterion:", &about.criterion), ("Scenario:", &about.story)] {
-        if !text.is_empty() {
-            document.paragraph(labelled(label, Text::data(text)));
+    if !about.criterion.is_empty() {
+        document.paragraph(labelled("Success criterion:", Text::data(&about.criterion)));
+    }
+    let runs = &scenario.runs;
+    let passed = runs.iter().all(|run| run.verdict.status == Status::Pass);
+    match runs.as_slice() {
+        [] => {}
+        [run] => {
+            results::verdict(run, document);
+            results::anomalies(run, document);
         }
+        _ => spread(scenario, document),
+    }
+    if !passed || runs.is_empty() {
+        details(scenario, document);
+        return;
+    }
+    let mut inner = Document::default();
+    details(scenario, &mut inner);
+    document.fold("What was done, and what was seen", inner);
+}
+
+fn details(scenario: &Scenario<'_>, document: &mut Document) {
+    let about = scenario.first.about();
+    if !about.story.is_empty() {
+        document.paragraph(labelled("Scenario:", Text::data(&about.story)));
     }
     configuration(scenario, document);
     if let Some(run) = scenario.runs.first() {
@@ -25,23 +51,51 @@ pub(super) fn write(scenario: &Scenario<'_>, document: &mut Document) {
         document.paragraph(labelled("Expected behaviour:", Text::data(&about.expected)));
     }
     match (scenario.first, scenario.runs.as_slice()) {
-        (_, [run]) => results::write(run, &scenario.picture(0), document),
+        (_, [run]) => results::measurements(run, &scenario.picture(0), document),
         (_, [_, _, ..]) => repeated(scenario, document),
-        (ScenarioEntry::NotApplicable { testbed, reason, .. }, _) => {
-            let why = Text::status(Status::NotApplicable)
-                .and(" on the testbed ")
-                .code_too(testbed)
-                .and(": ")
-                .and(reason);
-            document.paragraph(labelled("Results:", why));
-        }
         (ScenarioEntry::NotRun { command, .. }, _) => {
             let none = Text::strong("No results available.").and(" This makes them:");
             document.paragraph(labelled("Results:", none));
             document.shell(vec![command.clone()]);
         }
-        (ScenarioEntry::Ran(_), []) => {}
+        (ScenarioEntry::NotCarriedOut { testbed, seed, reason, again, .. }, _) => {
+            let why = Text::status(Status::Inconclusive)
+                .and(". It could not be carried out on ")
+                .code_too(testbed)
+                .and(format!(" (seed {seed}): {reason}"));
+            document.paragraph(labelled("Results:", why));
+            document
+                .list(again.logs.iter().map(|log| Text::prose("Log: ").code_too(log)).collect());
+            document.shell(vec![again.run.clone()]);
+        }
+        (ScenarioEntry::NotApplicable { .. } | ScenarioEntry::Ran(_), []) => {}
     }
+}
+
+/// All that the testbed cannot carry out, with the reasons, folded away.
+pub(super) fn not_applicable(scenarios: &[Scenario<'_>], document: &mut Document) {
+    let lines: Vec<Text> = scenarios
+        .iter()
+        .filter_map(|scenario| match scenario.first {
+            ScenarioEntry::NotApplicable { testbed, reason, .. } => Some(
+                Text::strong(scenario.first.title())
+                    .and(": ")
+                    .then(Text::status(Status::NotApplicable))
+                    .and(" on the testbed ")
+                    .code_too(testbed)
+                    .and(format!(": {reason}")),
+            ),
+            _ => None,
+        })
+        .collect();
+    let count = lines.len() as u64;
+    let mut inner = Document::default();
+    inner.list(lines);
+    let summary = format!(
+        "{} not apply on this testbed",
+        words::counted(count, "scenario does", "scenarios do")
+    );
+    document.fold(Text::data(summary), inner);
 }
 
 /// Labels of the plan that describe a fault; they have a paragraph of their own.
@@ -105,8 +159,8 @@ fn failure_injection(run: &ScenarioReport, document: &mut Document) {
     document.paragraph(labelled("Failure injection:", text.and(load)));
 }
 
-/// A table over all runs, then each folded away.
-fn repeated(scenario: &Scenario<'_>, document: &mut Document) {
+/// The runs of a scenario in a sentence and two figures.
+fn spread(scenario: &Scenario<'_>, document: &mut Document) {
     let runs = &scenario.runs;
     let passed = runs.iter().filter(|run| run.verdict.status == Status::Pass).count();
     let sum = format!("{passed} of {} runs passed.", runs.len());
@@ -122,6 +176,11 @@ fn repeated(scenario: &Scenario<'_>, document: &mut Document) {
         Text::data(format!("Longest unavailability: {}{open}", words::spread(gaps.collect()))),
         Text::data(format!("Recovery after the heal: {}", words::spread(recoveries.collect()))),
     ]);
+}
+
+/// Each run folded away; what is wrong is told above.
+fn repeated(scenario: &Scenario<'_>, document: &mut Document) {
+    let runs = &scenario.runs;
     for (position, run) in runs.iter().enumerate() {
         let mut inner = Document::default();
         results::write(run, &scenario.picture(position), &mut inner);

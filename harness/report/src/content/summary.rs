@@ -4,16 +4,17 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::super::document::{Document, Text};
 use super::super::{ScenarioEntry, ScenarioReport, SuiteReport, words};
-use super::{absence, by_scenario, configuration, duplicates, labelled, recovery_us};
+use super::{absence, attention, by_scenario, configuration, duplicates, labelled, recovery_us};
 use streamlake_judge::verdict::{Status, Tally};
 
 pub(super) fn write(suite: &SuiteReport, document: &mut Document) {
     document.heading(1, "Kafka Delivery Guarantees Report", "report");
-    document.list(origin(suite));
-    parts(suite, document);
+    verdict(suite, document);
+    attention::write(suite, document);
     document.heading(2, "Executive Summary", "executive-summary");
     table(suite, document);
-    document.paragraph(
+    let mut columns = Document::default();
+    columns.paragraph(
         "**Lost**: acknowledged, but not where the pipeline promised to bring it. **Gaps**: offsets \
          below a committed offset that are stored nowhere. **Duplicates**: surplus copies in the log \
          and the raw zone; at-least-once delivery allows them. **Longest unavailability**: the \
@@ -23,28 +24,53 @@ pub(super) fn write(suite: &SuiteReport, document: &mut Document) {
          outside, to the commit of a record written after the outage began, in the partition that \
          came last; at once where such commits had been made by then.",
     );
+    document.fold("What the columns mean", columns);
+    document.list(origin(suite));
+    let mut versions = Document::default();
+    parts(suite, &mut versions);
+    document.fold("Parts under test: versions, images, digests", versions);
 }
 
-/// The verdict, and a row for each run.
-pub(in super::super) fn table(suite: &SuiteReport, document: &mut Document) {
-    let verdict = labelled("Verdict:", Text::status(suite.status()));
+/// The verdict in words, and what it is a verdict on.
+pub(in super::super) fn verdict(suite: &SuiteReport, document: &mut Document) {
+    let label = if suite.partial { "Verdict on what ran:" } else { "Verdict:" };
+    let verdict = labelled(label, Text::status(suite.status()));
     document.paragraph(verdict.and(". ").and(sentence(suite)));
+    if let Some(partial) = partial(suite) {
+        document.paragraph(labelled("Not the whole suite:", Text::data(partial)));
+    }
     if let Some(canary) = &suite.canary {
         let text = Text::data(format!("{}.", canary.sentence()));
         document.paragraph(labelled("Canary:", text));
     }
-    let head = [
-        "Scenario",
-        "Verdict",
-        "Acknowledged",
-        "Lost",
-        "Gaps",
-        "Duplicates",
-        "Longest unavailability",
-        "Longest standstill",
-        "Recovery",
-    ];
+}
+
+/// Of what this is no verdict, where it is about less than the suite.
+pub(in super::super) fn partial(suite: &SuiteReport) -> Option<String> {
+    let what = match (suite.interrupted, suite.selection.is_empty()) {
+        (true, _) => {
+            "the run was interrupted, and what had not ended by then is missing".to_owned()
+        }
+        (false, true) => "some of its scenarios have no results".to_owned(),
+        (false, false) => format!("this is about {}", suite.selection.join(" ")),
+    };
+    suite.partial.then(|| format!("{what}; it says nothing of the other scenarios."))
+}
+
+/// A row for each run.
+pub(in super::super) fn table(suite: &SuiteReport, document: &mut Document) {
+    let head = [&["Scenario", "Verdict"][..], &FIGURES].concat();
     document.table(&head, 2, rows(suite));
+    let not_applicable: Vec<&str> = suite
+        .scenarios
+        .iter()
+        .filter(|entry| matches!(entry, ScenarioEntry::NotApplicable { .. }))
+        .map(ScenarioEntry::title)
+        .collect();
+    if !not_applicable.is_empty() {
+        let text = Text::data(format!("{}.", words::listed(&not_applicable)));
+        document.paragraph(labelled("Not applicable on this testbed:", text));
+    }
 }
 
 /// Where the report comes from. Times are those of the runs; when it was written does not matter.
@@ -103,6 +129,22 @@ fn parts(suite: &SuiteReport, document: &mut Document) {
 pub(in super::super) fn sentence(suite: &SuiteReport) -> String {
     let scenarios = by_scenario(suite);
     let ran = scenarios.iter().filter(|scenario| !scenario.runs.is_empty()).count();
+    let broken = suite
+        .scenarios
+        .iter()
+        .filter(|entry| matches!(entry, ScenarioEntry::NotCarriedOut { .. }))
+        .count() as u64;
+    let broken = match broken {
+        0 => String::new(),
+        count => format!(
+            " {} could not be carried out: nothing is known of {}.",
+            words::counted(count, "run", "runs"),
+            if count == 1 { "it" } else { "them" }
+        ),
+    };
+    if ran == 0 && !broken.is_empty() {
+        return format!("None of {} scenarios came to a result.{broken}", scenarios.len());
+    }
     if ran == 0 {
         return format!("None of {} scenarios has run: no results available.", scenarios.len());
     }
@@ -139,7 +181,7 @@ pub(in super::super) fn sentence(suite: &SuiteReport) -> String {
         false => format!(" Not acknowledged: {}.", words::listed(&others)),
     };
     format!(
-        "{ran} of {} scenarios ran, {} in all: {}. {} {}{others}",
+        "{ran} of {} scenarios ran, {} in all: {}. {} {}{others}{broken}",
         scenarios.len(),
         words::counted(runs.len() as u64, "run", "runs"),
         words::listed(&outcomes),
@@ -202,10 +244,12 @@ fn rows(suite: &SuiteReport) -> Vec<Vec<Text>> {
             row.extend(figures(run).map(Text::data));
             rows.push(row);
         }
-        if scenario.runs.is_empty() {
+        if scenario.runs.is_empty() && scenario.first.status() != Some(Status::NotApplicable) {
             let title = Text::link(scenario.first.title(), format!("#{}", scenario.id));
             let verdict = match scenario.first {
-                ScenarioEntry::NotApplicable { .. } => Text::status(Status::NotApplicable),
+                ScenarioEntry::NotCarriedOut { .. } => {
+                    Text::status(Status::Inconclusive).and(": could not be carried out")
+                }
                 _ => Text::data("no results available"),
             };
             let none = || Text::data(words::NONE);
@@ -227,7 +271,18 @@ fn acknowledged(run: &ScenarioReport) -> String {
     }
 }
 
-/// Acknowledged, lost, gaps, duplicates, longest unavailability, longest standstill and recovery of a run.
+/// What [`figures`] are, the gravest first: on a narrow screen it stands beside the verdict.
+const FIGURES: [&str; 7] = [
+    "Lost",
+    "Acknowledged",
+    "Gaps",
+    "Duplicates",
+    "Longest unavailability",
+    "Longest standstill",
+    "Recovery",
+];
+
+/// The figures of a run, in the order of [`FIGURES`].
 pub(in super::super) fn figures(run: &ScenarioReport) -> [String; 7] {
     let tally = &run.verdict.tally;
     let status = run.verdict.status;
@@ -238,8 +293,8 @@ pub(in super::super) fn figures(run: &ScenarioReport) -> [String; 7] {
         false => "not seen".to_owned(),
     };
     [
-        acknowledged(run),
         absence(tally.lost, status),
+        acknowledged(run),
         absence(tally.gaps, status),
         words::count(duplicates(tally)),
         words::unavailability(tally.longest_unavailability_us, tally.unavailability_open),

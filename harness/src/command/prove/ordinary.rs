@@ -6,23 +6,28 @@
 //! follow by their length. Several bugs are tried at once.
 
 use std::collections::BTreeMap;
+use std::io::Write as _;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures::StreamExt as _;
-use indicatif::MultiProgress;
 use miette::{IntoDiagnostic as _, WrapErr as _};
 use tokio_util::sync::CancellationToken;
 
 use super::table::{TRIALS, Trial, out_of_reach};
 use super::with_bugs::{clean_row, failed};
 use crate::cli::{EXIT_INTERRUPTED, RunArguments};
-use crate::command::{report, run, suite};
+use crate::command::console::{Console, look_of_results};
+use crate::command::suite::{Library, Shelf, ignored, selected, writable};
+use crate::command::{preflight, report, run};
 use crate::plan::{Resolved, resolve};
 use crate::scenario::ScenarioFile;
 use crate::testbed;
 use streamlake_judge::verdict::Status;
-use streamlake_report::{OrdinaryRow, OrdinaryRun, OrdinaryTrial, ScenarioEntry, render_ordinary};
+use streamlake_report::{
+    OrdinaryRow, OrdinaryRun, OrdinaryTrial, ScenarioEntry, render_ordinary, terminal_table,
+};
 
 pub(super) fn main(arguments: &RunArguments) -> miette::Result<u8> {
     let files = applicable(arguments)?;
@@ -33,15 +38,23 @@ pub(super) fn main(arguments: &RunArguments) -> miette::Result<u8> {
             named.is_empty() || named.iter().any(|name| name == trial.bug)
         })
         .collect();
+    ignored(&arguments.folders.runs_dir)?;
+    writable(&arguments.folders.runs_dir.join("ordinary"), "--runs-dir")?;
+    writable(&report::proofs(&arguments.folders), "--reports-dir")?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
-    let trial = runtime.into_diagnostic()?.block_on(async {
-        let stop = run::prepare(arguments).await;
-        trial(arguments, &files, &bugs, &stop).await
+    let runtime = runtime.into_diagnostic()?;
+    runtime.block_on(preflight::environment(arguments.testbed))?;
+    // How many scenarios a bug needs is not known before: there is no total to show.
+    let console = Console::plain(arguments.output);
+    let trial = runtime.block_on(async {
+        let stop = run::prepare(arguments, &console).await;
+        trial(arguments, &files, &bugs, &console, &stop).await
     })?;
     let Some(trial) = trial else { return Ok(EXIT_INTERRUPTED) };
+    print(&trial, arguments)?;
     if arguments.scenarios.is_empty() {
         save(&trial, &report::proofs(&arguments.folders))?;
-    } else {
+    } else if !arguments.output.quiet {
         eprintln!("not saved: a report shows the trial of all bugs only");
     }
     Ok(if trial.holds() { 0 } else { 1 })
@@ -51,7 +64,8 @@ pub(super) fn main(arguments: &RunArguments) -> miette::Result<u8> {
 fn applicable(arguments: &RunArguments) -> miette::Result<Vec<ScenarioFile>> {
     let abilities = testbed::abilities(arguments.testbed);
     let mut files = Vec::new();
-    for file in suite::selected(&arguments.folders.scenarios_dir, &[])? {
+    let library = Library::of(&arguments.folders.scenarios, Shelf::Scenarios);
+    for file in selected(&library, &[], &Default::default())?.files {
         let resolved = resolve(&file, arguments.testbed.name(), &abilities, arguments.seed)?;
         if let Resolved::Plan(plan) = resolved {
             let faults: Duration = plan.faults.iter().map(|fault| fault.lasts).sum();
@@ -72,6 +86,7 @@ async fn trial(
     arguments: &RunArguments,
     files: &[ScenarioFile],
     bugs: &[&'static Trial],
+    console: &Arc<Console>,
     stop: &CancellationToken,
 ) -> miette::Result<Option<OrdinaryTrial>> {
     let seeds: Vec<u64> =
@@ -80,8 +95,7 @@ async fn trial(
         let clean = files.iter().map(move |file| Work::Clean(file, seed));
         clean.chain(bugs.iter().map(move |&trial| Work::Bug(trial, seed)))
     });
-    let bars = MultiProgress::new();
-    let done = works.map(|work| carry_out(work, arguments, files, &bars, stop));
+    let done = works.map(|work| carry_out(work, arguments, files, console, stop));
     let mut done = futures::stream::iter(done).buffer_unordered(arguments.jobs());
     let mut runs: BTreeMap<&str, Vec<OrdinaryRun>> = BTreeMap::new();
     let mut clean: BTreeMap<&str, Vec<ScenarioEntry>> = BTreeMap::new();
@@ -122,20 +136,20 @@ async fn carry_out<'a>(
     work: Work<'a>,
     arguments: &RunArguments,
     files: &'a [ScenarioFile],
-    bars: &MultiProgress,
+    console: &Arc<Console>,
     stop: &CancellationToken,
 ) -> miette::Result<Option<Done<'a>>> {
     match work {
         Work::Clean(file, seed) => {
             let arguments = arguments.ordinary(None, seed);
-            let entry = run::one(file, seed, &arguments, bars, stop).await?;
+            let entry = run::one(file, seed, &arguments, console, stop).await?;
             Ok(entry.map(|entry| {
-                tell(&format!("none, seed {seed}, {}: {:?}", file.name, entry.status()));
+                console.tell(&format!("none, seed {seed}, {}: {:?}", file.name, entry.status()));
                 Done::Clean(&file.name, Box::new(entry))
             }))
         }
         Work::Bug(trial, seed) => {
-            let run = suite_with(trial, seed, arguments, files, bars, stop).await?;
+            let run = suite_with(trial, seed, arguments, files, console, stop).await?;
             Ok(run.map(|run| Done::Bug(trial.bug, run)))
         }
     }
@@ -147,7 +161,7 @@ async fn suite_with(
     seed: u64,
     arguments: &RunArguments,
     files: &[ScenarioFile],
-    bars: &MultiProgress,
+    console: &Arc<Console>,
     stop: &CancellationToken,
 ) -> miette::Result<Option<OrdinaryRun>> {
     let arguments = arguments.ordinary(Some(trial.bug), seed);
@@ -162,16 +176,20 @@ async fn suite_with(
         inconclusive: Vec::new(),
     };
     for file in files {
-        let entry = match run::one(file, seed, &arguments, bars, stop).await {
+        let entry = match run::one(file, seed, &arguments, console, stop).await {
             Ok(Some(entry)) => entry,
             Ok(None) => return Ok(None),
             // A pipeline that cannot even be run is one that a user would not take for good.
             Err(error) => {
-                tell(&format!("{}, seed {seed}, {}: {error:?}", trial.bug, file.name));
+                console.warn(&format!("{}, seed {seed}, {}: {error:?}", trial.bug, file.name));
                 told.inconclusive.push(file.name.clone());
                 continue;
             }
         };
+        if matches!(entry, ScenarioEntry::NotCarriedOut { .. }) {
+            told.inconclusive.push(file.name.clone());
+            continue;
+        }
         told.scenarios += 1;
         told.acted |= acted(&run::folder_of(file, seed, &arguments));
         match entry.status() {
@@ -184,7 +202,7 @@ async fn suite_with(
             _ => {}
         }
     }
-    tell(&match &told.caught_by {
+    console.tell(&match &told.caught_by {
         Some(scenario) => format!(
             "{}, seed {seed}: caught in {scenario} by {}",
             trial.bug,
@@ -207,8 +225,30 @@ fn acted(folder: &Path) -> bool {
         .any(|log| String::from_utf8_lossy(&log).contains(streamlake::planted::ACTED))
 }
 
-fn tell(line: &str) {
-    eprintln!("{line}");
+fn print(trial: &OrdinaryTrial, arguments: &RunArguments) -> miette::Result<()> {
+    let output = arguments.output;
+    let text = if output.json {
+        let files = render_ordinary(trial).into_diagnostic()?.into_iter();
+        let json = files.filter(|file| file.name.ends_with(".json")).map(|file| file.bytes);
+        String::from_utf8(json.flatten().collect()).into_diagnostic()?
+    } else {
+        let rows = trial.rows.iter().flat_map(|row| row.runs.iter().map(move |run| (row, run)));
+        let rows = rows.filter(|(_, run)| !output.quiet || run.caught_by.is_none());
+        let rows = rows.map(|(row, run)| {
+            let result = match (&run.caught_by, run.acted) {
+                (Some(scenario), _) => format!("caught in {scenario}"),
+                (None, true) => "MISSED".to_owned(),
+                (None, false) => "never acted".to_owned(),
+            };
+            vec![row.bug.clone(), run.seed.to_string(), result, run.checks.join(" ")]
+        });
+        terminal_table(
+            &["bug", "seed", "result", "checks"],
+            rows.collect(),
+            look_of_results(output),
+        )
+    };
+    writeln!(std::io::stdout(), "{}", text.trim_end()).into_diagnostic()
 }
 
 fn save(trial: &OrdinaryTrial, folder: &Path) -> miette::Result<()> {

@@ -78,13 +78,32 @@ pub struct ImageSet {
 }
 
 impl ImageSet {
-    /// The built-in references, and the choice that `STREAMLAKE_IMAGES` makes.
+    /// The built-in references, and the choice that `STREAMLAKE_IMAGES` makes. An image that
+    /// docker-compose.yml's own variables name (`STREAMLAKE_IMAGE_KAFKA`, …) is taken here, too.
     ///
     /// # Errors
     /// [`TestbedError::Environment`] if the variable holds something else than a choice.
     pub fn from_environment() -> Result<Self, TestbedError> {
         let choice = std::env::var(CHOICE_VARIABLE).unwrap_or_default().parse()?;
-        Ok(Self::parse(BUILT_IN, "the built-in images.toml")?.with_choice(choice))
+        let built_in = Self::parse(BUILT_IN, "the built-in images.toml")?.with_choice(choice);
+        Ok(built_in.with_named(|variable| std::env::var(variable).ok()))
+    }
+
+    /// The same, with those images that variables name in the place of both columns.
+    fn with_named(mut self, variable: impl Fn(&str) -> Option<String>) -> Self {
+        for references in [&mut self.official, &mut self.local] {
+            for (name, reference) in [
+                ("STREAMLAKE_IMAGE_KAFKA", &mut references.kafka),
+                ("STREAMLAKE_IMAGE_FAKE_GCS", &mut references.fake_gcs),
+                ("STREAMLAKE_IMAGE_POSTGRES", &mut references.postgres),
+                ("STREAMLAKE_IMAGE_CONNECT", &mut references.connect),
+            ] {
+                if let Some(named) = variable(name).filter(|named| !named.is_empty()) {
+                    *reference = named;
+                }
+            }
+        }
+        self
     }
 
     /// References from another file of the same form.
@@ -163,7 +182,13 @@ impl ImageSet {
         }
         Err(TestbedError::Environment {
             what: refusals.join(", "),
-            remedy: "run `just images`".to_owned(),
+            remedy: match self.choice {
+                ImageChoice::Official => format!(
+                    "see that the registry can be reached, or take local images: unset \
+                     {CHOICE_VARIABLE} and run `just images`"
+                ),
+                ImageChoice::Auto | ImageChoice::Local => "run `just images`".to_owned(),
+            },
         })
     }
 }
@@ -250,6 +275,19 @@ mod tests {
     fn a_file_with_an_unknown_or_missing_image_is_refused() {
         assert!(ImageSet::parse("[official]\nkafka = \"a:1\"\n", "f").is_err());
         assert!(ImageSet::parse(&format!("{BUILT_IN}\nminio = \"x:1\"\n"), "f").is_err());
+    }
+
+    #[test]
+    fn an_image_that_is_named_takes_the_place_of_both() {
+        let named = |variable: &str| match variable {
+            "STREAMLAKE_IMAGE_KAFKA" => Some("mine/kafka:9".to_owned()),
+            "STREAMLAKE_IMAGE_CONNECT" => Some(String::new()),
+            _ => None,
+        };
+        let built_in = ImageSet::parse(BUILT_IN, "built-in").unwrap();
+        let set = built_in.clone().with_named(named);
+        assert_eq!((&*set.official.kafka, &*set.local.kafka), ("mine/kafka:9", "mine/kafka:9"));
+        assert_eq!(set.official.connect, built_in.official.connect);
     }
 
     #[test]

@@ -124,6 +124,14 @@ impl DockerTestbed {
         }
     }
 
+    /// Whether there is an engine that answers.
+    ///
+    /// # Errors
+    /// [`TestbedError::Environment`] without one, with the remedy.
+    pub async fn ready() -> Result<(), TestbedError> {
+        Engine::connect().await.map(|_| ())
+    }
+
     /// Removes containers and networks that runs left whose process has died. Returns what was
     /// removed, in words.
     ///

@@ -1,0 +1,124 @@
+//! Everything about a run that can be known before it: what cannot work is said at once, not after the
+//! minutes that it would have cost.
+
+use std::path::Path;
+
+use miette::{IntoDiagnostic as _, WrapErr as _};
+
+use crate::canary;
+use crate::cli::{RunArguments, TestbedName};
+use crate::command::suite::{Selection, ignored, writable};
+use crate::plan::{Plan, Resolved, resolve};
+use crate::scenario::ScenarioFile;
+use crate::testbed;
+
+/// What a record leaves in histories, logs and raw zones, generously.
+const BYTES_PER_OPERATION: u64 = 8_192;
+/// What a run leaves beside its records.
+const BYTES_PER_RUN: u64 = 16 << 20;
+
+/// Resolves every scenario that is selected: a mistake in the last one must not cost the time of the
+/// first.
+///
+/// # Errors
+/// The first mistake, with its place.
+pub(crate) fn resolved(
+    files: &[ScenarioFile],
+    testbed: TestbedName,
+    seed: u64,
+) -> miette::Result<Vec<Resolved>> {
+    let abilities = testbed::abilities(testbed);
+    files.iter().map(|file| Ok(resolve(file, testbed.name(), &abilities, seed)?)).collect()
+}
+
+/// The scenarios of a run in their order, the canary first where the whole suite was asked for: it has
+/// run then whatever comes of the others.
+pub(crate) fn with_canary(selection: Selection) -> miette::Result<Vec<ScenarioFile>> {
+    let mut files = selection.files;
+    if selection.asked.is_empty() {
+        files.insert(0, canary::scenario()?);
+    }
+    Ok(files)
+}
+
+/// Folders that must be written, and room for what is written there.
+///
+/// # Errors
+/// When a folder cannot be written, or its disk is full.
+pub(crate) fn folders(arguments: &RunArguments, plans: &[Resolved]) -> miette::Result<()> {
+    let (folders, testbed) = (&arguments.folders, arguments.testbed.name());
+    ignored(&folders.runs_dir).wrap_err_with(|| {
+        format!("{}: name another folder with --runs-dir", folders.runs_dir.display())
+    })?;
+    writable(&folders.runs_dir.join(testbed), "--runs-dir")?;
+    writable(&folders.reports(), "--reports-dir")?;
+    let seeds = |plan: &Plan| {
+        let (name, first) = (plan.scenario.clone(), plan.seed);
+        (0..u64::from(arguments.repeat)).map(move |n| format!("{name}-{}", first.wrapping_add(n)))
+    };
+    for run in plans.iter().filter_map(plan_of).flat_map(seeds) {
+        let run = folders.runs_dir.join(testbed).join(run);
+        if run.exists() && !run.is_dir() {
+            return Err(miette::miette!(
+                help = "move it away, or name another folder with --runs-dir",
+                "{} is to become the folder of a run, and is a file",
+                run.display()
+            ));
+        }
+    }
+    room(&folders.runs_dir, needed(plans, arguments.repeat))
+}
+
+fn plan_of(resolved: &Resolved) -> Option<&Plan> {
+    match resolved {
+        Resolved::Plan(plan) => Some(plan),
+        Resolved::NotApplicable { .. } => None,
+    }
+}
+
+/// Bytes that the runs will leave.
+fn needed(plans: &[Resolved], repeat: u32) -> u64 {
+    let each = plans.iter().filter_map(plan_of).map(|plan| {
+        let operations = plan.load.operations().saturating_mul(BYTES_PER_OPERATION);
+        operations.saturating_add(BYTES_PER_RUN)
+    });
+    each.fold(0, u64::saturating_add).saturating_mul(u64::from(repeat))
+}
+
+fn room(folder: &Path, needed: u64) -> miette::Result<()> {
+    let Ok(disk) = nix::sys::statvfs::statvfs(folder) else { return Ok(()) };
+    #[allow(clippy::useless_conversion, reason = "it is narrower on other systems")]
+    let free = u64::from(disk.blocks_available()).saturating_mul(disk.fragment_size());
+    if free >= needed {
+        return Ok(());
+    }
+    Err(miette::miette!(
+        help = "make room, or name a folder on another disk with --runs-dir",
+        "{}: {} MiB are free, and the runs may leave {} MiB",
+        folder.display(),
+        free >> 20,
+        needed >> 20
+    ))
+}
+
+/// The testbed's own conditions: an engine that answers, and images that can be had.
+///
+/// # Errors
+/// What is missing, with the remedy.
+pub(crate) async fn environment(testbed: TestbedName) -> miette::Result<()> {
+    testbed::ready(testbed).await.into_diagnostic()
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn a_full_disk_is_noticed() {
+        let folder = tempfile::tempdir().unwrap();
+        room(folder.path(), 1).unwrap();
+        let error = room(folder.path(), u64::MAX).unwrap_err();
+        assert!(error.to_string().contains("MiB are free"), "{error}");
+    }
+}

@@ -1,0 +1,147 @@
+//! `streamlake config check`: what a configuration file would do, without Kafka and without a store.
+//!
+//! Every section is put through the parser of its command, and the librdkafka properties through
+//! librdkafka. What only the command line or the environment may give is told and is no mistake.
+
+use super::{Cli, Command, config_file};
+use crate::config::KafkaSettings;
+use crate::error::{Error, Result};
+use crate::kafka;
+use clap::error::{ContextKind, ContextValue, ErrorKind};
+use clap::{CommandFactory, Parser};
+use rdkafka::consumer::BaseConsumer;
+use std::ffi::OsString;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use toml::Table;
+
+/// Commands that read no section.
+pub(super) const WITHOUT_SECTION: [&str; 4] = ["config", "completions", "man", "help"];
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    #[command(subcommand)]
+    command: Which,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum Which {
+    /// Check a configuration file: every section, every name, every value. Exit code 2: it has a mistake.
+    Check {
+        /// The file.
+        #[arg(env = "STREAMLAKE_CONFIG")]
+        file: PathBuf,
+    },
+}
+
+pub(super) fn run(args: &Args) -> Result<ExitCode> {
+    let Which::Check { file } = &args.command;
+    let shown = file.display().to_string();
+    let (lines, good) = match config_file::read(file) {
+        Ok(table) => looked_at(file, &shown, &table),
+        Err(mistake) => (vec![mistake], false),
+    };
+    let mut out = std::io::stdout();
+    for line in lines {
+        writeln!(out, "{line}").map_err(Error::io("writing to standard output"))?;
+    }
+    Ok(ExitCode::from(if good { 0 } else { 2 }))
+}
+
+/// A line a section, and whether all is good.
+fn looked_at(file: &Path, shown: &str, table: &Table) -> (Vec<String>, bool) {
+    let (mut lines, mut good) = (Vec::new(), true);
+    let mut tell = |section: &str, outcome: std::result::Result<String, String>| match outcome {
+        Ok(word) => lines.push(format!("{shown}: [{section}]: {word}")),
+        Err(mistake) => {
+            good = false;
+            // A mistake that was found in the file names it already.
+            let named = mistake.starts_with(shown);
+            lines.push(if named { mistake } else { format!("{shown}: [{section}]: {mistake}") });
+        }
+    };
+    if table.contains_key("kafka") {
+        tell("kafka", properties(table, shown));
+    }
+    let cli = Cli::command();
+    for section in table.keys().filter(|section| *section != "kafka") {
+        let command = if section == "pipeline" { "consume" } else { section };
+        if section == "pipeline" && table.contains_key("consume") {
+            continue;
+        }
+        let inner =
+            cli.find_subcommand(command).into_iter().flat_map(clap::Command::get_subcommands);
+        let inner: Vec<&str> =
+            inner.map(clap::Command::get_name).filter(|name| *name != "help").collect();
+        if inner.is_empty() {
+            tell(section, parsed(file, &[command], &cli));
+        }
+        for inner in inner {
+            tell(
+                &format!("{section}] for [{command} {inner}"),
+                parsed(file, &[command, inner], &cli),
+            );
+        }
+    }
+    if lines.is_empty() {
+        lines.push(format!("{shown}: nothing is set"));
+    }
+    (lines, good)
+}
+
+/// The properties as librdkafka takes them.
+fn properties(table: &Table, shown: &str) -> std::result::Result<String, String> {
+    let properties = config_file::kafka_properties(table, shown)?;
+    let count = properties.len();
+    let settings = KafkaSettings { bootstrap_servers: "127.0.0.1:9092".to_owned(), properties };
+    let config =
+        kafka::consumer_config(&settings, "config-check").map_err(|err| err.to_string())?;
+    config.create::<BaseConsumer>().map_err(|err| kafka::not_created(err).to_string())?;
+    Ok(format!("good, {count} properties"))
+}
+
+/// What the parser of a command says of the lines that the file makes for it.
+fn parsed(
+    file: &Path,
+    command: &[&str],
+    cli: &clap::Command,
+) -> std::result::Result<String, String> {
+    let mut args: Vec<OsString> = ["streamlake", "--config"].map(OsString::from).to_vec();
+    args.push(file.as_os_str().to_owned());
+    args.extend(command.iter().map(OsString::from));
+    let lines = config_file::expand(args, cli)?;
+    let pipelines = lines.len();
+    let mut missing = Vec::new();
+    for line in lines {
+        match Cli::try_parse_from(line) {
+            Ok(Cli { command: Command::Consume(args), .. }) => {
+                args.settings().map_err(|err| err.to_string())?;
+            }
+            Ok(_) => {}
+            Err(err) if err.kind() == ErrorKind::MissingRequiredArgument => {
+                if let Some(ContextValue::Strings(names)) = err.get(ContextKind::InvalidArg) {
+                    missing.extend(names.iter().cloned());
+                }
+            }
+            Err(err) => return Err(first_line(&err)),
+        }
+    }
+    missing.sort();
+    missing.dedup();
+    let pipelines = if pipelines > 1 { format!(", {pipelines} pipelines") } else { String::new() };
+    Ok(match missing.is_empty() {
+        true => format!("good{pipelines}"),
+        false => format!(
+            "good{pipelines}; to be given on the command line or in the environment: {}",
+            missing.join(", ")
+        ),
+    })
+}
+
+/// What is wrong, without the usage below it.
+pub(super) fn first_line(err: &clap::Error) -> String {
+    let text = err.to_string();
+    let line = text.lines().next().unwrap_or_default();
+    line.strip_prefix("error: ").unwrap_or(line).to_owned()
+}
