@@ -14,15 +14,15 @@ images:
 
 # The delivery scenarios on real Kafka and a GCS emulator in containers; runs/reports/docker holds the answer.
 test-kafka-delivery *ARGS:
-    cargo run --release -- run --testbed docker {{ARGS}}
+    cargo run -- run --testbed docker {{ARGS}}
 
 # The same scenarios on the embedded testbed: no container, under a minute.
 test-embedded *ARGS:
-    cargo run --release -- run {{ARGS}}
+    cargo run -- run {{ARGS}}
 
 # Plants bugs in the pipeline and shows that the checkers catch them.
 prove *ARGS:
-    cargo run --release --features planted-bugs -- prove {{ARGS}}
+    cargo run --features planted-bugs -- prove {{ARGS}}
 
 # Copies the reports of the last whole runs to where they are published. Runs write to runs/, which git
 # ignores; what is not the whole suite stays there.
@@ -43,8 +43,8 @@ publish-reports:
 
 # Runs that the tests edit, from both testbeds; needs a container engine and zstd.
 keep-histories:
-    cargo run --release -- run two-groups consumer-kill-uncommitted consumer-pause store-unavailable --runs-dir target/keep
-    cargo run --release -- run two-groups consumer-kill-uncommitted consumer-pause store-unavailable commit-table --testbed docker --runs-dir target/keep
+    cargo run -- run two-groups consumer-kill-uncommitted consumer-pause store-unavailable --runs-dir target/keep
+    cargo run -- run two-groups consumer-kill-uncommitted consumer-pause store-unavailable commit-table --testbed docker --runs-dir target/keep
     for run in target/keep/embedded/*-1 target/keep/docker/*-1; do zstd -q -19 -f "$run/history.jsonl" -o "harness/judge/tests/histories/$(basename "$(dirname "$run")")-$(basename "$run" -1).jsonl.zst"; done
 
 # Hostile histories, read, judged and rendered for so many seconds, from a new seed each time.

@@ -126,7 +126,7 @@ pub(super) fn suite() -> SuiteReport {
     scenarios.push(ScenarioEntry::NotRun {
         name: "debezium-offset".into(),
         about: about("Debezium offset recovery", None),
-        command: "cargo run --release -- run debezium-offset --testbed docker".into(),
+        command: "cargo run -- run debezium-offset --testbed docker".into(),
     });
     scenarios.push(ScenarioEntry::NotApplicable {
         name: "isr-shrink".into(),

@@ -60,7 +60,7 @@ fn markdown_tells_what_was_measured() {
             "1 more property stayed the same throughout",
             "… and 15 more in [kafka-delivery-report.json](kafka-delivery-report.json)",
             "**No results available.**",
-            "cargo run --release -- run debezium-offset --testbed docker",
+            "cargo run -- run debezium-offset --testbed docker",
             "➖ not applicable on the testbed `embedded`",
             "3 of 3 runs passed.",
             "replication factor 1 was read back",
@@ -227,7 +227,7 @@ fn junit_tells_anomaly_doubt_and_absence_apart() {
             "failures=\"1\" errors=\"1\"",
             "<failure message=\"25 records are lost | really.\" type=\"fail\">",
             "type=\"inconclusive\"",
-            "No results available. Run: cargo run --release -- run debezium-offset",
+            "No results available. Run: cargo run -- run debezium-offset",
             "partition 1, offsets 100–102, at 5.120 s, fault 0",
             "… and 5 more in kafka-delivery-report.json",
             "<testsuite name=\"broker-restart\" tests=\"",
@@ -489,13 +489,13 @@ fn what_others_recorded_is_judged_again_and_not_run_again() {
     let scenarios = vec![ran(header, verdict)];
     let suite = SuiteReport { command: String::new(), scenarios, ..SuiteReport::default() };
     let text = file(&suite, markdown::FILE);
-    contains(&text, &["cargo run --release -- check histories/theirs.ndjson\n```"]);
+    contains(&text, &["cargo run -- check histories/theirs.ndjson\n```"]);
     assert!(!text.contains("-- run theirs"));
 }
 
 #[test]
 fn nothing_run_is_said_so() {
-    let command = "cargo run --release -- run x".to_owned();
+    let command = "cargo run -- run x".to_owned();
     let about = About { title: "X".into(), ..About::default() };
     let entry = ScenarioEntry::NotRun { name: "x".into(), about, command };
     let suite =

@@ -7,7 +7,7 @@
 #[cfg(not(feature = "planted-bugs"))]
 pub(crate) fn main(_: &crate::cli::ProveArguments) -> miette::Result<u8> {
     Err(miette::miette!(
-        help = "build with them: `cargo run --release --features planted-bugs -- prove`",
+        help = "build with them: `cargo run --features planted-bugs -- prove`",
         "this binary holds no planted bugs"
     ))
 }

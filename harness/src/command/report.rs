@@ -81,7 +81,7 @@ fn again(run: &report::ScenarioReport, folder: &Path, folders: &Folders) -> Agai
 /// How this program is called: through cargo where it was, by its own name otherwise.
 pub(crate) fn program() -> &'static str {
     match std::env::var_os("CARGO_MANIFEST_DIR") {
-        Some(_) => "cargo run --release --",
+        Some(_) => "cargo run --",
         None => "streamlake-harness",
     }
 }

@@ -1,5 +1,5 @@
 //! Judges synthetic histories and says how fast and in how much memory:
-//! `cargo run --release -p streamlake-harness --example judge-scale -- 1000000 10000000 100000000`.
+//! `cargo run --release -p streamlake-verifier --example judge-scale -- 1000000 10000000 100000000`.
 //! With `--file` first, from a file in the folder for temporary files, as `check` does it: each million
 //! records take 0.9 GB there.
 //!

@@ -175,7 +175,7 @@ pub(super) fn run_again(run: &ScenarioReport) -> String {
         return again.run.clone();
     }
     format!(
-        "cargo run --release -- run {} --testbed {} --seed {}",
+        "cargo run -- run {} --testbed {} --seed {}",
         shell_word(&info.scenario),
         shell_word(&info.testbed),
         info.seed
@@ -187,7 +187,7 @@ pub(super) fn judge_again(run: &ScenarioReport) -> String {
     if let Some(again) = &run.again {
         return again.check.clone();
     }
-    format!("cargo run --release -- check {}", shell_word(&run.history_file))
+    format!("cargo run -- check {}", shell_word(&run.history_file))
 }
 
 /// Where and when a finding is: group, partition, offsets, instant; empty where it says nothing.
