@@ -25,7 +25,7 @@ use crate::raw_zone::buffer::PartBuffer;
 use chrono::NaiveDate;
 use commit::{Committer, Sent};
 pub(crate) use frontier::Frontier;
-pub(super) use partition::{Fetched, Partition};
+pub(super) use partition::{Fetched, Gap, Partition};
 pub(crate) use policy::{AtStop, Policy, Sound};
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
@@ -83,14 +83,6 @@ pub(super) enum Admission {
     PassOver,
     /// It lies below what was read. All from `restart_at` on is read again, this one, too.
     WentBack { restart_at: i64, gap: Option<Gap> },
-}
-
-/// The log no longer had the offset that was due, and reading goes on elsewhere. The range in between
-/// was never read, and nobody can say any more how many records it held.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) struct Gap {
-    pub(super) due: i64,
-    pub(super) goes_on_at: i64,
 }
 
 /// Bounds of one member.
@@ -296,16 +288,13 @@ impl<P: Policy> Core<P> {
         if state.revoking || state.seek_to.is_some() {
             return Admission::PassOver;
         }
-        let gap = |due| Gap { due, goes_on_at: offset };
-        let position = state.frontier.position();
-        if position.is_none_or(|next| offset >= next) {
+        if state.frontier.position().is_none_or(|next| offset >= next) {
             state.begun = true;
-            // What the client had fetched before it was sent elsewhere comes first, and is no gap.
-            let elsewhere = position.is_none() || state.due.is_some_and(|due| offset >= due);
-            let due = if elsewhere { state.due.take() } else { None };
-            return Admission::Take(due.map(gap));
+            return Admission::Take(state.gap_before(offset));
         }
-        let gap = state.due.take().map(gap);
+        // What lies below was read before: only a log that ends early is news.
+        let due = state.due().filter(|due| *due >= offset);
+        let gap = due.map(|due| Gap { due, goes_on_at: offset });
         let restart_at = self.went_back(number, offset, now);
         Admission::WentBack { restart_at, gap }
     }
@@ -378,8 +367,7 @@ impl<P: Policy> Core<P> {
     /// The broker no longer has, or not yet has, the offset that was due.
     pub(super) fn offset_reset(&mut self, number: i32, due: i64) {
         if let Some(state) = self.partition(number) {
-            // Sent elsewhere twice, as by a truncation to what retention has taken: the lower one is due.
-            state.due = Some(state.due.map_or(due, |before| before.min(due)));
+            state.sent_elsewhere(due);
         }
     }
 

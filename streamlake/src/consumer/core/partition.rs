@@ -16,6 +16,14 @@ pub(in crate::consumer) struct Fetched {
     pub(in crate::consumer) active: bool,
 }
 
+/// The log no longer had the offset that was due, and reading goes on elsewhere. The range in between
+/// was never read, and nobody can say any more how many records it held.
+#[derive(Debug, PartialEq, Eq)]
+pub(in crate::consumer) struct Gap {
+    pub(in crate::consumer) due: i64,
+    pub(in crate::consumer) goes_on_at: i64,
+}
+
 /// A partition from its assignment to its revocation. A new assignment makes a new one, with a new
 /// epoch: whatever finishes late for an old epoch is ignored.
 #[derive(Debug)]
@@ -38,8 +46,9 @@ pub(in crate::consumer) struct Partition {
     pub(in crate::consumer) next: Option<i64>,
     /// A record came, or the client says that it fetches.
     pub(in crate::consumer) begun: bool,
-    /// The offset that was due when the log no longer had it; where reading goes on tells the range.
-    pub(in crate::consumer) due: Option<i64>,
+    /// Offsets that were due when the log no longer had them, lowest first; where reading goes on tells
+    /// the range.
+    due: Vec<i64>,
     /// When it is to be taken on again if nothing has come by then.
     pub(in crate::consumer) retake_at: Instant,
     retakes: u32,
@@ -47,6 +56,8 @@ pub(in crate::consumer) struct Partition {
 
 /// How long a partition may be assigned without being fetched before it is taken on again.
 const RETAKE_AFTER: Duration = Duration::from_secs(10);
+/// Offsets that were due and are remembered until reading goes on.
+const DUE_MAX: usize = 8;
 /// The longest pause between two attempts.
 const RETAKE_AFTER_MAX: Duration = Duration::from_secs(60);
 
@@ -62,7 +73,7 @@ impl Partition {
             end: None,
             next: None,
             begun: false,
-            due: None,
+            due: Vec::new(),
             retake_at: now + RETAKE_AFTER,
             retakes: 0,
         }
@@ -79,6 +90,34 @@ impl Partition {
     /// Attempts so far.
     pub(in crate::consumer) fn retakes(&self) -> u32 {
         self.retakes
+    }
+
+    /// The log no longer has this offset, which was due, and the client goes elsewhere.
+    pub(in crate::consumer) fn sent_elsewhere(&mut self, due: i64) {
+        if let Err(at) = self.due.binary_search(&due) {
+            self.due.insert(at, due);
+            self.due.truncate(DUE_MAX);
+        }
+    }
+
+    /// The lowest offset that was due and is not there.
+    pub(in crate::consumer) fn due(&self) -> Option<i64> {
+        self.due.first().copied()
+    }
+
+    /// The gap in front of the record that is taken next. What the client had fetched before it was sent
+    /// elsewhere still comes, and is none; the record that shows the gap is the first behind a leap.
+    pub(in crate::consumer) fn gap_before(&mut self, offset: i64) -> Option<Gap> {
+        let due = self.due()?;
+        let position = self.frontier.position();
+        // What lies below the position was read.
+        let from = position.map_or(due, |next| next.max(due));
+        if offset > from || offset == due {
+            self.due.retain(|due| *due > offset);
+        }
+        // A first record in front of what was due: most likely the log ends there. The rest will show.
+        let ends_early = position.is_none() && offset < due;
+        (offset > from || ends_early).then_some(Gap { due: from, goes_on_at: offset })
     }
 
     /// What the client says of its fetching.

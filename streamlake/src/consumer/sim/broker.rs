@@ -24,6 +24,8 @@ pub(super) struct Fate {
     pub(super) expired: bool,
     /// It expired before the group had an offset: it was due to nobody.
     pub(super) before_all: bool,
+    /// Its offset was another record's before the log was cut back.
+    pub(super) second: bool,
     /// It was cut off the log, as if it had never been there.
     pub(super) cut_off: bool,
     /// A member told that it was passed over.
@@ -54,6 +56,8 @@ pub(super) struct Log {
     cuts: Vec<(u32, i64)>,
     /// The group's offset, with the epoch of the record in front of it.
     pub(super) committed: Option<(i64, u32)>,
+    /// The highest end that the log ever had.
+    end_max: i64,
     /// The highest offset that the group ever had.
     pub(super) committed_max: i64,
 }
@@ -69,6 +73,12 @@ impl Log {
 
     pub(super) fn append(&mut self, record: Option<u32>) {
         self.entries.push_back(Entry { record, epoch: self.epoch });
+        self.end_max = self.end_max.max(self.end());
+    }
+
+    /// Whether the next offset was in use before the log was cut back.
+    pub(super) fn is_second(&self) -> bool {
+        self.end() < self.end_max
     }
 
     /// Retention: the first entries go.
@@ -251,7 +261,8 @@ impl Group {
         if !self.has(id) || generation != self.generation {
             return Ok(false);
         }
-        if self.owners[partition as usize] != Some(id) {
+        // What was on its way when it was given up may land until somebody else begins.
+        if self.owners[partition as usize].is_some_and(|owner| owner != id) {
             return broken(
                 "only what is owned is committed",
                 format!("member {id} commits partition {partition}, which is not its own any more"),
