@@ -17,6 +17,7 @@ mod sim;
 mod wake;
 mod work;
 
+use self::core::{Core, Limits};
 use crate::config::ConsumerSettings;
 use crate::dead_letter::DeadLetterWriter;
 use crate::error::{Error, Result};
@@ -25,7 +26,6 @@ use crate::native::RecordQueue;
 use crate::observe::events::Events;
 use crate::observe::health::Board;
 use crate::raw_zone::writer::PartWriter;
-use self::core::{Core, Limits};
 use context::Context;
 use poll_loop::{PollLoop, RECORDS_PER_TURN};
 use rdkafka::consumer::{BaseConsumer, Consumer};

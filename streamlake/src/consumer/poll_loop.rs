@@ -418,7 +418,9 @@ impl PollLoop {
         // Without a wait: the request is in the client's hands, and so is its repetition.
         match consumer.seek(topic, partition, Offset::Offset(offset), Duration::ZERO) {
             Ok(()) => self.core.sought(partition, offset),
-            Err(err) => tracing::warn!(topic, partition, offset, error = %err, "cannot go back yet"),
+            Err(err) => {
+                tracing::warn!(topic, partition, offset, error = %err, "cannot go back yet")
+            }
         }
     }
 
@@ -433,8 +435,7 @@ impl PollLoop {
         let name = if pause { "paused" } else { "resumed" };
         let held_bytes = self.core.held_bytes();
         tracing::info!(held_bytes, "{name}");
-        self.events
-            .emit(name, json!({"held_bytes": held_bytes, "partitions": assignment.count()}));
+        self.events.emit(name, json!({"held_bytes": held_bytes, "partitions": assignment.count()}));
     }
 
     /// A complaint of the client: each once in five seconds, because a broker that is away gives

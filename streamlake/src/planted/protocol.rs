@@ -133,10 +133,7 @@ pub(crate) struct PlantedNaming;
 
 impl Naming for PlantedNaming {
     fn next(&mut self, right: u64) -> u64 {
-        if is(Bug::NumberUsedAgain)
-            && right > 1
-            && STORE_ERROR.take()
-            && acts(Bug::NumberUsedAgain)
+        if is(Bug::NumberUsedAgain) && right > 1 && STORE_ERROR.take() && acts(Bug::NumberUsedAgain)
         {
             return right - 1;
         }

@@ -138,8 +138,8 @@ impl PartWriter {
     /// Whether the object that exists is the part.
     async fn compare(&self, path: &str, part: &SealedPart) -> object_store::Result<Heard> {
         let found = self.zone.bounded(self.zone.store.head(&Path::from(path))).await?;
-        let equal = found.size == part.bytes as u64
-            && same(&self.zone.read(path).await?, &part.chunks);
+        let equal =
+            found.size == part.bytes as u64 && same(&self.zone.read(path).await?, &part.chunks);
         Ok(if equal { Heard::Same } else { Heard::Different })
     }
 

@@ -203,8 +203,10 @@ impl<P: Policy> Core<P> {
         let Some(revocation) = &self.revocation else { return };
         let late = now >= revocation.deadline || lost;
         let refused = self.committer.failures >= revocation.failures_before + FAILED_COMMITS_MAX;
-        let states =
-            revocation.partitions.iter().filter_map(|n| self.partitions.get(*n as usize)?.as_deref());
+        let states = revocation
+            .partitions
+            .iter()
+            .filter_map(|n| self.partitions.get(*n as usize)?.as_deref());
         let settled = states.clone().all(|state| {
             state.frontier.open_units() == 0 && (refused || state.to_commit().is_none())
         });
@@ -266,9 +268,9 @@ impl<P: Policy> Core<P> {
         let Some((number, before)) = silent.map(|(number, state)| (number, state.retakes())) else {
             return;
         };
-        let held = self.assigned_partitions().map(|(other, state)| {
-            (other, state.frontier.position().filter(|_| other != number))
-        });
+        let held = self
+            .assigned_partitions()
+            .map(|(other, state)| (other, state.frontier.position().filter(|_| other != number)));
         let held = held.collect();
         self.begin(number, now);
         if let Some(state) = self.partition(number) {

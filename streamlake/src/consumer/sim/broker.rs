@@ -245,7 +245,8 @@ impl Group {
         let Some(Rebalance { target, .. }) = self.rebalance.take() else { return };
         self.generation += 1;
         for id in &self.members {
-            let comes = |number: &usize| target[*number] == Some(*id) && self.owners[*number].is_none();
+            let comes =
+                |number: &usize| target[*number] == Some(*id) && self.owners[*number].is_none();
             let partitions = (0..target.len()).filter(comes).map(|number| number as i32).collect();
             let generation = self.generation;
             self.outbox.push_back((*id, Said::Assigned { partitions, generation }));

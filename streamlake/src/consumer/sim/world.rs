@@ -143,9 +143,8 @@ macro_rules! tell {
 
 impl<V: Variant> World<V> {
     pub(super) fn new(settings: &[u8; 12], told: bool) -> Self {
-        let pick = |index: usize, choices: &[usize]| {
-            choices[settings[index] as usize % choices.len()]
-        };
+        let pick =
+            |index: usize, choices: &[usize]| choices[settings[index] as usize % choices.len()];
         let partitions = pick(0, &[1, 2, 3]);
         let members = pick(1, &[1, 2, 2, 3]);
         let shared = pick(2, &[0, 0, 1]) == 1;
@@ -189,7 +188,10 @@ impl<V: Variant> World<V> {
                 replaces: false,
             });
         }
-        tell!(world, "{partitions} partitions, {members} members, shared {shared}, eager {eager}, {limits:?}");
+        tell!(
+            world,
+            "{partitions} partitions, {members} members, shared {shared}, eager {eager}, {limits:?}"
+        );
         for process in 0..processes {
             world.start(process);
         }
@@ -216,12 +218,8 @@ impl<V: Variant> World<V> {
             return;
         }
         self.lives += 1;
-        self.processes[index] = Process {
-            life: self.lives,
-            alive: true,
-            numbers: Default::default(),
-            replaces: false,
-        };
+        self.processes[index] =
+            Process { life: self.lives, alive: true, numbers: Default::default(), replaces: false };
         for slot in 0..self.members.len() {
             if self.process_of(slot) == index {
                 let id = self.group.join();
@@ -636,9 +634,11 @@ impl<V: Variant> World<V> {
             if member.paused {
                 return Ok(());
             }
-            let next = member.fetches.iter_mut().enumerate().find_map(|(number, fetch)| {
-                Some((number, fetch.as_mut()?.queue.pop_front()?))
-            });
+            let next = member
+                .fetches
+                .iter_mut()
+                .enumerate()
+                .find_map(|(number, fetch)| Some((number, fetch.as_mut()?.queue.pop_front()?)));
             let Some((number, (offset, record, epoch))) = next else { return Ok(()) };
             let partition = number as i32;
             let gap = match member.core.admit(partition, offset, now) {
@@ -752,7 +752,9 @@ impl<V: Variant> World<V> {
             // What was appended behind a cut that this member cannot know of yet is not its business:
             // whoever begins at this offset is told of the cut, because the epoch is committed, too.
             for offset in log.start..(*next).min(log.end()) {
-                let Some(entry) = log.at(offset).filter(|entry| entry.epoch <= epoch) else { continue };
+                let Some(entry) = log.at(offset).filter(|entry| entry.epoch <= epoch) else {
+                    continue;
+                };
                 let Some(record) = entry.record else { continue };
                 let fate = &self.fates[record as usize];
                 if !fate.durable() {
@@ -804,7 +806,7 @@ impl<V: Variant> World<V> {
             return Ok(());
         }
         // Mostly the oldest comes first.
-        let index = if much % 3 == 0 { which % self.requests.len() } else { 0 };
+        let index = if much.is_multiple_of(3) { which % self.requests.len() } else { 0 };
         let request = self.requests.remove(index);
         match how {
             // It fails and is gone.
@@ -978,7 +980,9 @@ impl<V: Variant> World<V> {
         if !self.store.holds(name, &content) {
             return broken(
                 "what counts as stored is in the store",
-                format!("m{slot} counts part {part} as stored at {name:?}, which holds other bytes"),
+                format!(
+                    "m{slot} counts part {part} as stored at {name:?}, which holds other bytes"
+                ),
             );
         }
         for record in content.iter() {
