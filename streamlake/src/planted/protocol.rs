@@ -2,7 +2,7 @@
 
 use super::{Bug, STORE_ERROR, acts, acts_if, acts_once, announce, is};
 use crate::consumer::core::{AtStop, Frontier, Policy, Unit};
-use crate::raw_zone::numbering::{Naming, Unanswered};
+use crate::raw_zone::numbering::Naming;
 use std::collections::BTreeMap;
 
 /// The epoch of commits for partitions that were taken away; no assignment has it.
@@ -144,10 +144,13 @@ impl Naming for PlantedNaming {
         acts(Bug::PartOverwritten).then_some(1)
     }
 
-    fn unanswered(&mut self) -> Unanswered {
-        match acts(Bug::RetryUnderAnotherName) {
-            true => Unanswered::TakeAnother,
-            false => Unanswered::Keep,
+    fn unanswered(&mut self, number: u64, next: &mut Option<u64>) -> u64 {
+        match *next {
+            Some(another) if acts(Bug::RetryUnderAnotherName) => {
+                *next = Some(another + 1);
+                another
+            }
+            _ => number,
         }
     }
 }

@@ -7,18 +7,6 @@
 //! settled by reading the object back. Equal bytes are this very part, whoever's request brought
 //! them; other bytes are another writer's, and ours can never land there any more.
 
-/// What becomes of a number when the store gave no certain answer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[cfg_attr(not(any(test, feature = "planted-bugs")), expect(dead_code, reason = "only bugs do"))]
-pub(crate) enum Unanswered {
-    /// It is asked for again.
-    Keep,
-    /// The part goes on with another one.
-    TakeAnother,
-    /// As before, and the next part may have this one.
-    GiveBack,
-}
-
 /// The decisions, as a seam for those that are to be seen going wrong. The defaults are right.
 pub(crate) trait Naming: Default {
     /// The next number.
@@ -31,16 +19,20 @@ pub(crate) trait Naming: Default {
         None
     }
 
-    /// What to do when the store gave no certain answer.
-    fn unanswered(&mut self) -> Unanswered {
-        Unanswered::Keep
+    /// The number that a part goes on with after the store gave no certain answer: the one that it has.
+    /// `next` is what the next part gets.
+    fn unanswered(&mut self, number: u64, next: &mut Option<u64>) -> u64 {
+        let _ = next;
+        number
     }
 }
 
 /// All is done right.
+#[cfg(any(test, not(feature = "planted-bugs")))]
 #[derive(Debug, Default)]
 pub(crate) struct SoundNaming;
 
+#[cfg(any(test, not(feature = "planted-bugs")))]
 impl Naming for SoundNaming {}
 
 /// The numbers of one folder, of one process.
@@ -121,15 +113,7 @@ impl Placing {
                 Next::List
             }
             Heard::Nothing => {
-                match numbers.naming.unanswered() {
-                    Unanswered::Keep => {}
-                    Unanswered::TakeAnother => self.number = numbers.take().unwrap_or(self.number),
-                    Unanswered::GiveBack => {
-                        let again = self.number;
-                        self.number = numbers.take().unwrap_or(again);
-                        numbers.next = Some(again);
-                    }
-                }
+                self.number = numbers.naming.unanswered(self.number, &mut numbers.next);
                 Next::Put
             }
         }

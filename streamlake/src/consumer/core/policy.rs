@@ -108,7 +108,9 @@ pub(crate) trait Policy: Default {
 }
 
 /// All is done right.
+#[cfg(any(test, not(feature = "planted-bugs")))]
 #[derive(Debug, Default)]
 pub(crate) struct Sound;
 
+#[cfg(any(test, not(feature = "planted-bugs")))]
 impl Policy for Sound {}

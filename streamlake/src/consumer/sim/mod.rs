@@ -13,7 +13,7 @@ mod store;
 mod world;
 
 use super::core::{AtStop, Frontier, Policy, Sound, Unit};
-use crate::raw_zone::numbering::{Naming, SoundNaming, Unanswered};
+use crate::raw_zone::numbering::{Naming, SoundNaming};
 use schedule::Schedule;
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -316,8 +316,8 @@ fn finds_a_commit_after_revoke() {
 struct NumberReused;
 
 impl Naming for NumberReused {
-    fn unanswered(&mut self) -> Unanswered {
-        Unanswered::GiveBack
+    fn unanswered(&mut self, number: u64, next: &mut Option<u64>) -> u64 {
+        next.replace(number).unwrap_or(number)
     }
 }
 
@@ -350,8 +350,10 @@ fn finds_a_part_that_is_replaced() {
 struct AnotherName;
 
 impl Naming for AnotherName {
-    fn unanswered(&mut self) -> Unanswered {
-        Unanswered::TakeAnother
+    fn unanswered(&mut self, number: u64, next: &mut Option<u64>) -> u64 {
+        let another = next.unwrap_or(number);
+        *next = Some(another + 1);
+        another
     }
 }
 
