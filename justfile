@@ -51,6 +51,10 @@ keep-histories:
 fuzz SECONDS="60":
     STREAMLAKE_FUZZ_SECONDS={{SECONDS}} cargo test -p streamlake-verifier --lib -- --nocapture fuzz::
 
+# The consumer's core in a world of models, so many schedules; STREAMLAKE_SEED=n repeats one and tells it.
+simulate SCHEDULES="1000000":
+    STREAMLAKE_SCHEDULES={{SCHEDULES}} cargo test --release -p streamlake --lib sim::holds -- --nocapture
+
 # How fast the judge is. The pipeline's own speed, as ratios: `streamlake bench`.
 bench:
     cargo bench --workspace

@@ -15,6 +15,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 mod consuming;
 mod producing;
+#[cfg(feature = "planted-bugs")]
+mod protocol;
 mod records;
 mod storing;
 
@@ -307,6 +309,20 @@ bugs! {
     /// The producer ends by a signal of its own, when all is done.
     ProducerAborts = "producer-aborts",
 }
+
+/// The policy of the consumer's core: the right one, unless this build can misbehave.
+#[cfg(not(feature = "planted-bugs"))]
+pub(crate) type InUse = crate::consumer::core::Sound;
+/// The policy of the consumer's core: the right one, unless this build can misbehave.
+#[cfg(feature = "planted-bugs")]
+pub(crate) type InUse = protocol::Planted;
+
+/// How parts get their numbers: rightly, unless this build can misbehave.
+#[cfg(not(feature = "planted-bugs"))]
+pub(crate) type NamingInUse = crate::raw_zone::numbering::SoundNaming;
+/// How parts get their numbers: rightly, unless this build can misbehave.
+#[cfg(feature = "planted-bugs")]
+pub(crate) type NamingInUse = protocol::PlantedNaming;
 
 /// Whether this build can misbehave at all.
 pub(crate) const PLANTED: bool = cfg!(feature = "planted-bugs");

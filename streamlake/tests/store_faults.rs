@@ -53,6 +53,10 @@ fn wait_until(what: &str, done: impl Fn() -> bool) {
     }
 }
 
+fn is_there(events: &[serde_json::Value], name: &str) -> bool {
+    events.iter().any(|event| event["event"] == name)
+}
+
 fn finish(stage: &Stage, consumer: Consumer, records: i64) {
     consumer.wait_for_commit(0, records);
     consumer.signal("-TERM");
@@ -90,7 +94,7 @@ fn a_write_whose_answer_is_lost_is_not_written_twice() {
     for mood in [Mood::StoresAndFails, Mood::StoresAndHangs] {
         let stage = stage(100);
         let consumer = stage.consume(&["--store-timeout", "1s"]);
-        wait_until("the probe", || stage.gcs.requests() >= 3);
+        consumer.wait_for("the probe's end", |events| is_there(events, "configured"));
         stage.gcs.set(mood);
         wait_until("a part", || !stage.offsets().is_empty());
         stage.gcs.set(Mood::Well);
@@ -111,7 +115,7 @@ fn a_store_that_overwrites_is_refused_at_start_up() {
 fn a_signal_is_obeyed_in_time_while_the_store_is_away() {
     let stage = stage(100);
     let consumer = stage.consume(&["--shutdown-deadline", "3s"]);
-    wait_until("the probe", || stage.gcs.requests() >= 3);
+    consumer.wait_for("the probe's end", |events| is_there(events, "configured"));
     stage.gcs.set(Mood::Refuses(503));
     consumer.wait_for("a retry", |events| events.iter().any(|e| e["event"] == "retrying"));
     consumer.signal("-TERM");

@@ -5,6 +5,7 @@
 //! is only noted, and the partitions are given up when what is in flight has been stored and committed
 //! (librdkafka waits for both calls).
 
+use super::core::Fetched;
 use super::wake::Wake;
 use crate::classify::{self, Decision, Phase};
 use crate::error::Error;
@@ -28,17 +29,6 @@ pub(super) struct Seen {
     pub(super) connected: bool,
     /// The member belongs to its group.
     pub(super) joined: bool,
-}
-
-/// How far the fetching of a partition is.
-#[derive(Debug, Default)]
-pub(super) struct Fetched {
-    /// Where the records that may be read end: the last stable offset.
-    pub(super) end: Option<i64>,
-    /// The next offset to be fetched. Markers of transactions and aborted records below it are passed.
-    pub(super) next: Option<i64>,
-    /// It is being fetched.
-    pub(super) active: bool,
 }
 
 impl Seen {

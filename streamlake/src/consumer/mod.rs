@@ -1,22 +1,23 @@
 //! The consumer: from a topic into the raw zone, committing only what is durable.
 //!
-//! One thread polls and owns all state ([`poll_loop`]); storing parts and writing dead letters
-//! happens on the async runtime ([`work`]) and comes back as completions. [`frontier`] says what may
-//! be committed, [`rebalance`] takes partitions on and gives them up, [`drain`] is the way out.
+//! What is taken, sealed, counted and committed is decided in [`core`], which has no input or output. One
+//! thread polls and drives it ([`poll_loop`]); storing parts and writing dead letters happens on the async
+//! runtime ([`work`]) and comes back as completions. [`intake`] makes lines and dead letters of records,
+//! [`rebalance`] carries out what the core says of assignments, [`drain`] is the way out.
 
-mod commit;
 mod contact;
 mod context;
+pub(crate) mod core;
 mod drain;
-pub mod frontier;
 mod intake;
-mod late;
-mod partition;
 mod poll_loop;
 mod rebalance;
+#[cfg(test)]
+mod sim;
 mod wake;
 mod work;
 
+use self::core::{Core, Limits};
 use crate::config::ConsumerSettings;
 use crate::dead_letter::DeadLetterWriter;
 use crate::error::{Error, Result};
@@ -200,8 +201,12 @@ impl Shared {
         Ok(PollLoop {
             member,
             settings: Arc::clone(settings),
-            uploads_max: settings.uploads_in_flight / settings.members,
-            memory_max: settings.memory_bytes / settings.members,
+            core: Core::new(Limits {
+                batch: settings.batch,
+                uploads: settings.uploads_in_flight / settings.members,
+                memory: settings.memory_bytes / settings.members,
+                revoke_deadline: settings.revoke_deadline,
+            }),
             records: RecordQueue::new(Arc::clone(&consumer)),
             batch: Vec::with_capacity(RECORDS_PER_TURN),
             consumer,
@@ -210,19 +215,7 @@ impl Shared {
             events: Arc::clone(&self.events),
             completions,
             stop,
-            partitions: Vec::new(),
-            epochs: 0,
             days: Default::default(),
-            ready: Default::default(),
-            uploads: 0,
-            held_bytes: 0,
-            committer: Default::default(),
-            revocation: None,
-            late: Default::default(),
-            paused: false,
-            full_since: None,
-            stopping: false,
-            outside: 0,
             complaints: Default::default(),
             contact: Default::default(),
             board: Arc::clone(&self.board),

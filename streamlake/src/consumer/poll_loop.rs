@@ -1,18 +1,16 @@
-//! The polling thread: it alone owns the state of all partitions, so nothing here is locked.
+//! The polling thread: it alone owns the state of all partitions ([`Core`]), so nothing here is locked.
 //!
 //! One turn of the loop: what the client said, what work has ended, what may be committed, what is
 //! old enough to be stored, then as many records as there are. It sleeps while it waits for records,
 //! which wake it. Completions and what the broker says do not, so it sleeps shortly; the callback that
 //! librdkafka offers for a queue that is no longer empty is known for missed wake-ups.
 
-use super::commit::Committer;
 use super::contact::Contact;
 use super::context::{ClientEvent, Context};
-use super::late::Late;
-use super::partition::Partition;
-use super::rebalance::Revocation;
+use super::core::{Closed, Core, Effect, Gap, Partition};
+use super::rebalance::numbers;
 use super::wake::Wake;
-use super::work::{Completion, Unit, Work};
+use super::work::{Completion, Work};
 use crate::classify::{self, Decision, Phase};
 use crate::config::{ConsumerSettings, OnGap};
 use crate::error::{Error, Result};
@@ -20,13 +18,14 @@ use crate::native::{self, Message, Record, RecordQueue};
 use crate::observe::events::Events;
 use crate::observe::health::{Board, Progress};
 use crate::observe::metrics;
-use crate::planted::{self, Bug};
-use crate::raw_zone::buffer::SealedPart;
+use crate::planted;
+use crate::raw_zone::name::Folder;
 use crate::record::Days;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::topic_partition_list::Offset;
 use serde_json::json;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::mpsc::Receiver;
 use std::time::{Duration, Instant};
@@ -42,16 +41,12 @@ const SLEEP_MAX_WORKING: Duration = Duration::from_millis(5);
 pub(super) const RECORDS_PER_TURN: usize = 500;
 /// How often metrics and health are told.
 const REPORT_EVERY: Duration = Duration::from_secs(1);
-/// How long a full memory may just wait before the partitions are paused.
-const FULL_FOR: Duration = Duration::from_secs(1);
-
 pub(super) struct PollLoop {
     /// Which of the process's members of the group this is, from 0.
     pub(super) member: usize,
     pub(super) settings: Arc<ConsumerSettings>,
-    /// This member's share of the process's uploads and bytes.
-    pub(super) uploads_max: usize,
-    pub(super) memory_max: usize,
+    /// All that is decided.
+    pub(super) core: Core<planted::InUse>,
     pub(super) consumer: Arc<BaseConsumer<Context>>,
     /// The records of the assigned partitions; everything else comes from `consumer`'s own queue.
     pub(super) records: RecordQueue<Context>,
@@ -62,23 +57,7 @@ pub(super) struct PollLoop {
     pub(super) events: Arc<Events>,
     pub(super) completions: Receiver<Completion>,
     pub(super) stop: CancellationToken,
-    /// The assigned partitions by their number.
-    pub(super) partitions: Vec<Option<Box<Partition>>>,
-    pub(super) epochs: u64,
     pub(super) days: Days,
-    /// Sealed and not yet in flight.
-    pub(super) ready: VecDeque<(Unit, SealedPart)>,
-    pub(super) uploads: usize,
-    /// Bytes open, ready and in flight.
-    pub(super) held_bytes: usize,
-    pub(super) committer: Committer,
-    pub(super) revocation: Option<Revocation>,
-    pub(super) late: Late,
-    pub(super) paused: bool,
-    pub(super) full_since: Option<Instant>,
-    pub(super) stopping: bool,
-    /// Parts and dead letters whose completion has not come back.
-    pub(super) outside: usize,
     /// What was complained about, and when.
     pub(super) complaints: BTreeMap<String, Instant>,
     pub(super) contact: Contact,
@@ -111,28 +90,51 @@ impl PollLoop {
         let now = Instant::now();
         self.poll_client(consumer, now)?;
         self.serve(consumer, now)?;
-        self.seal_aged(now);
-        if self.hold_back(consumer, now) {
+        if self.core.is_full() {
             self.wake.wait(SLEEP_MAX);
             return Ok(());
         }
-        self.take_records(self.sleep_for(now), now)?;
-        self.start_uploads();
-        Ok(())
+        self.take_records(consumer, self.sleep_for(now), now)
     }
 
     /// Everything but taking records: what the client said, completions, revocation, commits.
     pub(super) fn serve(&mut self, consumer: &BaseConsumer<Context>, now: Instant) -> Result<()> {
+        self.client_events(consumer, now)?;
+        self.collect()?;
+        self.core.tick(consumer.assignment_lost(), now);
+        self.perform_all(consumer, now);
+        self.report(now);
+        Ok(())
+    }
+
+    fn client_events(&mut self, consumer: &BaseConsumer<Context>, now: Instant) -> Result<()> {
         while let Some(event) = consumer.context().next_event() {
             self.client_event(consumer, event, now)?;
         }
-        self.collect()?;
-        self.start_uploads();
-        self.advance_revocation(consumer, now);
-        self.commit(consumer, now);
-        self.retake_silent(consumer, now);
-        self.report(now);
         Ok(())
+    }
+
+    /// Does what the core wants done.
+    pub(super) fn perform_all(&mut self, consumer: &BaseConsumer<Context>, now: Instant) {
+        while let Some(effect) = self.core.next_effect() {
+            match effect {
+                Effect::Assign { partitions, paused } => {
+                    self.take_on(consumer, &partitions, paused);
+                }
+                Effect::GiveUp { partitions, settled } => {
+                    self.give_up(consumer, &partitions, settled);
+                }
+                Effect::Retake { partition, held } => self.retake(consumer, partition, &held),
+                Effect::Store(Closed { unit, date, buffer }) => {
+                    let folder = Folder { dataset: self.settings.dataset.clone(), date };
+                    let part = buffer.seal(folder, &self.settings.topic, unit.partition);
+                    self.work.store(unit, planted::part(part, self.settings.batch));
+                }
+                Effect::Commit(offsets) => self.send_commit(consumer, &offsets, now),
+                Effect::Seek { partition, offset } => self.seek(consumer, partition, offset),
+                Effect::Pause(pause) => self.set_paused(consumer, pause),
+            }
+        }
     }
 
     /// Tells metrics and health where things stand, once a second.
@@ -150,13 +152,14 @@ impl PollLoop {
             next: state.next,
             begun: state.begun,
         };
-        let found: Vec<_> =
-            self.assigned_partitions().map(|(number, state)| (number, progress(state))).collect();
+        let assigned = self.core.assigned_partitions();
+        let found: Vec<_> = assigned.map(|(number, state)| (number, progress(state))).collect();
         for (number, progress) in &found {
             metrics::partition(topic, *number, progress);
         }
-        metrics::held((topic, self.member), self.held_bytes, self.uploads, self.paused);
-        let standing = self.contact.standing(self.stopping);
+        let core = &self.core;
+        metrics::held((topic, self.member), core.held_bytes(), core.uploads(), core.paused());
+        let standing = self.contact.standing(self.core.stopping());
         let (who, limit) = ((topic.as_str(), self.member), self.settings.stall_after);
         self.board.report(who, limit, now, &standing, &found);
         self.lead_records_here(found.iter().map(|(number, _)| *number));
@@ -179,30 +182,25 @@ impl PollLoop {
         now: Instant,
     ) -> Result<()> {
         match event {
-            ClientEvent::Assigned(partitions) => self.assigned(consumer, &partitions),
+            ClientEvent::Assigned(partitions) => self.core.assigned(&numbers(&partitions), now),
             ClientEvent::Revoked { partitions, lost } => {
-                self.revoked(consumer, partitions, lost, now)
+                self.taken_away(&numbers(&partitions), lost, now);
             }
             ClientEvent::Committed { outcome, offsets } => self.committed(&outcome, &offsets, now),
             ClientEvent::Statistics(seen) => {
                 for (partition, fetched) in &seen.partitions {
-                    if let Some(state) = self.partition(*partition) {
-                        state.fetched(fetched);
-                    }
+                    self.core.fetched(*partition, fetched);
                 }
                 self.contact.seen(&seen);
             }
-            ClientEvent::OffsetReset { partition, due } => {
-                if let Some(state) = self.partition(partition) {
-                    state.due.get_or_insert(due);
-                }
-            }
+            ClientEvent::OffsetReset { partition, due } => self.core.offset_reset(partition, due),
             ClientEvent::Refused(err) => return Err(err),
             ClientEvent::Error(err, reason) => {
                 // The client has logged the reason already.
                 tracing::debug!(error = %err, reason, "Kafka");
             }
         }
+        self.perform_all(consumer, now);
         Ok(())
     }
 
@@ -218,7 +216,7 @@ impl PollLoop {
                 // Records come from their own queue; one that went astray is not lost either.
                 Ok(message) => {
                     self.serve(consumer, now)?;
-                    self.take(&Record::of(&message), now);
+                    self.take(&Record::of(&message), now)?;
                 }
                 Err(err) => self.client_error(&err, now)?,
             }
@@ -226,12 +224,9 @@ impl PollLoop {
         Ok(())
     }
 
-    /// Where reading goes on after the log no longer had what was due: the range in between was never
-    /// read, and nobody can say any more how many records it held.
-    fn goes_on_at(&mut self, number: i32, offset: i64) -> Result<()> {
-        let Some(due) = self.partition(number).and_then(|state| state.due.take()) else {
-            return Ok(());
-        };
+    /// Tells of a gap, and ends everything if that is what was asked for.
+    pub(super) fn met_gap(&self, number: i32, gap: &Gap) -> Result<()> {
+        let Gap { due, goes_on_at: offset } = *gap;
         let topic = self.settings.topic.clone();
         if offset <= due {
             tracing::warn!(
@@ -273,21 +268,22 @@ impl PollLoop {
 
     /// Takes the records that are there, or the first one that comes. The bound of the memory is looked
     /// at before: one turn's records may go beyond it.
-    fn take_records(&mut self, patience: Duration, now: Instant) -> Result<()> {
-        self.seek_back();
+    fn take_records(
+        &mut self,
+        consumer: &BaseConsumer<Context>,
+        patience: Duration,
+        now: Instant,
+    ) -> Result<()> {
         let mut batch = std::mem::take(&mut self.batch);
         self.records.read(patience, &mut batch);
+        // What the client said while it was waited for comes first: that it was sent elsewhere, say.
+        self.client_events(consumer, now)?;
         let mut outcome = Ok(());
         for message in batch.drain(..) {
             match message.record() {
                 // After the first failure the rest is not taken, so nothing behind it is committed.
                 Ok(_) if outcome.is_err() => {}
-                Ok(record) => {
-                    outcome = self.goes_on_at(record.partition(), record.offset());
-                    if outcome.is_ok() {
-                        self.take(&record, now);
-                    }
-                }
+                Ok(record) => outcome = self.take(&record, now),
                 Err(err) => {
                     outcome =
                         outcome.and_then(|()| self.partition_error(&err, message.place(), now));
@@ -307,7 +303,7 @@ impl PollLoop {
         now: Instant,
     ) -> Result<()> {
         if classify::fetched(err) == Decision::Stop {
-            let next = self.partition(number).and_then(|state| state.frontier.position());
+            let next = self.core.state(number).and_then(|state| state.frontier.position());
             return Err(Error::Unreadable {
                 place: format!("{}/{number}", self.settings.topic),
                 offset: next.unwrap_or(offset),
@@ -341,32 +337,13 @@ impl PollLoop {
         Ok(())
     }
 
-    pub(super) fn partition(&mut self, number: i32) -> Option<&mut Partition> {
-        self.partitions.get_mut(usize::try_from(number).ok()?)?.as_deref_mut()
-    }
-
-    pub(super) fn assigned_partitions(&self) -> impl Iterator<Item = (i32, &Partition)> {
-        let numbered = self.partitions.iter().enumerate();
-        numbered.filter_map(|(number, state)| Some((number as i32, state.as_deref()?)))
-    }
-
     /// Takes in the work that has ended.
     fn collect(&mut self) -> Result<()> {
         while let Ok(completion) = self.completions.try_recv() {
             match completion {
                 Completion::Stored { unit, part, written } => {
-                    self.uploads -= 1;
-                    let stale = !self.finish(unit);
-                    let next = part.span.last_offset + 1;
                     planted::note_stored();
-                    if planted::is(Bug::CommitNewestCompletion)
-                        && let Some(state) = self.partition(unit.partition)
-                    {
-                        state.newest = state.newest.max(Some(next));
-                    }
-                    if stale {
-                        self.late.note(unit.partition, next);
-                    }
+                    let stale = !self.core.stored(unit, part.span.last_offset + 1);
                     let (records, collisions) = (part.span.records, written.collisions);
                     metrics::stored(&part.topic, records, part.bytes, collisions, written.took);
                     tracing::info!(
@@ -388,7 +365,7 @@ impl PollLoop {
                     }));
                 }
                 Completion::DeadLettered { unit, position } => {
-                    let stale = !self.finish(unit);
+                    let stale = !self.core.dead_lettered(unit);
                     metrics::dead_lettered(&self.settings.topic);
                     let topic = self.settings.dead_letter_topic.as_str();
                     self.events.emit("dead_lettered", json!({
@@ -403,63 +380,15 @@ impl PollLoop {
         Ok(())
     }
 
-    /// Marks a unit durable, unless its assignment is over. Says whether it still counted.
-    fn finish(&mut self, unit: Unit) -> bool {
-        self.held_bytes -= unit.bytes;
-        self.outside -= 1;
-        match self.partition(unit.partition) {
-            Some(state) if state.epoch == unit.epoch => {
-                state.frontier.finish(unit.first_offset);
-                true
-            }
-            _ => false,
-        }
-    }
-
-    pub(super) fn start_uploads(&mut self) {
-        while self.uploads < self.uploads_max {
-            let Some((unit, part)) = self.ready.pop_front() else {
-                return;
-            };
-            self.uploads += 1;
-            self.outside += 1;
-            self.work.store(unit, part);
-        }
-    }
-
-    /// Commits every frontier that has moved, if no other commit is on its way.
-    pub(super) fn commit(&mut self, consumer: &BaseConsumer<Context>, now: Instant) {
-        if !self.committer.may_send(now) || self.commit_late(consumer, now) {
-            return;
-        }
-        if planted::gives_up(self.committer.failures > 0) {
-            return;
-        }
-        let mut sent = Vec::new();
-        for (number, state) in self.assigned_partitions() {
-            let (durable, read) = (state.frontier.durable(), state.frontier.position());
-            let next = planted::next_to_commit(durable, read, state.newest, state.revoking);
-            if let Some(offset) =
-                next.filter(|next| state.committed.is_none_or(|done| done < *next))
-            {
-                sent.push((number, state.epoch, offset));
-            }
-        }
-        if sent.is_empty() || consumer.assignment_lost() {
-            return;
-        }
-        // The next offset to read, not the last one handled.
-        let bend = planted::bend();
-        for (_, _, offset) in &mut sent {
-            *offset += bend;
-        }
-        let offsets: Vec<_> = sent.iter().map(|(number, _, offset)| (*number, *offset)).collect();
-        match native::commit(consumer, &self.settings.topic, &offsets) {
-            Ok(()) => self.committer.sent(now, sent),
-            Err(err) => {
-                self.committer.failed(now);
-                self.complain(&format!("committing: {err}"), now);
-            }
+    fn send_commit(
+        &mut self,
+        consumer: &BaseConsumer<Context>,
+        offsets: &[(i32, i64)],
+        now: Instant,
+    ) {
+        if let Err(err) = native::commit(consumer, &self.settings.topic, offsets) {
+            self.core.commit_unsent(now);
+            self.complain(&format!("committing: {err}"), now);
         }
     }
 
@@ -469,22 +398,12 @@ impl PollLoop {
         offsets: &[(i32, i64)],
         now: Instant,
     ) {
-        for (partition, epoch, offset) in self.committer.answered(now, outcome) {
-            self.late.answered(partition, epoch, offset, outcome.is_err());
-            if !offsets.contains(&(partition, offset)) {
-                continue;
-            }
-            let topic = self.settings.topic.clone();
+        for (partition, epoch, offset) in self.core.commit_answered(outcome.is_ok(), offsets, now) {
+            let topic = &self.settings.topic;
             tracing::debug!(topic, partition, offset, "committed");
             let fields =
                 json!({"topic": topic, "partition": partition, "offset": offset, "epoch": epoch});
             self.events.emit("committed", fields);
-            if let Some(state) = self.partition(partition).filter(|state| state.epoch == epoch) {
-                // (The bends of two planted bugs are taken out again, or they would commit for ever.)
-                let bent_back = i64::from(planted::is(Bug::CommitLastOffset))
-                    - i64::from(planted::is(Bug::CommitOneTooFar));
-                state.committed = Some(offset + bent_back);
-            }
         }
         metrics::committed(&self.settings.topic, outcome.is_ok());
         if let Err(err) = outcome {
@@ -492,33 +411,20 @@ impl PollLoop {
         }
     }
 
-    /// Keeps the memory within its bound. A short wait for the uploads costs nothing; when it lasts,
-    /// the partitions are paused, so that polling can go on and the group keeps this member. Says
-    /// whether to take no records in this turn.
-    fn hold_back(&mut self, consumer: &BaseConsumer<Context>, now: Instant) -> bool {
-        // Once paused, some room is to be made before it goes on.
-        let roomy = match self.paused {
-            true => self.held_bytes <= self.memory_max / 4 * 3,
-            false => self.held_bytes < self.memory_max,
-        };
-        if roomy {
-            if self.paused {
-                self.set_paused(consumer, false);
+    /// Sends the client back where a partition must be read again. What it has fetched before then is
+    /// out of date for it, and what was taken out of its queue already is passed over until here.
+    fn seek(&mut self, consumer: &BaseConsumer<Context>, partition: i32, offset: i64) {
+        let topic = &self.settings.topic;
+        // Without a wait: the request is in the client's hands, and so is its repetition.
+        match consumer.seek(topic, partition, Offset::Offset(offset), Duration::ZERO) {
+            Ok(()) => self.core.sought(partition, offset),
+            Err(err) => {
+                tracing::warn!(topic, partition, offset, error = %err, "cannot go back yet")
             }
-            self.full_since = None;
-            return false;
         }
-        self.seal_largest();
-        self.start_uploads();
-        let since = *self.full_since.get_or_insert(now);
-        if !self.paused && now.duration_since(since) >= FULL_FOR {
-            self.set_paused(consumer, true);
-        }
-        true
     }
 
-    pub(super) fn set_paused(&mut self, consumer: &BaseConsumer<Context>, pause: bool) {
-        self.paused = pause;
+    fn set_paused(&self, consumer: &BaseConsumer<Context>, pause: bool) {
         let Ok(assignment) = consumer.assignment() else {
             return;
         };
@@ -527,14 +433,14 @@ impl PollLoop {
             tracing::warn!(error = %err, pause, "pausing or resuming failed");
         }
         let name = if pause { "paused" } else { "resumed" };
-        tracing::info!(held_bytes = self.held_bytes, "{name}");
-        self.events
-            .emit(name, json!({"held_bytes": self.held_bytes, "partitions": assignment.count()}));
+        let held_bytes = self.core.held_bytes();
+        tracing::info!(held_bytes, "{name}");
+        self.events.emit(name, json!({"held_bytes": held_bytes, "partitions": assignment.count()}));
     }
 
     /// A complaint of the client: each once in five seconds, because a broker that is away gives
     /// rise to the same few many times a second.
-    pub(super) fn complain(&mut self, text: &str, now: Instant) {
+    fn complain(&mut self, text: &str, now: Instant) {
         self.complaints.retain(|_, at| now.duration_since(*at) < Duration::from_secs(5));
         if !self.complaints.contains_key(text) {
             tracing::warn!(topic = self.settings.topic, error = text, "Kafka; going on");
@@ -544,13 +450,7 @@ impl PollLoop {
 
     /// Until the next thing that time alone brings about.
     fn sleep_for(&self, now: Instant) -> Duration {
-        let oldest = self.assigned_partitions().filter_map(|(_, state)| state.oldest()).min();
-        let may_seal = self.ready.is_empty();
-        let seal_at = oldest.filter(|_| may_seal).map(|opened| opened + self.settings.batch.age);
-        // A back-off that is over is waited for no more; it ends for good with the next success.
-        let commit_at = self.committer.not_before().filter(|at| *at > now);
-        let next = [seal_at, commit_at].into_iter().flatten().min();
-        let longest = if self.outside > 0 { SLEEP_MAX_WORKING } else { SLEEP_MAX_WAITING };
-        next.map_or(longest, |at| at.saturating_duration_since(now).min(longest))
+        let longest = if self.core.working() { SLEEP_MAX_WORKING } else { SLEEP_MAX_WAITING };
+        self.core.due_at(now).map_or(longest, |at| at.saturating_duration_since(now).min(longest))
     }
 }

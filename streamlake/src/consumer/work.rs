@@ -1,6 +1,7 @@
 //! The work that leaves the polling thread: storing parts and writing dead letters. It runs on the
 //! async runtime and comes back as completions, in any order.
 
+use super::core::Unit;
 use super::wake::Wake;
 use crate::dead_letter::{DeadLetter, DeadLetterWriter, Position};
 use crate::error::{Error, Result};
@@ -14,16 +15,6 @@ use serde_json::json;
 use std::sync::Arc;
 use std::sync::mpsc;
 use tokio::runtime::Handle;
-
-/// Which unit of which assignment a piece of work belongs to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Unit {
-    pub(super) partition: i32,
-    pub(super) epoch: u64,
-    pub(super) first_offset: i64,
-    /// How much memory it holds.
-    pub(super) bytes: usize,
-}
 
 /// A piece of work that ended.
 #[derive(Debug)]

@@ -1,6 +1,6 @@
-//! What is committed, and how a consumer begins and ends.
+//! How a consumer begins and ends.
 
-use super::{Bug, PLANTED, STORE_ERROR, acts, acts_if, acts_once, is};
+use super::{Bug, STORE_ERROR, acts, acts_if, acts_once, is};
 use crate::error::Result;
 use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
@@ -11,40 +11,6 @@ use std::time::Duration;
 const LIFE: u64 = 150;
 const STANDSTILL: Duration = Duration::from_secs(25);
 const ANSWER_WITHIN: Duration = Duration::from_secs(2);
-
-/// The offset to commit of a partition, given the right one and the one after what is read.
-pub(crate) fn next_to_commit(
-    durable: Option<i64>,
-    read: Option<i64>,
-    newest: Option<i64>,
-    revoking: bool,
-) -> Option<i64> {
-    if !PLANTED {
-        return durable;
-    }
-    let more = read > durable;
-    if acts_if(Bug::CommitNewestCompletion, newest > durable) || is(Bug::CommitNewestCompletion) {
-        return newest;
-    }
-    let early = acts_if(Bug::CommitBeforeWrite, more)
-        || acts_if(Bug::CommitReadAtRevoke, revoking && more)
-        || more
-            && is(Bug::CommitEarlyAfterRetry)
-            && STORE_ERROR.is_set()
-            && acts(Bug::CommitEarlyAfterRetry)
-        || more && acts_once(Bug::CommitEarlyOnce, 40);
-    if early { read } else { durable }
-}
-
-/// How far the offsets of one commit are bent; 0 is right.
-pub(crate) fn bend() -> i64 {
-    match () {
-        () if acts(Bug::CommitLastOffset) => -1,
-        () if acts(Bug::CommitOneTooFar) => 1,
-        () if acts_once(Bug::CommitBackOnce, 10) => -3,
-        () => 0,
-    }
-}
 
 /// Takes note of a part that was stored.
 pub(crate) fn note_stored() {
@@ -96,9 +62,4 @@ pub(crate) fn at_the_end(outcome: Result<()>) -> Result<()> {
 /// The exit code of an orderly stop.
 pub(crate) fn consumer_exit() -> ExitCode {
     if acts(Bug::StopExitsOne) { ExitCode::FAILURE } else { ExitCode::SUCCESS }
-}
-
-/// Whether nothing is committed any more, given whether one was refused before.
-pub(crate) fn gives_up(refused_before: bool) -> bool {
-    acts_if(Bug::CommitsGivenUp, refused_before)
 }

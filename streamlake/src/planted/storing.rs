@@ -1,6 +1,6 @@
 //! What a part becomes on its way into the store, and what is said of it in the metadata.
 
-use super::{Bug, PLANTED, SECOND_GROUP, STORE_ERROR, STORE_ERRORS, acts, acts_each, acts_if, is};
+use super::{Bug, PLANTED, SECOND_GROUP, STORE_ERRORS, acts, acts_each, acts_if, is};
 use crate::config::BatchLimits;
 use crate::dead_letter::{DeadLetter, DeadLetterWriter, Position, Source};
 use crate::error::Result;
@@ -95,14 +95,6 @@ pub(crate) fn before_compression(part: SealedPart, compression: Compression) -> 
 pub(crate) fn put_mode() -> PutMode {
     let again = is(Bug::NumberUsedAgain) && STORE_ERRORS.is_set();
     if again || acts(Bug::PartOverwritten) { PutMode::Overwrite } else { PutMode::Create }
-}
-
-/// The number of the next part, given the right one.
-pub(crate) fn number(right: u64) -> u64 {
-    if is(Bug::NumberUsedAgain) && right > 1 && STORE_ERROR.take() && acts(Bug::NumberUsedAgain) {
-        return right - 1;
-    }
-    right
 }
 
 /// What is done when a part is stored.

@@ -4,6 +4,7 @@ pub mod buffer;
 pub mod compression;
 pub mod metadata;
 pub mod name;
+pub(crate) mod numbering;
 pub mod part;
 pub mod probe;
 pub mod store;

@@ -1,14 +1,10 @@
 //! Writing parts: create-if-absent, numbers shared with other writers, retries without end.
-//!
-//! The rule that keeps a part from being written twice and from replacing another: a number is held
-//! on to until the store has answered for certain. After a time-out or a 503 the object may or may
-//! not be there; the same bytes are sent to the same name again, and "exists already" is then
-//! settled by reading the object back. Equal bytes are this very part, whoever's request brought
-//! them; other bytes are another writer's, and ours can never land there any more.
+//! Which name a part gets is decided in [`super::numbering`]; here are the requests.
 
 use super::buffer::SealedPart;
 use super::metadata::{self, PartEntry};
 use super::name::{Folder, PartName};
+use super::numbering::{Heard, Next, Numbers, Placing};
 use super::store::{Retry, Zone, backoff, next_delay};
 use crate::classify::{self, Decision, Phase};
 use crate::error::{Error, Result};
@@ -37,12 +33,14 @@ pub struct Written {
 /// Parts of a folder that are remembered until they are listed.
 const UNLISTED_MAX: usize = 20_000;
 
+type Counter = Arc<tokio::sync::Mutex<Numbers<planted::NamingInUse>>>;
+
 /// Writes the parts of one process and keeps their metadata.
 #[derive(Debug)]
 pub struct PartWriter {
     zone: Zone,
-    /// The next number of each folder in use; `None` until the folder was listed.
-    numbers: Mutex<BTreeMap<Folder, Arc<tokio::sync::Mutex<Option<u64>>>>>,
+    /// The numbers of each folder in use. A folder is listed once, with its numbers locked.
+    numbers: Mutex<BTreeMap<Folder, Counter>>,
     unlisted: Mutex<BTreeMap<Folder, Vec<PartEntry>>>,
     more: Notify,
 }
@@ -67,26 +65,39 @@ impl PartWriter {
     pub async fn write(&self, part: &SealedPart, on_retry: impl Fn(&Retry<'_>)) -> Result<Written> {
         let started = Instant::now();
         let payload: PutPayload = part.chunks.iter().cloned().collect();
-        let mut number = self.take_number(&part.folder, &on_retry).await?;
-        let (mut attempts, mut collisions) = (0, 0);
+        let counter = self.counter(&part.folder);
+        let mut placing = Placing::new(self.take_number(&part.folder, &on_retry).await?);
+        let mut next = Next::Put;
+        let mut attempts = 0;
         let mut delays = backoff();
         loop {
-            attempts += 1;
-            let name = PartName { number, compression: part.compression };
+            let name = PartName { number: placing.number, compression: part.compression };
             let path = part.folder.part_path(name);
-            let outcome = self.create(&path, part, &payload).await;
-            match outcome {
-                Ok(true) => {
+            let answer = match next {
+                Next::Put => {
+                    attempts += 1;
+                    self.create(&path, part, &payload).await
+                }
+                Next::Compare => self.compare(&path, part).await,
+                Next::List => {
+                    let highest = self.highest_number(&part.folder, &on_retry).await?;
+                    let mut numbers = counter.lock().await;
+                    let taken = placing.number;
+                    next = placing.elsewhere(&mut numbers, highest, random_below);
+                    tracing::debug!(taken, chosen = placing.number, "a number was taken");
+                    continue;
+                }
+                Next::Placed => {
                     planted::after_write(self, part, name).await;
-                    if let Some(entry) = planted::entry(PartEntry::of(part, name), number) {
+                    if let Some(entry) = planted::entry(PartEntry::of(part, name), placing.number) {
                         self.list(&part.folder, entry);
                     }
-                    return Ok(Written { path, attempts, collisions, took: started.elapsed() });
+                    let (collisions, took) = (placing.collisions, started.elapsed());
+                    return Ok(Written { path, attempts, collisions, took });
                 }
-                Ok(false) => {
-                    collisions += 1;
-                    number = self.skip(&part.folder, number, collisions, &on_retry).await?;
-                }
+            };
+            let heard = match answer {
+                Ok(heard) => heard,
                 Err(error) => {
                     if classify::store(&error, Phase::Running) != Decision::Retry {
                         let doing = format!("writing {}", self.zone.address(&path));
@@ -96,39 +107,40 @@ impl PartWriter {
                     on_retry(&Retry { doing: &path, attempts, delay, error: &error });
                     tokio::time::sleep(delay).await;
                     planted::note_store_error();
-                    if planted::acts(Bug::RetryUnderAnotherName) {
-                        number = self.take_number(&part.folder, &on_retry).await?;
-                    }
+                    Heard::Nothing
                 }
-            }
+            };
+            next = placing.heard(heard, &mut *counter.lock().await);
         }
     }
 
-    /// One attempt: `true` when the part is there, `false` when another object is.
+    /// One attempt to create the object.
     async fn create(
         &self,
         path: &str,
         part: &SealedPart,
         payload: &PutPayload,
-    ) -> object_store::Result<bool> {
-        let location = Path::from(path);
+    ) -> object_store::Result<Heard> {
         let options = PutOptions {
             mode: planted::put_mode(),
             attributes: self.attributes(part),
             ..PutOptions::default()
         };
+        let location = Path::from(path);
         let put = self.zone.store.put_opts(&location, payload.clone(), options);
         match self.zone.bounded(put).await {
-            Ok(_) => Ok(true),
-            Err(object_store::Error::AlreadyExists { .. }) => {
-                let found = self.zone.bounded(self.zone.store.head(&location)).await?;
-                if found.size != part.bytes as u64 {
-                    return Ok(false);
-                }
-                Ok(same(&self.zone.read(path).await?, &part.chunks))
-            }
+            Ok(_) => Ok(Heard::Created),
+            Err(object_store::Error::AlreadyExists { .. }) => Ok(Heard::Exists),
             Err(err) => Err(err),
         }
+    }
+
+    /// Whether the object that exists is the part.
+    async fn compare(&self, path: &str, part: &SealedPart) -> object_store::Result<Heard> {
+        let found = self.zone.bounded(self.zone.store.head(&Path::from(path))).await?;
+        let equal =
+            found.size == part.bytes as u64 && same(&self.zone.read(path).await?, &part.chunks);
+        Ok(if equal { Heard::Same } else { Heard::Different })
     }
 
     fn attributes(&self, part: &SealedPart) -> Attributes {
@@ -153,34 +165,13 @@ impl PartWriter {
         on_retry: impl Fn(&Retry<'_>),
     ) -> Result<u64> {
         let counter = self.counter(folder);
-        let mut next = counter.lock().await;
-        let number = match *next {
-            Some(number) => planted::number(number),
-            None if planted::acts(Bug::PartOverwritten) => 1,
-            None => self.highest_number(folder, on_retry).await? + 1,
-        };
-        *next = Some(number + 1);
-        Ok(number)
-    }
-
-    /// Another number after `taken` turned out to be another writer's. The first time, a look at
-    /// the folder and a small leap; the more often, the longer the leap: writers that go on from
-    /// different places meet rarely, so a part is fought over a bounded number of times.
-    async fn skip(
-        &self,
-        folder: &Folder,
-        taken: u64,
-        collisions: u32,
-        on_retry: impl Fn(&Retry<'_>),
-    ) -> Result<u64> {
-        let highest = self.highest_number(folder, on_retry).await?.max(taken);
-        let counter = self.counter(folder);
-        let mut next = counter.lock().await;
-        let leap = 1 + random_below(8 << (2 * collisions.min(8)));
-        let number = (highest + leap).max(next.unwrap_or(0));
-        *next = Some(number + 1);
-        tracing::debug!(taken, chosen = number, "a number was taken");
-        Ok(number)
+        let mut numbers = counter.lock().await;
+        loop {
+            if let Some(number) = numbers.take() {
+                return Ok(number);
+            }
+            numbers.listed(self.highest_number(folder, &on_retry).await?);
+        }
     }
 
     async fn highest_number(&self, folder: &Folder, on_retry: impl Fn(&Retry<'_>)) -> Result<u64> {
@@ -196,7 +187,7 @@ impl PartWriter {
         Ok(names.into_iter().chain(listed).map(|name| name.number).max().unwrap_or(0))
     }
 
-    fn counter(&self, folder: &Folder) -> Arc<tokio::sync::Mutex<Option<u64>>> {
+    fn counter(&self, folder: &Folder) -> Counter {
         let mut numbers = self.numbers.lock().unwrap_or_else(PoisonError::into_inner);
         Arc::clone(numbers.entry(folder.clone()).or_default())
     }

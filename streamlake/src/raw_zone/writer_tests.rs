@@ -48,7 +48,7 @@ async fn our_own(part: SealedPart) {
     assert_eq!(written.path, folder().part_path(name));
     // A writer that believes number 1 to be free, as after an answer that was lost.
     let second = PartWriter::new(zone(dir.path()));
-    *second.counter(&folder()).lock().await = Some(1);
+    second.counter(&folder()).lock().await.listed(0);
     let again = second.write(&part, |_| {}).await.unwrap();
     assert_eq!((again.path, again.collisions), (written.path, 0));
 }

@@ -29,7 +29,6 @@ struct Objects {
     held: BTreeMap<String, (u64, Bytes)>,
     generation: u64,
     replaced: Vec<String>,
-    requests: u64,
 }
 
 #[derive(Clone)]
@@ -56,10 +55,6 @@ impl Gcs {
     /// Everything that was ever replaced.
     pub fn replaced(&self) -> Vec<String> {
         self.objects.lock().unwrap().replaced.clone()
-    }
-
-    pub fn requests(&self) -> u64 {
-        self.objects.lock().unwrap().requests
     }
 
     /// All objects by their path, without the bucket.
@@ -121,7 +116,6 @@ impl Gcs {
 }
 
 async fn answer(State(gcs): State<Gcs>, request: Request) -> Response {
-    gcs.objects.lock().unwrap().requests += 1;
     let mood = *gcs.mood.lock().unwrap();
     if let Mood::Refuses(status) = mood {
         return StatusCode::from_u16(status).unwrap().into_response();

@@ -1,7 +1,6 @@
 //! Committing: one request at a time, so that an older one that is retried inside the client can
 //! never land after a newer one and take the group back.
 
-use rdkafka::error::KafkaError;
 use std::time::{Duration, Instant};
 
 /// How long an answer may take before the request counts as lost.
@@ -10,7 +9,7 @@ const BACKOFF_MIN: Duration = Duration::from_millis(100);
 const BACKOFF_MAX: Duration = Duration::from_secs(5);
 
 /// Offsets that were sent: partition, epoch, offset.
-pub(super) type Sent = Vec<(i32, u64, i64)>;
+pub(in crate::consumer) type Sent = Vec<(i32, u64, i64)>;
 
 /// The state of committing.
 #[derive(Debug, Default)]
@@ -39,20 +38,19 @@ impl Committer {
     }
 
     /// The answer came: returns what was sent, and arms the back-off after a failure.
-    pub(super) fn answered(&mut self, now: Instant, outcome: &Result<(), KafkaError>) -> Sent {
+    pub(super) fn answered(&mut self, now: Instant, taken: bool) -> Sent {
         let sent = self.in_flight.take().map(|(_, sent)| sent).unwrap_or_default();
-        match outcome {
-            Ok(()) => {
-                self.failures = 0;
-                self.not_before = None;
-            }
-            Err(_) => self.failed(now),
+        if taken {
+            self.failures = 0;
+            self.not_before = None;
+        } else {
+            self.failed(now);
         }
         sent
     }
 
-    /// A request failed or could not be sent.
-    pub(super) fn failed(&mut self, now: Instant) {
+    /// A request failed.
+    fn failed(&mut self, now: Instant) {
         self.in_flight = None;
         let delay = BACKOFF_MIN.saturating_mul(1 << self.failures.min(10)).min(BACKOFF_MAX);
         self.failures += 1;
@@ -76,12 +74,12 @@ mod tests {
         assert!(committer.may_send(now));
         committer.sent(now, vec![(0, 1, 5)]);
         assert!(!committer.may_send(now));
-        let sent = committer.answered(now, &Err(KafkaError::Canceled));
+        let sent = committer.answered(now, false);
         assert_eq!(sent, vec![(0, 1, 5)]);
         assert!(!committer.may_send(now));
         assert!(committer.may_send(now + Duration::from_secs(1)));
         committer.sent(now, vec![]);
-        committer.answered(now, &Ok(()));
+        committer.answered(now, true);
         assert!(committer.may_send(now));
     }
 

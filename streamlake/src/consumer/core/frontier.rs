@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 
 /// Which records of a partition are not yet durable.
 #[derive(Debug, Default)]
-pub struct Frontier {
+pub(crate) struct Frontier {
     /// The offset after the last record taken in.
     position: Option<i64>,
     /// The first offset of each unit that is not yet durable.
@@ -17,7 +17,7 @@ pub struct Frontier {
 
 impl Frontier {
     /// Takes in the record at `offset`, as the first of a new unit or as one more of an open one.
-    pub fn take(&mut self, offset: i64, begins_unit: bool) {
+    pub(crate) fn take(&mut self, offset: i64, begins_unit: bool) {
         self.position = Some(offset + 1);
         if begins_unit {
             self.open.insert(offset);
@@ -25,7 +25,7 @@ impl Frontier {
     }
 
     /// The unit that began at `first_offset` is durable.
-    pub fn finish(&mut self, first_offset: i64) {
+    pub(crate) fn finish(&mut self, first_offset: i64) {
         self.open.remove(&first_offset);
     }
 
@@ -33,17 +33,23 @@ impl Frontier {
     ///
     /// Everything in an open unit lies at or above the unit's first offset, so the lowest of these
     /// is a safe bound however units interleave; with no unit open it is the position.
-    pub fn durable(&self) -> Option<i64> {
+    pub(crate) fn durable(&self) -> Option<i64> {
         self.open.first().copied().or(self.position)
     }
 
     /// The offset after the last record taken in; `None` before the first.
-    pub fn position(&self) -> Option<i64> {
+    pub(crate) fn position(&self) -> Option<i64> {
         self.position
     }
 
+    /// The first offset of each open unit.
+    #[cfg(test)]
+    pub(crate) fn units(&self) -> impl Iterator<Item = i64> {
+        self.open.iter().copied()
+    }
+
     /// How many units are open.
-    pub fn open_units(&self) -> usize {
+    pub(crate) fn open_units(&self) -> usize {
         self.open.len()
     }
 }

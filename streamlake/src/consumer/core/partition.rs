@@ -1,0 +1,145 @@
+//! One assigned partition: its frontier and the parts that are being filled for it.
+
+use super::frontier::Frontier;
+use crate::raw_zone::buffer::PartBuffer;
+use chrono::NaiveDate;
+use std::time::{Duration, Instant};
+
+/// How far the client's fetching of a partition is.
+#[derive(Debug, Default)]
+pub(in crate::consumer) struct Fetched {
+    /// Where the records that may be read end: the last stable offset.
+    pub(in crate::consumer) end: Option<i64>,
+    /// The next offset to be fetched. Markers of transactions and aborted records below it are passed.
+    pub(in crate::consumer) next: Option<i64>,
+    /// It is being fetched.
+    pub(in crate::consumer) active: bool,
+}
+
+/// The log no longer had the offset that was due, and reading goes on elsewhere. The range in between
+/// was never read, and nobody can say any more how many records it held.
+#[derive(Debug, PartialEq, Eq)]
+pub(in crate::consumer) struct Gap {
+    pub(in crate::consumer) due: i64,
+    pub(in crate::consumer) goes_on_at: i64,
+}
+
+/// A partition from its assignment to its revocation. A new assignment makes a new one, with a new
+/// epoch: whatever finishes late for an old epoch is ignored.
+#[derive(Debug)]
+pub(in crate::consumer) struct Partition {
+    /// Which assignment this is; unique in the life of the process.
+    pub(in crate::consumer) epoch: u64,
+    pub(in crate::consumer) frontier: Frontier,
+    /// The parts being filled, one a day. Nearly always there is one.
+    pub(in crate::consumer) open: Vec<(NaiveDate, PartBuffer)>,
+    /// Set when the partition is to be given up: no more records are taken.
+    pub(in crate::consumer) revoking: bool,
+    /// The client read something again that it had read before; it is to go back to here first. Until
+    /// it has, nothing that comes is taken.
+    pub(in crate::consumer) seek_to: Option<i64>,
+    /// The last offset that the broker confirmed.
+    pub(in crate::consumer) committed: Option<i64>,
+    /// Where committed records end, as the client last saw it.
+    pub(in crate::consumer) end: Option<i64>,
+    /// The next offset that the client fetches: it passes offsets that hold no record.
+    pub(in crate::consumer) next: Option<i64>,
+    /// A record came, or the client says that it fetches.
+    pub(in crate::consumer) begun: bool,
+    /// Offsets that were due when the log no longer had them, lowest first; where reading goes on tells
+    /// the range.
+    due: Vec<i64>,
+    /// When it is to be taken on again if nothing has come by then.
+    pub(in crate::consumer) retake_at: Instant,
+    retakes: u32,
+}
+
+/// How long a partition may be assigned without being fetched before it is taken on again.
+const RETAKE_AFTER: Duration = Duration::from_secs(10);
+/// Offsets that were due and are remembered until reading goes on.
+const DUE_MAX: usize = 8;
+/// The longest pause between two attempts.
+const RETAKE_AFTER_MAX: Duration = Duration::from_secs(60);
+
+impl Partition {
+    pub(in crate::consumer) fn new(epoch: u64, now: Instant) -> Self {
+        Partition {
+            epoch,
+            frontier: Frontier::default(),
+            open: Vec::new(),
+            revoking: false,
+            seek_to: None,
+            committed: None,
+            end: None,
+            next: None,
+            begun: false,
+            due: Vec::new(),
+            retake_at: now + RETAKE_AFTER,
+            retakes: 0,
+        }
+    }
+
+    /// The next attempt to get its fetching going: attempts grow rarer, for a broker that is away
+    /// explains the silence as well.
+    pub(in crate::consumer) fn retaken(&mut self, before: u32, now: Instant) {
+        self.retakes = before + 1;
+        let pause = RETAKE_AFTER.saturating_mul(1 << self.retakes.min(6)).min(RETAKE_AFTER_MAX);
+        self.retake_at = now + pause;
+    }
+
+    /// Attempts so far.
+    pub(in crate::consumer) fn retakes(&self) -> u32 {
+        self.retakes
+    }
+
+    /// The log no longer has this offset, which was due, and the client goes elsewhere.
+    pub(in crate::consumer) fn sent_elsewhere(&mut self, due: i64) {
+        if let Err(at) = self.due.binary_search(&due) {
+            self.due.insert(at, due);
+            self.due.truncate(DUE_MAX);
+        }
+    }
+
+    /// The lowest offset that was due and is not there.
+    pub(in crate::consumer) fn due(&self) -> Option<i64> {
+        self.due.first().copied()
+    }
+
+    /// The gap in front of the record that is taken next. What the client had fetched before it was sent
+    /// elsewhere still comes, and is none; the record that shows the gap is the first behind a leap.
+    pub(in crate::consumer) fn gap_before(&mut self, offset: i64) -> Option<Gap> {
+        let due = self.due()?;
+        let position = self.frontier.position();
+        // What lies below the position was read.
+        let from = position.map_or(due, |next| next.max(due));
+        if offset > from || offset == due {
+            self.due.retain(|due| *due > offset);
+        }
+        // A first record in front of what was due: most likely the log ends there. The rest will show.
+        let ends_early = position.is_none() && offset < due;
+        (offset > from || ends_early).then_some(Gap { due: from, goes_on_at: offset })
+    }
+
+    /// What the client says of its fetching.
+    pub(in crate::consumer) fn fetched(&mut self, fetched: &Fetched) {
+        self.end = fetched.end.or(self.end);
+        self.next = fetched.next.or(self.next);
+        self.begun |= fetched.active;
+    }
+
+    /// The open part of a day, if there is one.
+    pub(in crate::consumer) fn open_part(&mut self, date: NaiveDate) -> Option<&mut PartBuffer> {
+        self.open.iter_mut().find(|(day, _)| *day == date).map(|(_, buffer)| buffer)
+    }
+
+    /// When the oldest open part was begun.
+    pub(in crate::consumer) fn oldest(&self) -> Option<Instant> {
+        self.open.iter().map(|(_, buffer)| buffer.opened_at).min()
+    }
+
+    /// The offset that may be committed and is not yet.
+    pub(in crate::consumer) fn to_commit(&self) -> Option<i64> {
+        let durable = self.frontier.durable()?;
+        (self.committed.is_none_or(|committed| committed < durable)).then_some(durable)
+    }
+}

@@ -1,0 +1,156 @@
+//! The bugs of the commit protocol and of the parts' numbers, as other policies of both machines.
+
+use super::{Bug, STORE_ERROR, acts, acts_if, acts_once, announce, is};
+use crate::consumer::core::{AtStop, Frontier, Policy, Unit};
+use crate::raw_zone::numbering::Naming;
+use std::collections::BTreeMap;
+
+/// The epoch of commits for partitions that were taken away; no assignment has it.
+const LATE: u64 = 0;
+
+/// Wrong where the one bug of this process is.
+#[derive(Debug, Default)]
+pub(crate) struct Planted {
+    /// The end of the newest part that was stored of each partition.
+    newest: BTreeMap<i32, i64>,
+    /// Partitions that were taken away, with the offset that is still to be committed.
+    late: Vec<(i32, i64)>,
+}
+
+impl Planted {
+    fn note_late(&mut self, partition: i32, next: i64) {
+        if acts(Bug::CommitAfterRevoke) {
+            self.late.push((partition, next));
+        }
+    }
+}
+
+impl Policy for Planted {
+    fn next_to_commit(
+        &mut self,
+        partition: i32,
+        frontier: &Frontier,
+        revoking: bool,
+    ) -> Option<i64> {
+        let (durable, read) = (frontier.durable(), frontier.position());
+        let newest = self.newest.get(&partition).copied();
+        let more = read > durable;
+        if acts_if(Bug::CommitNewestCompletion, newest > durable) || is(Bug::CommitNewestCompletion)
+        {
+            return newest;
+        }
+        let early = acts_if(Bug::CommitBeforeWrite, more)
+            || acts_if(Bug::CommitReadAtRevoke, revoking && more)
+            || more
+                && is(Bug::CommitEarlyAfterRetry)
+                && STORE_ERROR.is_set()
+                && acts(Bug::CommitEarlyAfterRetry)
+            || more && acts_once(Bug::CommitEarlyOnce, 40);
+        if early { read } else { durable }
+    }
+
+    fn bend(&mut self) -> i64 {
+        match () {
+            () if acts(Bug::CommitLastOffset) => -1,
+            () if acts(Bug::CommitOneTooFar) => 1,
+            () if acts_once(Bug::CommitBackOnce, 10) => -3,
+            () => 0,
+        }
+    }
+
+    fn bend_back(&self) -> i64 {
+        i64::from(is(Bug::CommitLastOffset)) - i64::from(is(Bug::CommitOneTooFar))
+    }
+
+    fn gives_up(&mut self, failures: u32) -> bool {
+        acts_if(Bug::CommitsGivenUp, failures > 0)
+    }
+
+    fn counts_unacknowledged(&mut self) -> bool {
+        acts(Bug::CommitBeforeDeadLetterAck)
+    }
+
+    fn stored(&mut self, unit: Unit, next: i64, counted: bool) {
+        if is(Bug::CommitNewestCompletion) {
+            let newest = self.newest.entry(unit.partition).or_insert(next);
+            *newest = next.max(*newest);
+        }
+        if !counted {
+            self.note_late(unit.partition, next);
+        }
+    }
+
+    fn keeps_assignment(&mut self, begun_anew: bool) -> bool {
+        is(Bug::StaleAssignment) && (!begun_anew || acts(Bug::StaleAssignment))
+    }
+
+    fn forgets_tail_at_revoke(&mut self, has_tail: bool) -> bool {
+        acts_if(Bug::TailForgottenAtRevoke, has_tail)
+    }
+
+    fn gives_up_at_once(&mut self) -> bool {
+        is(Bug::CommitAfterRevoke)
+    }
+
+    fn ended(&mut self, partition: i32, uncommitted: Option<i64>) {
+        self.newest.remove(&partition);
+        if let Some(next) = uncommitted {
+            self.note_late(partition, next);
+        }
+    }
+
+    fn late_commits(&mut self) -> Vec<(i32, u64, i64)> {
+        let mut late = std::mem::take(&mut self.late);
+        late.sort_unstable();
+        late.dedup_by_key(|(partition, _)| *partition);
+        late.into_iter().map(|(partition, next)| (partition, LATE, next)).collect()
+    }
+
+    /// One that the broker refused is tried again.
+    fn answered(&mut self, partition: i32, epoch: u64, next: i64, refused: bool) {
+        if epoch == LATE && refused {
+            self.note_late(partition, next);
+        }
+    }
+
+    fn at_stop(&mut self, is_last: bool, has_tail: bool, has_rest: bool) -> AtStop {
+        if is(Bug::TailForgotten) || is_last && is(Bug::TailOfOnePartition) {
+            if has_tail {
+                announce();
+            }
+            return AtStop::ForgetTail;
+        }
+        if acts_if(Bug::CommitForgottenAtStop, has_rest) {
+            return AtStop::CommitNothing;
+        }
+        AtStop::StoreAll
+    }
+}
+
+/// Wrong where the one bug of this process is.
+#[derive(Debug, Default)]
+pub(crate) struct PlantedNaming;
+
+impl Naming for PlantedNaming {
+    fn next(&mut self, right: u64) -> u64 {
+        if is(Bug::NumberUsedAgain) && right > 1 && STORE_ERROR.take() && acts(Bug::NumberUsedAgain)
+        {
+            return right - 1;
+        }
+        right
+    }
+
+    fn first_unlisted(&mut self) -> Option<u64> {
+        acts(Bug::PartOverwritten).then_some(1)
+    }
+
+    fn unanswered(&mut self, number: u64, next: &mut Option<u64>) -> u64 {
+        match *next {
+            Some(another) if acts(Bug::RetryUnderAnotherName) => {
+                *next = Some(another + 1);
+                another
+            }
+            _ => number,
+        }
+    }
+}
