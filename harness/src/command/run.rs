@@ -11,8 +11,8 @@ use futures::StreamExt as _;
 use miette::IntoDiagnostic as _;
 use tokio_util::sync::CancellationToken;
 
-use crate::adapter::streamlake::Streamlake;
 use crate::adapter::Systems;
+use crate::adapter::streamlake::Streamlake;
 use crate::canary;
 use crate::cli::{EXIT_INTERRUPTED, RunArguments, RunCommand, TestbedName};
 use crate::command::console::{Console, Schedule};
