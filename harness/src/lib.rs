@@ -4,6 +4,7 @@
 //! verdict → reports. [`runner`] is the one place that joins the stages; everything before the history
 //! acts, everything after it is pure.
 
+pub mod adapter;
 mod canary;
 pub mod cli;
 mod command;
@@ -17,7 +18,6 @@ mod runner;
 pub mod scenario;
 pub mod supervisor;
 pub mod sweep;
-mod system;
 pub mod testbed;
 pub mod workload;
 

@@ -5,7 +5,7 @@
 //! under test: owners are known by the requests for positions that passed on their way to the brokers,
 //! log ends and committed offsets are asked of the brokers.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use crate::observer::commits::{self, Offsets, Watch};
 use crate::observer::log;
 use crate::plan::Plan;
 use streamlake_history::Recorder;
-use streamlake_history::event::Fact;
+use streamlake_history::event::{Fact, MembershipChange};
 use streamlake_history::owners::Owners;
 
 /// Brokers answer in milliseconds; one that does not is away, and nothing is known then.
@@ -31,11 +31,15 @@ pub(crate) struct Standing {
     pub(crate) uncommitted: Option<u64>,
 }
 
+/// The ids of the members of each group that were seen to join it.
+pub(crate) type Joined = BTreeMap<String, BTreeSet<String>>;
+
 /// The members of all groups.
 pub struct Patients {
     groups: BTreeMap<String, String>,
     watch: Watch,
     owners: Arc<Mutex<Owners>>,
+    joined: tokio::sync::watch::Receiver<Joined>,
 }
 
 impl Patients {
@@ -46,9 +50,18 @@ impl Patients {
         });
         let owners: Arc<Mutex<Owners>> = Arc::default();
         let learning = owners.clone();
+        let (tell, joined) = tokio::sync::watch::channel(Joined::new());
         recorder.listen(move |fact| {
             if !matches!(fact, Fact::Position(_) | Fact::Membership(_) | Fact::Process(_)) {
                 return;
+            }
+            if let Fact::Membership(fact) = fact
+                && matches!(fact.change, MembershipChange::Joined | MembershipChange::Owns)
+                && !fact.id.is_empty()
+            {
+                tell.send_modify(|joined| {
+                    joined.entry(fact.group.clone()).or_default().insert(fact.id.clone());
+                });
             }
             let mut owners = learning.lock().unwrap_or_else(PoisonError::into_inner);
             match fact {
@@ -58,7 +71,12 @@ impl Patients {
                 _ => {}
             }
         });
-        Self { groups: members.collect(), watch, owners }
+        Self { groups: members.collect(), watch, owners, joined }
+    }
+
+    /// Who has joined which group.
+    pub(crate) fn joined(&self) -> tokio::sync::watch::Receiver<Joined> {
+        self.joined.clone()
     }
 
     /// The partitions that a member owns; none if nobody could see who owns what.

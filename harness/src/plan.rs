@@ -3,22 +3,25 @@
 //! default, or a string that still means something.
 
 mod about;
+mod consumer;
 mod faults;
 mod promises;
 mod source;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
+use std::sync::Arc;
 use std::time::Duration;
 
 use toml::Spanned;
 
+use crate::adapter::command::{CommandPlan, DeliveryPlace};
 use crate::fault::Fault;
 use crate::scenario::{Group, ScenarioError, ScenarioFile, Workload};
 use crate::testbed::{Abilities, Capability, TopicSpec, Topology};
 use crate::workload::source::SourcePlan;
 use crate::workload::{Variety, WorkloadPlan};
-use streamlake_history::event::{About, FaultLoad, Promises};
+use streamlake_history::event::{About, FaultLoad, GroupStart, Promises};
 
 use about::about;
 use promises::promises;
@@ -127,8 +130,59 @@ pub struct GroupPlan {
     pub group: String,
     /// Names of its processes.
     pub members: Vec<String>,
-    /// Its raw zone, `gs://bucket/prefix`.
+    /// Where it delivers, as a history names it: `gs://bucket/prefix` for a raw zone.
     pub raw_zone: String,
+    /// It must not rebalance from the first fault until its consumers are asked to stop.
+    pub keeps_members: bool,
+    /// Where it begins in a partition in which it has committed nothing.
+    pub starts: GroupStart,
+    /// Its members may go back to what is not committed at any time.
+    pub may_seek_back: bool,
+    /// Whose its consumers are.
+    pub consumer: ConsumerPlan,
+}
+
+impl GroupPlan {
+    /// The topic of its dead letters, if it promises any.
+    #[must_use]
+    pub fn dead_letter_topic(&self) -> Option<String> {
+        match &self.consumer {
+            ConsumerPlan::Pipeline(_) => Some(dead_letters_of_pipeline()),
+            ConsumerPlan::Command(plan) => Some(plan.letters.as_ref()?.topic.clone()),
+        }
+    }
+
+    /// Group and member, where the group has one and is never asked about by anybody else.
+    #[must_use]
+    pub fn alone(&self) -> Option<(String, String)> {
+        match (&self.consumer, self.members.as_slice()) {
+            (ConsumerPlan::Command(_), [member]) => Some((self.group.clone(), member.clone())),
+            _ => None,
+        }
+    }
+
+    /// It commits at least this often while there is something to commit.
+    #[must_use]
+    pub fn commits_every(&self) -> Duration {
+        match &self.consumer {
+            ConsumerPlan::Pipeline(plan) => plan.batch_age,
+            ConsumerPlan::Command(plan) => plan.commits_every,
+        }
+    }
+}
+
+/// The consumers of a group.
+#[derive(Debug, Clone, PartialEq)]
+pub enum ConsumerPlan {
+    /// Those of the pipeline in this workspace.
+    Pipeline(PipelinePlan),
+    /// Somebody's own.
+    Command(Arc<CommandPlan>),
+}
+
+/// How the pipeline's consumers are set.
+#[derive(Debug, Clone, PartialEq)]
+pub struct PipelinePlan {
     /// librdkafka properties.
     pub properties: BTreeMap<String, String>,
     /// Records after which a batch is closed.
@@ -139,8 +193,12 @@ pub struct GroupPlan {
     pub batch_age: Duration,
     /// How parts are compressed, as the pipeline's flag says it.
     pub compression: &'static str,
-    /// It must not rebalance from the first fault until its consumers are asked to stop.
-    pub keeps_members: bool,
+}
+
+/// The topic into which the pipeline's producer and consumers put what they refuse.
+#[must_use]
+pub fn dead_letters_of_pipeline() -> String {
+    format!("streamlake.{DATASET}.dlq")
 }
 
 /// One fault window.
@@ -213,14 +271,14 @@ pub fn resolve(
     known_testbeds(file)?;
     let reader = Reader { file };
     let mut load = reader.load(seed)?;
-    let groups = reader.groups()?;
+    let groups = reader.groups(&load, seed)?;
     let mut faults = reader.faults(&load, seed)?;
     let replay_from = reader.replay(&load, &groups)?;
     reader.hold(&mut load, &faults)?;
     if matches!(&load, Load::Source(source) if !source.holds.is_empty()) {
         faults.iter_mut().for_each(|fault| fault.load = None);
     }
-    let topology = reader.topology(&load)?;
+    let topology = reader.topology(&load, &groups)?;
     reader.targets(&faults, topology.brokers, &groups)?;
     let recovery_within = match &scenario.recovery.within {
         Some(text) => reader.duration(text)?,
@@ -351,6 +409,7 @@ impl Reader<'_> {
                 Some(every) => Some(self.number(every, 1..100_000_001)?),
                 None => None,
             },
+            corrupt: self.corrupt(workload)?,
             lets_poison_through: self.file.scenario.producer.lets_poison_through,
             topic: format!("streamlake.{DATASET}.raw"),
             partitions: self.small(&self.file.scenario.cluster.partitions, 1..1025)?,
@@ -359,6 +418,20 @@ impl Reader<'_> {
         };
         plan.odd = plan.odd_records();
         Ok(plan)
+    }
+
+    fn corrupt(&self, workload: &Workload) -> Result<bool, ScenarioError> {
+        let Some(poison) = &workload.poison else { return Ok(false) };
+        let (message, remedy) = match poison.get_ref().as_str() {
+            _ if workload.variety.get_ref() != "plain" => (
+                "a load of full variety has poison of every kind".to_owned(),
+                "remove `poison`, or say `variety = \"plain\"`",
+            ),
+            "invalid" => return Ok(false),
+            "corrupt" => return Ok(true),
+            other => (format!("there is no poison `{other}`"), "say `invalid` or `corrupt`"),
+        };
+        Err(self.file.error_at(poison.span(), message, remedy))
     }
 
     fn variety(&self, name: &Spanned<String>) -> Result<Variety, ScenarioError> {
@@ -373,7 +446,7 @@ impl Reader<'_> {
         }
     }
 
-    fn groups(&self) -> Result<Vec<GroupPlan>, ScenarioError> {
+    fn groups(&self, load: &Load, seed: u64) -> Result<Vec<GroupPlan>, ScenarioError> {
         let mut names = BTreeSet::new();
         let mut consumers = 0;
         let mut groups = Vec::new();
@@ -385,18 +458,47 @@ impl Reader<'_> {
                     "give each group a name of its own; `members` sets its processes",
                 ));
             }
-            groups.push(self.group(group, &mut consumers)?);
+            groups.push(self.group(group, (load, seed), &mut consumers)?);
         }
+        self.letters_apart(&groups)?;
         Ok(groups)
     }
 
-    fn group(&self, group: &Group, consumers: &mut u64) -> Result<GroupPlan, ScenarioError> {
+    /// Letters of consumers that are somebody's own need not say whose they are: the topic has to.
+    fn letters_apart(&self, groups: &[GroupPlan]) -> Result<(), ScenarioError> {
+        let mut topics = BTreeSet::new();
+        for (plan, group) in groups.iter().zip(&self.file.scenario.groups) {
+            let ConsumerPlan::Command(_) = &plan.consumer else { continue };
+            if plan.dead_letter_topic().is_some_and(|topic| !topics.insert(topic)) {
+                let topic = group.dead_letters.as_ref().and_then(|t| t.get_ref().topic.as_ref());
+                return Err(self.file.error_at(
+                    topic.map_or(group.name.span(), Spanned::span),
+                    "two groups share a dead-letter topic, and nobody could tell whose a letter is",
+                    "give each group a topic of its own",
+                ));
+            }
+        }
+        Ok(())
+    }
+
+    fn group(
+        &self,
+        group: &Group,
+        (load, seed): (&Load, u64),
+        consumers: &mut u64,
+    ) -> Result<GroupPlan, ScenarioError> {
         let first = *consumers + 1;
         *consumers += self.number(&group.members, 1..65)?;
-        Ok(GroupPlan {
-            group: group.name.get_ref().clone(),
-            members: (first..=*consumers).map(|number| format!("consumer-{number}")).collect(),
-            raw_zone: format!("gs://{BUCKET}/{}", group.name.get_ref()),
+        let members = (first..=*consumers).map(|number| format!("consumer-{number}")).collect();
+        if let Some(consumer) = &group.consumer {
+            let partitions = self.small(&self.file.scenario.cluster.partitions, 1..1025)?;
+            let (topic, producer_letters) = (load.topic(), dead_letters_of_pipeline());
+            let (topic, producer_letters) = (topic.as_str(), producer_letters.as_str());
+            let around = consumer::Around { topic, partitions, producer_letters, seed };
+            return self.own_group(group, consumer, members, &around);
+        }
+        self.no_consumer(group)?;
+        let pipeline = PipelinePlan {
             properties: group.properties.clone(),
             batch_records: match &group.batch_records {
                 Some(records) => self.number(records, 1..1_000_001)?,
@@ -414,7 +516,15 @@ impl Reader<'_> {
                 Some(name) => self.compression(name)?,
                 None => "none",
             },
+        };
+        Ok(GroupPlan {
+            group: group.name.get_ref().clone(),
+            members,
+            raw_zone: format!("gs://{BUCKET}/{}", group.name.get_ref()),
             keeps_members: group.keeps_members,
+            starts: GroupStart::Earliest,
+            may_seek_back: false,
+            consumer: ConsumerPlan::Pipeline(pipeline),
         })
     }
 
@@ -436,10 +546,17 @@ impl Reader<'_> {
                 ("nobody is there to replay", "give it a `[workload]` and a `[[group]]`");
             return Err(self.file.error_at(replay.span(), message, remedy));
         }
+        if groups.iter().any(|group| matches!(group.consumer, ConsumerPlan::Command(_))) {
+            return Err(self.file.error_at(
+                replay.span(),
+                "only the built-in pipeline has a command to set its groups back",
+                "remove `[replay]`, or leave out the groups with a `[group.consumer]`",
+            ));
+        }
         self.number(&replay.get_ref().from_offset, 0..100_000_001).map(Some)
     }
 
-    fn topology(&self, load: &Load) -> Result<Topology, ScenarioError> {
+    fn topology(&self, load: &Load, groups: &[GroupPlan]) -> Result<Topology, ScenarioError> {
         let cluster = &self.file.scenario.cluster;
         let brokers = self.small(&cluster.brokers, 1..10)?;
         let replication = self.small(&cluster.replication, 1..10)?;
@@ -463,11 +580,19 @@ impl Reader<'_> {
         };
         // The broker's clock, not the writer's: a dead letter is durable when it is appended.
         let by_broker = BTreeMap::from([APPEND_TIME.map(str::to_owned).into()]);
-        let dead_letters = topic(format!("streamlake.{DATASET}.dlq"), 1, by_broker);
+        let mut topics = vec![under_test, topic(dead_letters_of_pipeline(), 1, by_broker.clone())];
+        for group in groups {
+            let ConsumerPlan::Command(plan) = &group.consumer else { continue };
+            let letters = plan.letters.iter();
+            topics.extend(letters.map(|plan| topic(plan.topic.clone(), 1, by_broker.clone())));
+            if let DeliveryPlace::Topic { name, partitions } = &plan.delivery.at {
+                topics.push(topic(name.clone(), *partitions, by_broker.clone()));
+            }
+        }
         Ok(Topology {
             brokers,
             broker_properties: cluster.broker_properties.clone(),
-            topics: vec![under_test, dead_letters],
+            topics,
             buckets: vec![BUCKET.to_owned()],
             change_data_capture: false,
             worker_properties: BTreeMap::new(),
@@ -501,4 +626,9 @@ impl Reader<'_> {
             )
         })
     }
+}
+
+/// A number that was found to be within bounds.
+fn small_number(number: u64) -> u32 {
+    u32::try_from(number).unwrap_or(u32::MAX)
 }

@@ -7,6 +7,7 @@
 //! ends them all: what is left is read, and the run is told to be cut short.
 
 mod deadline;
+mod ready;
 mod replay;
 mod source;
 
@@ -18,14 +19,15 @@ use std::time::Duration;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use crate::adapter::{Adapter as _, Reading, Surroundings, Systems};
 use crate::fault::Stage;
 use crate::observer::commits::{self, Watch};
+use crate::observer::known::Known;
 use crate::observer::{self, Topics};
 use crate::patients::Patients;
-use crate::plan::{Load, Plan};
+use crate::plan::{self, ConsumerPlan, GroupPlan, Load, Plan};
 use crate::progress::Progress;
 use crate::supervisor::Supervisor;
-use crate::system::{self, System};
 use crate::testbed::{Abilities, Part, Testbed, TestbedError};
 use crate::workload::WorkloadPlan;
 use crate::{nemesis, workload};
@@ -35,8 +37,6 @@ use streamlake_history::event::{CUT_SHORT, FORMAT, Fact, Header, RunInfo, VERSIO
 /// A producer whose load is over must have told every outcome it knows within this time after the
 /// faults are healed.
 const RECEIPTS_WITHIN: Duration = Duration::from_secs(90);
-/// Consumers that were asked to stop must have exited within this time; then they are killed.
-const DRAIN_WITHIN: Duration = Duration::from_secs(45);
 const FINAL_READ_WITHIN: Duration = Duration::from_secs(120);
 /// The same where the run is over and only what happened until then is of interest.
 const CONFIGURATION_WITHIN: Duration = Duration::from_secs(60);
@@ -66,6 +66,9 @@ pub(crate) enum RunError {
         #[source]
         source: std::io::Error,
     },
+    /// A consumer was not ready in time.
+    #[error("{0}")]
+    NotReady(String),
     /// Somebody asked the harness to stop.
     #[error("interrupted; what was started has been taken down")]
     Interrupted,
@@ -77,8 +80,8 @@ pub(crate) struct Context {
     pub testbed: Arc<dyn Testbed>,
     /// What it can vouch for.
     pub abilities: Abilities,
-    /// The system under test.
-    pub system: System,
+    /// The systems under test.
+    pub systems: Systems,
     /// Folder of this run: history, logs, event streams.
     pub folder: PathBuf,
     /// Counters for the terminal.
@@ -157,13 +160,8 @@ impl Run {
             processes: self.supervisor.clone(),
             patients: Arc::new(patients),
         };
-        for group in &plan.groups {
-            for member in &group.members {
-                let folder = &self.context.folder;
-                let launch = self.context.system.consumer(member, group, testbed.as_ref(), folder);
-                self.supervisor.start(launch)?;
-            }
-        }
+        self.start_consumers(&plan)?;
+        self.until_ready(&plan, &stage.patients).await?;
         let faults = std::mem::take(&mut plan.faults);
         let load = match &plan.load {
             Load::Producer(load) => load,
@@ -172,17 +170,36 @@ impl Run {
         self.load_and_heal(&plan, load, faults, &stage).await?;
         let whole = self.settle(&plan, &observers.watch).await?;
         self.phase("drain");
+        self.supervisor.wind_down();
         self.drain(&plan).await?;
         self.phase("final-read");
         self.final_read(&plan).await?;
+        let (systems, folder) = (&self.context.systems, &self.context.folder);
         for group in &plan.groups {
             for member in &group.members {
-                observer::configuration::of_clients(member, &self.events(member), &self.recorder);
+                systems.of(group).settings(member, folder, &self.recorder);
             }
         }
-        observer::configuration::of_clients(PRODUCER, &self.events(PRODUCER), &self.recorder);
+        systems.pipeline.settings(PRODUCER, folder, &self.recorder);
         if whole {
             self.phase("done");
+        }
+        Ok(())
+    }
+
+    fn surroundings(&self) -> Surroundings<'_> {
+        Surroundings { testbed: self.context.testbed.as_ref(), folder: &self.context.folder }
+    }
+
+    fn start_consumers(&self, plan: &Plan) -> Result<(), RunError> {
+        for group in &plan.groups {
+            let adapter = self.context.systems.of(group);
+            let folder = &self.context.folder;
+            let files = |source| RunError::Files { path: folder.clone(), source };
+            adapter.prepare(group, folder).map_err(files)?;
+            for member in &group.members {
+                self.supervisor.start(adapter.consumer(member, group, self.surroundings()))?;
+            }
         }
         Ok(())
     }
@@ -227,13 +244,9 @@ impl Run {
         stage: &Stage,
     ) -> Result<(), RunError> {
         self.phase("load");
-        let (input, output) = self.supervisor.start_piped(self.context.system.producer(
-            PRODUCER,
-            plan,
-            load,
-            self.context.testbed.as_ref(),
-            &self.context.folder,
-        ))?;
+        let producer =
+            self.context.systems.pipeline.producer(PRODUCER, plan, load, self.surroundings());
+        let (input, output) = self.supervisor.start_piped(producer)?;
         let (recorder, progress) = (&self.recorder, &self.context.progress);
         let mut receipts = {
             let (recorder, progress) = (recorder.clone(), progress.clone());
@@ -317,6 +330,9 @@ impl Run {
         let members: Vec<_> = plan.groups.iter().flat_map(|group| &group.members).collect();
         for member in &members {
             // One that has died already is in the history as such.
+            if self.supervisor.has_given_up(member) {
+                continue;
+            }
             if let Err(error) = self.supervisor.terminate(member) {
                 self.warning(format!("at the drain: {error}"));
             }
@@ -325,7 +341,8 @@ impl Run {
             if !self.supervisor.has(member) {
                 continue;
             }
-            if let Err(error) = self.supervisor.ended(member, DRAIN_WITHIN).await {
+            let within = self.supervisor.stop_within(member)?;
+            if let Err(error) = self.supervisor.ended(member, within).await {
                 self.warning(format!("at the drain: {error}; it is killed"));
                 self.supervisor.kill(member).await?;
             }
@@ -335,34 +352,56 @@ impl Run {
     }
 
     async fn final_read(&self, plan: &Plan) -> Result<(), RunError> {
+        let known = self.read_log(plan).await;
+        let systems = &self.context.systems;
+        if let Some(journal) = self.context.testbed.store_journal() {
+            let zones: Vec<_> = plan.groups.iter().filter_map(|g| systems.of(g).zone(g)).collect();
+            observer::store::journal(&journal, &zones, &self.recorder);
+        }
+        let reading = Reading {
+            testbed: self.context.testbed.as_ref(),
+            folder: &self.context.folder,
+            lists_headers: plan.promises.lists_headers(),
+            known: &known,
+            recorder: &self.recorder,
+        };
+        for group in &plan.groups {
+            let letters = systems.of(group).read_letters(group, &reading);
+            let letters =
+                deadline::within("reading dead letters", FINAL_READ_WITHIN, letters).await;
+            if let Err(error) = letters {
+                self.unread("the dead letters", error, brokers(plan)).await;
+            }
+            let delivery = systems.of(group).read_delivery(group, &reading);
+            let read = deadline::within("reading what was delivered", FINAL_READ_WITHIN, delivery);
+            if let Err(error) = read.await {
+                self.unread(&group.raw_zone, error, vec![Part::Store]).await;
+            }
+        }
+        self.interrupted()
+    }
+
+    /// Reads the topic under test and the pipeline's dead letters, and gives what the former holds.
+    async fn read_log(&self, plan: &Plan) -> Known {
         let bootstrap = self.context.testbed.observer_bootstrap_servers();
         let (raw, dead) = (raw_topics(plan), dead_letter_topics(plan));
         let recorder = self.recorder.clone();
         let detail = observer::log::HeaderDetail::of(&plan.promises);
+        let own = |group: &GroupPlan| matches!(group.consumer, ConsumerPlan::Command(_));
+        let mut known = Known::new(&plan.topic, plan.groups.iter().any(own));
         let log = deadline::blocking("reading the log", 3 * FINAL_READ_WITHIN, move || {
-            use observer::log::{Role, read};
-            read(&bootstrap, &raw, Role::Raw, &detail, &recorder, FINAL_READ_WITHIN)?;
-            read(&bootstrap, &dead, Role::DeadLetters, &detail, &recorder, FINAL_READ_WITHIN)
+            use observer::log::{Role, read, read_raw};
+            let within = FINAL_READ_WITHIN;
+            read_raw(&bootstrap, &raw, &detail, &mut known, &recorder, within)?;
+            read(&bootstrap, &dead, Role::DeadLetters, &detail, &recorder, within).map(|()| known)
         });
-        if let Err(error) = log.await {
-            self.unread("the log", error, brokers(plan)).await;
-        }
-        if let Some(journal) = self.context.testbed.store_journal() {
-            let zones: Vec<_> = plan.groups.iter().map(|group| group.raw_zone.clone()).collect();
-            observer::store::journal(&journal, &zones, &self.recorder);
-        }
-        if let Some(store) = self.context.testbed.observer_store() {
-            for group in &plan.groups {
-                let (zone, lists) = (&group.raw_zone, plan.promises.lists_headers());
-                let reading = observer::store::read(store.as_ref(), zone, lists, &self.recorder);
-                if let Err(error) =
-                    deadline::within("reading the raw zone", FINAL_READ_WITHIN, reading).await
-                {
-                    self.unread(&group.raw_zone, error, vec![Part::Store]).await;
-                }
+        match log.await {
+            Ok(known) => known,
+            Err(error) => {
+                self.unread("the log", error, brokers(plan)).await;
+                Known::new(&plan.topic, false)
             }
         }
-        self.interrupted()
     }
 
     /// Records that something could not be read, and how the parts that hold it are: a client's error
@@ -381,6 +420,7 @@ impl Run {
         let watch = Watch {
             bootstrap: testbed.observer_bootstrap_servers(),
             groups: plan.groups.iter().map(|group| group.group.clone()).collect(),
+            alone: plan.groups.iter().filter_map(GroupPlan::alone).collect(),
             topics: raw_topics(plan),
             recorder: self.recorder.clone(),
             progress: self.context.progress.clone(),
@@ -410,14 +450,15 @@ impl Run {
             self.recorder.clone(),
             stop.clone(),
         ));
-        let raw_zones = plan.groups.iter().map(|group| group.raw_zone.clone()).collect();
+        let systems = &self.context.systems;
+        let zones = plan.groups.iter().filter_map(|g| systems.of(g).zone(g)).collect();
+        let deliveries = plan.groups.iter().filter_map(|group| {
+            let folder = &self.context.folder;
+            systems.of(group).watch(group, folder, &self.recorder, stop.clone())
+        });
+        let deliveries = deliveries.collect();
         let store = testbed.observer_store().map(|store| {
-            tokio::spawn(observer::store::watch(
-                store,
-                raw_zones,
-                self.recorder.clone(),
-                stop.clone(),
-            ))
+            tokio::spawn(observer::store::watch(store, zones, self.recorder.clone(), stop.clone()))
         });
         let source = testbed.source().map(|source| {
             tokio::spawn(observer::source::watch(source, self.recorder.clone(), stop.clone()))
@@ -427,11 +468,8 @@ impl Run {
             stop,
             commits,
             others: [Some(probes), Some(clocks), store, source, passing],
+            deliveries,
         }
-    }
-
-    fn events(&self, process: &str) -> PathBuf {
-        system::events(&self.context.folder, process)
     }
 
     fn phase(&self, name: &str) {
@@ -459,6 +497,7 @@ struct Observers {
     stop: CancellationToken,
     commits: Option<std::thread::JoinHandle<()>>,
     others: [Option<tokio::task::JoinHandle<()>>; 5],
+    deliveries: Vec<tokio::task::JoinHandle<()>>,
 }
 
 impl Observers {
@@ -479,7 +518,10 @@ impl Observers {
             "watch of the source",
             "listener at the proxies",
         ];
-        for (name, other) in names.into_iter().zip(self.others) {
+        let others = names.into_iter().zip(self.others);
+        let deliveries = self.deliveries.into_iter();
+        let deliveries = deliveries.map(|watch| ("watch of what is delivered", Some(watch)));
+        for (name, other) in others.chain(deliveries) {
             let Some(mut other) = other else { continue };
             match tokio::time::timeout(OBSERVERS_WITHIN, &mut other).await {
                 Ok(Ok(())) => {}
@@ -518,8 +560,10 @@ fn raw_topics(plan: &Plan) -> Topics {
     raw.map(|topic| (topic.name.clone(), topic.partitions)).collect()
 }
 
+/// The topic of the pipeline's dead letters; those of others are their adapters' to read.
 fn dead_letter_topics(plan: &Plan) -> Topics {
-    let others = plan.topology.topics.iter().filter(|topic| topic.name != plan.topic);
+    let own = plan::dead_letters_of_pipeline();
+    let others = plan.topology.topics.iter().filter(|topic| topic.name == own);
     others.map(|topic| (topic.name.clone(), topic.partitions)).collect()
 }
 

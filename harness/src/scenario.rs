@@ -4,12 +4,16 @@
 //! Nothing is resolved here beyond what a single key can say wrong about itself; what keys say
 //! together is for [`crate::plan`].
 
+mod consumer;
+
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use miette::{Diagnostic, LabeledSpan, NamedSource, SourceCode};
 use serde::Deserialize;
 use toml::Spanned;
+
+pub use consumer::{Consumer, DeadLetters, Delivery, HeaderNames, Mapping, Restarts, Stop};
 
 /// A scenario file with the text that its spans point into.
 #[derive(Debug, Clone)]
@@ -117,6 +121,9 @@ pub struct Workload {
     /// Every n-th payload is poison; by default one in thirty of a load with full variety, else none.
     #[serde(default)]
     pub poison_every: Option<Spanned<i64>>,
+    /// What poison is in a load of one kind: `invalid` (JSON of another type than it must be) or
+    /// `corrupt` (no JSON at all).
+    pub poison: Option<Spanned<String>>,
     /// `full`: records of all kinds, and odd ones of another writer beside the load. `plain`: one kind.
     #[serde(default = "full")]
     pub variety: Spanned<String>,
@@ -210,6 +217,12 @@ pub struct Group {
     pub batch_age: Option<Spanned<String>>,
     /// How parts are compressed: `none`, `gzip` or `zstd`.
     pub compression: Option<Spanned<String>>,
+    /// A consumer of somebody's own in place of the built-in pipeline.
+    pub consumer: Option<Spanned<Consumer>>,
+    /// When a record counts as delivered by that consumer.
+    pub delivery: Option<Spanned<Delivery>>,
+    /// Where that consumer's dead letters are; without, it promises none.
+    pub dead_letters: Option<Spanned<DeadLetters>>,
 }
 
 /// Table `[[fault]]`.

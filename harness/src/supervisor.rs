@@ -15,10 +15,10 @@ use std::io::{Read as _, Seek as _, SeekFrom};
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use nix::sys::signal::{Signal, kill};
+use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
 use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 use tokio::sync::watch;
@@ -54,8 +54,25 @@ pub struct Launch {
     pub arguments: Vec<String>,
     /// Environment beside the harness's own.
     pub environment: BTreeMap<String, String>,
+    /// Where it is started; by default where the harness was.
+    pub directory: Option<PathBuf>,
+    /// The signal that asks it to stop.
+    pub stop_signal: Signal,
+    /// It has ended within this time after that.
+    pub stop_within: Duration,
+    /// What becomes of it when it ends by itself; none if that ends the run.
+    pub restarts: Option<Restarts>,
     /// Where its standard error goes, and its standard output unless that is piped; appended.
     pub log: PathBuf,
+}
+
+/// A process that ends by itself is started again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Restarts {
+    /// After this time.
+    pub after: Duration,
+    /// So often; when it ends once more it stays down.
+    pub at_most: u32,
 }
 
 /// Why a process could not be acted on.
@@ -121,10 +138,19 @@ pub struct Fallen {
 }
 
 /// The processes of one run.
+#[derive(Clone)]
 pub struct Supervisor {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
     recorder: Recorder,
     processes: Mutex<BTreeMap<String, Process>>,
     fallen: watch::Sender<Option<Fallen>>,
+    // How often each process has ended by itself.
+    deaths: Mutex<BTreeMap<String, u32>>,
+    // Cancelled when nothing is started again any more.
+    winding_down: CancellationToken,
 }
 
 struct Process {
@@ -141,7 +167,15 @@ impl Supervisor {
     /// A supervisor without processes.
     #[must_use]
     pub fn new(recorder: Recorder) -> Self {
-        Self { recorder, processes: Mutex::default(), fallen: watch::Sender::new(None) }
+        Self {
+            inner: Arc::new(Inner {
+                recorder,
+                processes: Mutex::default(),
+                fallen: watch::Sender::new(None),
+                deaths: Mutex::default(),
+                winding_down: CancellationToken::new(),
+            }),
+        }
     }
 
     /// Starts a process that needs no pipes.
@@ -192,13 +226,12 @@ impl Supervisor {
         let pipes = child.stdin.take().zip(child.stdout.take());
         let pid = child.id().unwrap_or_default();
         let asked = Arc::new(Mutex::new(None));
-        self.recorder.record("supervisor", fact(&launch, pid, ProcessChange::Started));
+        self.inner.recorder.record("supervisor", fact(&launch, pid, ProcessChange::Started));
         let watched = Watched {
-            recorder: self.recorder.clone(),
+            inner: self.inner.clone(),
             launch: launch.clone(),
             pid,
             asked: asked.clone(),
-            fallen: self.fallen.clone(),
         };
         let ended = watched.until_its_end(child);
         let name = launch.name.clone();
@@ -216,13 +249,42 @@ impl Supervisor {
         self.ended(name, SIGNAL_WITHIN).await
     }
 
-    /// SIGTERM, without waiting.
+    /// Asks it to stop by the signal that it was launched with, without waiting.
     ///
     /// # Errors
     /// When it is not running.
     pub fn terminate(&self, name: &str) -> Result<(), SupervisorError> {
+        let signal = self.with(name, |process| process.launch.stop_signal)?;
         self.ask(name, Ask::Stop)?;
-        self.signal(name, Signal::SIGTERM)
+        self.signal(name, signal)
+    }
+
+    /// How long a process may take for an orderly stop.
+    ///
+    /// # Errors
+    /// When there is no such process.
+    pub fn stop_within(&self, name: &str) -> Result<Duration, SupervisorError> {
+        self.with(name, |process| process.launch.stop_within)
+    }
+
+    /// From now on nothing that ends by itself is started again.
+    pub fn wind_down(&self) {
+        self.inner.winding_down.cancel();
+    }
+
+    /// A process ended by itself more often than it is started again: it stays down.
+    #[must_use]
+    pub fn has_given_up(&self, name: &str) -> bool {
+        let at_most = |process: &Process| process.launch.restarts.map(|restarts| restarts.at_most);
+        let Ok(Some(at_most)) = self.with(name, at_most) else { return false };
+        let deaths = self.inner.deaths.lock().unwrap_or_else(PoisonError::into_inner);
+        deaths.get(name).is_some_and(|deaths| *deaths > at_most)
+    }
+
+    /// The last lines of the log of a process.
+    #[must_use]
+    pub fn last_lines(&self, name: &str) -> Vec<String> {
+        self.with(name, |process| last_lines(&process.launch.log)).unwrap_or_default()
     }
 
     /// A process that ends with its input has been told to: its input is about to be closed.
@@ -254,7 +316,7 @@ impl Supervisor {
     /// The first process that ended without having been told to, once there is one.
     #[must_use]
     pub fn fallen(&self) -> watch::Receiver<Option<Fallen>> {
-        self.fallen.subscribe()
+        self.inner.fallen.subscribe()
     }
 
     /// Remembers what is asked of a process, for the fact of its end.
@@ -368,6 +430,7 @@ impl Supervisor {
 
     /// Kills whatever still runs and sees that it has ended.
     pub async fn kill_all(&self) {
+        self.wind_down();
         for name in self.running() {
             if let Err(error) = self.kill(&name).await {
                 tracing::warn!(%error, process = name, "a process could not be taken down");
@@ -381,7 +444,8 @@ impl Supervisor {
         if let Some(status) = status {
             return Err(SupervisorError::NotRunning { name: name.to_owned(), status });
         }
-        kill(Pid::from_raw(pid.cast_signed()), signal).map_err(|source| SupervisorError::Signal {
+        // Its whole group: what it started itself goes with it.
+        killpg(Pid::from_raw(pid.cast_signed()), signal).map_err(|source| SupervisorError::Signal {
             name: name.to_owned(),
             signal: signal.as_str(),
             source,
@@ -409,7 +473,7 @@ impl Supervisor {
 
     fn note(&self, name: &str, change: ProcessChange) -> Result<(), SupervisorError> {
         let seen = self.with(name, |process| fact(&process.launch, process.pid, change))?;
-        self.recorder.record("supervisor", seen);
+        self.inner.recorder.record("supervisor", seen);
         Ok(())
     }
 
@@ -419,7 +483,7 @@ impl Supervisor {
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, BTreeMap<String, Process>> {
-        self.processes.lock().expect("no holder of this lock panics")
+        self.inner.processes.lock().expect("no holder of this lock panics")
     }
 }
 
@@ -436,16 +500,18 @@ fn command(launch: &Launch, piped: bool) -> std::io::Result<Command> {
         .stderr(Stdio::from(log))
         .process_group(0)
         .kill_on_drop(true);
+    if let Some(directory) = &launch.directory {
+        command.current_dir(directory);
+    }
     Ok(command)
 }
 
 /// What the task that waits for a process's end needs to tell of it.
 struct Watched {
-    recorder: Recorder,
+    inner: Arc<Inner>,
     launch: Launch,
     pid: u32,
     asked: Arc<Mutex<Option<Ask>>>,
-    fallen: watch::Sender<Option<Fallen>>,
 }
 
 impl Watched {
@@ -463,28 +529,65 @@ impl Watched {
                 }
                 Err(error) => format!("cannot be told: {error}"),
             };
+            // Whatever it started and left behind would go on as a member without a name.
+            let _ = killpg(Pid::from_raw(self.pid.cast_signed()), Signal::SIGKILL);
             exited.status = Some(status.clone());
             exited.asked = *self.asked.lock().expect("no holder of this lock panics");
             let unasked = exited.asked.is_none() && self.launch.role != ProcessRole::Replay;
-            self.recorder.record("supervisor", Fact::Process(exited));
+            self.inner.recorder.record("supervisor", Fact::Process(exited));
             if unasked {
-                self.fell(&status);
+                self.tell_lines(&status);
             }
             tell.send_replace(Some(status));
+            if unasked && let Some(restarts) = self.launch.restarts {
+                self.start_again(restarts).await;
+            }
         });
         ended
     }
 
-    fn fell(&self, status: &str) {
+    /// What it wrote last; if that ends the run, everybody is told.
+    fn tell_lines(&self, status: &str) {
         let (process, lines) = (self.launch.name.clone(), last_lines(&self.launch.log));
         let fact = LastLines { process: process.clone(), pid: self.pid, lines: lines.clone() };
-        self.recorder.record("supervisor", Fact::LastLines(fact));
+        self.inner.recorder.record("supervisor", Fact::LastLines(fact));
+        if self.launch.restarts.is_some() {
+            return;
+        }
         let fallen = Fallen { name: process, status: status.to_owned(), lines };
-        self.fallen.send_if_modified(|first| {
+        self.inner.fallen.send_if_modified(|first| {
             let none = first.is_none();
             first.get_or_insert(fallen);
             none
         });
+    }
+
+    async fn start_again(self, restarts: Restarts) {
+        let name = self.launch.name.clone();
+        let deaths = {
+            let mut deaths = self.inner.deaths.lock().unwrap_or_else(PoisonError::into_inner);
+            let deaths = deaths.entry(name.clone()).or_default();
+            *deaths += 1;
+            *deaths
+        };
+        if deaths > restarts.at_most {
+            tracing::warn!(
+                process = name,
+                deaths,
+                "it ends by itself again and again, and stays down"
+            );
+            return;
+        }
+        tokio::select! {
+            () = tokio::time::sleep(restarts.after) => {}
+            () = self.inner.winding_down.cancelled() => return,
+        }
+        let supervisor = Supervisor { inner: self.inner };
+        match supervisor.start(self.launch) {
+            // Somebody else was faster.
+            Ok(()) | Err(SupervisorError::Running(_)) => {}
+            Err(error) => tracing::warn!(%error, process = name, "starting it again"),
+        }
     }
 }
 
@@ -538,6 +641,10 @@ mod tests {
             program: "sh".into(),
             arguments: vec!["-c".to_owned(), script.to_owned()],
             environment: BTreeMap::new(),
+            directory: None,
+            stop_signal: Signal::SIGTERM,
+            stop_within: SOON,
+            restarts: None,
             log,
         }
     }
@@ -592,6 +699,52 @@ mod tests {
         // One that is still held can be killed.
         supervisor.hold("consumer-1").await.unwrap();
         assert!(supervisor.kill("consumer-1").await.unwrap().contains("signal: 9"));
+        std::fs::remove_file(log).unwrap();
+    }
+
+    #[tokio::test]
+    async fn one_that_ends_by_itself_is_started_again_so_often_and_no_oftener() {
+        let supervisor = supervisor();
+        let log = log("again");
+        let restarts = Restarts { after: Duration::from_millis(5), at_most: 2 };
+        let launch = shell("echo started; exit 3", log.clone());
+        supervisor.start(Launch { restarts: Some(restarts), ..launch }).unwrap();
+        let given_up = async {
+            while !supervisor.has_given_up("consumer-1") {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        tokio::time::timeout(SOON, given_up).await.unwrap();
+        assert_eq!(*supervisor.fallen().borrow(), None, "that does not end a run");
+        assert_eq!(supervisor.last_lines("consumer-1"), ["started"; 3]);
+        std::fs::remove_file(log).unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_stop_is_asked_for_by_the_signal_of_the_launch_and_children_go_along() {
+        let supervisor = supervisor();
+        let log = log("group");
+        let script = "trap 'echo asked; exit 0' INT; sleep 600 & echo $!; wait";
+        let launch = Launch { stop_signal: Signal::SIGINT, ..shell(script, log.clone()) };
+        supervisor.start(launch).unwrap();
+        let child = async {
+            loop {
+                let line = supervisor.last_lines("consumer-1").into_iter().next();
+                match line.and_then(|line| line.parse::<u32>().ok()) {
+                    Some(pid) => return pid,
+                    None => tokio::time::sleep(Duration::from_millis(5)).await,
+                }
+            }
+        };
+        let child = tokio::time::timeout(SOON, child).await.unwrap();
+        supervisor.terminate("consumer-1").unwrap();
+        assert_eq!(supervisor.ended("consumer-1", SOON).await.unwrap(), "exit status: 0");
+        let gone = async {
+            while sweep::Stat::of(child).is_ok_and(|stat| !matches!(stat.state, 'Z' | 'X')) {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        tokio::time::timeout(SOON, gone).await.unwrap();
         std::fs::remove_file(log).unwrap();
     }
 }

@@ -238,6 +238,47 @@ pub struct GroupPromise {
     /// replaced.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub free_layout: bool,
+    /// Its consumer is not the built-in pipeline: what that documents of its headers, ids, dead letters
+    /// and settings is not promised, but this is. None for the pipeline, and in foreign histories.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub consumer: Option<ConsumerPromise>,
+}
+
+/// What a consumer promises that is somebody's own.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ConsumerPromise {
+    /// The number of the signal that asks its processes to stop. They may end by it.
+    pub stop_signal: i32,
+    /// A process may end by itself this often and is started again; once more is a crash loop.
+    #[serde(skip_serializing_if = "is_default")]
+    pub restarts_at_most: u32,
+    /// What was delivered is never replaced, shrunk or removed, although there is no layout.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub keeps_objects: bool,
+    /// Keys are delivered, and are those of the log.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub keeps_keys: bool,
+    /// What is promised of delivered values.
+    #[serde(skip_serializing_if = "is_default")]
+    pub values: ValuePromise,
+    /// The same of the values of dead letters.
+    #[serde(skip_serializing_if = "is_default")]
+    pub letter_values: ValuePromise,
+}
+
+/// What is promised of values that a consumer hands on.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ValuePromise {
+    /// They are those of the log, byte for byte.
+    Bytes,
+    /// They are the same JSON. The reader of what was delivered compared them, and wrote down the
+    /// fingerprint of the logged value where they are.
+    Json,
+    /// Nothing: they are not delivered, or changed on purpose.
+    #[default]
+    Untold,
 }
 
 /// Where a group begins.

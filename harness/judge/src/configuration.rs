@@ -9,7 +9,7 @@ use std::collections::BTreeSet;
 
 use super::case::{Case, anomalous, quoted};
 use crate::index::{Index, ReadBack};
-use streamlake_history::event::{GroupStart, Header, ProcessChange, ProcessRole};
+use streamlake_history::event::{GroupPromise, GroupStart, Header, ProcessChange, ProcessRole};
 
 /// A property that a promise rests on.
 struct Demand {
@@ -57,7 +57,8 @@ fn demands(header: &Header) -> Vec<Demand> {
             demand("producer", &["partitioner"], partitioner, producers);
         }
     }
-    let stores = || promises.groups.iter().filter(|group| group.raw_zone.is_some());
+    let of_pipeline = |group: &&GroupPromise| group.raw_zone.is_some() && group.consumer.is_none();
+    let stores = || promises.groups.iter().filter(of_pipeline);
     if stores().next().is_some() {
         let consumers = &[ProcessRole::Consumer];
         demand("consumer", &["enable.auto.commit"], "false", consumers);
@@ -138,7 +139,10 @@ fn silent(index: &Index, case: &mut Case<'_>, demand: &Demand) {
     let mut ran: BTreeSet<&str> = BTreeSet::new();
     for process in index.rare.processes.iter().map(|process| &process.fact) {
         let role = process.role().is_some_and(|role| demand.roles.contains(&role));
-        if role && process.state == ProcessChange::Started {
+        let mut groups = index.header.promises.groups.iter();
+        let own = groups
+            .any(|group| group.consumer.is_some() && process.group.as_ref() == Some(&group.group));
+        if role && !own && process.state == ProcessChange::Started {
             ran.insert(&process.name);
         }
     }

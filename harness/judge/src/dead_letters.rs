@@ -29,7 +29,11 @@ pub(super) fn judge(index: &Index, case: &mut Case<'_>) -> String {
     let poison = index.ops.kept.values().filter(|kept| kept.invocation.poison).count() as u64;
     whose(index, case, &letters);
     if unread.is_empty() {
-        absent_rejections(index, case, &letters);
+        // What a producer rejects is in the topic that it shares with the pipeline's consumers.
+        let mut groups = index.header.promises.groups.iter();
+        if groups.any(|group| group.dead_letter_topic.is_some() && group.consumer.is_none()) {
+            absent_rejections(index, case, &letters);
+        }
         absent_places(index, case);
     }
     letters::judge(index, case, &letters);

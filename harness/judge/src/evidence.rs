@@ -7,6 +7,7 @@
 use std::collections::BTreeMap;
 
 use super::case::{count, quoted, spelled};
+use super::placement::is_kept;
 use crate::index::{Bit, GroupLane, Index, Lane, OddKind, Part, RangeSet};
 use streamlake_history::event::{
     Evidence, GroupPromise, GroupStart, Header, ObjectRole, ProcessRole,
@@ -336,11 +337,12 @@ fn final_parts(index: &Index) -> impl Iterator<Item = &Part> {
 }
 
 fn sightings(index: &Index) -> Vec<String> {
+    let kept = |part: &&Part| is_kept(index, part.zone);
     let early = index.parts.iter().filter(|part| part.during_run);
     let early: std::collections::BTreeSet<_> = early.map(|p| (p.zone, p.name.as_str())).collect();
     let seen = |part: &&Part| early.contains(&(part.zone, part.name.as_str()));
-    let total = final_parts(index).count();
-    let unseen: Vec<&Part> = final_parts(index).filter(|part| !seen(part)).collect();
+    let total = final_parts(index).filter(kept).count();
+    let unseen: Vec<&Part> = final_parts(index).filter(kept).filter(|part| !seen(part)).collect();
     match unseen.first() {
         None if total == 0 => vec!["no part was seen".to_owned()],
         None => Vec::new(),

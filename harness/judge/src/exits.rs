@@ -9,16 +9,22 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::case::{Case, anomalous, count, quoted, seconds};
-use super::evidence::foreign;
+use super::dead_letters::poison_places;
+use super::evidence::{foreign, read_lanes};
 use super::recovered::windows;
-use crate::index::{At, End, Index};
+use crate::index::{At, End, GroupLane, Index};
+use crate::verdict::{Finding, OffsetRange};
 use streamlake_history::event::{
-    Ask, Evidence, Header, ProcessChange, ProcessEnd, ProcessRole, ProcessState,
+    Ask, ConsumerPromise, Evidence, Header, ProcessChange, ProcessEnd, ProcessRole, ProcessState,
 };
 
 /// Exit code of a Rust program that panicked.
 const PANIC: i32 = 101;
 const SIGKILL: i32 = 9;
+/// What a shell and Java add to the number of a signal that they ended by.
+const BY_SIGNAL: i32 = 128;
+/// Anomalies of a process that ended by itself.
+const UNASKED: [&str; 3] = ["panicked", "died", "ended-unasked"];
 
 /// Processes of the pipeline are under test, and somebody watches them.
 pub(super) fn promised(header: &Header) -> bool {
@@ -32,7 +38,7 @@ pub(super) fn judge(index: &Index, case: &mut Case<'_>) -> String {
     for process in &index.rare.processes {
         by_name.entry(&process.fact.name).or_default().push(process);
     }
-    let (mut starts, mut ends) = (0, 0);
+    let (mut starts, mut ends, mut deaths) = (0, 0, 0);
     for (name, facts) in &by_name {
         let of = |change| facts.iter().filter(move |p| p.fact.state == change);
         let exits: Vec<_> = of(ProcessChange::Exited).copied().collect();
@@ -42,12 +48,48 @@ pub(super) fn judge(index: &Index, case: &mut Case<'_>) -> String {
             case.doubt(format!("the end of process {} was not seen", quoted(name)));
         }
         let bad: Vec<_> = exits.iter().filter_map(|exit| wrong(index, case, exit)).collect();
-        report(case, name, &bad);
+        let bad = beyond_restarts(index, facts, bad, &mut deaths);
+        report(index, case, (name, facts), &bad);
     }
     never_started(index, case, &by_name.keys().copied().collect());
     case.figure("processes_started", starts as u64);
     case.figure("processes_ended", ends as u64);
-    format!("{} of processes, {}", count(starts as u64, "start"), count(ends as u64, "end"))
+    let starts =
+        format!("{} of processes, {}", count(starts as u64, "start"), count(ends as u64, "end"));
+    match deaths {
+        0 => starts,
+        deaths => {
+            case.figure("processes_restarted", deaths);
+            let ends = count(deaths, "end");
+            format!(
+                "{starts}; {ends} of a process by itself, which was then started again as promised"
+            )
+        }
+    }
+}
+
+/// What is promised of a process that is of somebody's own consumer.
+fn promised_of<'a>(index: &'a Index, facts: &[&At<ProcessState>]) -> Option<&'a ConsumerPromise> {
+    let group = facts.iter().find_map(|process| process.fact.group.as_ref())?;
+    let mut groups = index.header.promises.groups.iter();
+    groups.find(|known| known.group == *group)?.consumer.as_ref()
+}
+
+/// A process may end by itself as often as it is started again; once more, and all of them count.
+fn beyond_restarts(
+    index: &Index,
+    facts: &[&At<ProcessState>],
+    bad: Vec<Bad>,
+    deaths: &mut u64,
+) -> Vec<Bad> {
+    let Some(promise) = promised_of(index, facts) else { return bad };
+    let unasked = |bad: &&Bad| UNASKED.contains(&bad.1);
+    let ends = bad.iter().filter(unasked).count();
+    if ends == 0 || ends > promise.restarts_at_most as usize {
+        return bad;
+    }
+    *deaths += ends as u64;
+    bad.into_iter().filter(|bad| !unasked(&bad)).collect()
 }
 
 /// An end that should not be: instant, anomaly, and what was expected instead.
@@ -76,6 +118,7 @@ fn wrong(index: &Index, case: &mut Case<'_>, exit: &At<ProcessState>) -> Option<
             bad("had-to-be-killed", "it did not end in time when it was asked to")
         }
         (Some(_), ProcessEnd::Code(0)) => None,
+        (Some(Ask::Stop), end) if ended_by_the_signal(index, exit, end) => None,
         (None, ProcessEnd::Code(0)) if fact.role() == Some(ProcessRole::Replay) => None,
         (None, ProcessEnd::Code(0)) if is_producer => match fed(index, exit.t_us) {
             true => None,
@@ -97,6 +140,14 @@ fn wrong(index: &Index, case: &mut Case<'_>, exit: &At<ProcessState>) -> Option<
         (_, ProcessEnd::Signal(_)) => bad("died", "nobody of the harness sent that signal"),
         (_, ProcessEnd::Code(_)) => bad("ended-unasked", "nobody had asked it to end"),
     }
+}
+
+/// A consumer of somebody's own may end by the signal that asks it to stop.
+fn ended_by_the_signal(index: &Index, exit: &At<ProcessState>, end: ProcessEnd) -> bool {
+    promised_of(index, &[exit]).is_some_and(|promise| match end {
+        ProcessEnd::Signal(signal) => signal == promise.stop_signal,
+        ProcessEnd::Code(code) => code == BY_SIGNAL + promise.stop_signal,
+    })
 }
 
 /// Some operation was reported as failed or unknown.
@@ -148,7 +199,12 @@ fn asked(index: &Index, exit: &At<ProcessState>) -> Option<Ask> {
     }
 }
 
-fn report(case: &mut Case<'_>, name: &str, bad: &[Bad]) {
+fn report(
+    index: &Index,
+    case: &mut Case<'_>,
+    (name, facts): (&str, &[&At<ProcessState>]),
+    bad: &[Bad],
+) {
     let Some((at_us, anomaly, text)) = bad.first() else { return };
     let (anomaly, message) = match bad.len() {
         1 => (*anomaly, format!("process {} {text}", quoted(name))),
@@ -159,7 +215,53 @@ fn report(case: &mut Case<'_>, name: &str, bad: &[Bad]) {
     let mut finding = anomalous(anomaly, message);
     finding.at_us = Some(*at_us);
     finding.evidence = bad.iter().take(20).map(|(_, _, text)| text.clone()).collect();
+    if promised_of(index, facts).is_some() {
+        stuck(index, facts, &mut finding);
+    }
     case.find(finding);
+}
+
+/// Where the group of a process stands still at the end: the records that it did not get past are
+/// likely what it ends by.
+fn stuck(index: &Index, facts: &[&At<ProcessState>], finding: &mut Finding) {
+    let Some(group) = facts.iter().find_map(|process| process.fact.group.as_ref()) else { return };
+    let Some((_, promise, lanes)) = index.promised_groups().find(|(_, g, _)| g.group == *group)
+    else {
+        return;
+    };
+    finding.group = Some(group.clone());
+    let last: Vec<&At<_>> = index
+        .rare
+        .last_lines
+        .iter()
+        .filter(|lines| lines.fact.process == facts[0].fact.name)
+        .collect();
+    if let Some(line) = last.last().and_then(|lines| lines.fact.lines.last()) {
+        finding.evidence.push(format!("its last line: {}", quoted(line)));
+    }
+    let poison = poison_places(index);
+    let mut first_stuck = None;
+    for (number, lane) in read_lanes(index, promise) {
+        let end = lanes.get(&number).and_then(GroupLane::committed_end).unwrap_or(lane.low());
+        let open = lane.logged().from(end);
+        let Some(&(first, _)) = open.ranges().first() else { continue };
+        let known = poison.get(&number);
+        let what = match known.is_some_and(|places| places.contains(first)) {
+            true => "the record there is poison",
+            false => "the record there is not poison",
+        };
+        first_stuck.get_or_insert((lane.topic.clone(), lane.partition, first));
+        finding.evidence.push(format!(
+            "group {} stands at offset {first} of {}, {} before the end: {what}",
+            quoted(group),
+            index.lane_name(number),
+            count(open.len(), "record"),
+        ));
+    }
+    if let Some((topic, partition, offset)) = first_stuck {
+        (finding.topic, finding.partition) = (Some(topic), Some(partition));
+        finding.offsets = vec![OffsetRange { first: offset, last: offset }];
+    }
 }
 
 /// Members that were promised and never came; without any process fact nobody looked.

@@ -8,7 +8,7 @@ use super::case::{Case, EVIDENCE_MAX, anomalous, count, quoted, spelled};
 use super::evidence::stores;
 use super::headers;
 use crate::index::{GroupLane, Index, Lane, Misread, NO_TIMESTAMP, RangeSet, Seen, Source};
-use streamlake_history::event::{Evidence, GroupPromise, Header};
+use streamlake_history::event::{Evidence, GroupPromise, Header, Print, ValuePromise};
 
 /// Values are promised where they are stored, and can be asked for where members tell them.
 pub(super) fn promised(header: &Header) -> bool {
@@ -29,7 +29,7 @@ pub(super) fn judge(index: &Index, case: &mut Case<'_>) -> String {
                 continue;
             };
             compared += known.delivered.intersect(&lane.logged()).len();
-            altered(index, case, (group, &promise.group), number, lane);
+            altered(index, case, (group, promise), number, lane);
         }
         from_nowhere(index, case, promise, lanes);
     }
@@ -40,7 +40,34 @@ pub(super) fn judge(index: &Index, case: &mut Case<'_>) -> String {
         case.doubt("no stored record could be compared with the log");
     }
     case.figure("compared_records", compared);
-    format!("{compared} stored records compared with the log")
+    format!("{compared} stored records compared with the log{}", limits(index))
+}
+
+/// What of stored records was not compared, because nobody promised it.
+fn limits(index: &Index) -> String {
+    let limit = |group: &GroupPromise| {
+        let consumer = group.consumer.as_ref()?;
+        let what = match (consumer.values, consumer.keeps_keys) {
+            (ValuePromise::Untold, false) => "their places only",
+            (ValuePromise::Untold, true) => "their places and keys",
+            (ValuePromise::Bytes, false) => "their values, byte for byte",
+            (ValuePromise::Bytes, true) => "keys and values, byte for byte",
+            (ValuePromise::Json, false) => "their values, as JSON",
+            (ValuePromise::Json, true) => "keys, and values as JSON",
+        };
+        Some(format!("; of group {} {what}", group.group.escape_debug()))
+    };
+    index.header.promises.groups.iter().filter_map(limit).collect()
+}
+
+/// Whether a copy is what was logged, as far as that was promised: content, then headers and timestamp.
+fn same(copy: &Seen, log: &Seen, promise: &GroupPromise) -> (bool, bool) {
+    let Some(consumer) = &promise.consumer else {
+        return (copy.same_content(log), copy.same_frame(log));
+    };
+    let untold = |seen: &Seen| seen.value == Print::UNTOLD.0;
+    let value = untold(copy) || untold(log) || copy.value == log.value;
+    (value && (!consumer.keeps_keys || copy.key == log.key), true)
 }
 
 /// Groups that only read: their values, where anybody told them.
@@ -94,18 +121,24 @@ fn misread(index: &Index, case: &mut Case<'_>) {
     }
 }
 
-fn altered(index: &Index, case: &mut Case<'_>, group: (usize, &str), number: usize, lane: &Lane) {
+fn altered(
+    index: &Index,
+    case: &mut Case<'_>,
+    (group, promise): (usize, &GroupPromise),
+    number: usize,
+    lane: &Lane,
+) {
     let (mut content, mut frame, mut evidence) = (Vec::new(), Vec::new(), Vec::new());
     for (&offset, contested) in &lane.contested {
         let Some(log) = contested.of(Source::Log).next() else {
             continue;
         };
-        let copies: Vec<_> = contested.of(Source::Copy(group.0)).collect();
-        if copies.iter().any(|copy| !copy.same_content(log)) {
+        let copies: Vec<_> = contested.of(Source::Copy(group)).collect();
+        if copies.iter().any(|copy| !same(copy, log, promise).0) {
             content.push((offset, offset));
-        } else if copies.iter().any(|copy| !copy.same_frame(log)) {
+        } else if copies.iter().any(|copy| !same(copy, log, promise).1) {
             frame.push((offset, offset));
-            let differs = |copy: &&&Seen| !copy.same_frame(log);
+            let differs = |copy: &&&Seen| !same(copy, log, promise).1;
             evidence.extend(copies.iter().find(differs).map(|copy| in_frame(offset, log, copy)));
         }
     }
@@ -120,10 +153,10 @@ fn altered(index: &Index, case: &mut Case<'_>, group: (usize, &str), number: usi
                 "{} of {} stored by group {} with another {what} than logged: {}",
                 count(set.len(), "record"),
                 index.lane_name(number),
-                quoted(group.1),
+                quoted(&promise.group),
                 spelled(&set)
             );
-            let finding = case.find_at(anomaly, Some(group.1), number, &set, text);
+            let finding = case.find_at(anomaly, Some(&promise.group), number, &set, text);
             if anomaly == "stored-headers-differ" {
                 finding.evidence.append(&mut evidence);
             }

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::case::{Case, EVIDENCE_MAX, OPS_MAX, anomalous, count, quoted, spelled};
 use super::headers;
+use super::letters::writer_is_documented;
 use crate::index::{End, HeaderFault, Index, NO_ID, NO_OP, RangeSet, Seen, Source, id_in_letter};
 use streamlake_history::event::{Header, PromisedValue};
 
@@ -175,6 +176,10 @@ fn same_op(a: &Seen, b: &Seen) -> bool {
 
 /// Lines of parts whose own id is not that of the record.
 fn lines(index: &Index, case: &mut Case<'_>, (group, name): (usize, &str), number: usize) {
+    // Only the pipeline documents that it stores ids.
+    if index.header.promises.groups.get(group).is_some_and(|promise| promise.consumer.is_some()) {
+        return;
+    }
     let mut set = stored_with_another_id(index, group, number);
     let mut evidence = Vec::new();
     for ((zone, lane), faulty) in &index.headers.lines {
@@ -242,7 +247,7 @@ fn letters(index: &Index, case: &mut Case<'_>) {
         };
         // Others need not tell it, and version 1 did not.
         let told_of = letter.ingestion_id.is_some()
-            || (index.header.version > 1 && index.header.run.testbed != "foreign");
+            || (index.header.version > 1 && writer_is_documented(index, letter));
         if index.is_full() && told_of && record.is_some_and(|id| id != told) {
             let text = format!("{place} has {shown}, which is not the record's");
             differ.entry("dead-letter-id-differs").or_default().push((letter.op, text));

@@ -8,7 +8,7 @@
 use std::collections::BTreeMap;
 
 use super::case::{Case, anomalous, count, quoted};
-use super::placement::laid_out;
+use super::placement::is_kept;
 use crate::index::{Index, Part};
 use streamlake_history::event::ObjectRole;
 
@@ -19,8 +19,8 @@ pub(super) fn judge(index: &Index, case: &mut Case<'_>) -> String {
         ObjectRole::Metadata => false,
         ObjectRole::Other => !part.place.is_probe(),
     };
-    let laid_out = |part: &&Part| laid_out(index, part.zone);
-    for part in index.parts.iter().filter(lasting).filter(laid_out) {
+    let kept = |part: &&Part| is_kept(index, part.zone);
+    for part in index.parts.iter().filter(lasting).filter(kept) {
         sightings.entry((part.zone, &part.name)).or_default().push(part);
     }
     let total = sightings.len() as u64;

@@ -4,7 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::case::{Case, EVIDENCE_MAX, OPS_MAX, anomalous, count, quoted};
 use crate::index::{Dead, End, Index, NO_ID, NO_OP, NO_TIMESTAMP, RangeSet, Seen};
-use streamlake_history::event::{DeadLetter, HeaderPair, PromisedValue, UNTOLD_MS};
+use streamlake_history::event::{
+    ConsumerPromise, DeadLetter, HeaderPair, Print, PromisedValue, UNTOLD_MS, ValuePromise,
+};
 
 /// Kafka, the stores and headers have milliseconds.
 const RESOLUTION_US: i64 = 2_000;
@@ -59,7 +61,7 @@ impl<'a> Judge<'a> {
         let letter = &dead.letter;
         let mut lacks: Vec<String> = letter.missing_headers.clone();
         // Others need not say why, and version 1 did not tell the trace.
-        let native = self.index.header.run.testbed != "foreign";
+        let native = writer_is_documented(self.index, letter);
         let told = native && self.index.header.version > 1 && letter.missing_headers.is_empty();
         for (name, text, told) in
             [("error reason", &letter.error, native), ("error trace", &letter.trace, told)]
@@ -130,6 +132,15 @@ impl<'a> Judge<'a> {
     fn same_as(&mut self, dead: &'a Dead, log: &Seen) {
         let letter = &dead.letter;
         let told = self.index.reduce(word(self.index, letter));
+        if let Some(consumer) = consumer_of(self.index, letter) {
+            // Nothing but the value is promised, and perhaps not even that.
+            let compare = consumer.letter_values != ValuePromise::Untold;
+            if compare && told.value != Print::UNTOLD.0 && told.value != log.value {
+                let why = "has another value than the record".to_owned();
+                self.fault(dead, "dead-letter-altered", why);
+            }
+            return;
+        }
         if !told.same_content(log) {
             let what = match (told.key == log.key, told.value == log.value) {
                 (true, _) => "value",
@@ -238,6 +249,19 @@ fn promised(index: &Index, list: &[HeaderPair]) -> Vec<String> {
         }
     }
     told
+}
+
+/// What is promised of the letter's writer, where that is a consumer of somebody's own: it has a topic to
+/// itself.
+fn consumer_of<'a>(index: &'a Index, letter: &DeadLetter) -> Option<&'a ConsumerPromise> {
+    let mut groups = index.header.promises.groups.iter();
+    let writer = groups.find(|group| group.dead_letter_topic.as_ref() == Some(&letter.topic));
+    writer?.consumer.as_ref()
+}
+
+/// What stands in the letter beside its record is documented.
+pub(super) fn writer_is_documented(index: &Index, letter: &DeadLetter) -> bool {
+    index.header.run.testbed != "foreign" && consumer_of(index, letter).is_none()
 }
 
 /// What a dead letter says of its record.

@@ -161,7 +161,7 @@ static TABLE: &[Checker] = &[
         needs: &[Need::Receipts, Need::Log],
         guarantee: "An ingestion id belongs to one operation, and is the same in receipt, header, stored line and dead letter." },
     Checker { name: "immutability", judge: immutability::judge,
-        applies: |h| promised(laid_out(h), NO_LAYOUT),
+        applies: |h| promised(laid_out(h) || keeps_objects(h), "no group promises to replace nothing"),
         needs: &[Need::Objects, Need::Sightings],
         guarantee: "No part was ever replaced, shrunk or removed." },
     Checker { name: "dead-letters", judge: dead_letters::judge,
@@ -231,6 +231,11 @@ fn laid_out(header: &Header) -> bool {
     let said = header.version > 1 || !foreign(header);
     let groups = &header.promises.groups;
     said && groups.iter().any(|group| group.raw_zone.is_some() && !group.free_layout)
+}
+
+/// Some group has no layout, and yet replaces nothing.
+fn keeps_objects(header: &Header) -> bool {
+    header.promises.groups.iter().any(placement::keeps_objects)
 }
 
 /// What can be asked where change data capture is under test: the others judge what a producer was

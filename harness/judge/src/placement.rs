@@ -8,7 +8,7 @@
 use super::case::{Case, anomalous, count, quoted};
 use crate::index::{Index, Part};
 use crate::verdict::{Finding, OffsetRange};
-use streamlake_history::event::ObjectRole;
+use streamlake_history::event::{GroupPromise, ObjectRole};
 
 pub(super) fn judge(index: &Index, case: &mut Case<'_>) -> String {
     let parts = || {
@@ -49,6 +49,17 @@ pub(super) fn judge(index: &Index, case: &mut Case<'_>) -> String {
 pub(super) fn laid_out(index: &Index, zone: usize) -> bool {
     let groups = &index.header.promises.groups;
     index.zones[zone].groups.iter().any(|&group| !groups[group].free_layout)
+}
+
+/// A group without a layout that replaces nothing all the same.
+pub(super) fn keeps_objects(group: &GroupPromise) -> bool {
+    group.consumer.as_ref().is_some_and(|consumer| consumer.keeps_objects)
+}
+
+/// What stands in a zone stays as it is.
+pub(super) fn is_kept(index: &Index, zone: usize) -> bool {
+    let groups = &index.header.promises.groups;
+    laid_out(index, zone) || index.zones[zone].groups.iter().any(|&g| keeps_objects(&groups[g]))
 }
 
 fn of_part(anomaly: &str, part: &Part, text: String) -> Finding {

@@ -4,11 +4,13 @@
 use std::path::Path;
 
 use miette::{IntoDiagnostic as _, WrapErr as _};
+use toml::Spanned;
 
+use crate::adapter::command;
 use crate::canary;
 use crate::cli::{RunArguments, TestbedName};
 use crate::command::suite::{Selection, ignored, writable};
-use crate::plan::{Plan, Resolved, resolve};
+use crate::plan::{ConsumerPlan, Plan, Resolved, resolve};
 use crate::scenario::ScenarioFile;
 use crate::testbed;
 
@@ -28,7 +30,42 @@ pub(crate) fn resolved(
     seed: u64,
 ) -> miette::Result<Vec<Resolved>> {
     let abilities = testbed::abilities(testbed);
-    files.iter().map(|file| Ok(resolve(file, testbed.name(), &abilities, seed)?)).collect()
+    let resolve = |file| {
+        let resolved = resolve(file, testbed.name(), &abilities, seed)?;
+        if let Resolved::Plan(plan) = &resolved {
+            programs_are_there(file, plan)?;
+        }
+        Ok(resolved)
+    };
+    files.iter().map(resolve).collect()
+}
+
+/// The programs of consumers are there, before anything is started.
+fn programs_are_there(file: &ScenarioFile, plan: &Plan) -> miette::Result<()> {
+    for (group, table) in plan.groups.iter().zip(&file.scenario.groups) {
+        let ConsumerPlan::Command(consumer) = &group.consumer else { continue };
+        let (at, directory) = match &table.consumer {
+            Some(consumer) => (
+                consumer.get_ref().command.get_ref().first().map_or(consumer.span(), Spanned::span),
+                consumer.get_ref().directory.as_ref().map_or(consumer.span(), Spanned::span),
+            ),
+            None => continue,
+        };
+        if !consumer.directory.is_dir() {
+            let message = format!("there is no folder {}", consumer.directory.display());
+            let remedy = "give one that is there, relative to the scenario's file";
+            return Err(file.error_at(directory, message, remedy).into());
+        }
+        let program = consumer.command.first().map(|word| word.fill(&consumer.values));
+        let program = command::program_in(&consumer.directory, &program.unwrap_or_default());
+        if !command::is_there(&program) {
+            let message = format!("there is no program {}", program.display());
+            let remedy = "give the name of one on the PATH, or a path relative to `directory` (by default the \
+                          scenario's folder), `./consumer.sh`";
+            return Err(file.error_at(at, message, remedy).into());
+        }
+    }
+    Ok(())
 }
 
 /// The scenarios of a run in their order, the canary first where the whole suite was asked for: it has

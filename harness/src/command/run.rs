@@ -11,6 +11,8 @@ use futures::StreamExt as _;
 use miette::IntoDiagnostic as _;
 use tokio_util::sync::CancellationToken;
 
+use crate::adapter::Systems;
+use crate::adapter::streamlake::Streamlake;
 use crate::canary;
 use crate::cli::{EXIT_INTERRUPTED, RunArguments, RunCommand, TestbedName};
 use crate::command::console::{Console, Schedule};
@@ -20,7 +22,6 @@ use crate::plan::{Plan, Resolved, resolve};
 use crate::progress::Progress;
 use crate::runner::{self, Context, RunError};
 use crate::scenario::ScenarioFile;
-use crate::system::System;
 use crate::testbed::{self, TestbedError};
 use streamlake_judge::verdict::Status;
 use streamlake_report::{Again, ScenarioEntry};
@@ -290,15 +291,16 @@ async fn on_testbed(
     stop: &CancellationToken,
 ) -> Result<PathBuf, RunError> {
     progress.phase("start");
-    let mut system =
-        System::built_in().map_err(|source| RunError::Files { path: folder.to_owned(), source })?;
-    system.environment.extend(arguments.planted());
+    let mut pipeline = Streamlake::built_in()
+        .map_err(|source| RunError::Files { path: folder.to_owned(), source })?;
+    pipeline.environment.extend(arguments.planted());
+    let systems = Systems::new(pipeline, &plan);
     // Not cut short by a signal: what is half started cannot be taken down as surely as what is whole.
     let testbed = testbed::start(arguments.testbed, &plan.topology).await?;
     let context = Context {
         testbed: testbed.clone(),
         abilities: testbed::abilities(arguments.testbed),
-        system,
+        systems,
         folder: folder.to_owned(),
         progress: progress.clone(),
         stop: stop.clone(),

@@ -6,14 +6,14 @@ use std::time::Duration;
 use async_trait::async_trait;
 use tokio::time::Instant;
 
-use crate::fault::process::{EXIT_WITHIN, Target, Worth};
+use crate::fault::process::{Target, Worth};
 use crate::fault::{Fault, FaultError, Kind, NoSettings, Order, Shown, Stage, Wrong};
 use crate::testbed::Capability;
 use streamlake_history::event::{Demand, FaultLoad};
 
 pub(super) static KIND: Kind = Kind {
     name: "consumer-restart",
-    about: "SIGTERM to a consumer process, an orderly exit, then a new one",
+    about: "a consumer process is asked to stop (SIGTERM, or its own signal), exits, then a new one",
     default_target: "consumer-1",
     default_lasts: Duration::from_secs(3),
     load: Some(FaultLoad::Deliveries),
@@ -45,7 +45,8 @@ impl Fault for ConsumerRestart {
     async fn inject(&mut self, stage: &Stage) -> Result<Shown, FaultError> {
         let evidence = self.target.look()?;
         stage.processes.terminate(&self.target.name)?;
-        self.status = stage.processes.ended(&self.target.name, EXIT_WITHIN).await?;
+        let within = stage.processes.stop_within(&self.target.name)?;
+        self.status = stage.processes.ended(&self.target.name, within).await?;
         Ok(evidence)
     }
 

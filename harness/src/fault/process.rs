@@ -9,8 +9,6 @@ use crate::fault::{Evidence, FaultError, Order, Shown, Stage, Wrong, look};
 use crate::patients::{Ends, Standing};
 use streamlake_history::event::PatientMet;
 
-/// An orderly shutdown may take as long as the pipeline's own deadline, and then some.
-pub(super) const EXIT_WITHIN: Duration = Duration::from_secs(30);
 /// A member that owns nothing, or has committed everything, for as long as this is struck as it is.
 const AIM_WITHIN: Duration = Duration::from_secs(10);
 const AIM_EVERY: Duration = Duration::from_millis(50);

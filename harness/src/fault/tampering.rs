@@ -20,8 +20,8 @@ use rdkafka::{ClientConfig, ClientContext};
 use serde::Deserialize;
 use tokio::time::Instant;
 
+use crate::adapter::streamlake::part;
 use crate::fault::{Fault, FaultError, Kind, Order, Shown, Stage, Wrong};
-use crate::observer::part;
 use crate::testbed::gateway::HARNESS_MARK;
 use crate::testbed::gateway::backend::ObjectMeta;
 use crate::testbed::{Capability, Part, TestbedError};

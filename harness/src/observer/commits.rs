@@ -38,6 +38,9 @@ pub(crate) struct Watch {
     pub bootstrap: String,
     /// Groups under test.
     pub groups: Vec<String>,
+    /// Groups that have one member and nobody else who asks in their name, with that member's name:
+    /// whatever it calls itself to the brokers.
+    pub alone: BTreeMap<String, String>,
     /// Topics under test.
     pub topics: Topics,
     /// Where facts go.

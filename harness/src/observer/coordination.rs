@@ -98,6 +98,8 @@ impl Listener {
             _ => {}
         }
         let Seen { client, group, asked, answered, what, .. } = seen;
+        // The only member of its group need not name itself.
+        let client = self.watch.alone.get(&group).cloned().unwrap_or(client);
         let at = answered.unwrap_or(asked);
         match what {
             What::Positions(positions) => self.positions(&client, &group, at, positions),

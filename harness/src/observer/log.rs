@@ -9,9 +9,11 @@ use rdkafka::error::{KafkaError, KafkaResult};
 use rdkafka::message::{BorrowedMessage, Message};
 use rdkafka::{Offset, TopicPartitionList};
 
+use crate::adapter::streamlake::letter;
+use crate::observer::known::Known;
 use crate::observer::native::{self, RawHeaders};
 use crate::observer::source::events;
-use crate::observer::{Topics, committed_reader, letter, reader};
+use crate::observer::{Topics, committed_reader, reader};
 use crate::workload::odd::op_of_headers;
 use crate::workload::op_of;
 use streamlake_history::Recorder;
@@ -27,8 +29,6 @@ const ANSWER_WITHIN: Duration = Duration::from_secs(10);
 /// What a topic's records are to the history.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Role {
-    /// A topic under test.
-    Raw,
     /// A dead-letter topic.
     DeadLetters,
     /// A topic of change events.
@@ -66,10 +66,55 @@ pub(crate) fn read(
 ) -> KafkaResult<()> {
     let name = "streamlake-harness-log-reader";
     let client = match role {
-        Role::Raw | Role::DeadLetters => reader(bootstrap, name)?,
+        Role::DeadLetters => reader(bootstrap, name)?,
         Role::ChangeEvents | Role::ConnectOffsets => committed_reader(bootstrap, name)?,
     };
-    let mut partitions = assign(&client, topics)?;
+    let bounds = each(&client, topics, within, |message| {
+        if let Some(fact) = fact(message, role, detail, recorder) {
+            recorder.record(PROCESS, fact);
+        }
+    })?;
+    for bounds in bounds {
+        recorder.record(PROCESS, Fact::LogBounds(bounds));
+    }
+    Ok(())
+}
+
+/// As [`read`] for the topic under test, which comes to be known.
+///
+/// # Errors
+/// As [`read`].
+pub(crate) fn read_raw(
+    bootstrap: &str,
+    topics: &Topics,
+    detail: &HeaderDetail,
+    known: &mut Known,
+    recorder: &Recorder,
+    within: Duration,
+) -> KafkaResult<()> {
+    let client = reader(bootstrap, "streamlake-harness-log-reader")?;
+    let bounds = each(&client, topics, within, |message| {
+        let logged = logged(message, detail);
+        known.take(logged.partition, logged.offset, logged.op, message.payload());
+        recorder.record(PROCESS, Fact::Logged(logged));
+    })?;
+    for bounds in bounds {
+        recorder.record(PROCESS, Fact::LogBounds(bounds));
+    }
+    Ok(())
+}
+
+/// Reads topics to their ends, record by record, and says how far it came. Blocks.
+///
+/// # Errors
+/// When a broker does not answer.
+pub(crate) fn each(
+    client: &BaseConsumer,
+    topics: &Topics,
+    within: Duration,
+    mut take: impl FnMut(&BorrowedMessage<'_>),
+) -> KafkaResult<Vec<LogBounds>> {
+    let mut partitions = assign(client, topics)?;
     let deadline = Instant::now() + within;
     while partitions.values().any(|bounds| !bounds.complete()) && Instant::now() < deadline {
         match client.poll(Duration::from_millis(100)) {
@@ -77,22 +122,19 @@ pub(crate) fn read(
                 let place = (message.topic().to_owned(), message.partition());
                 if let Some(bounds) = partitions.get_mut(&place)
                     && bounds.take(message.offset())
-                    && let Some(fact) = fact(&message, role, detail, recorder)
                 {
-                    recorder.record(PROCESS, fact);
+                    take(&message);
                 }
             }
             Some(Err(KafkaError::PartitionEOF(_))) | None => {
-                catch_up(&client, &mut partitions);
+                catch_up(client, &mut partitions);
             }
             // A read error on one partition leaves its bounds incomplete, which is what is recorded.
             Some(Err(error)) => tracing::warn!(%error, "reading the log"),
         }
     }
-    for ((topic, partition), bounds) in partitions {
-        recorder.record(PROCESS, Fact::LogBounds(bounds.fact(topic, partition)));
-    }
-    Ok(())
+    let bounds = partitions.into_iter();
+    Ok(bounds.map(|((topic, partition), bounds)| bounds.fact(topic, partition)).collect())
 }
 
 /// High watermark of each partition. Blocks.
@@ -194,7 +236,6 @@ fn fact(
     recorder: &Recorder,
 ) -> Option<Fact> {
     match role {
-        Role::Raw => Some(Fact::Logged(logged(message, detail))),
         Role::DeadLetters => Some(Fact::DeadLetter(dead_letter(message, detail, recorder))),
         Role::ChangeEvents => Some(Fact::ChangeEvent(events::change_event(message, recorder))),
         Role::ConnectOffsets => events::offset_flush(message, recorder).map(Fact::OffsetFlush),

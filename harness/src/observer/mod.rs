@@ -8,10 +8,9 @@ pub(crate) mod commits;
 pub(crate) mod configuration;
 pub(crate) mod coordination;
 mod generations;
-mod letter;
+pub(crate) mod known;
 pub(crate) mod log;
-mod native;
-pub(crate) mod part;
+pub(crate) mod native;
 pub(crate) mod probes;
 pub(crate) mod source;
 pub(crate) mod store;
@@ -26,13 +25,13 @@ use crate::testbed::{Part, Testbed};
 
 /// A client that reads without taking part in any group's work: it never subscribes and never
 /// commits. `group` is only named in order to ask for that group's committed offsets.
-fn reader(bootstrap: &str, group: &str) -> KafkaResult<BaseConsumer> {
+pub(crate) fn reader(bootstrap: &str, group: &str) -> KafkaResult<BaseConsumer> {
     isolated_reader(bootstrap, group, "read_uncommitted")
 }
 
 /// As [`reader`], for topics whose readers are promised committed records only: what an aborted
 /// transaction left behind is a hole to it.
-fn committed_reader(bootstrap: &str, group: &str) -> KafkaResult<BaseConsumer> {
+pub(crate) fn committed_reader(bootstrap: &str, group: &str) -> KafkaResult<BaseConsumer> {
     isolated_reader(bootstrap, group, "read_committed")
 }
 

@@ -10,10 +10,10 @@ use rdkafka::bindings::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR as DONE;
 use rdkafka::message::BorrowedMessage;
 
 /// Names and values in their order, repeated ones too; a value may be null.
-pub(super) type RawHeaders<'m> = Vec<(&'m [u8], Option<&'m [u8]>)>;
+pub(crate) type RawHeaders<'m> = Vec<(&'m [u8], Option<&'m [u8]>)>;
 
 /// The headers of a record.
-pub(super) fn headers<'m>(message: &'m BorrowedMessage<'_>) -> RawHeaders<'m> {
+pub(crate) fn headers<'m>(message: &'m BorrowedMessage<'_>) -> RawHeaders<'m> {
     let mut list = ptr::null_mut();
     // SAFETY: the message is valid; its headers belong to it and live as long.
     if unsafe { native::rd_kafka_message_headers(message.ptr(), &mut list) } != DONE {

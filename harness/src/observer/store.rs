@@ -8,7 +8,8 @@ use chrono::DateTime;
 use serde::Deserialize;
 use tokio_util::sync::CancellationToken;
 
-use crate::observer::part::{self, PartRecord};
+use crate::adapter::command::Include;
+use crate::adapter::streamlake::part::{self, PartRecord};
 use crate::testbed::gateway::backend::{ObjectMeta, StoreError};
 use crate::testbed::gateway::journal::JournalView;
 use crate::testbed::gateway::observer::ObserverStore;
@@ -25,12 +26,44 @@ const READER: &str = "store-reader";
 const JOURNAL: &str = "store-journal";
 const EVERY: Duration = Duration::from_millis(250);
 
+/// The objects that a group delivers.
+#[derive(Debug, Clone)]
+pub(crate) struct Zone {
+    /// As in [`streamlake_history::event::GroupPromise::raw_zone`].
+    pub raw_zone: String,
+    /// Which of its names are parts.
+    pub names: PartNames,
+}
+
+/// Names of parts.
+#[derive(Debug, Clone)]
+pub(crate) enum PartNames {
+    /// As the pipeline documents them; others are of interest, too.
+    Documented,
+    /// As a scenario says, below the zone; others are left alone.
+    Included(Include),
+}
+
+impl Zone {
+    /// What an object is by its name; none if it is left alone.
+    fn role(&self, name: &str) -> Option<ObjectRole> {
+        match &self.names {
+            PartNames::Documented => Some(documented_role(name)),
+            PartNames::Included(include) => {
+                let (_, prefix) = bucket_and_prefix(&self.raw_zone);
+                let below = name.strip_prefix(prefix)?.strip_prefix('/')?;
+                include.matches(below).then_some(ObjectRole::Part)
+            }
+        }
+    }
+}
+
 /// Lists the raw zones again and again until `stop` is cancelled, and records each generation of each
 /// object when it is first seen. An object that is replaced between two listings shows as a
 /// generation that its first sight did not have.
 pub(crate) async fn watch(
     store: Arc<dyn ObserverStore>,
-    raw_zones: Vec<String>,
+    zones: Vec<Zone>,
     recorder: Recorder,
     stop: CancellationToken,
 ) {
@@ -40,13 +73,14 @@ pub(crate) async fn watch(
     let mut last = false;
     while !last {
         last = stop.is_cancelled();
-        for raw_zone in &raw_zones {
+        for zone in &zones {
             // A store that does not answer is what some faults are for.
-            let Ok(listing) = list(store.as_ref(), raw_zone).await else { continue };
+            let Ok(listing) = list(store.as_ref(), &zone.raw_zone).await else { continue };
             for meta in listing {
+                let Some(role) = zone.role(&meta.name) else { continue };
                 let state = (meta.generation, meta.bytes);
                 if seen.insert(meta.name.clone(), state) != Some(state) {
-                    let mut object = object(number, raw_zone, &meta, &recorder);
+                    let mut object = object(number, &zone.raw_zone, &meta, role, &recorder);
                     object.during_run = true;
                     recorder.record(WATCH, Fact::Object(object));
                     number += 1;
@@ -73,7 +107,8 @@ pub(crate) async fn read(
     let mut parts = 0;
     for (number, meta) in (0..).zip(list(store, raw_zone).await?) {
         let content = store.read(bucket, &meta.name, Some(meta.generation)).await?;
-        let mut object = object(number, raw_zone, &meta, recorder);
+        let role = documented_role(&meta.name);
+        let mut object = object(number, raw_zone, &meta, role, recorder);
         // A store need not give the same bytes as it counts.
         object.bytes = content.len() as u64;
         object.content = Some(Print::of(&content));
@@ -115,15 +150,16 @@ pub(crate) async fn read(
 
 /// Records each write of a part as the store's gateway saw it: a part that was replaced between two
 /// listings shows here.
-pub(crate) fn journal(journal: &JournalView, raw_zones: &[String], recorder: &Recorder) {
+pub(crate) fn journal(journal: &JournalView, zones: &[Zone], recorder: &Recorder) {
     let done = journal.entries.iter().filter(|entry| (200..300).contains(&entry.status));
     let mut number = 0;
     for entry in done {
         let name = format!("gs://{}/{}", entry.bucket, entry.object);
-        let zone = raw_zones.iter().find(|zone| {
-            name.strip_prefix(zone.as_str()).is_some_and(|rest| rest.starts_with('/'))
+        let zone = zones.iter().find(|zone| {
+            name.strip_prefix(zone.raw_zone.as_str()).is_some_and(|rest| rest.starts_with('/'))
         });
-        let (Some(raw_zone), Some(generation)) = (zone, entry.generation) else { continue };
+        let (Some(zone), Some(generation)) = (zone, entry.generation) else { continue };
+        let Some(role) = zone.role(&entry.object) else { continue };
         let meta = ObjectMeta {
             name: entry.object.clone(),
             generation,
@@ -133,7 +169,7 @@ pub(crate) fn journal(journal: &JournalView, raw_zones: &[String], recorder: &Re
             etag: String::new(),
             attributes: BTreeMap::new(),
         };
-        let mut object = object(number, raw_zone, &meta, recorder);
+        let mut object = object(number, &zone.raw_zone, &meta, role, recorder);
         if object.role == ObjectRole::Part {
             object.during_run = true;
             recorder.record(JOURNAL, Fact::Object(object));
@@ -153,19 +189,30 @@ async fn list(store: &dyn ObserverStore, raw_zone: &str) -> Result<Vec<ObjectMet
     Ok(listing)
 }
 
-fn bucket_and_prefix(raw_zone: &str) -> (&str, &str) {
+/// The bucket, and what the names of a zone's objects begin with.
+pub(crate) fn bucket_and_prefix(raw_zone: &str) -> (&str, &str) {
     raw_zone.trim_start_matches("gs://").split_once('/').unwrap_or((raw_zone, ""))
 }
 
-fn object(number: u32, raw_zone: &str, meta: &ObjectMeta, recorder: &Recorder) -> Object {
-    let file = meta.name.rsplit('/').next().unwrap_or_default();
-    let role = if file == "_metadata.json" {
+fn documented_role(name: &str) -> ObjectRole {
+    let file = name.rsplit('/').next().unwrap_or_default();
+    if file == "_metadata.json" {
         ObjectRole::Metadata
     } else if part::is_part(file) {
         ObjectRole::Part
     } else {
         ObjectRole::Other
-    };
+    }
+}
+
+/// An object as it was listed.
+pub(crate) fn object(
+    number: u32,
+    raw_zone: &str,
+    meta: &ObjectMeta,
+    role: ObjectRole,
+    recorder: &Recorder,
+) -> Object {
     Object {
         object: number,
         raw_zone: raw_zone.to_owned(),

@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use toml::Spanned;
 
-use super::{FaultPlan, GroupPlan, Load, Trigger, source};
+use super::{ConsumerPlan, FaultPlan, GroupPlan, Load, Trigger, source};
+use crate::adapter::command::DeliveryPlace;
 use crate::scenario::{FaultEntry, ScenarioFile};
 use crate::workload::{Variety, WorkloadPlan};
 use streamlake_history::event::About;
@@ -25,8 +26,7 @@ pub(super) fn about(
             1 => "1 process".to_owned(),
             members => format!("{members} processes"),
         };
-        let properties = group.properties.iter().map(|(name, value)| format!(", {name}={value}"));
-        let text = format!("{members}{}", properties.collect::<String>());
+        let text = format!("{members}{}", consumer(group, file));
         configuration.insert(format!("Consumer group {}", group.group), text);
     }
     for fault in faults {
@@ -35,6 +35,31 @@ pub(super) fn about(
         configuration.insert(label, in_words(fault, entry, noun));
     }
     About { configuration, ..about_of(file) }
+}
+
+/// What its consumers are, behind their number.
+fn consumer(group: &GroupPlan, file: &ScenarioFile) -> String {
+    match &group.consumer {
+        ConsumerPlan::Pipeline(plan) => {
+            let properties = plan.properties.iter();
+            properties.map(|(name, value)| format!(", {name}={value}")).collect()
+        }
+        ConsumerPlan::Command(plan) => {
+            let tables =
+                file.scenario.groups.iter().find(|known| *known.name.get_ref() == group.group);
+            let consumer = tables.and_then(|tables| tables.consumer.as_ref());
+            let words = consumer.map(|consumer| {
+                let words = consumer.get_ref().command.get_ref().iter();
+                words.map(|word| word.get_ref().as_str()).collect::<Vec<_>>().join(" ")
+            });
+            let delivery = match &plan.delivery.at {
+                DeliveryPlace::Files { .. } => "files",
+                DeliveryPlace::Objects { .. } => "objects of the store",
+                DeliveryPlace::Topic { .. } => "records of another topic",
+            };
+            format!(" ({}), delivering {delivery}", words.unwrap_or_default())
+        }
+    }
 }
 
 fn load_lines(load: &WorkloadPlan) -> BTreeMap<String, String> {

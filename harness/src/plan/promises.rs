@@ -3,13 +3,15 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::{DATASET, FaultPlan, GroupPlan, Load};
+use super::{ConsumerPlan, DATASET, FaultPlan, GroupPlan, Load};
+use crate::adapter::command::DeliveryPlace;
 use crate::fault;
 use crate::scenario::ScenarioFile;
 use crate::testbed::{Abilities, Topology};
 use crate::workload::source as source_load;
 use streamlake_history::event::{
-    GroupPromise, OutcomePromise, PlannedFault, PromisedHeader, Promises, SourcePromise,
+    ConsumerPromise, GroupPromise, OutcomePromise, PlannedFault, PromisedHeader, Promises,
+    SourcePromise, ValuePromise,
 };
 
 pub(super) fn promises(
@@ -30,23 +32,18 @@ pub(super) fn promises(
             Load::Producer(load) => load.operations_in_all(),
             Load::Source(_) => 0,
         },
-        topics: topology.topics.iter().map(|t| (t.name.clone(), t.partitions)).collect(),
+        topics: topology
+            .topics
+            .iter()
+            .filter(|topic| !groups.iter().any(|group| delivers_into(group, &topic.name)))
+            .map(|topic| (topic.name.clone(), topic.partitions))
+            .collect(),
         partitioner: produced
             .then(|| property("partitioner").unwrap_or("murmur2_random").to_owned()),
         idempotent,
         key_order: idempotent,
         partition_order: false,
-        groups: groups
-            .iter()
-            .map(|group| GroupPromise {
-                group: group.group.clone(),
-                raw_zone: Some(group.raw_zone.clone()),
-                dead_letter_topic: Some(format!("streamlake.{DATASET}.dlq")),
-                keeps_members: group.keeps_members,
-                members: group.members.clone(),
-                ..GroupPromise::default()
-            })
-            .collect(),
+        groups: groups.iter().map(|group| group_promise(group, load)).collect(),
         faults: faults.iter().map(|fault| planned(fault, held)).collect(),
         recovery_within_us: u64::try_from(recovery_within.as_micros()).unwrap_or(u64::MAX),
         evidence: abilities.evidence.iter().copied().collect(),
@@ -79,11 +76,50 @@ pub(super) fn promises(
     }
 }
 
+fn delivers_into(group: &GroupPlan, topic: &str) -> bool {
+    match &group.consumer {
+        ConsumerPlan::Command(plan) => {
+            matches!(&plan.delivery.at, DeliveryPlace::Topic { name, .. } if name == topic)
+        }
+        ConsumerPlan::Pipeline(_) => false,
+    }
+}
+
+fn group_promise(group: &GroupPlan, load: &Load) -> GroupPromise {
+    let promise = GroupPromise {
+        group: group.group.clone(),
+        raw_zone: Some(group.raw_zone.clone()),
+        dead_letter_topic: group.dead_letter_topic(),
+        keeps_members: group.keeps_members,
+        members: group.members.clone(),
+        starts: group.starts,
+        may_seek_back: group.may_seek_back,
+        ..GroupPromise::default()
+    };
+    let ConsumerPlan::Command(plan) = &group.consumer else { return promise };
+    let record = &plan.delivery.record;
+    GroupPromise {
+        topics: vec![load.topic()],
+        free_layout: true,
+        consumer: Some(ConsumerPromise {
+            stop_signal: plan.stop_signal as i32,
+            restarts_at_most: plan.restarts.map_or(0, |restarts| restarts.at_most),
+            // A record of a topic cannot be replaced: nothing is promised by saying so.
+            keeps_objects: !plan.delivery.overwrites
+                && !matches!(plan.delivery.at, DeliveryPlace::Topic { .. }),
+            keeps_keys: record.tells_keys(),
+            values: record.compare,
+            letter_values: plan.letters.as_ref().map_or(ValuePromise::Untold, |l| l.record.compare),
+        }),
+        ..promise
+    }
+}
+
 /// A batch is closed by its age at the latest, and a machine that is busy with other things may take
 /// some seconds for what it does in some milliseconds otherwise.
 fn standstill_within(groups: &[GroupPlan]) -> Option<u64> {
     const AT_LEAST: Duration = Duration::from_secs(15);
-    let age = groups.iter().map(|group| group.batch_age).max()?;
+    let age = groups.iter().map(|group| group.commits_every()).max()?;
     u64::try_from((AT_LEAST + 2 * age).as_micros()).ok()
 }
 

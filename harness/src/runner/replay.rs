@@ -13,10 +13,14 @@ impl Run {
     pub(super) async fn replay(&self, plan: &Plan, from_offset: u64) -> Result<(), RunError> {
         self.phase("replay");
         self.drain(plan).await?;
-        let (testbed, folder) = (self.context.testbed.as_ref(), &self.context.folder);
         for (number, group) in (1..).zip(&plan.groups) {
             let name = format!("replay-{number}");
-            let launch = self.context.system.replay(&name, group, from_offset, testbed, folder);
+            let adapter = self.context.systems.of(group);
+            let launch = adapter.replay(&name, group, from_offset, self.surroundings());
+            let Some(launch) = launch else {
+                self.error(format!("group {} has no command to be set back by", group.group));
+                continue;
+            };
             self.supervisor.start(launch)?;
             match self.supervisor.ended(&name, REPLAY_WITHIN).await {
                 Ok(status) if status == "exit status: 0" => {}

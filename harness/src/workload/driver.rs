@@ -7,31 +7,16 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
-use serde::Deserialize;
 use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::process::{ChildStdin, ChildStdout};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use crate::adapter::streamlake::lines;
 use crate::progress::Progress;
-use crate::workload::{Operation, WorkloadPlan};
+use crate::workload::WorkloadPlan;
 use streamlake_history::Recorder;
-use streamlake_history::event::{Blob, Completed, Fact, Invoked, Outcome, Print, Unreadable};
-
-/// A receipt as the producer prints it: one JSON line an input line.
-#[derive(Debug, Deserialize)]
-struct Receipt {
-    line: u64,
-    outcome: String,
-    ingestion_id: Option<String>,
-    topic: Option<String>,
-    partition: Option<u32>,
-    offset: Option<u64>,
-    reason: Option<String>,
-    error: Option<String>,
-}
+use streamlake_history::event::{Blob, Fact, Invoked, Outcome, Print, Unreadable};
 
 /// A write that was begun when the load is stopped is given this time to end: half a line would be an
 /// operation that nobody invoked.
@@ -68,7 +53,7 @@ impl Feeding<'_> {
                 () = tokio::time::sleep_until(begin + operation.due) => {}
                 () = self.stop.cancelled() => break,
             }
-            let mut line = input_line(plan, &operation);
+            let mut line = lines::input(plan, &operation);
             line.push(b'\n');
             self.recorder.record(
                 self.name,
@@ -109,24 +94,6 @@ impl Feeding<'_> {
     }
 }
 
-/// An operation as the producer's input takes it: the payload itself, or an envelope for a payload that
-/// is not one line of text, and for a key that is not the payload's.
-fn input_line(plan: &WorkloadPlan, operation: &Operation) -> Vec<u8> {
-    if !plan.in_envelopes() {
-        return operation.payload.clone();
-    }
-    let mut envelope = serde_json::Map::new();
-    let mut put = |name: &str, bytes: &[u8]| match std::str::from_utf8(bytes) {
-        Ok(text) => envelope.insert(name.to_owned(), text.into()),
-        Err(_) => envelope.insert(format!("{name}_base64"), STANDARD.encode(bytes).into()),
-    };
-    put("value", &operation.payload);
-    if operation.key_beside {
-        put("key", &operation.key);
-    }
-    serde_json::Value::Object(envelope).to_string().into_bytes()
-}
-
 /// Records receipts until the producer closes its output. Operations are numbered like input lines.
 pub(crate) async fn receipts(
     name: &str,
@@ -134,12 +101,9 @@ pub(crate) async fn receipts(
     recorder: &Recorder,
     progress: &Arc<Progress>,
 ) -> std::io::Result<()> {
-    let mut lines = BufReader::new(output).lines();
-    while let Some(line) = lines.next_line().await? {
-        match serde_json::from_str::<Receipt>(&line)
-            .map_err(|error| error.to_string())
-            .and_then(completed)
-        {
+    let mut output = BufReader::new(output).lines();
+    while let Some(line) = output.next_line().await? {
+        match lines::receipt(&line) {
             Ok(completed) => {
                 if matches!(completed.outcome, Outcome::Acknowledged { .. }) {
                     progress.acknowledged();
@@ -160,22 +124,4 @@ pub(crate) async fn receipts(
         }
     }
     Ok(())
-}
-
-fn completed(receipt: Receipt) -> Result<Completed, String> {
-    let error = receipt.error.clone().unwrap_or_default();
-    let outcome = match receipt.outcome.as_str() {
-        "acknowledged" => match (receipt.topic, receipt.partition, receipt.offset) {
-            (Some(topic), Some(partition), Some(offset)) => {
-                Outcome::Acknowledged { topic, partition, offset }
-            }
-            _ => return Err("acknowledged without topic, partition and offset".to_owned()),
-        },
-        "rejected" => Outcome::Rejected { reason: receipt.reason.unwrap_or_default() },
-        "failed" => Outcome::Failed { error },
-        "unknown" => Outcome::Unknown { error },
-        other => return Err(format!("unknown outcome `{other}`")),
-    };
-    let op = receipt.line.checked_sub(1).ok_or("lines are numbered from 1")?;
-    Ok(Completed { op, ingestion_id: receipt.ingestion_id, outcome })
 }

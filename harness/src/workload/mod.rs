@@ -44,6 +44,8 @@ pub struct WorkloadPlan {
     pub payload_bytes: u64,
     /// Every n-th payload is poison.
     pub poison_every: Option<u64>,
+    /// Poison of a load of one kind is no JSON at all.
+    pub corrupt: bool,
     /// The producer does not validate, so it has to be told each record's key.
     pub lets_poison_through: bool,
     /// The topic under test.
@@ -141,6 +143,7 @@ impl WorkloadPlan {
         let poison = self.poison_every.is_some_and(|every| op % every == every - 1);
         let bytes = usize::try_from(self.payload_bytes).unwrap_or(0);
         let payload = match poison {
+            true if self.corrupt => order.poison(Flaw::Cut, rng),
             true => order.poison(Flaw::WrongType, rng),
             false => order.good(Shape::Plain, bytes, rng),
         };
@@ -204,6 +207,7 @@ pub(crate) mod tests {
             keys: 5,
             payload_bytes: 200,
             poison_every: Some(10),
+            corrupt: false,
             lets_poison_through: false,
             topic: "t".to_owned(),
             partitions: 3,

@@ -8,6 +8,7 @@ mod evidence;
 mod frontier;
 mod liveness;
 mod outcomes;
+mod own;
 mod reads;
 mod recovered;
 mod replay;

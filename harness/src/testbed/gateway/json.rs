@@ -1,5 +1,5 @@
-//! The little of the JSON API that the harness itself uses, for the in-memory store: create a
-//! bucket, list, describe and read objects. Writes through it are refused.
+//! The little of the JSON API that the harness itself and ordinary clients use, for the in-memory store:
+//! create a bucket, list, describe, read and write objects.
 
 use std::collections::BTreeMap;
 
@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 
 use super::backend::{Backend, ListQuery, ObjectMeta, StoreError};
 use super::journal::{Entry, Kind};
-use super::{Shared, object, xml};
+use super::{Shared, object, upload, xml};
 
 /// Objects in a page, as in Google's store.
 const PAGE_MAX: usize = 1000;
@@ -60,6 +60,10 @@ pub(super) async fn answer(
 ) -> Result<Response<Body>, StoreError> {
     let query = head.uri.query().unwrap_or_default().as_bytes();
     let query: BTreeMap<String, String> = url::form_urlencoded::parse(query).into_owned().collect();
+    if let (&Method::POST, Some(bucket)) = (&head.method, upload::bucket(head.uri.path())) {
+        let stored = upload::take(store, head, (bucket, &query), body).await?;
+        return Ok(document(&described(&xml::decode(bucket)?, &stored)));
+    }
     let rest = head.uri.path().strip_prefix(PREFIX).unwrap_or_default().trim_matches('/');
     let parts: Vec<&str> = rest.splitn(3, '/').collect();
     match (&head.method, parts.as_slice()) {

@@ -24,6 +24,7 @@ mod meter;
 mod multipart;
 mod object;
 pub mod observer;
+mod upload;
 mod xml;
 
 use std::collections::BTreeMap;

@@ -6,7 +6,7 @@
 
 use chrono::DateTime;
 
-use super::native::RawHeaders;
+use crate::observer::native::RawHeaders;
 
 /// The block of a letter that a consumer wrote; the timestamp is left out where the record had none.
 const BY_CONSUMER: [&str; 8] = [
@@ -25,7 +25,7 @@ const BY_PRODUCER: [&str; 3] = ["producer_error", "producer_error_trace", "produ
 
 /// A dead letter's headers, taken apart.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub(super) struct Letter {
+pub(crate) struct Letter {
     /// How many of the headers are the record's own.
     pub original: usize,
     pub error: Option<String>,
@@ -39,7 +39,7 @@ pub(super) struct Letter {
 }
 
 /// Takes the headers of a dead letter apart.
-pub(super) fn take_apart(headers: &RawHeaders<'_>) -> Letter {
+pub(crate) fn take_apart(headers: &RawHeaders<'_>) -> Letter {
     let consumer = block(headers, &BY_CONSUMER);
     let producer = block(headers, &BY_PRODUCER);
     // Whose block reaches further from the end wrote it.
