@@ -398,7 +398,7 @@ fn every_command_tells_its_exit_codes() {
 
 /// A load that goes on for long enough to be interrupted, and is no more than the mock cluster keeps.
 fn long() -> String {
-    SMALL.replace("records = 100", "records = 3000").replace("rate_per_s = 100", "rate_per_s = 50")
+    SMALL.replace("records = 100", "records = 1500").replace("rate_per_s = 100", "rate_per_s = 50")
 }
 
 /// Starts a run and waits until the load has begun, which the history shows.
