@@ -419,7 +419,12 @@ pub struct CheckArguments {
     #[command(flatten)]
     pub output: Output,
     /// The files are one history that others wrote in this format.
-    #[arg(long, value_name = "FORMAT", value_parser = foreign::Format::NAMES)]
+    #[arg(
+        long,
+        value_name = "FORMAT",
+        value_parser = foreign::Format::NAMES,
+        help_heading = "Histories that others wrote"
+    )]
     pub from: Option<String>,
     /// What the rest of the command line says of a history that others wrote.
     #[command(flatten)]

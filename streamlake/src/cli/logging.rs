@@ -13,13 +13,25 @@ pub(super) enum Format {
 }
 
 #[derive(Debug, Args)]
-#[command(next_help_heading = "Logging and configuration")]
 pub(super) struct Logging {
     /// How log lines look.
-    #[arg(long, value_enum, default_value = "text", env = "STREAMLAKE_LOG_FORMAT", global = true)]
+    #[arg(
+        long,
+        value_enum,
+        default_value = "text",
+        env = "STREAMLAKE_LOG_FORMAT",
+        global = true,
+        help_heading = "Logging and configuration"
+    )]
     log_format: Format,
     /// What is logged, as in RUST_LOG: `info`, `streamlake=debug`.
-    #[arg(long, default_value = "info", env = "STREAMLAKE_LOG", global = true)]
+    #[arg(
+        long,
+        default_value = "info",
+        env = "STREAMLAKE_LOG",
+        global = true,
+        help_heading = "Logging and configuration"
+    )]
     log: String,
 }
 

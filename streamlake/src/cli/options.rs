@@ -18,15 +18,19 @@ const PROPERTY_PREFIX: &str = "STREAMLAKE_KAFKA_";
 
 /// Where Kafka is.
 #[derive(Debug, Clone, Args)]
-#[command(next_help_heading = "Kafka")]
 pub(super) struct Kafka {
     /// Kafka's addresses, host:port,… [default: 127.0.0.1:9092]
-    #[arg(long, env = "KAFKA_BOOTSTRAP_SERVERS")]
+    #[arg(long, env = "KAFKA_BOOTSTRAP_SERVERS", help_heading = "Kafka")]
     bootstrap_servers: Option<String>,
     /// A librdkafka property, passed through; may be given often. `dlq.` before a name sets it for
     /// the dead-letter producer alone. Also from the environment: STREAMLAKE_KAFKA_SASL_PASSWORD is
     /// sasl.password.
-    #[arg(short = 'X', value_name = "KEY=VALUE", value_parser = PropertyParser)]
+    #[arg(
+        short = 'X',
+        value_name = "KEY=VALUE",
+        value_parser = PropertyParser,
+        help_heading = "Kafka"
+    )]
     properties: Vec<Property>,
     /// A property from the configuration file.
     #[arg(long, hide = true, value_parser = PropertyParser)]
@@ -114,16 +118,15 @@ fn is_service_link(property: &str, value: &str) -> bool {
 
 /// A dataset and the names that follow from it.
 #[derive(Debug, Clone, Args)]
-#[command(next_help_heading = "Dataset")]
 pub(super) struct Dataset {
     /// Name of the dataset, from which those of its topics and its group follow.
-    #[arg(long, env = "STREAMLAKE_DATASET")]
+    #[arg(long, env = "STREAMLAKE_DATASET", help_heading = "Dataset")]
     pub(super) dataset: String,
     /// Topic of its records [default: streamlake.<dataset>.raw]
-    #[arg(long)]
+    #[arg(long, help_heading = "Dataset")]
     topic: Option<String>,
     /// Topic of its dead letters [default: streamlake.<dataset>.dlq]
-    #[arg(long)]
+    #[arg(long, help_heading = "Dataset")]
     dead_letter_topic: Option<String>,
 }
 
@@ -139,10 +142,9 @@ impl Dataset {
 
 /// A consumer group.
 #[derive(Debug, Clone, Args)]
-#[command(next_help_heading = "Dataset")]
 pub(super) struct Group {
     /// The consumer group [default: streamlake-consumer-<dataset>]
-    #[arg(long)]
+    #[arg(long, help_heading = "Dataset")]
     group: Option<String>,
 }
 
