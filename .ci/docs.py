@@ -223,9 +223,10 @@ def tried(where, words, programs, recipes):
         if words[1] not in recipes:
             problem(where, f"just has no recipe {words[1]}")
         return 1
-    if words[:3] == ["cargo", "run", "--release"] and "--" in words:
+    if words[:2] == ["cargo", "run"] and "--" in words:
         at = words.index("--")
-        program = words[words.index("-p") + 1] if "-p" in words[:at] else "streamlake-harness"
+        named = [words[n + 1] for n in range(at) if words[n] in ("-p", "--bin")]
+        program = named[0] if named else "streamlake-harness"
         arguments = words[at + 1 :]
     elif words and Path(words[0]).name in ("streamlake", "streamlake-harness"):
         program, arguments = Path(words[0]).name, words[1:]
