@@ -198,7 +198,7 @@ fn run(folder: &Path, mode: &str, delivery: &str, more: &str) -> Ran {
         String::from_utf8_lossy(&output.stdout),
         String::from_utf8_lossy(&output.stderr)
     );
-    let path = folder.join("reports/embedded/kafka-delivery-report.json");
+    let path = folder.join("runs/reports/partial/embedded/kafka-delivery-report.json");
     let report = std::fs::read_to_string(&path).ok();
     let report = report.map_or(Value::Null, |text| serde_json::from_str(&text).unwrap());
     Ran { code: output.status.code(), report, output: output_text }

@@ -10,7 +10,7 @@ use serde::Serialize;
 use crate::cli::{Filter, Output, PlanArguments};
 use crate::command::preflight;
 use crate::command::suite::{Library, Shelf, selected};
-use crate::plan::{FaultPlan, GroupPlan, Load, Plan, Resolved, Trigger};
+use crate::plan::{ConsumerPlan, FaultPlan, GroupPlan, Load, Plan, Resolved, Trigger};
 use crate::scenario::ScenarioFile;
 
 pub(crate) fn main(arguments: &PlanArguments) -> miette::Result<u8> {
@@ -85,6 +85,16 @@ struct ShownGroup {
     group: String,
     members: Vec<String>,
     raw_zone: String,
+    /// The settings of the built-in pipeline.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pipeline: Option<ShownPipeline>,
+    /// The command of a consumer of one's own, its placeholders as they stand.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    command: Option<Vec<String>>,
+}
+
+#[derive(Debug, Serialize)]
+struct ShownPipeline {
     batch_records: u64,
     batch_age_ms: u64,
     compression: &'static str,
@@ -166,10 +176,21 @@ fn group(group: &GroupPlan) -> ShownGroup {
         group: group.group.clone(),
         members: group.members.clone(),
         raw_zone: group.raw_zone.clone(),
-        batch_records: group.batch_records,
-        batch_age_ms: millis(group.batch_age),
-        compression: group.compression,
-        properties: group.properties.clone(),
+        pipeline: match &group.consumer {
+            ConsumerPlan::Pipeline(plan) => Some(ShownPipeline {
+                batch_records: plan.batch_records,
+                batch_age_ms: millis(plan.batch_age),
+                compression: plan.compression,
+                properties: plan.properties.clone(),
+            }),
+            ConsumerPlan::Command(_) => None,
+        },
+        command: match &group.consumer {
+            ConsumerPlan::Pipeline(_) => None,
+            ConsumerPlan::Command(plan) => {
+                Some(plan.command.iter().map(ToString::to_string).collect())
+            }
+        },
     }
 }
 
@@ -229,17 +250,24 @@ fn in_words(plan: &Shown) -> String {
         );
     }
     for group in &plan.groups {
-        let _ = writeln!(
-            text,
-            "  group   {}: {}; batches of {} records or {}, compression {}, into {}",
-            group.group,
-            group.members.join(", "),
-            group.batch_records,
-            time(group.batch_age_ms),
-            group.compression,
-            group.raw_zone
-        );
-        properties(&mut text, &group.properties);
+        let members = group.members.join(", ");
+        let _ = write!(text, "  group   {}: {members}; ", group.group);
+        if let Some(pipeline) = &group.pipeline {
+            let _ = write!(
+                text,
+                "batches of {} records or {}, compression {}",
+                pipeline.batch_records,
+                time(pipeline.batch_age_ms),
+                pipeline.compression
+            );
+        }
+        if let Some(command) = &group.command {
+            let _ = write!(text, "command {}", command.join(" "));
+        }
+        let _ = writeln!(text, ", into {}", group.raw_zone);
+        if let Some(pipeline) = &group.pipeline {
+            properties(&mut text, &pipeline.properties);
+        }
     }
     for fault in &plan.faults {
         let expected = match fault.begins_at_ms.filter(|_| !fault.begins.contains("after")) {
