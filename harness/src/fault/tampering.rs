@@ -78,18 +78,24 @@ impl Tampering {
         Ok(parts)
     }
 
-    /// Waits for two parts, the oldest first.
+    /// Waits for a part to remove, the first of the listing, and another one with a first record that can
+    /// be altered. Some of the workload's records have no amount.
     async fn two_parts(&self, stage: &Stage) -> Result<[ObjectMeta; 2], FaultError> {
         let deadline = tokio::time::Instant::now() + PARTS_WITHIN;
         loop {
-            let mut parts = self.parts(stage).await?.into_iter();
-            let last = parts.len();
-            if let (Some(first), Some(second)) = (parts.next(), parts.next()) {
-                return Ok([first, second]);
+            let parts = self.parts(stage).await?;
+            if let Some((first, others)) = parts.split_first() {
+                for other in others {
+                    let content = self.content(stage, other).await?;
+                    if can_be_altered(&content) {
+                        return Ok([first.clone(), other.clone()]);
+                    }
+                }
             }
             if tokio::time::Instant::now() >= deadline {
-                let (what, within) = ("a second part in the store".to_owned(), PARTS_WITHIN);
-                return Err(FaultError::NotSeen { what, within, last: format!("{last} parts") });
+                let what = "a second part whose first record has an amount".to_owned();
+                let (within, last) = (PARTS_WITHIN, format!("{} parts", parts.len()));
+                return Err(FaultError::NotSeen { what, within, last });
             }
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
@@ -209,6 +215,12 @@ fn first_record(name: &str, content: &[u8]) -> Option<String> {
     Some(format!("{}/{}@{}", record.topic, record.partition, record.offset))
 }
 
+/// The first amount of a part stands in its first record, and nothing but the first record is altered.
+fn can_be_altered(content: &[u8]) -> bool {
+    let first = content.split_inclusive(|byte| *byte == b'\n').next().unwrap_or_default();
+    with_another_amount(first) != first
+}
+
 /// A name beside a part's own that the pipeline does not come to in a run.
 fn doubled_name(name: &str) -> String {
     let (folder, file) = name.rsplit_once('/').unwrap_or(("", name));
@@ -272,7 +284,7 @@ fn write_foreign(bootstrap: &str, settings: &Settings) -> KafkaResult<[String; 2
 
 #[cfg(test)]
 mod tests {
-    use super::{doubled_name, with_another_amount};
+    use super::{can_be_altered, doubled_name, with_another_amount};
 
     #[test]
     fn the_altered_part_is_as_long_and_says_something_else() {
@@ -280,6 +292,16 @@ mod tests {
         let altered = with_another_amount(part);
         assert_eq!(altered, br#"{"value":{"order_id":"a","amount":29.5}}"#);
     }
+
+    #[test]
+    fn a_part_whose_first_record_has_no_amount_is_not_altered() {
+        let with = b"{\"value\":{\"amount\":19.5}}\n".to_vec();
+        let without = b"{\"value\":null}\n".to_vec();
+        assert!(can_be_altered(&with));
+        assert!(!can_be_altered(&without));
+        assert!(!can_be_altered(&[without, with].concat()));
+    }
+
     #[test]
     fn a_doubled_part_stands_beside_its_own() {
         assert_eq!(
