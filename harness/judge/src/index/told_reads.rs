@@ -89,7 +89,7 @@ impl Index {
             }
             let end = |send: &&Send| self.ops.kept.get(&send.op).and_then(|kept| kept.end);
             let refused = |send| matches!(end(send), Some(End::Failed | End::Rejected));
-            if own.iter().all(|send| refused(send)) {
+            if own.iter().all(refused) {
                 wrong(Misread::Failed);
             }
             if own.iter().all(|send| send.process == read.process && send.t_us > read.t_us) {

@@ -208,17 +208,17 @@ fn a_commit_that_was_refused_and_one_asked_for_too_late_tell_nothing_of_when() {
     found(&sample, "commit-frontier", "commit-before-durable");
     seen_to_pass(&mut sample, 0, 0);
     // After the broker had written them down: other commits than these.
-    change(&mut sample, |f| match f {
-        Fact::CommitAttempt(a) => a.at_us += 100_000,
-        _ => {}
+    change(&mut sample, |f| {
+        if let Fact::CommitAttempt(a) = f {
+            a.at_us += 100_000;
+        }
     });
     found(&sample, "commit-frontier", "commit-before-durable");
-    change(&mut sample, |f| match f {
-        Fact::CommitAttempt(a) => {
+    change(&mut sample, |f| {
+        if let Fact::CommitAttempt(a) = f {
             (a.at_us, a.taken) = (1, false);
             a.refused = Some("ILLEGAL_GENERATION".to_owned());
         }
-        _ => {}
     });
     found(&sample, "commit-frontier", "commit-before-durable");
 }
