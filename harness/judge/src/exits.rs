@@ -125,8 +125,8 @@ fn wrong(index: &Index, case: &mut Case<'_>, exit: &At<ProcessState>) -> Option<
             false => bad("ended-before-its-input", "its input had not ended"),
         },
         // It says by its exit code, too, that it could not vouch for every operation.
-        (None, ProcessEnd::Code(1)) if is_producer && told_a_failure(index) => {
-            match fed(index, exit.t_us) {
+        (None | Some(Ask::Stop), ProcessEnd::Code(1)) if is_producer && told_a_failure(index) => {
+            match asked.is_some() || fed(index, exit.t_us) {
                 true => None,
                 false => bad("ended-before-its-input", "its input had not ended"),
             }

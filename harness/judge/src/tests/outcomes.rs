@@ -138,6 +138,11 @@ fn a_producer_that_reported_a_failure_may_end_with_1() {
     let mut early = ending("producer-1", 400_000, None, ProcessEnd::Code(1));
     end(&mut early, 30, &Outcome::Unknown { error: "timed out".to_owned() });
     found(&early, "exits", "ended-before-its-input");
+    // The same where it was asked to stop.
+    let mut asked = ending("producer-1", 690_000, Some(Ask::Stop), ProcessEnd::Code(1));
+    found(&asked, "exits", "stopped-in-disorder");
+    end(&mut asked, 30, &Outcome::Unknown { error: "timed out".to_owned() });
+    comes(&asked, "exits", Status::Pass);
 }
 
 #[test]
