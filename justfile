@@ -49,7 +49,7 @@ keep-histories:
 
 # Hostile histories, read, judged and rendered for so many seconds, from a new seed each time.
 fuzz SECONDS="60":
-    STREAMLAKE_FUZZ_SECONDS={{SECONDS}} cargo test -p streamlake-verifier --lib -- --nocapture fuzz::
+    STREAMLAKE_FUZZ_SECONDS={{SECONDS}} cargo test --workspace --lib -- --nocapture fuzz::
 
 # The consumer's core in a world of models, so many schedules; STREAMLAKE_SEED=n repeats one and tells it.
 simulate SCHEDULES="1000000":
