@@ -21,11 +21,6 @@ pub mod sweep;
 pub mod testbed;
 pub mod workload;
 
-pub use {
-    streamlake_history as history, streamlake_judge as checker, streamlake_judge::verdict,
-    streamlake_report as report, streamlake_verifier as judgement,
-};
-
 /// Commit that this binary was built from, with `-dirty` where the tree had changes; empty outside a
 /// checkout.
 pub const COMMIT: &str = env!("STREAMLAKE_COMMIT");

@@ -426,24 +426,9 @@ fn remedy_for(message: &str) -> Option<String> {
 /// Of the names that there are, the one that was probably meant: not further off than a third of its
 /// letters, and three at most.
 pub(crate) fn nearest<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
-    let (distance, nearest) = known.map(|known| (edit_distance(name, known), known)).min()?;
+    let (distance, nearest) = known.map(|known| (strsim::levenshtein(name, known), known)).min()?;
     let letters = name.chars().count().max(nearest.chars().count());
     (distance <= (letters / 3).clamp(1, 3)).then_some(nearest)
-}
-
-/// Levenshtein distance, by two rows.
-fn edit_distance(a: &str, b: &str) -> usize {
-    let b: Vec<char> = b.chars().collect();
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, from) in a.chars().enumerate() {
-        let mut diagonal = std::mem::replace(&mut row[0], i + 1);
-        for (j, &to) in b.iter().enumerate() {
-            let replace = diagonal + usize::from(from != to);
-            diagonal = row[j + 1];
-            row[j + 1] = replace.min(diagonal + 1).min(row[j] + 1);
-        }
-    }
-    row[b.len()]
 }
 
 #[cfg(test)]
@@ -493,8 +478,8 @@ rate_per_s = 5
 
     #[test]
     fn edit_distance_is_levenshteins() {
-        assert_eq!(edit_distance("kitten", "sitting"), 3);
-        assert_eq!(edit_distance("", "abc"), 3);
-        assert_eq!(edit_distance("abc", "abc"), 0);
+        assert_eq!(strsim::levenshtein("kitten", "sitting"), 3);
+        assert_eq!(strsim::levenshtein("", "abc"), 3);
+        assert_eq!(strsim::levenshtein("abc", "abc"), 0);
     }
 }

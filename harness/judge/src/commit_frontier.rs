@@ -75,14 +75,14 @@ fn frontier(
     known: &GroupLane,
 ) -> u64 {
     let Some(from) = owed_from(lane, group.promise, Some(known)) else { return 0 };
-    let logged = lane.held().from(from).minus(&perhaps_aborted(index, lane, known));
+    let held = lane.held().from(from).minus(&perhaps_aborted(index, lane, known));
     let (mut covered, mut judged) = (0, 0);
     let (mut early, mut unclear) = (Vec::new(), Vec::new());
     for &commit in &known.commits {
         if commit.offset <= covered {
             continue;
         }
-        let fresh = logged.intersect(&RangeSet::of([(covered, commit.offset - 1)]));
+        let fresh = held.intersect(&RangeSet::of([(covered, commit.offset - 1)]));
         covered = commit.offset;
         judged += fresh.len();
         let open = not_durable(index, known, &fresh, commit);

@@ -190,24 +190,9 @@ fn remedy(key: &str, value: &Value, command: &Command) -> String {
 /// Of the names that there are, the one that was probably meant: the same letters but for a third of
 /// them, three at most.
 fn nearest<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
-    let (off, nearest) = known.map(|known| (edits(name, known), known)).min()?;
+    let (off, nearest) = known.map(|known| (strsim::levenshtein(name, known), known)).min()?;
     let letters = name.chars().count().max(nearest.chars().count());
     (off <= (letters / 3).clamp(1, 3)).then_some(nearest)
-}
-
-/// Levenshtein distance, by one row.
-fn edits(from: &str, to: &str) -> usize {
-    let to: Vec<char> = to.chars().collect();
-    let mut row: Vec<usize> = (0..=to.len()).collect();
-    for (above, letter) in from.chars().enumerate() {
-        let mut diagonal = std::mem::replace(&mut row[0], above + 1);
-        for (at, other) in to.iter().enumerate() {
-            let replaced = diagonal + usize::from(letter != *other);
-            diagonal = row[at + 1];
-            row[at + 1] = replaced.min(diagonal + 1).min(row[at] + 1);
-        }
-    }
-    row[to.len()]
 }
 
 /// A section's settings as flags, those left out that the command line or the environment gives.

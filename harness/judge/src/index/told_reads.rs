@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{End, Index, Source};
+use super::{End, Index, Lane, Source};
 use streamlake_history::event::Print;
 
 /// A read that told its value.
@@ -49,6 +49,8 @@ impl Index {
         let sends = std::mem::take(&mut self.work.sends);
         // Of an invocation that did not tell its value anything may have come.
         let all_told = !sends.contains_key(&Print::UNTOLD.0);
+        let topic_of = |lane: &Lane| self.topics.iter().position(|topic| *topic == lane.topic);
+        let topics: Vec<Option<usize>> = self.lanes.iter().map(topic_of).collect();
         let mut misread = BTreeSet::new();
         let mut first: BTreeMap<(u32, u64), u64> = BTreeMap::new();
         for read in reads {
@@ -77,7 +79,7 @@ impl Index {
             if sends.is_empty() || known.promised.is_none() {
                 continue;
             }
-            let topic = self.work_topic(lane);
+            let topic = topics[lane];
             let own = sends.get(&read.value).into_iter().flatten();
             let own: Vec<&Send> = own.filter(|send| Some(send.topic) == topic).collect();
             let as_logged = log.is_some_and(|log| log.value == read.value);
@@ -97,9 +99,5 @@ impl Index {
             }
         }
         self.misread = misread;
-    }
-
-    fn work_topic(&self, lane: usize) -> Option<usize> {
-        self.topics.iter().position(|topic| *topic == self.lanes[lane].topic)
     }
 }
