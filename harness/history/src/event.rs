@@ -238,6 +238,10 @@ pub struct GroupPromise {
     /// replaced.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub free_layout: bool,
+    /// A member that is asked to stop and ends with exit code 0 sooner than this has committed what it
+    /// delivered.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub drains_within_us: Option<u64>,
     /// Its consumer is not the built-in pipeline: what that documents of its headers, ids, dead letters
     /// and settings is not promised, but this is. None for the pipeline, and in foreign histories.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -1,10 +1,13 @@
-//! Exits: a process ends when it is asked to, and then with exit code 0.
+//! Exits: a process ends when it is asked to, and then with exit code 0; a consumer that ends so has
+//! committed what it delivered.
 //!
 //! What was asked stands in the fact of a process's end. Histories of version 1 did not say it: there,
 //! what ended after the drain began, or in a fault window that was aimed at it, was asked to.
 //!
 //! In a history that others wrote, a signal may have been anybody's: a doubt. An exit code is the
 //! process's own.
+
+mod left;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -38,7 +41,7 @@ pub(super) fn judge(index: &Index, case: &mut Case<'_>) -> String {
     for process in &index.rare.processes {
         by_name.entry(&process.fact.name).or_default().push(process);
     }
-    let (mut starts, mut ends, mut deaths) = (0, 0, 0);
+    let (mut starts, mut ends, mut deaths, mut drained) = (0, 0, 0, 0);
     for (name, facts) in &by_name {
         let of = |change| facts.iter().filter(move |p| p.fact.state == change);
         let exits: Vec<_> = of(ProcessChange::Exited).copied().collect();
@@ -50,10 +53,12 @@ pub(super) fn judge(index: &Index, case: &mut Case<'_>) -> String {
         let bad: Vec<_> = exits.iter().filter_map(|exit| wrong(index, case, exit)).collect();
         let bad = beyond_restarts(index, facts, bad, &mut deaths);
         report(index, case, (name, facts), &bad);
+        drained += exits.iter().filter(|exit| left::judge(index, case, exit)).count();
     }
     never_started(index, case, &by_name.keys().copied().collect());
     case.figure("processes_started", starts as u64);
     case.figure("processes_ended", ends as u64);
+    case.figure("orderly_stops", drained as u64);
     let starts =
         format!("{} of processes, {}", count(starts as u64, "start"), count(ends as u64, "end"));
     match deaths {

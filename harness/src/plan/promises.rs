@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::{ConsumerPlan, DATASET, FaultPlan, GroupPlan, Load};
 use crate::adapter::command::DeliveryPlace;
+use crate::adapter::streamlake;
 use crate::fault;
 use crate::scenario::ScenarioFile;
 use crate::testbed::{Abilities, Topology};
@@ -96,7 +97,10 @@ fn group_promise(group: &GroupPlan, load: &Load) -> GroupPromise {
         may_seek_back: group.may_seek_back,
         ..GroupPromise::default()
     };
-    let ConsumerPlan::Command(plan) = &group.consumer else { return promise };
+    let ConsumerPlan::Command(plan) = &group.consumer else {
+        let drains_within_us = u64::try_from(streamlake::DRAINS_WITHIN.as_micros()).ok();
+        return GroupPromise { drains_within_us, ..promise };
+    };
     let record = &plan.delivery.record;
     GroupPromise {
         topics: vec![load.topic()],

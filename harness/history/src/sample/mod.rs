@@ -58,6 +58,7 @@ pub fn header(operations: u64, partitions: u32) -> Header {
             raw_zone: Some(ZONE.to_owned()),
             dead_letter_topic: Some(DEAD_LETTERS.to_owned()),
             keeps_members: false,
+            drains_within_us: Some(8_000_000),
             ..GroupPromise::default()
         }],
         faults: Vec::new(),

@@ -128,6 +128,32 @@ fn a_process_ends_when_it_is_asked_to_and_in_order() {
     }
 }
 
+#[test]
+fn an_orderly_stop_leaves_nothing_uncommitted() {
+    let stop = ending("consumer-1", 725_000, Some(Ask::Stop), ProcessEnd::Code(0));
+    comes(&stop, "exits", Status::Pass);
+    let mut left = stop;
+    drop_facts(&mut left, |fact| matches!(fact, Fact::Committed(c) if c.at_us > 600_000));
+    found(&left, "exits", "left-uncommitted");
+    // Not promised; cut short by its deadline; killed; in the middle of a rebalance.
+    let mut without = left.clone();
+    without.header.promises.groups[0].drains_within_us = None;
+    comes(&without, "exits", Status::Pass);
+    let mut short = left.clone();
+    short.header.promises.groups[0].drains_within_us = Some(20_000);
+    comes(&short, "exits", Status::Pass);
+    let mut rebalance = left.clone();
+    rebalance.position(705_000, "consumer-2", 0, Some(3));
+    rebalance.facts.sort_by_key(|(t_us, _, _)| *t_us);
+    comes(&rebalance, "exits", Status::Pass);
+    // What was stored after it had gone, nobody can have committed.
+    change(&mut left, |fact| match fact {
+        Fact::Object(object) if object.created_us > 600_000 => object.created_us = 800_000,
+        _ => {}
+    });
+    comes(&left, "exits", Status::Pass);
+}
+
 /// `produce` ends with 1 when it could not vouch for every record: that is its word, and no disorder.
 #[test]
 fn a_producer_that_reported_a_failure_may_end_with_1() {

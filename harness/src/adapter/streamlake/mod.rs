@@ -26,6 +26,8 @@ use streamlake_history::event::ProcessRole;
 
 /// An orderly stop may take as long as the pipeline's own deadline, and then some.
 const STOP_WITHIN: Duration = Duration::from_secs(45);
+/// One that ends sooner than this was not cut short by its shutdown deadline (10 s by default).
+pub(crate) const DRAINS_WITHIN: Duration = Duration::from_secs(8);
 
 /// How to start the pipeline.
 #[derive(Debug, Clone)]

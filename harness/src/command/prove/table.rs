@@ -37,7 +37,7 @@ pub(super) const TRIALS: &[Trial] = &[
     trial("commit-read-at-revoke", "rebalance", "commit-frontier", "consumer-pause"),
     trial("commit-back-once", "plain", "commit-frontier", "two-groups"),
     trial("commits-given-up", "lost-answers", "recovery", "consumer-pause"),
-    trial("commit-forgotten-at-stop", "stop", "duplicates", "consumer-restart"),
+    trial("commit-forgotten-at-stop", "stop", "exits", "consumer-restart"),
     trial("rereads-at-assignment", "stop", "duplicates", "consumer-restart"),
     // What is lost.
     trial("drop-on-store-error", "failing-store", "no-loss", "store-unavailable"),

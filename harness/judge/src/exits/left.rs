@@ -1,0 +1,118 @@
+//! What an orderly stop left behind: a consumer that is asked to stop commits what it delivered before
+//! it ends, or its successor delivers it once more.
+//!
+//! One that took all the time it has may have been cut short, and is not judged by this; nor is one that
+//! took part in a rebalance meanwhile, when the group may refuse its commits.
+
+use super::super::case::{Case, count, quoted, seconds, spelled};
+use crate::index::{At, Epoch, GroupLane, Index, RESOLUTION_US, RangeSet, Watched, shifted};
+use streamlake_history::event::{Ask, Evidence, FaultStage, ProcessEnd, ProcessState};
+
+/// A rebalance so long before the stop may not have been over.
+const REBALANCE_US: u64 = 2_000_000;
+
+/// Judges one end of a consumer process, and says whether there was something to judge.
+pub(super) fn judge(index: &Index, case: &mut Case<'_>, exit: &At<ProcessState>) -> bool {
+    let fact = &exit.fact;
+    let orderly = fact.asked == Some(Ask::Stop) && fact.end == Some(ProcessEnd::Code(0));
+    let Some(asked_us) = asked_at(index, exit).filter(|_| orderly) else { return false };
+    let mut judged = false;
+    for (group, promise, lanes) in index.promised_groups() {
+        let took = exit.t_us - asked_us;
+        let in_time = promise.drains_within_us.is_some_and(|within| took < within);
+        if !in_time
+            || !fact.consumes_for(&promise.group)
+            || index.watched(group) != Watched::Positions
+        {
+            continue;
+        }
+        if rebalanced(index, &promise.group, &fact.name, asked_us, exit.t_us) {
+            continue;
+        }
+        for (lane, known) in lanes {
+            let epochs = index.epochs(group, *lane).list;
+            let Some(own) = held(&epochs, &fact.name, asked_us, exit.t_us) else { continue };
+            let Some(committed) = committed_by(index, known, &epochs, exit.t_us) else { continue };
+            judged = true;
+            let left = delivered_by(index, known, exit.t_us).from(own.start.max(committed));
+            if left.is_empty() {
+                continue;
+            }
+            let text = format!(
+                "process {} was asked to stop at {} and ended at {} with exit code 0, but left {} of {} \
+                 delivered and not committed, to be delivered once more: {}; committed was {committed}",
+                quoted(&fact.name),
+                seconds(asked_us),
+                seconds(exit.t_us),
+                count(left.len(), "record"),
+                index.lane_name(*lane),
+                spelled(&left)
+            );
+            let group = Some(promise.group.as_str());
+            case.find_at("left-uncommitted", group, *lane, &left, text).at_us = Some(exit.t_us);
+        }
+    }
+    judged
+}
+
+/// When it was asked: by the fault that was aimed at it, or with all others at the end.
+fn asked_at(index: &Index, exit: &At<ProcessState>) -> Option<u64> {
+    let aimed = |fault: u32| {
+        let mut planned = index.header.promises.faults.iter();
+        planned.any(|known| known.fault == fault && known.target == exit.fact.name)
+    };
+    let faults = index.rare.faults.iter();
+    let faults = faults.filter(|s| s.fact.step == FaultStage::Injecting && aimed(s.fact.fault));
+    let drains = index.rare.phases.iter().filter(|phase| phase.fact == "drain");
+    let all = faults.map(|step| step.t_us).chain(drains.map(|phase| phase.t_us));
+    all.filter(|at| *at <= exit.t_us).max()
+}
+
+/// The position from which a process read the partition until it was asked to stop, if it did.
+fn held<'a>(epochs: &'a [Epoch], name: &str, asked_us: u64, end_us: u64) -> Option<&'a Epoch> {
+    let last = epochs.iter().rfind(|epoch| epoch.begin_us <= end_us)?;
+    let own = |member: &str| {
+        let rest = member.strip_prefix(name);
+        rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('-'))
+    };
+    (last.begin_us < asked_us && last.member.as_deref().is_some_and(own)).then_some(last)
+}
+
+/// It took part in a rebalance, or others were given positions.
+fn rebalanced(index: &Index, group: &str, name: &str, asked_us: u64, end_us: u64) -> bool {
+    let meanwhile = |at_us: u64| (asked_us.saturating_sub(REBALANCE_US)..end_us).contains(&at_us);
+    let mut generations = index.rare.generations.iter().map(|seen| &seen.fact);
+    let mut positions = index.rare.positions.iter().map(|seen| &seen.fact);
+    generations.any(|seen| {
+        let takes_part = || seen.members.iter().any(|member| member.starts_with(name));
+        seen.group == group && meanwhile(seen.at_us) && takes_part()
+    }) || positions.any(|seen| seen.group == group && meanwhile(seen.at_us))
+}
+
+/// What the group had committed when the process was gone: where the next member began, or all that is
+/// on record until then.
+fn committed_by(index: &Index, known: &GroupLane, epochs: &[Epoch], end_us: u64) -> Option<u64> {
+    let resolution = RESOLUTION_US.cast_signed();
+    let by_then = known.commits.iter().filter(|commit| {
+        let earliest = shifted(commit.at_us, index.clocks.of(commit.base).low);
+        earliest <= shifted(end_us, 0).saturating_add(resolution)
+    });
+    let on_record = by_then.map(|commit| commit.offset).max();
+    if index.vouches(Evidence::CommitsComplete) {
+        return Some(on_record.unwrap_or(0));
+    }
+    let next = epochs.iter().find(|epoch| epoch.begin_us > end_us)?;
+    Some(next.start.max(on_record.unwrap_or(0)))
+}
+
+/// What had been delivered by an instant, whatever the clocks are.
+fn delivered_by(index: &Index, known: &GroupLane, end_us: u64) -> RangeSet {
+    let mut delivered = RangeSet::default();
+    for (base, cover) in &known.durable_by {
+        let latest = |at_us: u64| shifted(at_us, index.clocks.of(*base).high);
+        let pieces = cover.within((0, u64::MAX));
+        let before = pieces.filter(|&(_, at_us)| latest(at_us) <= shifted(end_us, 0));
+        delivered = delivered.union(&RangeSet::of(before.map(|(range, _)| range)));
+    }
+    delivered
+}
