@@ -125,8 +125,7 @@ bugs! {
     SkipsOddKeys = "skips-odd-keys",
     /// Records of more than 32 KiB are passed over.
     SkipsLarge = "skips-large",
-    /// The first record of a partition that a process gets later than its first ones is passed
-    /// over.
+    /// The first record after an assignment that resumes in the middle of a partition is passed over.
     SkipsAfterAssignment = "skips-after-assignment",
     /// The first record after a store error is passed over.
     SkipsAfterRetry = "skips-after-retry",

@@ -97,7 +97,8 @@ impl Console {
             (state.line(), took)
         };
         let took = took.map_or_else(String::new, |took| format!(" in {}", seconds(took)));
-        self.tell(&format!("{label}: {outcome}{took} ({line})"));
+        let line = line.map_or_else(String::new, |line| format!(" ({line})"));
+        self.tell(&format!("{label}: {outcome}{took}{line}"));
         self.show_total();
     }
 
@@ -240,7 +241,7 @@ impl Schedule {
                 State::Done => Duration::ZERO,
             })
         };
-        let shared = each().sum::<Duration>() / u32::try_from(self.at_once).unwrap_or(1);
+        let shared = each().sum::<Duration>() / u32::try_from(self.at_once).unwrap_or(1).max(1);
         each().max().unwrap_or_default().max(shared)
     }
 
@@ -251,10 +252,14 @@ impl Schedule {
         }
     }
 
-    fn line(&self) -> String {
+    /// How far the schedule has come; none where nobody knew what there would be to do.
+    fn line(&self) -> Option<String> {
+        if self.runs.is_empty() {
+            return None;
+        }
         let left = self.left_in_words();
         let between = if left.is_empty() { "" } else { ", " };
-        format!("{} of {}{between}{left}", self.done(), self.runs.len())
+        Some(format!("{} of {}{between}{left}", self.done(), self.runs.len()))
     }
 }
 
@@ -299,13 +304,13 @@ mod tests {
         let run = |name: &str, expected| (name.to_owned(), Duration::from_secs(expected));
         let mut schedule = Schedule::new([run("a", 10), run("b", 10), run("c", 40)], 2);
         assert_eq!(schedule.left(), Duration::from_secs(40));
-        assert_eq!(schedule.line(), "0 of 3, about 40 s left");
+        assert_eq!(schedule.line().as_deref(), Some("0 of 3, about 40 s left"));
         schedule.begin("c");
         schedule.finish("c");
         assert_eq!(schedule.left(), Duration::from_secs(10));
         schedule.finish("a");
         schedule.finish("b");
-        assert_eq!(schedule.line(), "3 of 3");
+        assert_eq!(schedule.line().as_deref(), Some("3 of 3"));
     }
 
     #[test]
@@ -314,6 +319,13 @@ mod tests {
         let mut schedule = Schedule::new(runs, 1);
         schedule.begin("a");
         assert!(schedule.finish("a").is_some());
-        assert_eq!(schedule.line(), "1 of 2, about 1 min 30 s left");
+        assert_eq!(schedule.line().as_deref(), Some("1 of 2, about 1 min 30 s left"));
+    }
+
+    /// A command that finds out on its way what there is to do.
+    #[test]
+    fn without_a_schedule_nothing_is_said_of_what_is_left() {
+        let schedule = Schedule::default();
+        assert_eq!((schedule.left(), schedule.line()), (Duration::ZERO, None));
     }
 }

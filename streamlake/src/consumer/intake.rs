@@ -92,11 +92,10 @@ impl PollLoop {
             return false;
         }
         let assigned = self.core.assigned_partitions().count();
-        let later = self.core.epochs() > assigned as u64;
         let narrow = assigned < self.core.partitions_seen().max(3);
         let state = self.core.state(message.partition());
         let first = state.is_some_and(|state| state.frontier.position().is_none());
-        planted::passes_over(message, first && later, narrow)
+        planted::passes_over(message, first && message.offset() > 0, narrow)
     }
 
     fn store(

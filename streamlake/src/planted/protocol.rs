@@ -53,7 +53,8 @@ impl Policy for Planted {
         match () {
             () if acts(Bug::CommitLastOffset) => -1,
             () if acts(Bug::CommitOneTooFar) => 1,
-            () if acts_once(Bug::CommitBackOnce, 10) => -3,
+            // Further back than a batch is long: less would only be a commit that comes late.
+            () if acts_once(Bug::CommitBackOnce, 10) => -60,
             () => 0,
         }
     }

@@ -1,6 +1,6 @@
 //! What a record becomes on its way: its line in a part, its day, its dead letter.
 
-use super::{Bug, PLANTED, SECOND_GROUP, acts, acts_each, acts_if, is};
+use super::{Bug, PLANTED, SECOND_GROUP, acts, acts_each, acts_if, acts_once, is};
 use crate::dead_letter as names;
 use crate::dead_letter::{DeadLetter, text_header};
 use crate::native::Record;
@@ -40,7 +40,7 @@ pub(crate) fn rewrite(bug: Bug, payload: Option<&[u8]>) -> Option<Vec<u8>> {
 }
 
 /// Whether a record is neither stored nor reported.
-pub(crate) fn passes_over(message: &Record<'_>, first_of_later: bool, narrow: bool) -> bool {
+pub(crate) fn passes_over(message: &Record<'_>, resumes: bool, narrow: bool) -> bool {
     if !PLANTED {
         return false;
     }
@@ -54,7 +54,7 @@ pub(crate) fn passes_over(message: &Record<'_>, first_of_later: bool, narrow: bo
         || acts_if(Bug::SkipsWithoutKey, key.is_none())
         || acts_if(Bug::SkipsOddKeys, key.is_some_and(odd))
         || acts_if(Bug::SkipsLarge, value.is_some_and(|value| value.len() > LARGE))
-        || acts_if(Bug::SkipsAfterAssignment, first_of_later)
+        || resumes && acts_once(Bug::SkipsAfterAssignment, 1)
         || is(Bug::SkipsAfterRetry) && acts_if(Bug::SkipsAfterRetry, super::STORE_ERROR.take())
         || narrow && acts_each(Bug::SkipsWhenShared, 50)
         || SECOND_GROUP.is_set() && acts_each(Bug::SkipsInSecondGroup, 100)
@@ -73,7 +73,7 @@ pub(crate) fn verdict<'m>(verdict: Result<Valid<'m>, Invalid>) -> Result<Valid<'
 }
 
 pub(super) fn of_wrong_type(why: &Invalid) -> bool {
-    why.reason.starts_with("invalid type")
+    why.reason.ends_with(" is not a number") || why.reason.ends_with(" is not a string")
 }
 
 pub(super) fn refusal() -> Invalid {
@@ -178,13 +178,7 @@ fn spoil_headers<'a>(record: &RecordRef<'a>, headers: &mut Vec<Pair<'a>>) {
 
 fn spoilt_value(value: Option<&[u8]>) -> Option<Vec<u8>> {
     let bytes = value?;
-    let rewritten =
-        || serde_json::to_vec(&serde_json::from_slice::<serde_json::Value>(bytes).ok()?).ok();
     let broken = || bytes.contains(&b'\n');
-    let digits = || {
-        let mut runs = bytes.split(|byte| !byte.is_ascii_digit());
-        runs.any(|run| run.len() >= 20)
-    };
     if is(Bug::ValueTrimmed) {
         let trimmed = bytes.trim_ascii();
         return acts_if(Bug::ValueTrimmed, trimmed.len() != bytes.len()).then(|| trimmed.to_vec());
@@ -199,10 +193,23 @@ fn spoilt_value(value: Option<&[u8]>) -> Option<Vec<u8>> {
         let text = String::from_utf8_lossy(bytes);
         return Some(text.chars().map(|c| if c.is_ascii() { c as u8 } else { b'?' }).collect());
     }
-    if is(Bug::NumbersRounded) && digits() {
-        return rewritten().filter(|new| acts_if(Bug::NumbersRounded, new != bytes));
+    if is(Bug::NumbersRounded) {
+        return rounded(bytes).filter(|_| acts(Bug::NumbersRounded));
     }
     None
+}
+
+/// A payload whose long numbers went through a machine word.
+fn rounded(bytes: &[u8]) -> Option<Vec<u8>> {
+    const DIGITS: usize = 17;
+    let (mut new, mut run, mut any) = (bytes.to_vec(), 0, false);
+    for byte in &mut new {
+        run = if byte.is_ascii_digit() { run + 1 } else { 0 };
+        if run > DIGITS && *byte != b'0' {
+            (*byte, any) = (b'0', true);
+        }
+    }
+    any.then_some(new)
 }
 
 /// A dead letter before it is written.

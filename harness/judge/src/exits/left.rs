@@ -26,12 +26,13 @@ pub(super) fn judge(index: &Index, case: &mut Case<'_>, exit: &At<ProcessState>)
         {
             continue;
         }
-        if rebalanced(index, &promise.group, &fact.name, asked_us, exit.t_us) {
-            continue;
-        }
         for (lane, known) in lanes {
             let epochs = index.epochs(group, *lane).list;
             let Some(own) = held(&epochs, &fact.name, asked_us, exit.t_us) else { continue };
+            let from_us = own.begin_us.max(asked_us.saturating_sub(REBALANCE_US));
+            if rebalanced(index, &promise.group, &fact.name, (from_us, exit.t_us)) {
+                continue;
+            }
             let Some(committed) = committed_by(index, known, &epochs, exit.t_us) else { continue };
             judged = true;
             let left = delivered_by(index, known, exit.t_us).from(own.start.max(committed));
@@ -78,15 +79,15 @@ fn held<'a>(epochs: &'a [Epoch], name: &str, asked_us: u64, end_us: u64) -> Opti
     (last.begin_us < asked_us && last.member.as_deref().is_some_and(own)).then_some(last)
 }
 
-/// It took part in a rebalance, or others were given positions.
-fn rebalanced(index: &Index, group: &str, name: &str, asked_us: u64, end_us: u64) -> bool {
-    let meanwhile = |at_us: u64| (asked_us.saturating_sub(REBALANCE_US)..end_us).contains(&at_us);
+/// It took part in a rebalance after it had got its position, or others were given positions.
+fn rebalanced(index: &Index, group: &str, name: &str, (from_us, end_us): (u64, u64)) -> bool {
+    let meanwhile = |at_us: u64| from_us < at_us && at_us < end_us;
+    let own = |member: &str| member.starts_with(name);
     let mut generations = index.rare.generations.iter().map(|seen| &seen.fact);
     let mut positions = index.rare.positions.iter().map(|seen| &seen.fact);
     generations.any(|seen| {
-        let takes_part = || seen.members.iter().any(|member| member.starts_with(name));
-        seen.group == group && meanwhile(seen.at_us) && takes_part()
-    }) || positions.any(|seen| seen.group == group && meanwhile(seen.at_us))
+        seen.group == group && meanwhile(seen.at_us) && seen.members.iter().any(|m| own(m))
+    }) || positions.any(|seen| seen.group == group && meanwhile(seen.at_us) && !own(&seen.member))
 }
 
 /// What the group had committed when the process was gone: where the next member began, or all that is

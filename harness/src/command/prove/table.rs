@@ -36,7 +36,7 @@ pub(super) const TRIALS: &[Trial] = &[
     trial("commit-early-after-retry", "failing-store", "commit-frontier", "store-unavailable"),
     trial("commit-read-at-revoke", "rebalance", "commit-frontier", "consumer-pause"),
     trial("commit-back-once", "plain", "commit-frontier", "two-groups"),
-    trial("commits-given-up", "lost-answers", "recovery", "consumer-pause"),
+    trial("commits-given-up", "rebalance", "recovery", "consumer-pause"),
     trial("commit-forgotten-at-stop", "stop", "exits", "consumer-restart"),
     trial("rereads-at-assignment", "stop", "duplicates", "consumer-restart"),
     // What is lost.
@@ -106,7 +106,7 @@ pub(super) const TRIALS: &[Trial] = &[
     trial("stored-twice-after-error", "failing-store", "duplicates", "store-unavailable"),
     trial("retry-under-another-name", "lost-writes", "duplicates", "consumer-kill-uncommitted"),
     trial("number-used-again", "failing-store", "immutability", "store-unavailable"),
-    trial("stray-object", "variety", "placement", "two-groups"),
+    trial("stray-object", "variety", "metadata", "two-groups"),
     trial("empty-part", "variety", "metadata", "two-groups"),
     trial("wrong-dataset-folder", "variety", "placement", "two-groups"),
     trial("date-off-by-one", "plain", "placement", "two-groups"),
@@ -165,13 +165,14 @@ pub(super) const TRIALS: &[Trial] = &[
 ];
 
 /// Bugs that only a real broker can show: the mock cluster's rebalances are not Kafka's, it stamps a
-/// dead letter when it is sent, not when it is appended, it sets no offsets from outside a group, and it
-/// neither replicates nor promises to recognise a producer's second copy.
-pub(super) const NEEDS_A_REAL_BROKER: [&str; 9] = [
+/// dead letter when it is sent, not when it is appended, it sets no offsets from outside a group, it
+/// refuses no commit, and it neither replicates nor promises to recognise a producer's second copy.
+pub(super) const NEEDS_A_REAL_BROKER: [&str; 10] = [
     "acks-one",
     "reordered-retries",
     "commit-after-revoke",
     "stale-assignment",
+    "commits-given-up",
     "commit-read-at-revoke",
     "tail-forgotten-at-revoke",
     "skips-when-shared",
