@@ -53,7 +53,7 @@ fuzz SECONDS="60":
 
 # The consumer's core in a world of models, so many schedules; STREAMLAKE_SEED=n repeats one and tells it.
 simulate SCHEDULES="1000000":
-    STREAMLAKE_SCHEDULES={{SCHEDULES}} cargo test --release -p streamlake --lib sim::holds -- --nocapture
+    STREAMLAKE_SCHEDULES={{SCHEDULES}} cargo test --workspace --lib -- --nocapture sim::holds
 
 # How fast the judge is. The pipeline's own speed, as ratios: `streamlake bench`.
 bench:

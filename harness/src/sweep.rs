@@ -3,15 +3,17 @@
 //! Everything that a harness starts carries its owner: processes in the environment variable
 //! [`OWNER_VARIABLE`] (their own children inherit it), containers and networks in the label
 //! [`OWNER_LABEL`]. An owner is a process id with the start time of that process, so that a reused
-//! id is not mistaken for it.
+//! id is not mistaken for it, and with the boot and the pid namespace in which they mean something.
 //!
-//! Limits: Linux only; elsewhere nothing is found and nothing is ended. An owner in another pid
-//! namespace or on another machine cannot be told from one that has died, so two harnesses that
-//! share a container engine must share a pid namespace.
+//! What a harness in another container, on another machine or before a reboot left behind is not swept,
+//! because whether it still runs cannot be told. Its containers bear [`OWNER_LABEL`], and can be removed by
+//! hand: `docker ps -a --filter label=org.streamlake.harness.owner`. Linux only; elsewhere nothing is found
+//! and nothing is ended.
 
 use std::fs;
 use std::io;
 use std::os::fd::OwnedFd;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 use std::time::Duration;
 
@@ -41,21 +43,35 @@ pub struct Swept {
     pub left: Option<String>,
 }
 
-/// This harness, as an owner: `<pid>:<start time in clock ticks since boot>`.
+/// This harness, as an owner: `<pid>:<start time in clock ticks since boot>:<boot>/<pid namespace>`.
 #[must_use]
 pub fn owner_label() -> String {
     let pid = std::process::id();
     // Without /proc the start time is unknown, and nothing is ever swept there.
     let started = Stat::of(pid).map_or(0, |stat| stat.started);
-    format!("{pid}:{started}")
+    label(pid, started, &world())
 }
 
-/// Does the process that this label names still run? What is no owner label counts as alive, and so
-/// does everything where there is no /proc: nothing is swept on a guess.
+fn label(pid: u32, started: u64, world: &str) -> String {
+    format!("{pid}:{started}:{world}")
+}
+
+/// Where process ids mean the same: a boot of a machine, and a pid namespace in it.
+fn world() -> String {
+    let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
+    let namespace = fs::metadata("/proc/self/ns/pid").map_or(0, |namespace| namespace.ino());
+    format!("{}/{namespace}", boot.trim())
+}
+
+/// Does the process that this label names still run? What is no owner label of this boot and pid
+/// namespace counts as alive, and so does everything where there is no /proc: nothing is swept on a
+/// guess.
 #[must_use]
 pub fn owner_is_alive(owner: &str) -> bool {
-    let Some((pid, started)) = owner.split_once(':') else { return true };
-    let (Ok(pid), Ok(started)) = (pid.parse::<u32>(), started.parse::<u64>()) else {
+    let mut parts = owner.splitn(3, ':');
+    let mut number = || parts.next().and_then(|part| part.parse::<u64>().ok());
+    let (Some(pid), Some(started)) = (number(), number()) else { return true };
+    let (Ok(pid), true) = (u32::try_from(pid), parts.next() == Some(world().as_str())) else {
         return true;
     };
     if !Path::new("/proc/self/stat").exists() {
@@ -223,19 +239,21 @@ mod tests {
         let mut child = Command::new("true").spawn().unwrap();
         let stat = Stat::of(child.id()).unwrap();
         child.wait().unwrap();
-        format!("{}:{}", child.id(), stat.started)
+        label(child.id(), stat.started, &world())
     }
 
     #[test]
     fn only_processes_whose_owner_is_gone_are_ended() {
         let orphan = &mut sleep(Some(&gone()));
-        let reused = &mut sleep(Some(&format!("{}:1", std::process::id())));
+        let reused = &mut sleep(Some(&label(std::process::id(), 1, &world())));
         let stopped = &mut sleep(Some(&gone()));
         let stopped_pid = nix::unistd::Pid::from_raw(stopped.id().try_into().unwrap());
         nix::sys::signal::kill(stopped_pid, nix::sys::signal::Signal::SIGSTOP).unwrap();
         let owned = &mut sleep(Some(&owner_label()));
         let foreign = &mut sleep(None);
         let malformed = &mut sleep(Some("nobody"));
+        // The same process id in a container, or after a reboot, is somebody else's.
+        let elsewhere = &mut sleep(Some(&label(std::process::id(), 1, "another-boot/4026531836")));
 
         let swept = processes();
         let swept: Vec<u32> = swept.iter().map(|swept| swept.pid).collect();
@@ -243,7 +261,7 @@ mod tests {
             // Not held against the list: another harness on this machine may have been faster.
             assert_eq!(child.wait().unwrap().signal(), Some(9), "{swept:?}");
         }
-        for child in [owned, foreign, malformed] {
+        for child in [owned, foreign, malformed, elsewhere] {
             assert!(!swept.contains(&child.id()));
             assert_eq!(child.try_wait().unwrap(), None, "was ended");
             child.kill().unwrap();
@@ -256,8 +274,11 @@ mod tests {
         assert!(owner_is_alive(&owner_label()));
         assert!(!owner_is_alive(&gone()));
         assert!(owner_is_alive("not an owner"));
+        assert!(owner_is_alive(&label(1, 1, "another-boot/4026531836")));
+        assert!(owner_is_alive("1:1"), "of an unknown boot and namespace");
         let mut zombie = Command::new("true").spawn().unwrap();
-        let label = format!("{}:{}", zombie.id(), Stat::of(zombie.id()).unwrap().started);
+        let started = Stat::of(zombie.id()).unwrap().started;
+        let label = label(zombie.id(), started, &world());
         while Stat::of(zombie.id()).unwrap().state != 'Z' {
             std::thread::yield_now();
         }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use tokio::time::Instant;
 
-use crate::fault::process::{A_RECORD, Target};
+use crate::fault::process::{Target, Worth};
 use crate::fault::{Fault, FaultError, Kind, NoSettings, Order, Shown, Stage, Wrong};
 use crate::testbed::Capability;
 use streamlake_history::event::{Demand, FaultLoad};
@@ -36,7 +36,7 @@ impl Fault for ConsumerPause {
     }
 
     async fn aim(&mut self, stage: &Stage) {
-        self.0.aim(stage, A_RECORD).await;
+        self.0.aim(stage, Worth::Records).await;
     }
 
     async fn inject(&mut self, stage: &Stage) -> Result<Shown, FaultError> {

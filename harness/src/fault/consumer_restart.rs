@@ -6,7 +6,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use tokio::time::Instant;
 
-use crate::fault::process::{A_TAIL, Target};
+use crate::fault::process::{Target, Worth};
 use crate::fault::{Fault, FaultError, Kind, NoSettings, Order, Shown, Stage, Wrong};
 use crate::testbed::Capability;
 use streamlake_history::event::{Demand, FaultLoad};
@@ -39,14 +39,12 @@ impl Fault for ConsumerRestart {
     }
 
     async fn aim(&mut self, stage: &Stage) {
-        self.target.aim(stage, A_TAIL).await;
+        self.target.aim(stage, Worth::Tail).await;
     }
 
     async fn inject(&mut self, stage: &Stage) -> Result<Shown, FaultError> {
         let evidence = self.target.look()?;
         stage.processes.terminate(&self.target.name)?;
-        // It gets the signal when it goes on.
-        stage.processes.release(&self.target.name);
         let within = stage.processes.stop_within(&self.target.name)?;
         self.status = stage.processes.ended(&self.target.name, within).await?;
         Ok(evidence)

@@ -13,11 +13,20 @@ use streamlake_history::event::PatientMet;
 const AIM_WITHIN: Duration = Duration::from_secs(10);
 const AIM_EVERY: Duration = Duration::from_millis(50);
 
-/// How many records a member must hold uncommitted for a kill or a pause to mean anything.
-pub(super) const A_RECORD: u64 = 1;
-/// For an orderly stop it is a good part of a batch. What begins "at 40% of committed" begins right after
-/// a commit, when next to nothing is left to be stored: the one instant at which a stop cannot go wrong.
-pub(super) const A_TAIL: u64 = 10;
+/// What a member must hold uncommitted for a fault on it to mean anything.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Worth {
+    /// Some record. The process is held still while the last look is taken, and stays so: between look and
+    /// act it commits nothing.
+    Records,
+    /// A good part of a batch, and it goes on reading. What begins "at 40% of committed" begins right after
+    /// a commit, when next to nothing is left to be stored: the one instant at which an orderly stop cannot
+    /// go wrong. Held still, it would close its parts for their age as soon as it went on.
+    Tail,
+}
+
+/// The records of a tail.
+const TAIL: u64 = 10;
 
 /// A process and what was seen of it before the fault.
 #[derive(Debug)]
@@ -34,20 +43,19 @@ impl Target {
         Ok(Self { name: order.target.clone(), met: Standing::default(), before: Evidence::new() })
     }
 
-    /// Waits until the member owns partitions and holds so many records uncommitted. The process is held still while the
-    /// last look is taken, and stays so: between look and act it commits nothing.
-    pub(super) async fn aim(&mut self, stage: &Stage, least: u64) {
+    /// Waits until the member owns partitions and has what the fault is to take from it.
+    pub(super) async fn aim(&mut self, stage: &Stage, worth: Worth) {
         let deadline = Instant::now() + AIM_WITHIN;
         loop {
             let last = Instant::now() >= deadline;
-            if self.takes_aim(stage, least, last).await || last {
+            if self.takes_aim(stage, worth, last).await || last {
                 return;
             }
             tokio::time::sleep(AIM_EVERY).await;
         }
     }
 
-    async fn takes_aim(&mut self, stage: &Stage, least: u64, last: bool) -> bool {
+    async fn takes_aim(&mut self, stage: &Stage, worth: Worth, last: bool) -> bool {
         let patients = &stage.patients;
         self.before = stage.processes.observe(&self.name).unwrap_or_default();
         self.met = Standing { owned: patients.owned(&self.name), uncommitted: None };
@@ -58,12 +66,17 @@ impl Target {
         // The ends first and the commits last: what lies between was in the log before the act, and was
         // not committed by then.
         let ends = patients.ends(&self.name).await;
+        // How much there is cannot always be known, and then any instant is as good as another.
+        if worth == Worth::Tail {
+            // It may commit before it is asked to stop, so that the count is no evidence.
+            let records = self.uncommitted(stage, ends.as_ref()).await;
+            return !idle && records.is_none_or(|records| records >= TAIL);
+        }
         if stage.processes.hold(&self.name).await.is_err() {
             return false;
         }
         self.met.uncommitted = self.uncommitted(stage, ends.as_ref()).await;
-        // How much there is cannot always be known, and then any instant is as good as another.
-        let meets = !idle && self.met.uncommitted.is_none_or(|records| records >= least);
+        let meets = !idle && self.met.uncommitted != Some(0);
         if !meets && !last {
             stage.processes.release(&self.name);
         }

@@ -197,36 +197,6 @@ pub(super) const OUT_OF_REACH: &[(&str, &str, &str)] = &[
         "commit-before-dead-letter-ack",
         "the mock cluster stamps a dead letter when it is sent, which is before the commit",
     ),
-    (
-        "embedded",
-        "error-swallowed",
-        "no record fails: every broker is back before a record times out",
-    ),
-    (
-        "docker",
-        "error-swallowed",
-        "no record fails: every broker is back before a record times out",
-    ),
-    (
-        "embedded",
-        "unknown-as-failed",
-        "no record fails: every broker is back before a record times out",
-    ),
-    (
-        "docker",
-        "unknown-as-failed",
-        "no record fails: every broker is back before a record times out",
-    ),
-    (
-        "embedded",
-        "random-partition-for-retries",
-        "no record fails: every broker is back before a record times out",
-    ),
-    (
-        "docker",
-        "random-partition-for-retries",
-        "no record fails: every broker is back before a record times out",
-    ),
 ];
 
 /// Why a testbed's suite cannot reach a bug, or cannot show it, where that is known.
