@@ -240,7 +240,8 @@ impl Schedule {
                 State::Done => Duration::ZERO,
             })
         };
-        let shared = each().sum::<Duration>() / u32::try_from(self.at_once).unwrap_or(1);
+        // A console that does not know what is to come has an empty schedule.
+        let shared = each().sum::<Duration>() / u32::try_from(self.at_once).unwrap_or(1).max(1);
         each().max().unwrap_or_default().max(shared)
     }
 
