@@ -368,7 +368,7 @@ bugs! {
     ReadsUncommitted = "reads-uncommitted",
     /// An orderly stop exits with 1.
     StopExitsOne = "stop-exits-one",
-    /// An orderly stop takes eight seconds longer than it needs.
+    /// An orderly stop takes 14 s longer than it needs, and so longer than its deadline.
     StopTakesItsTime = "stop-takes-its-time",
     /// An orderly stop ends in a panic, when all is done.
     StopPanics = "stop-panics",

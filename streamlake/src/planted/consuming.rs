@@ -12,7 +12,7 @@ use std::time::Duration;
 const LIFE: u64 = 150;
 const STANDSTILL: Duration = Duration::from_secs(25);
 const ANSWER_WITHIN: Duration = Duration::from_secs(2);
-const LONG_STOP: Duration = Duration::from_secs(8);
+const LONG_STOP: Duration = Duration::from_secs(14);
 
 /// What is committed of each partition.
 pub(crate) fn offsets(right: &[(i32, i64)]) -> Cow<'_, [(i32, i64)]> {
