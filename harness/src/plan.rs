@@ -189,6 +189,8 @@ pub struct PipelinePlan {
     pub batch_records: u64,
     /// Bytes at which a batch is closed; the pipeline's own default where none are given.
     pub batch_bytes: Option<u64>,
+    /// Bytes that may wait in memory; the pipeline's own default where none are given.
+    pub memory_bytes: Option<u64>,
     /// Age at which a batch is closed.
     pub batch_age: Duration,
     /// How parts are compressed, as the pipeline's flag says it.
@@ -506,6 +508,10 @@ impl Reader<'_> {
             },
             batch_bytes: match &group.batch_bytes {
                 Some(bytes) => Some(self.number(bytes, 1..(16 << 20))?),
+                None => None,
+            },
+            memory_bytes: match &group.memory_bytes {
+                Some(bytes) => Some(self.number(bytes, 1..(1 << 30))?),
                 None => None,
             },
             batch_age: match &group.batch_age {

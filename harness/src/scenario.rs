@@ -213,6 +213,8 @@ pub struct Group {
     pub batch_records: Option<Spanned<i64>>,
     /// Bytes at which a batch is closed.
     pub batch_bytes: Option<Spanned<i64>>,
+    /// Bytes that may wait in the memory of a consumer before it stops fetching.
+    pub memory_bytes: Option<Spanned<i64>>,
     /// Age at which a batch is closed, `500ms`.
     pub batch_age: Option<Spanned<String>>,
     /// How parts are compressed: `none`, `gzip` or `zstd`.

@@ -109,6 +109,22 @@ bugs! {
     CommitsGivenUp = "commits-given-up",
     /// What is stored and not committed at a signal stays so: the successor stores it again.
     CommitForgottenAtStop = "commit-forgotten-at-stop",
+    /// Nothing of a partition is committed while records of it keep coming.
+    CommitsOnlyWhenIdle = "commits-only-when-idle",
+    /// One commit of a process gives two partitions each other's offsets.
+    CommitsSwappedOnce = "commits-swapped-once",
+    /// A part that is stored too late for one assignment counts for the next one.
+    LateCompletionsCount = "late-completions-count",
+    /// The age of a batch counts from its last record.
+    AgeOfTheLastRecord = "age-of-the-last-record",
+    /// A batch of a single record does not grow old.
+    SingleRecordWaits = "single-record-waits",
+    /// A batch is closed by one record more than it may have.
+    BatchOneTooMany = "batch-one-too-many",
+    /// A batch is not closed by its bytes.
+    BatchBytesIgnored = "batch-bytes-ignored",
+    /// After a pause one of several partitions is not let go on.
+    OnePartitionStaysPaused = "one-partition-stays-paused",
     /// A member begins five records before the committed offset.
     RereadsAtAssignment = "rereads-at-assignment",
     /// What is open of a partition is dropped, and committed, when it is taken away.
@@ -169,6 +185,12 @@ bugs! {
     LetterWithoutReservedHeaders = "letter-without-reserved-headers",
     /// Headers without a value are left out of a dead letter.
     LetterWithoutNullHeaders = "letter-without-null-headers",
+    /// The second group's dead letters name the first group.
+    LetterOfAnotherGroup = "letter-of-another-group",
+    /// The consumer's headers stand in front of the original ones.
+    LetterHeadersInFront = "letter-headers-in-front",
+    /// A dead letter has the reason of the one before.
+    LetterReasonOfTheOneBefore = "letter-reason-of-the-one-before",
     /// Two headers of one record in fifty change places.
     HeadersOutOfOrder = "headers-out-of-order",
     /// A header whose name stood there before is not stored.
@@ -185,6 +207,12 @@ bugs! {
     LineIdConstant = "line-id-constant",
     /// One record in fifty is stored with timestamp 0.
     TimestampZeroed = "timestamp-zeroed",
+    /// A timestamp that is more than a day off is replaced by the time of storing.
+    OddTimestampReplaced = "odd-timestamp-replaced",
+    /// Headers behind the sixteenth are not stored.
+    SeventeenthHeaderLost = "seventeenth-header-lost",
+    /// Quotes, backslashes and control characters in keys are not stored.
+    QuotedKeyAltered = "quoted-key-altered",
     /// A record without a key is stored with an empty one.
     NullKeyAsEmpty = "null-key-as-empty",
     /// A record with an empty key is stored without one.
@@ -207,6 +235,20 @@ bugs! {
     LastOfLargeBatchLost = "last-of-large-batch-lost",
     /// Compression loses the last record of a part.
     LastOfCompressedLost = "last-of-compressed-lost",
+    /// A part whose name is taken counts as stored, whatever the object holds.
+    TakenNameCountsAsStored = "taken-name-counts-as-stored",
+    /// A part whose request broke off counts as stored.
+    ResetCountsAsStored = "reset-counts-as-stored",
+    /// A part that the store refuses is sent again at once, without a pause.
+    RetriesWithoutPause = "retries-without-pause",
+    /// The first part of a folder has the number 0.
+    PartZero = "part-zero",
+    /// The object of each third part names another last offset than it has.
+    AttributeWrongOffset = "attribute-wrong-offset",
+    /// A compressed part of several records is two frames.
+    PartOfTwoFrames = "part-of-two-frames",
+    /// What a consumer writes to try the store out stays there.
+    ProbeLeftBehind = "probe-left-behind",
     /// In each fifth part two records change places.
     PartShuffled = "part-shuffled",
     /// Each fifth part begins with a record of another partition.
@@ -231,6 +273,10 @@ bugs! {
     DateWithoutZone = "date-without-zone",
     /// A record that begins a new day goes into the part of the day before.
     DateOfOpenPart = "date-of-open-part",
+    /// The day is that of the last `ingested_at`, where there are several.
+    DateOfLastHeader = "date-of-last-header",
+    /// The day is that of the Kafka timestamp where `ingested_at` has a long fraction.
+    DateOfLongFraction = "date-of-long-fraction",
     /// Records without `ingested_at` go to 1970-01-01.
     Date1970WithoutHeader = "date-1970-without-header",
     /// Each third part is listed with another checksum.
@@ -249,6 +295,14 @@ bugs! {
     MetadataOfToday = "metadata-of-today",
     /// At the end the metadata is not completed.
     MetadataCutAtStop = "metadata-cut-at-stop",
+    /// The metadata is written without a condition.
+    MetadataUnconditional = "metadata-unconditional",
+    /// The metadata says for ever that it was last written when it was first.
+    MetadataTimeFrozen = "metadata-time-frozen",
+    /// A part that is listed after a crash is listed with one record too few.
+    RebuiltEntryMiscounts = "rebuilt-entry-miscounts",
+    /// Of the parts that a crash left unlisted only one is listed.
+    RebuildsOneOnly = "rebuilds-one-only",
     /// One record in fifty is produced with another dataset in its headers.
     SecondHeaderValueWrong = "second-header-value-wrong",
     /// One record in fifty is produced with a header of another name.
@@ -283,6 +337,22 @@ bugs! {
     ReceiptOfTheOneBefore = "receipt-of-the-one-before",
     /// One record in three hundred is acknowledged and never sent.
     AcknowledgedUnsent = "acknowledged-unsent",
+    /// One receipt in three hundred is given twice.
+    ReceiptTwice = "receipt-twice",
+    /// One receipt in three hundred is not given.
+    ReceiptLost = "receipt-lost",
+    /// One receipt in a hundred names another ingestion id than the record has.
+    ReceiptOfAnotherId = "receipt-of-another-id",
+    /// The dead letter of a rejected event has no key.
+    RejectedLetterWithoutKey = "rejected-letter-without-key",
+    /// All receipts of rejected events have the same reason.
+    RejectedReasonConstant = "rejected-reason-constant",
+    /// One record in a hundred is sent 150 ms late, behind its successors.
+    OneRecordLate = "one-record-late",
+    /// `ingested_at` is told by a clock that goes on each three seconds.
+    IngestedAtCached = "ingested-at-cached",
+    /// The producer exits at the end of its input without waiting for receipts.
+    EndsWithoutReceipts = "ends-without-receipts",
     /// The producer is not idempotent.
     IdempotenceOff = "idempotence-off",
     /// The producer retries once.
@@ -297,6 +367,8 @@ bugs! {
     ReadsUncommitted = "reads-uncommitted",
     /// An orderly stop exits with 1.
     StopExitsOne = "stop-exits-one",
+    /// An orderly stop takes 14 s longer than it needs, and so longer than its deadline.
+    StopTakesItsTime = "stop-takes-its-time",
     /// An orderly stop ends in a panic, when all is done.
     StopPanics = "stop-panics",
     /// A consumer ends by itself, in an orderly way, after 150 records.

@@ -242,10 +242,26 @@ pub struct GroupPromise {
     /// delivered.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub drains_within_us: Option<u64>,
+    /// What closes a part.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub batch: Option<BatchPromise>,
     /// Its consumer is not the built-in pipeline: what that documents of its headers, ids, dead letters
     /// and settings is not promised, but this is. None for the pipeline, and in foreign histories.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub consumer: Option<ConsumerPromise>,
+}
+
+/// What closes a part, whichever comes first.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct BatchPromise {
+    /// So many records.
+    pub records: u64,
+    /// So many bytes of lines, before they are compressed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bytes: Option<u64>,
+    /// The age of its first record.
+    pub age_us: u64,
 }
 
 /// What a consumer promises that is somebody's own.
@@ -485,6 +501,9 @@ pub struct Invoked {
     /// The workload made it invalid on purpose: it must become a dead letter.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub poison: bool,
+    /// The producer was told the key beside the payload.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub key_beside: bool,
     /// All headers that the record is to bear, in order, where the workload says so; none where they
     /// are the producer's own affair.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -858,6 +877,12 @@ pub struct Object {
     /// What the store keeps beside the object by the writer's wish: `content-type`, `x-goog-meta-…`.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub attributes: BTreeMap<String, String>,
+    /// Of a part: the bytes of its lines, not compressed, without the last one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub before_last_line: Option<u64>,
+    /// It was written whatever stood there, without a condition.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub unconditional: bool,
 }
 
 /// What a metadata document says of itself.

@@ -9,7 +9,7 @@ use streamlake_history::event::{
 };
 
 /// Kafka, the stores and headers have milliseconds.
-const RESOLUTION_US: i64 = 2_000;
+pub(super) const RESOLUTION_US: i64 = 2_000;
 
 /// Letters with the same fault: each with what is wrong about it.
 type Faults<'a> = BTreeMap<&'static str, Vec<(&'a Dead, String)>>;
@@ -32,6 +32,7 @@ pub(super) fn judge(index: &Index, case: &mut Case<'_>, letters: &[&Dead]) {
             None => judge.rejection(dead),
         }
     }
+    judge.reasons(letters);
     if judge.unjudged > 0 {
         case.doubt(format!(
             "of {} nobody can say whether it had to be",
@@ -93,6 +94,35 @@ impl<'a> Judge<'a> {
         if !writes {
             let why = format!("names group {}, which is none under test", quoted(group));
             self.fault(dead, "dead-letter-of-unknown-group", why);
+        }
+    }
+
+    /// Whether a payload is refused, and why, is the payload's own affair: equal ones have equal reasons,
+    /// whichever group or producer refuses them, and a receipt has that of its letter.
+    fn reasons(&mut self, letters: &[&'a Dead]) {
+        let mut known: BTreeMap<u64, (&str, String)> = BTreeMap::new();
+        for (op, reason) in &self.index.reasons {
+            let kept = self.index.ops.kept.get(op).filter(|kept| kept.invocation.poison);
+            if let Some(kept) = kept {
+                let receipt = || (reason.as_str(), format!("the receipt of operation {op}"));
+                known.entry(kept.invocation.value).or_insert_with(receipt);
+            }
+        }
+        for dead in letters {
+            let letter = &dead.letter;
+            let Some(error) = letter.error.as_deref().filter(|text| !text.trim().is_empty()) else {
+                continue;
+            };
+            if self.index.header.version < 2 || !writer_is_documented(self.index, letter) {
+                continue;
+            }
+            let place = || format!("the dead letter {}/{}", letter.partition, letter.offset);
+            let (other, of) = known.entry(letter.value.0).or_insert_with(|| (error, place()));
+            if *other != error {
+                let why =
+                    format!("says {}, {of} of the same payload {}", quoted(error), quoted(other));
+                self.fault(dead, "dead-letter-reason-differs", why);
+            }
         }
     }
 
@@ -218,6 +248,13 @@ impl<'a> Judge<'a> {
             self.fault(dead, "dead-letter-of-good-record", why);
         }
         if let Some(kept) = poison
+            && kept.invocation.key_beside
+            && self.index.key_print(letter.key.as_ref()) != kept.invocation.key
+        {
+            let why = "has another key than the one that was handed over beside it".to_owned();
+            self.fault(dead, "dead-letter-altered", why);
+        }
+        if let Some(kept) = poison
             && matches!(kept.end, Some(End::Acknowledged(..)))
         {
             let why = "its operation was acknowledged, not rejected".to_owned();
@@ -327,6 +364,7 @@ fn what(anomaly: &str) -> &'static str {
         "dead-letter-of-unknown-group" => "of a group that is not under test",
         "dead-letter-of-acknowledged" => "of a producer for what it had acknowledged",
         "dead-letter-altered" => "with another key or value than the record had",
+        "dead-letter-reason-differs" => "with another reason than the same payload had elsewhere",
         "dead-letter-timestamp-differs" => "with another timestamp of the record",
         "dead-letter-time-implausible" => "with an instant of failure that cannot be",
         _ => "with other headers than the record had",

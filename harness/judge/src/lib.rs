@@ -43,6 +43,7 @@ mod partition_determinism;
 mod placement;
 #[cfg(any(test, feature = "fixtures"))]
 pub mod planted;
+mod prompt;
 mod recovered;
 mod recovery;
 #[cfg(test)]

@@ -6,15 +6,22 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::case::{Case, EVIDENCE_MAX, anomalous, count, quoted};
+use super::case::{Case, EVIDENCE_MAX, anomalous, count, quoted, seconds};
+use super::evidence::foreign;
+use super::letters::RESOLUTION_US;
 use super::placement::laid_out;
 use crate::index::{Index, Part, PartLane};
-use streamlake_history::event::{ListedPart, MetadataHead, ObjectRole};
+use streamlake_history::event::{
+    BatchPromise, ListedPart, MetadataHead, ObjectRole, ProcessChange, ProcessEnd,
+};
 
 /// What a document says of its format.
 const FORMAT: (&str, u64) = ("streamlake.raw-zone.metadata", 1);
 /// Where the store keeps what the writer said of a part.
 const ATTRIBUTE: &str = "x-goog-meta-";
+
+/// So far the store's clock may be from that of the pipeline.
+const STORE_CLOCK_US: i64 = 1_000_000;
 
 /// Parts and metadata objects of one folder.
 type Folder<'a> = (Vec<&'a Part>, Vec<&'a Part>);
@@ -22,13 +29,14 @@ type Folder<'a> = (Vec<&'a Part>, Vec<&'a Part>);
 pub(super) fn judge(index: &Index, case: &mut Case<'_>) -> String {
     let mut folders: BTreeMap<(usize, &str), Folder<'_>> = BTreeMap::new();
     let mut strays: Vec<&Part> = Vec::new();
+    let mut probes: Vec<&Part> = Vec::new();
     let at_end = |part: &&Part| !part.during_run && laid_out(index, part.zone);
     for part in index.parts.iter().filter(at_end) {
         let folder = (part.zone, part.folder());
         match part.role {
             ObjectRole::Part => folders.entry(folder).or_default().0.push(part),
             ObjectRole::Metadata => folders.entry(folder).or_default().1.push(part),
-            ObjectRole::Other if part.place.is_probe() => {}
+            ObjectRole::Other if part.place.is_probe() => probes.push(part),
             ObjectRole::Other => strays.push(part),
         }
     }
@@ -45,6 +53,11 @@ pub(super) fn judge(index: &Index, case: &mut Case<'_>) -> String {
         report(case, folder, parts.len() as u64, problem);
     }
     stray(case, &strays);
+    left_behind(index, case, &probes);
+    unconditional(index, case);
+    for part in folders.values().flat_map(|(parts, _)| parts) {
+        too_long(index, case, part);
+    }
     if compared == 0 {
         case.doubt("no part was seen");
     } else if checksums < compared && index.header.version > 1 {
@@ -70,6 +83,74 @@ fn stray(case: &mut Case<'_>, strays: &[&Part]) {
     finding.at_us = Some(first.created_us);
     finding.evidence = strays.iter().take(EVIDENCE_MAX).map(|part| quoted(&part.name)).collect();
     case.find(finding);
+}
+
+/// With such an object a consumer tries the store out, and deletes it again; one that was killed may leave
+/// it behind, and so may one that the store failed.
+fn left_behind(index: &Index, case: &mut Case<'_>, probes: &[&Part]) {
+    let promises = &index.header.promises;
+    let failed = promises.faults.iter().any(|fault| fault.kind.starts_with("store"));
+    let told = !index.rare.processes.is_empty();
+    let Some(first) = probes.first().filter(|_| told && !failed && !foreign(&index.header)) else {
+        return;
+    };
+    let orderly = Some(ProcessEnd::Code(0));
+    let exits = index.rare.processes.iter().map(|process| &process.fact);
+    let exits = exits.filter(|fact| fact.state == ProcessChange::Exited && fact.end != orderly);
+    let excused = exits.count();
+    if probes.len() <= excused {
+        return;
+    }
+    let text = format!(
+        "{} by which consumers try the store out, the first {}; {excused} of the processes ended in \
+         disorder",
+        count(probes.len() as u64, "object was left of those"),
+        quoted(&first.name)
+    );
+    case.find(anomalous("probe-left-behind", text));
+}
+
+/// What is written whatever stands there replaces what another writer put there meanwhile.
+fn unconditional(index: &Index, case: &mut Case<'_>) {
+    let blind = |part: &&Part| part.unconditional && laid_out(index, part.zone);
+    let blind: Vec<&Part> = index.parts.iter().filter(blind).collect();
+    let Some(first) = blind.first() else { return };
+    let text = format!(
+        "{} without a condition, whatever another writer had put there: {} first",
+        count(blind.len() as u64, "object was written"),
+        quoted(&first.name)
+    );
+    let mut finding = anomalous("written-without-a-condition", text);
+    finding.at_us = Some(first.created_us);
+    case.find(finding);
+}
+
+/// A part holds no more than closes it.
+fn too_long(index: &Index, case: &mut Case<'_>, part: &Part) {
+    let Some(batch) = batch(index, part.zone) else { return };
+    let records: u64 = part.lanes.values().map(|lane| lane.records).sum();
+    let mut told = Vec::new();
+    if records > batch.records {
+        told.push(format!("{records} records, and is closed by {}", batch.records));
+    }
+    if let (Some(before), Some(most)) = (part.before_last_line, batch.bytes)
+        && before >= most
+    {
+        told.push(format!("{before} bytes before its last line, and is closed by {most}"));
+    }
+    if told.is_empty() {
+        return;
+    }
+    let text = format!("{} holds {}", quoted(&part.name), told.join("; it holds "));
+    let mut finding = anomalous("part-too-long", text);
+    finding.at_us = Some(part.created_us);
+    case.find(finding);
+}
+
+/// What closes the parts of a zone, where one group alone writes into it and said so.
+fn batch(index: &Index, zone: usize) -> Option<BatchPromise> {
+    let [group] = index.zones[zone].groups.as_slice() else { return None };
+    index.header.promises.groups.get(*group)?.batch
 }
 
 fn report(
@@ -103,6 +184,7 @@ fn report(
 /// All in which a document differs from its folder, each in a sentence.
 fn differences(index: &Index, parts: &[&Part], document: &Part) -> Vec<String> {
     let mut told = head(index, document);
+    told.extend(outdated(index, parts, document));
     let by_name: BTreeMap<&str, &Part> = parts.iter().map(|part| (&*part.name, *part)).collect();
     let mut listed: BTreeSet<(&str, &str, u32)> = BTreeSet::new();
     let mut names: BTreeSet<&str> = BTreeSet::new();
@@ -216,6 +298,27 @@ fn head(index: &Index, document: &Part) -> Vec<String> {
         told.push(format!("the document itself is out of place: {why}"));
     }
     told
+}
+
+/// It was written after the newest part that it lists, and says so.
+fn outdated(index: &Index, parts: &[&Part], document: &Part) -> Option<String> {
+    let updated_at = document.head.as_ref()?.updated_at.as_deref()?;
+    let updated = chrono::DateTime::parse_from_rfc3339(updated_at).ok()?;
+    let since_ms = updated.timestamp_millis().saturating_sub(index.started_at_ms?);
+    let lists = |part: &&&Part| document.lists.iter().any(|entry| entry.name == part.name);
+    let newest = parts.iter().filter(lists).max_by_key(|part| part.created_us)?;
+    let (_, high) = index.clock_of_processes();
+    let latest = since_ms.saturating_mul(1000).saturating_add(high).saturating_add(RESOLUTION_US);
+    // The store's clock is another one.
+    let latest = latest.saturating_add(STORE_CLOCK_US);
+    (latest < newest.created_us.cast_signed()).then(|| {
+        format!(
+            "`updated_at` is {}, {} before {}, which it lists, was created",
+            quoted(updated_at),
+            seconds(newest.created_us.saturating_sub(latest.max(0).unsigned_abs())),
+            quoted(&newest.name)
+        )
+    })
 }
 
 /// What the store keeps beside a part, where it keeps anything.

@@ -8,6 +8,7 @@
 use super::case::{Case, anomalous, count, quoted, seconds, spelled};
 use super::evidence::{commits_open, owed_from, produces, read_lanes};
 use super::fault_bit::step;
+use super::prompt;
 use super::recovered::{
     Comeback, Window, comebacks, last, outside, recovered, undisturbed, windows,
 };
@@ -47,6 +48,8 @@ pub(super) fn judge(index: &Index, case: &mut Case<'_>) -> String {
             sentence.push_str(&format!(", last in {place}"));
         }
     }
+    prompt::judge(index, case, &windows);
+    pressed(index, case, &windows);
     if let Some(longest) = still(index, case, &windows) {
         case.figure("longest_standstill_us", longest);
         sentence.push_str(&format!(", longest standstill {}", seconds(longest)));
@@ -268,6 +271,38 @@ fn did_not_recover(
     finding
         .evidence
         .push(format!("the budget is {}", seconds(index.header.promises.recovery_within_us)));
+}
+
+/// Requests a second that a process may send to a store that refuses each, beside those at once.
+const REQUESTS_PER_S: u64 = 15;
+const REQUESTS_AT_ONCE: u64 = 60;
+
+/// A store that refuses everything is asked again after pauses, or it never comes back.
+fn pressed(index: &Index, case: &mut Case<'_>, windows: &[Window]) {
+    let members =
+        index.header.promises.groups.iter().map(|group| group.members.len().max(1) as u64);
+    let members: u64 = members.sum();
+    for window in windows {
+        let steps = || index.rare.faults.iter().filter(|step| step.fact.fault == window.fault);
+        let refuses = |text: &str| text.starts_with("status ") && !text.contains(" to ");
+        let fault = steps().filter_map(|step| step.fact.target.as_ref()?.fault.as_deref());
+        if !fault.into_iter().any(refuses) {
+            continue;
+        }
+        let met = steps().filter_map(|step| step.fact.patient.as_ref()?.requests).max();
+        let (Some(met), Some(healed)) = (met, window.healed) else { continue };
+        let lasted = healed.saturating_sub(window.begin).div_ceil(1_000_000);
+        let most = members.saturating_mul(REQUESTS_AT_ONCE + REQUESTS_PER_S * lasted);
+        if met > most {
+            let text = format!(
+                "{met} requests ran into a store that refused each of them for {lasted} s: {most} would be \
+                 many, with pauses between them"
+            );
+            let mut finding = anomalous("store-pressed", text);
+            finding.at_us = Some(window.begin);
+            case.find(finding);
+        }
+    }
 }
 
 /// Standstills without a fault near; returns the longest of all.

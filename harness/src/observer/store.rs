@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 use crate::adapter::command::Include;
 use crate::adapter::streamlake::part::{self, PartRecord};
 use crate::testbed::gateway::backend::{ObjectMeta, StoreError};
-use crate::testbed::gateway::journal::JournalView;
+use crate::testbed::gateway::journal::{JournalView, Kind};
 use crate::testbed::gateway::observer::ObserverStore;
 use crate::workload::odd::op_of_headers;
 use crate::workload::op_of;
@@ -124,6 +124,7 @@ pub(crate) async fn read(
                 object.attributes = meta.attributes;
                 match part::lines(&meta.name, &content) {
                     Ok(found) => {
+                        object.before_last_line = Some(before_last_line(&found));
                         object.problem = part::records(&found).find_map(Result::err);
                         lines = Some(found);
                     }
@@ -170,7 +171,9 @@ pub(crate) fn journal(journal: &JournalView, zones: &[Zone], recorder: &Recorder
             attributes: BTreeMap::new(),
         };
         let mut object = object(number, &zone.raw_zone, &meta, role, recorder);
-        if object.role == ObjectRole::Part {
+        // The documents are replaced all the time, and still not whatever stands there.
+        object.unconditional = entry.if_generation.is_none() && entry.kind != Kind::Delete;
+        if object.role == ObjectRole::Part || object.unconditional {
             object.during_run = true;
             recorder.record(JOURNAL, Fact::Object(object));
             number += 1;
@@ -192,6 +195,11 @@ async fn list(store: &dyn ObserverStore, raw_zone: &str) -> Result<Vec<ObjectMet
 /// The bucket, and what the names of a zone's objects begin with.
 pub(crate) fn bucket_and_prefix(raw_zone: &str) -> (&str, &str) {
     raw_zone.trim_start_matches("gs://").split_once('/').unwrap_or((raw_zone, ""))
+}
+
+fn before_last_line(lines: &[u8]) -> u64 {
+    let whole = lines.strip_suffix(b"\n").unwrap_or(lines);
+    whole.iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end as u64 + 1)
 }
 
 fn documented_role(name: &str) -> ObjectRole {

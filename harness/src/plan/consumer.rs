@@ -113,6 +113,7 @@ impl Reader<'_> {
             group.batch_records.as_ref().map(Spanned::span),
             group.batch_bytes.as_ref().map(Spanned::span),
             group.batch_age.as_ref().map(Spanned::span),
+            group.memory_bytes.as_ref().map(Spanned::span),
             group.compression.as_ref().map(Spanned::span),
             (!group.properties.is_empty()).then(|| group.name.span()),
         ];

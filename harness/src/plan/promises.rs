@@ -11,8 +11,8 @@ use crate::scenario::ScenarioFile;
 use crate::testbed::{Abilities, Topology};
 use crate::workload::source as source_load;
 use streamlake_history::event::{
-    ConsumerPromise, GroupPromise, OutcomePromise, PlannedFault, PromisedHeader, Promises,
-    SourcePromise, ValuePromise,
+    BatchPromise, ConsumerPromise, GroupPromise, OutcomePromise, PlannedFault, PromisedHeader,
+    Promises, SourcePromise, ValuePromise,
 };
 
 pub(super) fn promises(
@@ -99,7 +99,15 @@ fn group_promise(group: &GroupPlan, load: &Load) -> GroupPromise {
     };
     let ConsumerPlan::Command(plan) = &group.consumer else {
         let drains_within_us = u64::try_from(streamlake::DRAINS_WITHIN.as_micros()).ok();
-        return GroupPromise { drains_within_us, ..promise };
+        let batch = match &group.consumer {
+            ConsumerPlan::Pipeline(plan) => Some(BatchPromise {
+                records: plan.batch_records,
+                bytes: plan.batch_bytes,
+                age_us: u64::try_from(plan.batch_age.as_micros()).unwrap_or(u64::MAX),
+            }),
+            ConsumerPlan::Command(_) => None,
+        };
+        return GroupPromise { drains_within_us, batch, ..promise };
     };
     let record = &plan.delivery.record;
     GroupPromise {

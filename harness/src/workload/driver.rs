@@ -64,6 +64,7 @@ impl Feeding<'_> {
                     value: Print::of(&operation.payload),
                     bytes: operation.payload.len() as u64,
                     poison: operation.poison,
+                    key_beside: operation.key_beside,
                     header_list: None,
                 }),
             );

@@ -157,7 +157,12 @@ impl WorkloadPlan {
         let turn = op + self.seed;
         if op % every == every - 1 {
             let flaw = Flaw::of_turn(turn / every);
-            return (order_id.as_bytes().to_vec(), order.poison(flaw, rng), true);
+            // Each second one comes with a key beside it, which its dead letter has to bear.
+            let key = match (op / every).is_multiple_of(2) {
+                true => format!("{order_id}-refused"),
+                false => order_id.to_owned(),
+            };
+            return (key.into_bytes(), order.poison(flaw, rng), true);
         }
         let bytes = match op {
             _ if op == self.operations / 2 => LARGEST,

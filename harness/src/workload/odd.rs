@@ -39,6 +39,8 @@ pub struct OddRecord {
     pub headers: Vec<RawHeader>,
     /// The partition, where it is not left to the key. Such a record has no key.
     pub partition: Option<u32>,
+    /// The Kafka timestamp in milliseconds, where it is not the time of sending.
+    pub timestamp_ms: Option<i64>,
     /// It is no order event, and must become a dead letter.
     pub poison: bool,
 }
@@ -56,6 +58,17 @@ impl Midnight {
     pub fn before(now: chrono::DateTime<chrono::Utc>) -> Self {
         let today = now.date_naive();
         Self { before: today.pred_opt().unwrap_or(today) }
+    }
+
+    /// An instant that is days before it, in milliseconds.
+    fn days_before(&self) -> i64 {
+        let day = self.before.checked_sub_days(chrono::Days::new(2)).unwrap_or(self.before);
+        day.and_time(chrono::NaiveTime::MIN).and_utc().timestamp_millis() + 43_200_000
+    }
+
+    /// As close to its end as a day comes, with more digits than a millisecond has.
+    fn last_nanosecond(&self) -> String {
+        format!("{}T23:59:59.999999999Z", self.before)
     }
 
     fn ends(&self) -> [String; 4] {
@@ -98,6 +111,7 @@ pub fn records(plan: &WorkloadPlan, midnight: &Midnight) -> Vec<OddRecord> {
                 value: None,
                 headers: Vec::new(),
                 partition: None,
+                timestamp_ms: None,
                 poison: false,
             };
             // Each kind has its turn; where it begins is the seed's.
@@ -108,7 +122,7 @@ pub fn records(plan: &WorkloadPlan, midnight: &Midnight) -> Vec<OddRecord> {
 }
 
 /// Kinds of odd records; poison has every second turn less one in three.
-const KINDS: u64 = 36;
+const KINDS: u64 = 43;
 
 fn make(
     record: &mut OddRecord,
@@ -183,6 +197,18 @@ fn make_good(
             let partition = u32::try_from(op % u64::from(plan.partitions)).unwrap_or(0);
             (record.key, record.partition) = (None, Some(partition));
         }
+        35 => record.headers.extend((0..20).map(|n| text(&format!("one-of-many-{n}"), "x"))),
+        // Text that cannot stand in JSON as it is.
+        36 => record.key = Some(b"\"quoted\" \\ \t\r\n\x00\x1f\x7f".to_vec()),
+        37 => record.headers.push(text("\"name\"\\\n", "a \"value\" \\ \t\r\n\u{1}\u{7f}")),
+        38 => record.timestamp_ms = Some(midnight.days_before()),
+        39 => {
+            record.timestamp_ms = Some(midnight.days_before());
+            record.headers.retain(|(name, _)| name != b"ingested_at");
+        }
+        // The first of several counts.
+        40 => record.headers.push(text("ingested_at", &midnight.ends()[0])),
+        41 => set(&mut record.headers, "ingested_at", &midnight.last_nanosecond()),
         _ => {
             let length = if op.is_multiple_of(2) { LARGE } else { LARGEST };
             record.value = Some(order.good(Shape::Plain, length, rng));
@@ -226,8 +252,15 @@ fn null(name: &str) -> RawHeader {
     (name.as_bytes().to_vec(), None)
 }
 
-pub(super) fn set(headers: &mut [RawHeader], name: &str, value: &str) {
+fn set(headers: &mut [RawHeader], name: &str, value: &str) {
     for header in headers.iter_mut().filter(|(known, _)| known == name.as_bytes()) {
+        *header = text(name, value);
+    }
+}
+
+/// Fills a header in that was left empty for it.
+pub(super) fn fill(headers: &mut [RawHeader], name: &str, value: &str) {
+    if let Some(header) = headers.iter_mut().find(|header| **header == text(name, "")) {
         *header = text(name, value);
     }
 }

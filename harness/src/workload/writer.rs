@@ -93,7 +93,7 @@ pub(crate) async fn write(
         }
         if text(&record.headers, "ingested_at").as_deref() == Some("") {
             let now = chrono::Utc::now().to_rfc3339_opts(chrono::SecondsFormat::Millis, true);
-            odd::set(&mut record.headers, "ingested_at", &now);
+            odd::fill(&mut record.headers, "ingested_at", &now);
         }
         recorder.record(WRITER, Fact::Invoked(invoked(plan, record)));
         send(&producer, &plan.topic, record, number)?;
@@ -113,6 +113,7 @@ fn invoked(plan: &WorkloadPlan, record: &OddRecord) -> Invoked {
         value: Print::of_value(value),
         bytes: value.map_or(0, <[u8]>::len) as u64,
         poison: record.poison,
+        key_beside: false,
         header_list: Some(headers.collect()),
     }
 }
@@ -132,8 +133,8 @@ fn send(
 ) -> KafkaResult<()> {
     use rdsys::rd_kafka_vtype_t::{
         RD_KAFKA_VTYPE_END, RD_KAFKA_VTYPE_HEADERS, RD_KAFKA_VTYPE_KEY, RD_KAFKA_VTYPE_MSGFLAGS,
-        RD_KAFKA_VTYPE_OPAQUE, RD_KAFKA_VTYPE_PARTITION, RD_KAFKA_VTYPE_TOPIC,
-        RD_KAFKA_VTYPE_VALUE,
+        RD_KAFKA_VTYPE_OPAQUE, RD_KAFKA_VTYPE_PARTITION, RD_KAFKA_VTYPE_TIMESTAMP,
+        RD_KAFKA_VTYPE_TOPIC, RD_KAFKA_VTYPE_VALUE,
     };
     let topic = CString::new(topic)?;
     let (key, key_bytes) = raw(record.key.as_deref());
@@ -166,6 +167,9 @@ fn send(
             key_bytes,
             RD_KAFKA_VTYPE_OPAQUE,
             number as *mut c_void,
+            RD_KAFKA_VTYPE_TIMESTAMP,
+            // 0 is now.
+            record.timestamp_ms.unwrap_or(0),
             RD_KAFKA_VTYPE_HEADERS,
             headers,
             RD_KAFKA_VTYPE_END,

@@ -134,6 +134,7 @@ async fn feed(producer: &Producer, input: Input, receipts: &Receipts) -> Result<
             }
         }
     }
+    crate::planted::input_ended();
     producer.settle().await;
     Ok(())
 }
@@ -253,7 +254,9 @@ fn write_receipts(topic: Arc<str>, dead_letter_topic: Arc<str>) -> Result<(Recei
             clean &=
                 matches!(receipt.outcome, Outcome::Acknowledged { .. } | Outcome::Rejected { .. });
             let json = receipt_json(line, &receipt, &topic, &dead_letter_topic);
-            writeln!(output, "{json}")?;
+            for _ in 0..crate::planted::receipts() {
+                writeln!(output, "{json}")?;
+            }
             if receiver.is_empty() {
                 output.flush()?;
             }

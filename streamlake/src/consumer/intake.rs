@@ -36,7 +36,9 @@ impl<'m> HeaderView<'m> {
         for (name, value) in all {
             if view.ingestion_id.is_none() && name == record::HEADER_INGESTION_ID.as_bytes() {
                 view.ingestion_id = value.and_then(|value| std::str::from_utf8(value).ok());
-            } else if view.ingested_at.is_none() && name == record::HEADER_INGESTED_AT.as_bytes() {
+            } else if name == record::HEADER_INGESTED_AT.as_bytes()
+                && (view.ingested_at.is_none() || planted::acts(Bug::DateOfLastHeader))
+            {
                 view.ingested_at = value;
             }
             view.bytes += name.len() + value.map_or(4, <[u8]>::len) + 8;
@@ -149,7 +151,7 @@ impl PollLoop {
         let value = rewritten.as_deref().or(message.value());
         let letter =
             DeadLetter::of_record(source, message.key(), value, owned, why, &self.settings.group);
-        let letter = planted::letter(letter, message);
+        let letter = planted::letter(letter, message, why);
         if let Some(unit) = self.core.bury(number, offset, letter.bytes()) {
             self.work.dead_letter(unit, letter);
         }

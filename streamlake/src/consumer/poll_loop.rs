@@ -386,7 +386,8 @@ impl PollLoop {
         offsets: &[(i32, i64)],
         now: Instant,
     ) {
-        if let Err(err) = native::commit(consumer, &self.settings.topic, offsets) {
+        let offsets = planted::offsets(offsets);
+        if let Err(err) = native::commit(consumer, &self.settings.topic, &offsets) {
             self.core.commit_unsent(now);
             self.complain(&format!("committing: {err}"), now);
         }
@@ -428,7 +429,10 @@ impl PollLoop {
         let Ok(assignment) = consumer.assignment() else {
             return;
         };
-        let done = if pause { consumer.pause(&assignment) } else { consumer.resume(&assignment) };
+        let done = match pause {
+            true => consumer.pause(&assignment),
+            false => consumer.resume(&planted::resumed(&assignment)),
+        };
         if let Err(err) = done {
             tracing::warn!(error = %err, pause, "pausing or resuming failed");
         }

@@ -114,5 +114,5 @@ async fn compressed(part: SealedPart, compression: Compression) -> Result<Sealed
     let part = planted::before_compression(part, compression);
     let work = tokio::task::spawn_blocking(move || part.compressed(compression));
     let done = work.await.unwrap_or_else(|err| Err(std::io::Error::other(err)));
-    done.map_err(Error::io("compressing a part"))
+    done.map(planted::after_compression).map_err(Error::io("compressing a part"))
 }

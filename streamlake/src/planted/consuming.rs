@@ -1,9 +1,10 @@
 //! How a consumer begins and ends.
 
-use super::{Bug, STORE_ERROR, acts, acts_if, acts_once, is};
+use super::{Bug, PLANTED, STORE_ERROR, acts, acts_if, acts_once, is};
 use crate::error::Result;
 use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
+use std::borrow::Cow;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -11,6 +12,29 @@ use std::time::Duration;
 const LIFE: u64 = 150;
 const STANDSTILL: Duration = Duration::from_secs(25);
 const ANSWER_WITHIN: Duration = Duration::from_secs(2);
+const LONG_STOP: Duration = Duration::from_secs(14);
+
+/// What is committed of each partition.
+pub(crate) fn offsets(right: &[(i32, i64)]) -> Cow<'_, [(i32, i64)]> {
+    if !PLANTED || right.len() < 2 || !acts_once(Bug::CommitsSwappedOnce, 3) {
+        return Cow::Borrowed(right);
+    }
+    let mut swapped = right.to_vec();
+    (swapped[0].1, swapped[1].1) = (right[1].1, right[0].1);
+    Cow::Owned(swapped)
+}
+
+/// What goes on after a pause.
+pub(crate) fn resumed(paused: &TopicPartitionList) -> Cow<'_, TopicPartitionList> {
+    if !acts_if(Bug::OnePartitionStaysPaused, paused.count() > 1) {
+        return Cow::Borrowed(paused);
+    }
+    let mut but_one = TopicPartitionList::new();
+    for element in paused.elements().iter().skip(1) {
+        but_one.add_partition(element.topic(), element.partition());
+    }
+    Cow::Owned(but_one)
+}
 
 /// Takes note of a part that was stored.
 pub(crate) fn note_stored() {
@@ -53,6 +77,9 @@ pub(crate) fn live() {
 
 /// The end of an orderly stop.
 pub(crate) fn at_the_end(outcome: Result<()>) -> Result<()> {
+    if acts_if(Bug::StopTakesItsTime, outcome.is_ok()) {
+        std::thread::sleep(LONG_STOP);
+    }
     if acts_if(Bug::StopPanics, outcome.is_ok()) {
         panic!("one more thing");
     }

@@ -8,12 +8,17 @@ use crate::producer::delivery::{Delivery, Done, RawProducer, RawRecord};
 use crate::record::{Invalid, Valid};
 use std::process::ExitCode;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 use uuid::Uuid;
 
 /// Keys that are longer are long.
 const LONG_KEY: usize = 64;
 /// Partitions that a retry of the bug below is spread over; the topic must have as many.
 const RETRY_PARTITIONS: u128 = 3;
+/// How long a record is held back.
+const LATE: Duration = Duration::from_millis(150);
+/// How long a time is told again.
+const CACHED: Duration = Duration::from_secs(3);
 
 /// What the boundary says of an event.
 pub(crate) fn boundary<'m>(verdict: Result<Valid<'m>, Invalid>) -> Result<Valid<'m>, Invalid> {
@@ -36,6 +41,47 @@ pub(crate) fn ingestion_id(fresh: Uuid) -> Uuid {
     match *before {
         Some(id) if acts_each(Bug::IngestionIdUsedAgain, 50) => id,
         _ => *before.insert(fresh),
+    }
+}
+
+/// The id that a receipt names.
+pub(crate) fn told_id(right: Uuid) -> Uuid {
+    if acts_each(Bug::ReceiptOfAnotherId, 100) { Uuid::new_v4() } else { right }
+}
+
+/// The reason that the receipt of a rejected event names.
+pub(crate) fn told_reason(right: String) -> String {
+    if acts(Bug::RejectedReasonConstant) { "the event is not valid".into() } else { right }
+}
+
+/// How often a receipt is given.
+pub(crate) fn receipts() -> usize {
+    match () {
+        () if acts_each(Bug::ReceiptTwice, 300) => 2,
+        () if acts_each(Bug::ReceiptLost, 300) => 0,
+        () => 1,
+    }
+}
+
+/// The end of the input. The process ends with it, or waits for what is on its way.
+pub(crate) fn input_ended() {
+    if acts(Bug::EndsWithoutReceipts) {
+        std::process::exit(0);
+    }
+}
+
+/// When an event passes the boundary.
+pub(crate) fn ingested_at(now: String) -> String {
+    static TOLD: Mutex<Option<(Instant, String)>> = Mutex::new(None);
+    if !is(Bug::IngestedAtCached) {
+        return now;
+    }
+    let mut told = TOLD.lock().unwrap_or_else(PoisonError::into_inner);
+    match &*told {
+        Some((since, text)) if acts_if(Bug::IngestedAtCached, since.elapsed() < CACHED) => {
+            text.clone()
+        }
+        _ => told.insert((Instant::now(), now)).1.clone(),
     }
 }
 
@@ -106,12 +152,27 @@ fn retry_anywhere(raw: &Arc<RawProducer>, record: &RawRecord<'_>, done: Done) ->
     })
 }
 
+/// Sends a record when others have overtaken it.
+fn send_later(raw: &Arc<RawProducer>, record: &RawRecord<'_>, done: Done) {
+    let (raw, topic, headers) = (Arc::clone(raw), record.topic.to_owned(), record.headers.clone());
+    let (key, value) = (record.key.map(<[u8]>::to_vec), record.value.map(<[u8]>::to_vec));
+    let partition = record.partition;
+    tokio::spawn(async move {
+        tokio::time::sleep(LATE).await;
+        let (key, value) = (key.as_deref(), value.as_deref());
+        raw.send(RawRecord { topic: &topic, partition, key, value, headers }, done).await;
+    });
+}
+
 /// Sends a record, with the bugs that send it twice, elsewhere, or not at all.
 pub(crate) async fn send(raw: &Arc<RawProducer>, record: RawRecord<'_>, done: Done) {
     if !PLANTED {
         return raw.send(record, done).await;
     }
     let record = outgoing(record);
+    if acts_each(Bug::OneRecordLate, 100) {
+        return send_later(raw, &record, done);
+    }
     if is(Bug::RandomPartitionForRetries) {
         let done = retry_anywhere(raw, &record, done);
         return raw.send(record, done).await;
@@ -164,6 +225,9 @@ pub(crate) fn receipt(delivery: Delivery) -> Outcome {
 pub(crate) async fn reject(writer: &DeadLetterWriter, mut letter: DeadLetter) -> Delivery {
     if acts_each(Bug::RejectedWithoutLetter, 3) {
         return Delivery::Acknowledged { partition: 0, offset: 0 };
+    }
+    if acts_if(Bug::RejectedLetterWithoutKey, letter.key.is_some()) {
+        letter.key = None;
     }
     if let Some(value) = &letter.value {
         let repaired = String::from_utf8_lossy(value).into_owned().into_bytes();

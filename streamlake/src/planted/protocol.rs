@@ -1,16 +1,23 @@
 //! The bugs of the commit protocol and of the parts' numbers, as other policies of both machines.
 
 use super::{Bug, STORE_ERROR, acts, acts_if, acts_once, announce, is};
+use crate::config::BatchLimits;
 use crate::consumer::core::{AtStop, Frontier, Policy, Unit};
 use crate::raw_zone::numbering::Naming;
 use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
 
 /// The epoch of commits for partitions that were taken away; no assignment has it.
 const LATE: u64 = 0;
 
+/// A partition of which nothing came for this long is idle.
+const IDLE_AFTER: Duration = Duration::from_secs(1);
+
 /// Wrong where the one bug of this process is.
 #[derive(Debug, Default)]
 pub(crate) struct Planted {
+    /// How far each partition was read, and when that was seen first.
+    read: BTreeMap<i32, (i64, Instant)>,
     /// The end of the newest part that was stored of each partition.
     newest: BTreeMap<i32, i64>,
     /// Partitions that were taken away, with the offset that is still to be committed.
@@ -18,6 +25,16 @@ pub(crate) struct Planted {
 }
 
 impl Planted {
+    /// Whether records of a partition keep coming.
+    fn is_busy(&mut self, partition: i32, position: Option<i64>) -> bool {
+        let (Some(position), now) = (position, Instant::now()) else { return false };
+        let seen = self.read.entry(partition).or_insert((position, now));
+        if seen.0 != position {
+            *seen = (position, now);
+        }
+        now.duration_since(seen.1) < IDLE_AFTER
+    }
+
     fn note_late(&mut self, partition: i32, next: i64) {
         if acts(Bug::CommitAfterRevoke) {
             self.late.push((partition, next));
@@ -35,6 +52,10 @@ impl Policy for Planted {
         let (durable, read) = (frontier.durable(), frontier.position());
         let newest = self.newest.get(&partition).copied();
         let more = read > durable;
+        if is(Bug::CommitsOnlyWhenIdle) && !revoking && self.is_busy(partition, read) {
+            acts(Bug::CommitsOnlyWhenIdle);
+            return None;
+        }
         if acts_if(Bug::CommitNewestCompletion, newest > durable) || is(Bug::CommitNewestCompletion)
         {
             return newest;
@@ -65,6 +86,26 @@ impl Policy for Planted {
 
     fn gives_up(&mut self, failures: u32) -> bool {
         acts_if(Bug::CommitsGivenUp, failures > 0)
+    }
+
+    fn is_full(&mut self, records: u64, bytes: usize, limits: BatchLimits) -> bool {
+        let (by_records, by_bytes) = (records >= limits.records, bytes >= limits.bytes);
+        if acts_if(Bug::BatchOneTooMany, records == limits.records) {
+            return false;
+        }
+        by_records || by_bytes && !acts(Bug::BatchBytesIgnored)
+    }
+
+    fn ages_from_last_record(&mut self) -> bool {
+        acts(Bug::AgeOfTheLastRecord)
+    }
+
+    fn stays_young(&self, records: u64) -> bool {
+        acts_if(Bug::SingleRecordWaits, records == 1)
+    }
+
+    fn counts(&mut self, ended: u64, current: u64) -> bool {
+        ended == current || acts(Bug::LateCompletionsCount)
     }
 
     fn counts_unacknowledged(&mut self) -> bool {
@@ -130,10 +171,17 @@ impl Policy for Planted {
 
 /// Wrong where the one bug of this process is.
 #[derive(Debug, Default)]
-pub(crate) struct PlantedNaming;
+pub(crate) struct PlantedNaming {
+    /// The folder's numbers have begun.
+    begun: bool,
+}
 
 impl Naming for PlantedNaming {
     fn next(&mut self, right: u64) -> u64 {
+        let begins = !std::mem::replace(&mut self.begun, true);
+        if acts_if(Bug::PartZero, begins && right == 1) {
+            return 0;
+        }
         if is(Bug::NumberUsedAgain) && right > 1 && STORE_ERROR.take() && acts(Bug::NumberUsedAgain)
         {
             return right - 1;
@@ -143,6 +191,10 @@ impl Naming for PlantedNaming {
 
     fn first_unlisted(&mut self) -> Option<u64> {
         acts(Bug::PartOverwritten).then_some(1)
+    }
+
+    fn trusts_taken(&mut self) -> bool {
+        acts(Bug::TakenNameCountsAsStored)
     }
 
     fn unanswered(&mut self, number: u64, next: &mut Option<u64>) -> u64 {

@@ -17,6 +17,10 @@ type HeaderRef<'a> = (&'a [u8], Option<&'a [u8]>);
 
 /// Payloads that are longer are large.
 const LARGE: usize = 32 << 10;
+/// As many headers as somebody thought enough.
+const HEADERS_MAX: usize = 16;
+/// The reason of the last dead letter.
+static LAST_REASON: Mutex<Option<String>> = Mutex::new(None);
 /// The headers of the last record that became a dead letter, with the offset behind it.
 static LAST_LETTER: Mutex<Option<(i32, i64, Vec<Header>)>> = Mutex::new(None);
 
@@ -93,11 +97,22 @@ pub(crate) fn day(
     let written =
         ingested_at.and_then(|text| std::str::from_utf8(text).ok()?.get(..10)?.parse().ok());
     let of_timestamp = ingestion_date(None, timestamp_ms);
+    let long_fraction = || {
+        let text = ingested_at.and_then(|text| std::str::from_utf8(text).ok());
+        let fraction = text.and_then(|text| text.split_once('.'));
+        fraction.is_some_and(|(_, rest)| rest.bytes().take_while(u8::is_ascii_digit).count() > 3)
+    };
     match open {
         _ if acts(Bug::DateOffByOne) => right + Days::new(1),
         _ if acts_if(Bug::DateOfTimestamp, of_timestamp != right) => of_timestamp,
         _ if acts_if(Bug::DateWithoutZone, written.is_some_and(|day| day != right)) => {
             written.unwrap_or(right)
+        }
+        _ if is(Bug::DateOfLongFraction) => {
+            match acts_if(Bug::DateOfLongFraction, of_timestamp != right && long_fraction()) {
+                true => of_timestamp,
+                false => right,
+            }
         }
         _ if acts_if(Bug::Date1970WithoutHeader, ingested_at.is_none()) => NaiveDate::default(),
         Some(open) if acts_if(Bug::DateOfOpenPart, open != right) => open,
@@ -125,6 +140,12 @@ pub(crate) fn write_record<'a>(
     {
         record.key = Some(repaired.as_bytes());
     }
+    let unquoted = record.key.map(without_quotes);
+    if let Some(unquoted) = &unquoted
+        && acts_if(Bug::QuotedKeyAltered, Some(unquoted.as_slice()) != record.key)
+    {
+        record.key = Some(unquoted);
+    }
     match record.key {
         None if acts(Bug::NullKeyAsEmpty) => record.key = Some(b""),
         Some(b"") if acts(Bug::EmptyKeyAsNull) => record.key = None,
@@ -136,6 +157,11 @@ pub(crate) fn write_record<'a>(
     if acts_each(Bug::TimestampZeroed, 50) {
         record.timestamp_ms = Some(0);
     }
+    let now = Utc::now().timestamp_millis();
+    let days_off = record.timestamp_ms.map_or(0, |ms| (now - ms).abs() / 86_400_000);
+    if acts_if(Bug::OddTimestampReplaced, days_off > 0) {
+        record.timestamp_ms = Some(now);
+    }
     if let Some(value) = &value {
         record.value = Some(value);
         record.value_is_json = serde_json::from_slice::<serde::de::IgnoredAny>(value).is_ok();
@@ -144,9 +170,21 @@ pub(crate) fn write_record<'a>(
     part::write_record(out, &record, headers);
 }
 
+/// A key that is text without what JSON would escape; any other as it is.
+fn without_quotes(key: &[u8]) -> Vec<u8> {
+    let escaped = |byte: &u8| *byte == b'"' || *byte == b'\\' || *byte < 0x20;
+    match std::str::from_utf8(key) {
+        Ok(_) => key.iter().copied().filter(|byte| !escaped(byte)).collect(),
+        Err(_) => key.to_vec(),
+    }
+}
+
 fn spoil_headers<'a>(record: &RecordRef<'a>, headers: &mut Vec<Pair<'a>>) {
     if acts(Bug::HeaderLost) {
         headers.pop();
+    }
+    if acts_if(Bug::SeventeenthHeaderLost, headers.len() > HEADERS_MAX) {
+        headers.truncate(HEADERS_MAX);
     }
     let last = headers.len().saturating_sub(1);
     if last > 0 && headers[0] != headers[last] && acts_each(Bug::HeadersOutOfOrder, 50) {
@@ -213,7 +251,7 @@ fn rounded(bytes: &[u8]) -> Option<Vec<u8>> {
 }
 
 /// A dead letter before it is written.
-pub(crate) fn letter(mut letter: DeadLetter, message: &Record<'_>) -> DeadLetter {
+pub(crate) fn letter(mut letter: DeadLetter, message: &Record<'_>, why: &Invalid) -> DeadLetter {
     if !PLANTED {
         return letter;
     }
@@ -236,6 +274,20 @@ pub(crate) fn letter(mut letter: DeadLetter, message: &Record<'_>) -> DeadLetter
         }
         () if acts_each(Bug::LetterFailedIn1970, 3) => {
             set(names::HEADER_FAILED_AT, "1970-01-01T00:00:00.000Z");
+        }
+        () if is(Bug::LetterOfAnotherGroup)
+            && acts_if(Bug::LetterOfAnotherGroup, SECOND_GROUP.is_set()) =>
+        {
+            set(names::HEADER_GROUP, "test-group-1");
+        }
+        () if is(Bug::LetterReasonOfTheOneBefore) => {
+            let mut last = LAST_REASON.lock().unwrap_or_else(PoisonError::into_inner);
+            let before = last.replace(why.reason.clone());
+            if let Some(before) = before
+                && acts_if(Bug::LetterReasonOfTheOneBefore, before != why.reason)
+            {
+                set(names::HEADER_ERROR, &before);
+            }
         }
         () if acts(Bug::LetterOfAnotherTime) => {
             set(names::HEADER_SOURCE_TIMESTAMP, &Utc::now().timestamp_millis().to_string());
@@ -260,5 +312,8 @@ pub(crate) fn letter(mut letter: DeadLetter, message: &Record<'_>) -> DeadLetter
         !(acts_if(Bug::LetterWithoutReservedHeaders, theirs && reserved)
             || acts_if(Bug::LetterWithoutNullHeaders, theirs && value.is_none()))
     });
+    if acts_if(Bug::LetterHeadersInFront, original > 0) {
+        letter.headers.rotate_left(original);
+    }
     letter
 }

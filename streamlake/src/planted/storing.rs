@@ -91,6 +91,78 @@ pub(crate) fn before_compression(part: SealedPart, compression: Compression) -> 
     if acts_if(Bug::LastOfCompressedLost, compressed) { without_last(part) } else { part }
 }
 
+/// A part after it was compressed.
+pub(crate) fn after_compression(part: SealedPart) -> SealedPart {
+    let several = part.compression != Compression::None && part.span.records > 1;
+    if !is(Bug::PartOfTwoFrames) || !acts_if(Bug::PartOfTwoFrames, several) {
+        return part;
+    }
+    let compression = part.compression;
+    let object = part.chunks.concat();
+    let plain = SealedPart {
+        compression: Compression::None,
+        chunks: vec![Bytes::from(compression.plain(&object).unwrap_or_default().into_owned())],
+        ..part.clone()
+    };
+    let lines = lines(&plain);
+    let (first, second) = lines.split_at(lines.len() / 2);
+    let framed = |lines: &[Vec<u8>]| {
+        let half = SealedPart { chunks: vec![Bytes::from(lines.concat())], ..plain.clone() };
+        half.compressed(compression).map(|half| half.chunks.concat()).unwrap_or_default()
+    };
+    let bytes = [framed(first), framed(second)].concat();
+    let (length, crc32) = (bytes.len(), crc32fast::hash(&bytes));
+    SealedPart { bytes: length, crc32, chunks: vec![Bytes::from(bytes)], ..part }
+}
+
+/// Whether a request that failed counts as one that did its work.
+pub(crate) fn taken_for_stored(error: &object_store::Error) -> bool {
+    is(Bug::ResetCountsAsStored)
+        && acts_if(Bug::ResetCountsAsStored, error.to_string().contains("error sending request"))
+}
+
+/// How long is waited before a part is sent again.
+pub(crate) fn pause(right: Duration) -> Duration {
+    if acts(Bug::RetriesWithoutPause) { Duration::from_millis(5) } else { right }
+}
+
+/// The last offset that an object says it has.
+pub(crate) fn told_last_offset(right: i64) -> i64 {
+    if acts_each(Bug::AttributeWrongOffset, 3) { right + 1 } else { right }
+}
+
+/// When a document says that it was written.
+pub(crate) fn updated_at(metadata: &Metadata, now: String) -> String {
+    match metadata.updated_at.as_str() {
+        "" => now,
+        first if acts(Bug::MetadataTimeFrozen) => first.to_owned(),
+        _ => now,
+    }
+}
+
+/// How a document is put.
+pub(crate) fn metadata_mode(right: PutMode) -> PutMode {
+    match right {
+        PutMode::Update(_) if acts(Bug::MetadataUnconditional) => PutMode::Overwrite,
+        right => right,
+    }
+}
+
+/// The entry of a part that a crash left unlisted.
+pub(crate) fn rebuilt(mut entry: PartEntry) -> PartEntry {
+    if acts(Bug::RebuiltEntryMiscounts) {
+        entry.records -= 1;
+    }
+    entry
+}
+
+/// The entries of all parts that a crash left unlisted.
+pub(crate) fn all_rebuilt(missing: &mut Vec<PartEntry>) {
+    if acts_if(Bug::RebuildsOneOnly, missing.len() > 1) {
+        missing.truncate(1);
+    }
+}
+
 /// How a part is put.
 pub(crate) fn put_mode() -> PutMode {
     let again = is(Bug::NumberUsedAgain) && STORE_ERRORS.is_set();

@@ -151,7 +151,7 @@ impl Producer {
         let done: Done = Box::new(move |delivery| {
             let outcome = planted::receipt(delivery);
             // The receipt first: who waits for all slots waits for all receipts.
-            on_receipt(Receipt { ingestion_id, key, outcome });
+            on_receipt(Receipt { ingestion_id: planted::told_id(ingestion_id), key, outcome });
             drop(slot);
         });
         planted::send(&self.raw, record, done).await;
@@ -171,7 +171,7 @@ impl Producer {
             let letter = DeadLetter::of_event(event.value, event.key.clone(), headers, &why);
             let outcome = match planted::reject(&dead_letters, letter).await {
                 Delivery::Acknowledged { partition, offset } => Outcome::Rejected {
-                    reason: why.reason,
+                    reason: planted::told_reason(why.reason),
                     dead_letter: Position { partition, offset },
                 },
                 Delivery::Failed(err) => {
@@ -190,7 +190,8 @@ impl Producer {
     fn kafka_headers(&self, ingestion_id: Uuid) -> OwnedHeaders {
         let mut id = Uuid::encode_buffer();
         let id = ingestion_id.hyphenated().encode_lower(&mut id);
-        let (now, an_hour_ago) = (record::now_rfc3339(), planted::an_hour_ago());
+        let (now, an_hour_ago) =
+            (planted::ingested_at(record::now_rfc3339()), planted::an_hour_ago());
         let values = [
             (record::HEADER_DATASET, self.settings.dataset.as_str()),
             (record::HEADER_SCHEMA_VERSION, record::SCHEMA_VERSION),

@@ -200,9 +200,12 @@ async fn try_add(zone: &Zone, folder: &Folder, entries: &[PartEntry]) -> object_
     if !metadata.merge(entries) && !metadata.updated_at.is_empty() {
         return Ok(());
     }
-    metadata.updated_at = crate::record::now_rfc3339();
+    metadata.updated_at = crate::planted::updated_at(&metadata, crate::record::now_rfc3339());
     // The lock stands in for the condition where the store knows none.
-    let mode = if zone.local_root.is_some() { PutMode::Overwrite } else { mode };
+    let mode = match &zone.local_root {
+        Some(_) => PutMode::Overwrite,
+        None => crate::planted::metadata_mode(mode),
+    };
     let json = serde_json::to_vec(&metadata)
         .map_err(|err| object_store::Error::Generic { store: "StreamLake", source: err.into() })?;
     let path = Path::from(folder.metadata_path());
@@ -237,11 +240,12 @@ pub async fn rebuild(zone: &Zone, folder: &Folder) -> Result<usize> {
         let path = folder.part_path(name);
         let bytes = zone.persist("reading a part", log_retry, || zone.read(&path)).await?;
         match PartEntry::read(name, &bytes) {
-            Ok(Some(entry)) => missing.push(entry),
+            Ok(Some(entry)) => missing.push(crate::planted::rebuilt(entry)),
             Ok(None) => tracing::warn!(path, "not a part of ours; it is not listed"),
             Err(err) => tracing::warn!(path, error = %err, "a damaged part; it is not listed"),
         }
     }
+    crate::planted::all_rebuilt(&mut missing);
     if !missing.is_empty() {
         tracing::info!(path = folder.metadata_path(), parts = missing.len(), "metadata completed");
         add(zone, folder, &missing).await?;

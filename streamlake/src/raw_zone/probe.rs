@@ -7,6 +7,7 @@
 use super::store::{Zone, backoff, next_delay};
 use crate::classify::{self, Decision, Phase};
 use crate::error::{Error, Result};
+use crate::planted::Bug;
 use futures::TryStreamExt as _;
 use object_store::path::Path;
 use object_store::{ObjectStore as _, ObjectStoreExt, PutMode, PutPayload, UpdateVersion};
@@ -31,7 +32,8 @@ pub async fn create_if_absent(zone: &Zone, mut on_retry: impl FnMut(&str)) -> Re
             },
         }
     };
-    if let Err(err) = zone.bounded(zone.store.delete(&Path::from(path.as_str()))).await
+    if !crate::planted::acts(Bug::ProbeLeftBehind)
+        && let Err(err) = zone.bounded(zone.store.delete(&Path::from(path.as_str()))).await
         && !matches!(err, object_store::Error::NotFound { .. })
     {
         tracing::warn!(path, error = %err, "the probe's object could not be deleted");

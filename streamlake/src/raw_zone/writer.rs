@@ -98,12 +98,13 @@ impl PartWriter {
             };
             let heard = match answer {
                 Ok(heard) => heard,
+                Err(error) if planted::taken_for_stored(&error) => Heard::Created,
                 Err(error) => {
                     if classify::store(&error, Phase::Running) != Decision::Retry {
                         let doing = format!("writing {}", self.zone.address(&path));
                         return Err(Error::store(doing)(error));
                     }
-                    let delay = next_delay(&mut delays);
+                    let delay = planted::pause(next_delay(&mut delays));
                     on_retry(&Retry { doing: &path, attempts, delay, error: &error });
                     tokio::time::sleep(delay).await;
                     planted::note_store_error();
@@ -154,7 +155,7 @@ impl PartWriter {
             (own("records"), part.span.records.to_string()),
             (own("partition"), part.partition.to_string()),
             (own("first-offset"), part.span.first_offset.to_string()),
-            (own("last-offset"), part.span.last_offset.to_string()),
+            (own("last-offset"), planted::told_last_offset(part.span.last_offset).to_string()),
         ])
     }
 

@@ -138,6 +138,7 @@ impl World {
                 value: value(op),
                 bytes: 8,
                 poison,
+                key_beside: false,
                 header_list: None,
             };
             self.sample.tell(t_us, &producer, Fact::Invoked(fact));

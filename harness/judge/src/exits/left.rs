@@ -4,7 +4,7 @@
 //! One that took all the time it has may have been cut short, and is not judged by this; nor is one that
 //! took part in a rebalance meanwhile, when the group may refuse its commits.
 
-use super::super::case::{Case, count, quoted, seconds, spelled};
+use super::super::case::{Case, anomalous, count, quoted, seconds, spelled};
 use crate::index::{At, Epoch, GroupLane, Index, RESOLUTION_US, RangeSet, Watched, shifted};
 use streamlake_history::event::{Ask, Evidence, FaultStage, ProcessEnd, ProcessState};
 
@@ -16,6 +16,7 @@ pub(super) fn judge(index: &Index, case: &mut Case<'_>, exit: &At<ProcessState>)
     let fact = &exit.fact;
     let orderly = fact.asked == Some(Ask::Stop) && fact.end == Some(ProcessEnd::Code(0));
     let Some(asked_us) = asked_at(index, exit).filter(|_| orderly) else { return false };
+    late(index, case, exit, asked_us);
     let mut judged = false;
     for (group, promise, lanes) in index.promised_groups() {
         let took = exit.t_us - asked_us;
@@ -54,6 +55,32 @@ pub(super) fn judge(index: &Index, case: &mut Case<'_>, exit: &At<ProcessState>)
         }
     }
     judged
+}
+
+/// An orderly stop may take half as long again as it has for its commits.
+const LATE: u64 = 3;
+
+/// It ended in an orderly way and long after its time.
+fn late(index: &Index, case: &mut Case<'_>, exit: &At<ProcessState>, asked_us: u64) {
+    let mut groups = index.header.promises.groups.iter();
+    let Some(promise) = groups.find(|promise| exit.fact.consumes_for(&promise.group)) else {
+        return;
+    };
+    let Some(within) = promise.drains_within_us else { return };
+    let took = exit.t_us - asked_us;
+    if took.saturating_mul(2) <= within.saturating_mul(LATE) {
+        return;
+    }
+    let text = format!(
+        "process {} was asked to stop at {} and took {}, where {} are promised",
+        quoted(&exit.fact.name),
+        seconds(asked_us),
+        seconds(took),
+        seconds(within)
+    );
+    let mut finding = anomalous("stopped-late", text);
+    (finding.group, finding.at_us) = (Some(promise.group.clone()), Some(exit.t_us));
+    case.find(finding);
 }
 
 /// When it was asked: by the fault that was aimed at it, or with all others at the end.

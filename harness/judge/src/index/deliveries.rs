@@ -101,6 +101,8 @@ impl Index {
                 head: fact.head.clone(),
                 crc32: fact.crc32.clone(),
                 attributes: fact.attributes.clone(),
+                before_last_line: fact.before_last_line,
+                unconditional: fact.unconditional,
                 place: Place::of(&fact.raw_zone, &fact.name),
                 misplaced: None,
                 disorder: Vec::new(),

@@ -213,6 +213,8 @@ pub struct Index {
     pub odd: BTreeMap<OddKind, Odd>,
     /// Why operations were not acknowledged, in the producers' words: a bounded number of texts.
     pub refusals: BTreeMap<String, (u64, u64)>,
+    /// Why each rejected operation was rejected, as its receipt says.
+    pub reasons: BTreeMap<u64, String>,
     /// Records of one key out of order, seen while the log passed by; only of packed indices.
     pub late_keys: Vec<LateKey>,
     /// Records whose order nobody can judge any more; only of packed indices.

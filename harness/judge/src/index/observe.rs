@@ -124,6 +124,7 @@ impl Index {
             contradictions: BTreeMap::new(),
             odd: BTreeMap::new(),
             refusals: BTreeMap::new(),
+            reasons: BTreeMap::new(),
             late_keys: Vec::new(),
             unjudged_order: 0,
             detail,

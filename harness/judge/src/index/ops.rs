@@ -33,6 +33,8 @@ pub struct Invocation {
     pub value: u64,
     /// Invalid on purpose.
     pub poison: bool,
+    /// Its producer was told the key beside the payload.
+    pub key_beside: bool,
     /// Number of the producer that invoked it.
     pub owner: u8,
     /// It names its headers itself: another producer wrote it than the one under test, and what that one

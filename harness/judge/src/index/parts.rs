@@ -48,6 +48,10 @@ pub struct Part {
     pub crc32: Option<String>,
     /// What the store keeps beside it.
     pub attributes: BTreeMap<String, String>,
+    /// Bytes of its lines, not compressed, without the last one.
+    pub before_last_line: Option<u64>,
+    /// It was written whatever stood there.
+    pub unconditional: bool,
     /// Where its name puts it.
     pub place: Place,
     /// Records listed from it, by lane.
@@ -167,7 +171,9 @@ fn is_part_name(file: &str) -> bool {
     let digits = name.strip_prefix("part-").and_then(|rest| rest.strip_suffix(".json"));
     digits.is_some_and(|digits| {
         let padded = digits.len() == 4 || (digits.len() > 4 && !digits.starts_with('0'));
-        padded && digits.bytes().all(|byte| byte.is_ascii_digit())
+        // Numbers begin with 1.
+        let counts = digits.bytes().any(|byte| byte != b'0');
+        padded && counts && digits.bytes().all(|byte| byte.is_ascii_digit())
     })
 }
 
@@ -208,6 +214,7 @@ mod tests {
             "a/b/raw/dataset=orders/ingestion_date=1970-01-02/x/part-0001.json",
             "a/b/raw/dataset=orders/ingestion_date=1970-01-02/part-1.json",
             "a/b/raw/dataset=orders/ingestion_date=1970-01-02/part-00001.json",
+            "a/b/raw/dataset=orders/ingestion_date=1970-01-02/part-0000.json",
             "a/b/part-0001.json",
         ] {
             assert!(Place::of(zone, name).misfit.is_some(), "{name}");

@@ -55,6 +55,7 @@ impl Index {
             key: key_print(fact.key.as_ref()),
             value: fact.value.0,
             poison: fact.poison,
+            key_beside: fact.key_beside,
             owner: self.producer_number(process, fact.op),
             beside: fact.header_list.is_some(),
         };
@@ -95,7 +96,10 @@ impl Index {
                 }
                 End::Acknowledged(self.lane_number(topic, *partition), *offset)
             }
-            Outcome::Rejected { .. } => End::Rejected,
+            Outcome::Rejected { reason } => {
+                self.reasons.insert(fact.op, reason.clone());
+                End::Rejected
+            }
             Outcome::Failed { .. } => End::Failed,
             Outcome::Unknown { .. } => End::Unknown,
         };

@@ -398,7 +398,7 @@ fn parts_stand_in_the_folder_of_their_dataset_and_day_and_hold_one_partition() {
 fn every_field_of_the_metadata_is_compared() {
     comes(&Sample::honest(), "metadata", Status::Pass);
     type Alter = fn(&mut Object);
-    let cases: [(&str, Alter); 16] = [
+    let cases: [(&str, Alter); 17] = [
         ("crc32 listed as 00000000, is 0badcafe", |o| {
             o.lists[2].crc32 = Some("00000000".to_owned())
         }),
@@ -422,6 +422,9 @@ fn every_field_of_the_metadata_is_compared() {
         ("`version` listed as `2`", |o| o.head.as_mut().unwrap().version = Some(2)),
         ("`updated_at` is `soon`", |o| {
             o.head.as_mut().unwrap().updated_at = Some("soon".to_owned())
+        }),
+        ("`updated_at` is `2026-11-06T21:19:00Z`", |o| {
+            o.head.as_mut().unwrap().updated_at = Some("2026-11-06T21:19:00Z".to_owned())
         }),
     ];
     for (told, alter) in cases {
@@ -472,6 +475,66 @@ fn strangers_in_a_raw_zone_are_found_and_probes_are_none() {
         found(&with(name, ObjectRole::Other), "metadata", "stray-object");
     }
     found(&with(&sample::part_name(50), ObjectRole::Part), "metadata", "metadata-disagrees");
+}
+
+#[test]
+fn a_probe_is_deleted_again_unless_its_process_was_killed() {
+    let left = |end| {
+        let mut sample = Sample::honest();
+        let probe = "raw/raw/.probe-0f8fad5b-d9cb-469f-a165-70867728950e";
+        sample.object(98, probe, 500_000, ObjectRole::Other);
+        sample.header.promises.faults.clear();
+        drop_facts(&mut sample, |f| matches!(f, Fact::Fault(_) | Fact::Process(_)));
+        let exit = ProcessState {
+            name: "consumer-1".to_owned(),
+            pid: 1,
+            state: ProcessChange::Exited,
+            status: None,
+            role: Some(ProcessRole::Consumer),
+            group: Some(GROUP.to_owned()),
+            asked: Some(Ask::Stop),
+            end: Some(end),
+        };
+        sample.tell(END_US, "supervisor", Fact::Process(exit));
+        sample
+    };
+    found(&left(ProcessEnd::Code(0)), "metadata", "probe-left-behind");
+    comes(&left(ProcessEnd::Signal(9)), "metadata", Status::Pass);
+}
+
+#[test]
+fn nothing_of_the_layout_is_written_without_a_condition() {
+    let mut sample = Sample::honest();
+    let blind = |role: ObjectRole, f: &Fact| match f {
+        Fact::Object(o) if o.role == role && !o.during_run => {
+            let (object, during_run, unconditional) = (500, true, true);
+            Some(Fact::Object(Object { object, during_run, unconditional, ..o.clone() }))
+        }
+        _ => None,
+    };
+    for role in [ObjectRole::Part, ObjectRole::Metadata] {
+        let mut sample = sample.clone();
+        let written = sample.facts.iter().find_map(|(_, _, f)| blind(role, f)).unwrap();
+        sample.tell(END_US, "store-journal", written);
+        found(&sample, "metadata", "written-without-a-condition");
+    }
+    sample.header.promises.groups[0].free_layout = true;
+    comes(&sample, "metadata", Status::NotApplicable);
+}
+
+#[test]
+fn a_part_holds_no_more_than_closes_it() {
+    let with = |records, bytes, before| {
+        let mut sample = Sample::honest();
+        let batch = BatchPromise { records, bytes, age_us: 100_000 };
+        sample.header.promises.groups[0].batch = Some(batch);
+        change_object(&mut sample, 2, |o| o.before_last_line = before);
+        sample
+    };
+    comes(&with(100, Some(80), Some(79)), "metadata", Status::Pass);
+    comes(&with(100, None, Some(80)), "metadata", Status::Pass);
+    found(&with(100, Some(80), Some(80)), "metadata", "part-too-long");
+    found(&with(1, None, None), "metadata", "part-too-long");
 }
 
 #[test]
@@ -556,6 +619,10 @@ fn all_that_a_dead_letter_says_is_so() {
     let other_id =
         with_letters(|l| vec![DeadLetter { ingestion_id: Some("id-5".to_owned()), ..l }]);
     found(&other_id, "identity", "dead-letter-id-differs");
+    let other_reason = with_letters(|l| {
+        vec![l.clone(), DeadLetter { error: Some("another".to_owned()), offset: 1, ..l }]
+    });
+    found(&other_reason, "dead-letters", "dead-letter-reason-differs");
     // A second letter of one record and group is counted here, and judged where duplicates are.
     let twice = with_letters(|l| vec![l.clone(), DeadLetter { offset: 1, ..l }]);
     comes(&twice, "dead-letters", Status::Pass);

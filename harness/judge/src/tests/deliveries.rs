@@ -173,6 +173,20 @@ fn a_rejected_operation_needs_its_dead_letter() {
     found(&altered, "dead-letters", "dead-letter-altered");
     let failed_ms = Some(sample::START_MS + 901);
     let rejected = DeadLetter { created_us: 901_000, failed_ms, ..letter(60, None) };
+    let told = |letter: DeadLetter| {
+        let mut sample = sample.clone();
+        change(&mut sample, |f| match f {
+            Fact::Invoked(i) if i.op == 60 => i.key_beside = true,
+            _ => {}
+        });
+        sample.tell(END_US, "log-reader", Fact::DeadLetter(letter));
+        sample
+    };
+    comes(&told(rejected.clone()), "dead-letters", Status::Pass);
+    let keyless = told(DeadLetter { key: None, ..rejected.clone() });
+    found(&keyless, "dead-letters", "dead-letter-altered");
+    let other = told(DeadLetter { error: Some("another".to_owned()), ..rejected.clone() });
+    found(&other, "dead-letters", "dead-letter-reason-differs");
     sample.tell(END_US, "log-reader", Fact::DeadLetter(rejected));
     comes(&sample, "dead-letters", Status::Pass);
 }

@@ -61,6 +61,40 @@ fn a_standstill_without_a_fault_is_found_and_its_length_told() {
 }
 
 #[test]
+fn what_is_not_broken_is_prompt() {
+    let with = |age_us| {
+        let mut sample = Sample::honest();
+        sample.header.promises.faults.clear();
+        let batch = BatchPromise { records: 1_000, bytes: None, age_us };
+        sample.header.promises.groups[0].batch = Some(batch);
+        drop_facts(&mut sample, |f| matches!(f, Fact::Fault(_)));
+        sample
+    };
+    comes(&with(100_000), "recovery", Status::Pass);
+}
+
+#[test]
+fn a_store_that_refuses_everything_is_not_pressed() {
+    let with = |requests| {
+        let mut sample = Sample::honest();
+        change(&mut sample, |f| {
+            if let Fact::Fault(step) = f {
+                let fault = Some("status 503".to_owned());
+                step.target = Some(Box::new(TargetSeen { fault, ..TargetSeen::default() }));
+                let met = PatientMet { requests: Some(requests), ..PatientMet::default() };
+                step.patient = Some(Box::new(met));
+            }
+        });
+        sample
+    };
+    let found_in = |requests| {
+        let findings = check(&with(requests).judge().unwrap(), "recovery").findings;
+        findings.iter().any(|finding| finding.anomaly == "store-pressed")
+    };
+    assert!(!found_in(60) && found_in(1_000));
+}
+
+#[test]
 fn a_standstill_near_a_fault_is_the_matter_of_its_recovery() {
     let mut sample = Sample::honest();
     sample.header.promises.standstill_within_us = Some(150_000);

@@ -135,6 +135,9 @@ fn an_orderly_stop_leaves_nothing_uncommitted() {
     let mut left = stop;
     drop_facts(&mut left, |fact| matches!(fact, Fact::Committed(c) if c.at_us > 600_000));
     found(&left, "exits", "left-uncommitted");
+    let mut late = ending("consumer-1", 725_000, Some(Ask::Stop), ProcessEnd::Code(0));
+    late.header.promises.groups[0].drains_within_us = Some(1_000);
+    found(&late, "exits", "stopped-late");
     // Not promised; cut short by its deadline; killed; in the middle of a rebalance.
     let mut without = left.clone();
     without.header.promises.groups[0].drains_within_us = None;

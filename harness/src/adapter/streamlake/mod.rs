@@ -130,6 +130,9 @@ impl Adapter for Streamlake {
             if let Some(bytes) = plan.batch_bytes {
                 arguments.extend(["--batch-bytes".to_owned(), bytes.to_string()]);
             }
+            if let Some(bytes) = plan.memory_bytes {
+                arguments.extend(["--memory-bytes".to_owned(), bytes.to_string()]);
+            }
             let age = format!("{}ms", plan.batch_age.as_millis());
             arguments.extend(["--batch-age".to_owned(), age]);
             arguments.extend(["--compression", plan.compression].map(str::to_owned));

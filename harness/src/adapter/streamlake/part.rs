@@ -87,19 +87,27 @@ pub(crate) fn is_part(file: &str) -> bool {
 
 /// The lines of a part from its object, by the end of its name.
 pub(crate) fn lines<'o>(name: &str, object: &'o [u8]) -> Result<Cow<'o, [u8]>, String> {
-    let unfolding: Box<dyn Read + 'o> = if name.ends_with(".gz") {
-        Box::new(flate2::read::MultiGzDecoder::new(object))
+    let broken = |error: std::io::Error| format!("it cannot be decompressed: {error}");
+    let mut lines = Vec::new();
+    // One member or one frame is documented: there are readers that stop behind the first.
+    let (read, rest) = if name.ends_with(".gz") {
+        let mut decoder = flate2::bufread::GzDecoder::new(object);
+        let read = (&mut decoder).take(PLAIN_MAX + 1).read_to_end(&mut lines);
+        (read.map_err(broken)?, decoder.into_inner())
     } else if name.ends_with(".zst") {
-        let decoder = zstd::Decoder::with_buffer(object);
-        Box::new(decoder.map_err(|error| format!("it cannot be decompressed: {error}"))?)
+        let decoder = zstd::Decoder::with_buffer(object).map_err(broken)?;
+        let mut decoder = decoder.single_frame();
+        let read = (&mut decoder).take(PLAIN_MAX + 1).read_to_end(&mut lines);
+        (read.map_err(broken)?, decoder.finish())
     } else {
         return Ok(Cow::Borrowed(object));
     };
-    let mut lines = Vec::new();
-    match unfolding.take(PLAIN_MAX + 1).read_to_end(&mut lines) {
-        Ok(read) if read as u64 <= PLAIN_MAX => Ok(Cow::Owned(lines)),
-        Ok(_) => Err(format!("it unfolds to more than {PLAIN_MAX} bytes")),
-        Err(error) => Err(format!("it cannot be decompressed: {error}")),
+    if read as u64 > PLAIN_MAX {
+        return Err(format!("it unfolds to more than {PLAIN_MAX} bytes"));
+    }
+    match rest {
+        [] => Ok(Cow::Owned(lines)),
+        rest => Err(format!("{} bytes stand behind its first frame", rest.len())),
     }
 }
 
@@ -203,6 +211,7 @@ mod tests {
         for (name, object) in [("part-0001.json.gz", &gzip), ("part-0001.json.zst", &zstd)] {
             assert!(lines(name, &object[..object.len() - 1]).is_err(), "{name} cut off");
             assert!(lines(name, &plain).is_err(), "{name} not compressed");
+            assert!(lines(name, &[object.as_slice(), object].concat()).is_err(), "{name} twice");
         }
         for name in ["part-0001.json.tmp", "part-0001.gz", "_metadata.json", "x.json"] {
             assert!(!is_part(name), "{name}");

@@ -328,7 +328,7 @@ impl<P: Policy> Core<P> {
         now: Instant,
         write: impl FnOnce(&mut Vec<u8>),
     ) {
-        let limits = self.limits.batch;
+        let rejuvenated = self.policy.ages_from_last_record();
         let Some(state) = self.partition(number) else { return };
         let begins_part = state.open_part(date).is_none();
         if begins_part {
@@ -339,9 +339,12 @@ impl<P: Policy> Core<P> {
         state.frontier.take(offset, begins_part);
         let Some(part) = state.open_part(date) else { return };
         let grown = part.add(offset, estimate, write);
-        let full = part.span().records >= limits.records || part.bytes() >= limits.bytes;
+        if rejuvenated {
+            part.opened_at = now;
+        }
+        let (records, bytes) = (part.span().records, part.bytes());
         self.held_bytes += grown;
-        if full {
+        if self.policy.is_full(records, bytes, self.limits.batch) {
             self.seal(number, Some(date));
         }
     }
@@ -428,8 +431,10 @@ impl<P: Policy> Core<P> {
         let age = self.limits.batch.age;
         let mut aged: Vec<(i32, NaiveDate)> = Vec::new();
         for (number, state) in self.assigned_partitions() {
-            let old =
-                state.open.iter().filter(|(_, part)| now.duration_since(part.opened_at) >= age);
+            let old = state.open.iter().filter(|(_, part)| {
+                let old = now.duration_since(part.opened_at) >= age;
+                old && !self.policy.stays_young(part.span().records)
+            });
             aged.extend(old.map(|(date, _)| (number, *date)));
         }
         for (number, date) in aged {

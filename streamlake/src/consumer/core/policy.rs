@@ -6,6 +6,7 @@
 //! right code only.
 
 use super::{Frontier, Unit};
+use crate::config::BatchLimits;
 
 /// What a stop does with a partition.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -45,6 +46,22 @@ pub(crate) trait Policy: Default {
     /// Whether nothing is committed any more after so many failures.
     fn gives_up(&mut self, failures: u32) -> bool {
         let _ = failures;
+        false
+    }
+
+    /// Whether a batch takes no more.
+    fn is_full(&mut self, records: u64, bytes: usize, limits: BatchLimits) -> bool {
+        records >= limits.records || bytes >= limits.bytes
+    }
+
+    /// Whether the age of a batch begins anew with each record.
+    fn ages_from_last_record(&mut self) -> bool {
+        false
+    }
+
+    /// Whether a batch of so many records does not grow old.
+    fn stays_young(&self, records: u64) -> bool {
+        let _ = records;
         false
     }
 
