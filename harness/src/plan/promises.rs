@@ -97,17 +97,21 @@ fn group_promise(group: &GroupPlan, load: &Load) -> GroupPromise {
         may_seek_back: group.may_seek_back,
         ..GroupPromise::default()
     };
-    let ConsumerPlan::Command(plan) = &group.consumer else {
-        let drains_within_us = u64::try_from(streamlake::DRAINS_WITHIN.as_micros()).ok();
-        let batch = match &group.consumer {
-            ConsumerPlan::Pipeline(plan) => Some(BatchPromise {
+    let plan = match &group.consumer {
+        ConsumerPlan::Command(plan) => plan,
+        ConsumerPlan::Pipeline(plan) => {
+            let micros = |time: Duration| u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
+            let batch = BatchPromise {
                 records: plan.batch_records,
                 bytes: plan.batch_bytes,
-                age_us: u64::try_from(plan.batch_age.as_micros()).unwrap_or(u64::MAX),
-            }),
-            ConsumerPlan::Command(_) => None,
-        };
-        return GroupPromise { drains_within_us, batch, ..promise };
+                age_us: micros(plan.batch_age),
+            };
+            return GroupPromise {
+                drains_within_us: Some(micros(streamlake::DRAINS_WITHIN)),
+                batch: Some(batch),
+                ..promise
+            };
+        }
     };
     let record = &plan.delivery.record;
     GroupPromise {
