@@ -113,8 +113,6 @@ bugs! {
     CommitsOnlyWhenIdle = "commits-only-when-idle",
     /// One commit of a process gives two partitions each other's offsets.
     CommitsSwappedOnce = "commits-swapped-once",
-    /// A part that is stored too late for one assignment counts for the next one.
-    LateCompletionsCount = "late-completions-count",
     /// The age of a batch counts from its last record.
     AgeOfTheLastRecord = "age-of-the-last-record",
     /// A batch of a single record does not grow old.

@@ -104,10 +104,6 @@ impl Policy for Planted {
         acts_if(Bug::SingleRecordWaits, records == 1)
     }
 
-    fn counts(&mut self, ended: u64, current: u64) -> bool {
-        ended == current || acts(Bug::LateCompletionsCount)
-    }
-
     fn counts_unacknowledged(&mut self) -> bool {
         acts(Bug::CommitBeforeDeadLetterAck)
     }

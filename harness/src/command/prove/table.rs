@@ -41,7 +41,6 @@ pub(super) const TRIALS: &[Trial] = &[
     trial("rereads-at-assignment", "stop", "duplicates", "consumer-restart"),
     trial("commits-only-when-idle", "plain", "recovery", "two-groups"),
     trial("commits-swapped-once", "slow-store", "commit-frontier", "slow-store"),
-    trial("late-completions-count", "rebalance", "commit-frontier", "consumer-pause"),
     trial("age-of-the-last-record", "plain", "recovery", "two-groups"),
     trial("single-record-waits", "variety", "recovery", "two-groups"),
     trial("batch-one-too-many", "variety", "metadata", "two-groups"),
@@ -68,7 +67,7 @@ pub(super) const TRIALS: &[Trial] = &[
     trial("last-of-compressed-lost", "variety", "no-loss", "two-groups"),
     trial("seventh-part-lost", "variety", "no-loss", "two-groups"),
     trial("taken-name-counts-as-stored", "rebalance", "no-loss", "consumer-pause"),
-    trial("reset-counts-as-stored", "lost-writes", "no-loss", "consumer-kill-uncommitted"),
+    trial("reset-counts-as-stored", "lost-writes", "no-loss", "lost-answers"),
     // Dead letters.
     trial("dead-letter-on-transient-error", "failing-store", "dead-letters", "store-unavailable"),
     trial("dead-letter-reencoded", "poison", "dead-letters", "two-groups"),
