@@ -50,9 +50,8 @@ impl Cell<'_> {
     fn takes(&self) -> Duration {
         let own = match self.label.occasion {
             Occasion::Load => Duration::from_secs(3),
-            Occasion::Stop => Duration::from_secs(4),
-            Occasion::Start => Duration::from_secs(6),
-            Occasion::Revocation => Duration::from_secs(9) + self.session(),
+            Occasion::Stop | Occasion::Start => Duration::from_secs(4),
+            Occasion::Revocation => Duration::from_secs(5) + self.session(),
         };
         own + self.session()
     }
