@@ -222,9 +222,9 @@ impl Fault for CrashPoint {
 
     fn shows(&self) -> &'static [Demand] {
         match self.label.occasion {
-            // It is struck before it owns anything.
-            Occasion::Start => &[],
-            _ => &[Demand::OwnedPartitions],
+            Occasion::Stop | Occasion::Revocation => &[Demand::OwnedPartitions],
+            // A step of the protocol that was passed is what it met; and at a start it owns nothing yet.
+            Occasion::Load | Occasion::Start => &[],
         }
     }
 
