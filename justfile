@@ -24,6 +24,10 @@ test-embedded *ARGS:
 prove *ARGS:
     cargo run --features planted-bugs -- prove {{ARGS}}
 
+# Kills a consumer at each step of its commit protocol, twenty times, alone and in a group.
+crash-points *ARGS:
+    cargo run --features planted-bugs -- crash-points {{ARGS}}
+
 # Copies the reports of the last whole runs to where they are published. Runs write to runs/, which git
 # ignores; what is not the whole suite stays there.
 publish-reports:
@@ -39,6 +43,11 @@ publish-reports:
     if [ -d runs/reports/prove ]; then
         cp -r runs/reports/prove/. reports/prove
         echo "reports/prove"
+    fi
+    if [ -d runs/reports/crash-points ]; then
+        mkdir -p reports/crash-points
+        cp -r runs/reports/crash-points/. reports/crash-points
+        echo "reports/crash-points"
     fi
 
 # Runs that the tests edit, from both testbeds; needs a container engine and zstd.

@@ -73,6 +73,12 @@ Examples:
   streamlake-harness prove commit-before-write           one bug, and a clean run beside it
   streamlake-harness prove --ordinary --repeat 3         each bug against the suite, at three seeds";
 
+const CRASH_EXAMPLES: &str = "\
+Examples:
+  streamlake-harness crash-points                        every point, 20 deaths each, one member and two
+  streamlake-harness crash-points after-commit --hits 5 --members 2
+  streamlake-harness crash-points -q --json | jq .status";
+
 /// Help that ends with examples and exit codes.
 fn ending(examples: &str, codes: &str) -> String {
     if examples.is_empty() { codes.to_owned() } else { format!("{examples}\n\n{codes}") }
@@ -116,6 +122,14 @@ enum Command {
         ))
     )]
     Prove(ProveArguments),
+    /// Kill a consumer at each step of its commit protocol, again and again, and show what came of it.
+    #[command(
+        after_help = ending(CRASH_EXAMPLES, ABOUT_EXIT),
+        mut_arg("scenarios", |arg| arg.value_name("POINT").help(
+            "Crash points by name; all if none is named, and only that is saved"
+        ))
+    )]
+    CrashPoints(CrashPointsArguments),
     /// End processes, and remove containers and networks, that a harness which was killed left behind.
     #[command(after_help = ending("", ABOUT_EXIT_SIMPLE))]
     Sweep(SweepArguments),
@@ -251,7 +265,32 @@ pub struct ProveArguments {
     pub run: RunArguments,
 }
 
-/// Arguments of `run` and `prove`.
+/// Arguments of `crash-points`.
+#[derive(Debug, Clone, Args)]
+pub struct CrashPointsArguments {
+    /// Deaths at each point, with each number of members.
+    #[arg(
+        long,
+        default_value_t = 20,
+        value_name = "N",
+        value_parser = clap::value_parser!(u32).range(1..=1000),
+        help_heading = "How they run"
+    )]
+    pub hits: u32,
+    /// Members of the group; may be given several times [default: 1 and 2]
+    #[arg(
+        long,
+        value_name = "N",
+        value_parser = clap::value_parser!(u32).range(1..=6),
+        help_heading = "How they run"
+    )]
+    pub members: Vec<u32>,
+    /// What `run` takes.
+    #[command(flatten)]
+    pub run: RunArguments,
+}
+
+/// Arguments of `run`, `prove` and `crash-points`.
 #[derive(Debug, Clone, Args)]
 pub struct RunArguments {
     /// Scenarios by name (`broker-*` for several), or paths of scenario files; all of the suite if none
@@ -605,6 +644,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Completions { shell } => command::manual::completions(shell, Cli::command()),
         Command::Man { folder } => command::manual::pages(&folder, Cli::command()),
         Command::Prove(arguments) => command::prove::main(&arguments),
+        Command::CrashPoints(arguments) => command::crash_points::main(&arguments),
         Command::Check(arguments) => command::check::main(&arguments),
         Command::Report(arguments) => command::report::main(&arguments),
         Command::List(arguments) => command::list::main(&arguments),

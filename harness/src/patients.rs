@@ -94,6 +94,15 @@ impl Patients {
         in_time(asked).await
     }
 
+    /// All that the member's group has committed, summed over the partitions; none if it could not be asked.
+    pub(crate) async fn committed(&self, member: &str) -> Option<u64> {
+        let group = self.groups.get(member)?.clone();
+        let mut watch = self.watch.clone();
+        watch.groups = vec![group.clone()];
+        let asked = move || commits::committed_now(&watch).ok()?.remove(&group);
+        Some(in_time(asked).await?.values().sum())
+    }
+
     /// Records below `ends` that the member's group has not committed: of these partitions, or of all
     /// where it is not known who owns them.
     pub(crate) async fn uncommitted(

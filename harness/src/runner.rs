@@ -159,6 +159,7 @@ impl Run {
             testbed: testbed.clone(),
             processes: self.supervisor.clone(),
             patients: Arc::new(patients),
+            crash_turn: Arc::default(),
         };
         self.start_consumers(&plan)?;
         self.until_ready(&plan, &stage.patients).await?;

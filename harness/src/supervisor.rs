@@ -26,6 +26,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::sweep;
+use streamlake::crash::read_hits;
 use streamlake_history::Recorder;
 use streamlake_history::event::{
     Ask, Fact, LastLines, ProcessChange, ProcessEnd, ProcessRole, ProcessState,
@@ -62,6 +63,9 @@ pub struct Launch {
     pub stop_within: Duration,
     /// What becomes of it when it ends by itself; none if that ends the run.
     pub restarts: Option<Restarts>,
+    /// The file that arms a crash point in it, if it has any. A SIGKILL of which its record tells was asked
+    /// for.
+    pub crash_file: Option<PathBuf>,
     /// Where its standard error goes, and its standard output unless that is piped; appended.
     pub log: PathBuf,
 }
@@ -265,6 +269,28 @@ impl Supervisor {
     /// When there is no such process.
     pub fn stop_within(&self, name: &str) -> Result<Duration, SupervisorError> {
         self.with(name, |process| process.launch.stop_within)
+    }
+
+    /// The file that arms a crash point in a process, if it has any.
+    ///
+    /// # Errors
+    /// When there is no such process.
+    pub(crate) fn crash_file(&self, name: &str) -> Result<Option<PathBuf>, SupervisorError> {
+        self.with(name, |process| process.launch.crash_file.clone())
+    }
+
+    /// Other consumers of its group that are running.
+    pub(crate) fn running_peers(&self, name: &str) -> Vec<String> {
+        let processes = self.lock();
+        let group = processes.get(name).and_then(|process| process.launch.group.clone());
+        let is_peer = |(other, process): &(&String, &Process)| {
+            let launch = &process.launch;
+            *other != name
+                && launch.role == ProcessRole::Consumer
+                && launch.group == group
+                && process.ended.borrow().is_none()
+        };
+        processes.iter().filter(is_peer).map(|(other, _)| other.clone()).collect()
     }
 
     /// From now on nothing that ends by itself is started again.
@@ -533,6 +559,9 @@ impl Watched {
             let _ = killpg(Pid::from_raw(self.pid.cast_signed()), Signal::SIGKILL);
             exited.status = Some(status.clone());
             exited.asked = *self.asked.lock().expect("no holder of this lock panics");
+            if self.crashed_as_armed(exited.end) {
+                exited.asked = Some(Ask::Kill);
+            }
             let unasked = exited.asked.is_none() && self.launch.role != ProcessRole::Replay;
             self.inner.recorder.record("supervisor", Fact::Process(exited));
             if unasked {
@@ -544,6 +573,13 @@ impl Watched {
             }
         });
         ended
+    }
+
+    /// It was killed, and wrote down before that it does so itself, at a point that was armed.
+    fn crashed_as_armed(&self, end: Option<ProcessEnd>) -> bool {
+        let killed = end == Some(ProcessEnd::Signal(Signal::SIGKILL as i32));
+        let file = self.launch.crash_file.as_deref().filter(|_| killed);
+        file.is_some_and(|file| read_hits(file).iter().any(|hit| hit.pid == self.pid))
     }
 
     /// What it wrote last; if that ends the run, everybody is told.
@@ -645,6 +681,7 @@ mod tests {
             stop_signal: Signal::SIGTERM,
             stop_within: SOON,
             restarts: None,
+            crash_file: None,
             log,
         }
     }
@@ -670,6 +707,25 @@ mod tests {
         let seen = seen.unwrap().clone().unwrap();
         assert_eq!((seen.name.as_str(), seen.status.as_str()), ("consumer-1", "exit status: 7"));
         assert_eq!((seen.lines.len(), seen.lines.last().unwrap().as_str()), (20, "it is over"));
+        std::fs::remove_file(log).unwrap();
+    }
+
+    #[tokio::test]
+    async fn one_that_says_that_it_kills_itself_was_asked_to() {
+        let supervisor = supervisor();
+        let log = log("crashes");
+        let file = log.with_extension("crash");
+        let hits = streamlake::crash::hits_of(&file);
+        let said = r#"printf '{"point":"after-commit","nth":1,"pid":%s}\n' $PID"#;
+        for (pid, falls) in [("$$", false), ("1", true)] {
+            let script = format!("PID={pid}; {said} > {}; kill -9 $$", hits.display());
+            let launch = Launch { crash_file: Some(file.clone()), ..shell(&script, log.clone()) };
+            supervisor.start(launch).unwrap();
+            let status = supervisor.ended("consumer-1", SOON).await.unwrap();
+            assert!(status.contains("signal: 9"), "{status}");
+            assert_eq!(supervisor.fallen().borrow().is_some(), falls);
+        }
+        std::fs::remove_file(hits).unwrap();
         std::fs::remove_file(log).unwrap();
     }
 

@@ -12,7 +12,7 @@
 //! | [`dead_letter`] | the dead-letter topic: writing, listing, sending again |
 //! | [`observe`] | events, metrics, health: the only windows into a running process |
 //! | [`inspect`], [`replay`], [`audit`] | looking from outside; setting offsets back; comparing |
-//! | [`planted`] | bugs on purpose, in test builds only |
+//! | [`planted`], [`crash`] | bugs on purpose, deaths on purpose, in test builds only |
 //! | [`cli`] | the command line |
 //!
 //! `DESIGN.md` beside this crate holds the decisions and their reasons.
@@ -22,6 +22,7 @@ pub mod classify;
 pub mod cli;
 pub mod config;
 pub mod consumer;
+pub mod crash;
 pub mod dead_letter;
 pub mod error;
 pub mod inspect;

@@ -8,6 +8,7 @@
 
 mod canary;
 mod content;
+mod crash;
 mod document;
 mod escape;
 #[cfg(any(test, feature = "fixtures"))]
@@ -43,6 +44,10 @@ use streamlake_history::event::{About, Header};
 use streamlake_judge::verdict::{Status, Verdict};
 
 pub use canary::{Canary, Planted};
+pub use crash::{
+    CrashCell, CrashMatrix, POINT as CRASH_POINT, mechanisms as crash_mechanisms,
+    render as render_crash,
+};
 pub use escape::shell_word;
 pub use html::FILE as HTML_FILE;
 pub use json::{FILE as JSON_FILE, bytes as to_json, read as read_json};

@@ -3,6 +3,7 @@
 
 pub(crate) mod check;
 mod console;
+pub(crate) mod crash_points;
 pub(crate) mod gateway;
 pub(crate) mod list;
 pub(crate) mod manual;

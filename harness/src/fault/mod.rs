@@ -23,6 +23,7 @@ mod connector_restart;
 mod consumer_kill;
 mod consumer_pause;
 mod consumer_restart;
+mod crash_point;
 mod database_restart;
 mod probe;
 mod process;
@@ -54,6 +55,8 @@ pub struct Stage {
     pub processes: Arc<Supervisor>,
     /// What the members of its groups own and have not committed.
     pub patients: Arc<Patients>,
+    /// Crash points take turns: a process can be armed for one at a time.
+    pub crash_turn: Arc<tokio::sync::Mutex<()>>,
 }
 
 /// What a step of a fault has to show.
@@ -195,6 +198,7 @@ pub static KINDS: &[&Kind] = &[
     &consumer_kill::KIND,
     &consumer_restart::KIND,
     &consumer_pause::KIND,
+    &crash_point::KIND,
     &store_failure::KIND,
     &connector_restart::KIND,
     &connect_kill::KIND,

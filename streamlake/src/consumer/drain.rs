@@ -3,6 +3,7 @@
 use super::context::Context;
 use super::core::Rest;
 use super::poll_loop::PollLoop;
+use crate::crash::{self, Point};
 use crate::error::Result;
 use rdkafka::consumer::BaseConsumer;
 use serde_json::json;
@@ -27,6 +28,7 @@ impl PollLoop {
     /// Drains within the deadline; says whether everything that was read is stored and committed.
     /// After a failure that is hopeless only what is durable already is committed.
     pub(super) fn drain(&mut self, consumer: &BaseConsumer<Context>, store_the_rest: bool) -> bool {
+        crash::at(Point::DrainBegins);
         let started = Instant::now();
         let total = self.settings.shutdown_deadline;
         let until = started + total.saturating_sub(reserve(total));
@@ -36,6 +38,7 @@ impl PollLoop {
             "held_bytes": held_bytes, "uploads": self.core.uploads(), "deadline_ms": total.as_millis() as u64,
         }));
         self.core.stop(until, store_the_rest);
+        crash::at(Point::DrainSealed);
         self.perform_all(consumer, started);
         loop {
             let now = Instant::now();

@@ -3,6 +3,7 @@
 use super::core::Admission;
 use super::poll_loop::PollLoop;
 use crate::classify::{self, Decision};
+use crate::crash::{self, Point};
 use crate::dead_letter::{DeadLetter, Source};
 use crate::error::Result;
 use crate::native::{Headers, Record};
@@ -131,6 +132,7 @@ impl PollLoop {
         self.core.add((number, offset), date, estimate, now, |out| {
             planted::write_record(out, &record, headers.iter());
         });
+        crash::at(Point::RecordTaken);
     }
 
     fn bury(&mut self, message: &Record<'_>, headers: &HeaderView<'_>, why: &Invalid) {

@@ -19,6 +19,7 @@ mod work;
 
 use self::core::{Core, Limits};
 use crate::config::ConsumerSettings;
+use crate::crash::{self, Point};
 use crate::dead_letter::DeadLetterWriter;
 use crate::error::{Error, Result};
 use crate::kafka::{self, Role};
@@ -101,6 +102,7 @@ pub async fn run(
     if let Some(err) = hopeless {
         return Err(err);
     }
+    crash::at(Point::DrainMetadata);
     stopped.metadata_complete = matches!(completed, Ok(Ok(())));
     stopped.left_group &= left.is_ok();
     Ok(stopped)
@@ -128,6 +130,7 @@ async fn run_member(state: PollLoop, stop: CancellationToken) -> Result<Option<E
         let _others = others.drop_guard();
         let consumer = Arc::clone(&state.consumer);
         let outcome = state.run();
+        crash::at_if(Point::Drained, || outcome.1);
         // Whatever ended this one, the process is to end as a whole.
         stopping.cancel();
         let _ = ended.send(outcome);

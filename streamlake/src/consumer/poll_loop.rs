@@ -13,6 +13,7 @@ use super::wake::Wake;
 use super::work::{Completion, Work};
 use crate::classify::{self, Decision, Phase};
 use crate::config::{ConsumerSettings, OnGap};
+use crate::crash::{self, Point};
 use crate::error::{Error, Result};
 use crate::native::{self, Message, Record, RecordQueue};
 use crate::observe::events::Events;
@@ -128,6 +129,7 @@ impl PollLoop {
                 Effect::Store(Closed { unit, date, buffer }) => {
                     let folder = Folder { dataset: self.settings.dataset.clone(), date };
                     let part = buffer.seal(folder, &self.settings.topic, unit.partition);
+                    crash::at(Point::PartSealed);
                     self.work.store(unit, planted::part(part, self.settings.batch));
                 }
                 Effect::Commit(offsets) => self.send_commit(consumer, &offsets, now),
@@ -343,7 +345,10 @@ impl PollLoop {
             match completion {
                 Completion::Stored { unit, part, written } => {
                     planted::note_stored();
+                    crash::at(Point::BeforePartCounts);
                     let stale = !self.core.stored(unit, part.span.last_offset + 1);
+                    crash::at(Point::AfterPartCounts);
+                    crash::at_if(Point::DrainStored, || self.core.stopping());
                     let (records, collisions) = (part.span.records, written.collisions);
                     metrics::stored(&part.topic, records, part.bytes, collisions, written.took);
                     tracing::info!(
@@ -366,6 +371,7 @@ impl PollLoop {
                 }
                 Completion::DeadLettered { unit, position } => {
                     let stale = !self.core.dead_lettered(unit);
+                    crash::at(Point::AfterLetterCounts);
                     metrics::dead_lettered(&self.settings.topic);
                     let topic = self.settings.dead_letter_topic.as_str();
                     self.events.emit("dead_lettered", json!({
@@ -386,11 +392,15 @@ impl PollLoop {
         offsets: &[(i32, i64)],
         now: Instant,
     ) {
+        crash::at(Point::BeforeCommit);
+        crash::at_if(Point::RevokeBeforeCommit, || self.core.revoking());
+        crash::at_if(Point::DrainBeforeCommit, || self.core.stopping());
         let offsets = planted::offsets(offsets);
         if let Err(err) = native::commit(consumer, &self.settings.topic, &offsets) {
             self.core.commit_unsent(now);
             self.complain(&format!("committing: {err}"), now);
         }
+        crash::at(Point::AfterCommitSent);
     }
 
     fn committed(
@@ -399,6 +409,9 @@ impl PollLoop {
         offsets: &[(i32, i64)],
         now: Instant,
     ) {
+        crash::at_if(Point::AfterCommit, || outcome.is_ok());
+        crash::at_if(Point::RevokeAfterAnswer, || self.core.revoking());
+        crash::at_if(Point::DrainCommitted, || outcome.is_ok() && self.core.stopping());
         for (partition, epoch, offset) in self.core.commit_answered(outcome.is_ok(), offsets, now) {
             let topic = &self.settings.topic;
             tracing::debug!(topic, partition, offset, "committed");

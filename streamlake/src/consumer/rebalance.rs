@@ -2,6 +2,7 @@
 
 use super::context::{Context, assign, unassign};
 use super::poll_loop::PollLoop;
+use crate::crash::{self, Point};
 use crate::observe::metrics;
 use crate::planted;
 use rdkafka::consumer::{BaseConsumer, Consumer, RebalanceProtocol};
@@ -29,6 +30,7 @@ impl PollLoop {
         paused: bool,
     ) {
         let list = self.list(numbers);
+        crash::at_if(Point::BeforeAssignment, || !numbers.is_empty());
         // Before the first of them is fetched: records that lay in two queues would be read in the
         // wrong order.
         self.lead_records_here(numbers.iter().copied());
@@ -42,10 +44,12 @@ impl PollLoop {
         if let Err(err) = done {
             tracing::warn!(error = %err, "pausing or resuming new partitions failed");
         }
+        crash::at_if(Point::AfterAssignment, || !numbers.is_empty());
     }
 
     /// The client has stopped fetching these by itself; pausing them here would outlive the assignment.
     pub(super) fn taken_away(&mut self, numbers: &[i32], lost: bool, now: Instant) {
+        crash::at_if(Point::RevokeBegins, || !numbers.is_empty());
         let topic = &self.settings.topic;
         tracing::info!(topic, partitions = ?numbers, lost, "revoked");
         metrics::rebalanced(topic, if lost { "lost" } else { "revoked" });
@@ -59,7 +63,9 @@ impl PollLoop {
         numbers: &[i32],
         settled: bool,
     ) {
+        crash::at_if(Point::BeforeGivingUp, || !numbers.is_empty());
         unassign(consumer, &self.list(numbers));
+        crash::at_if(Point::AfterGivingUp, || !numbers.is_empty());
         self.contact.holds(self.core.assigned_partitions().count());
         self.events.emit(
             "given_up",

@@ -3,6 +3,7 @@
 
 use super::core::Unit;
 use super::wake::Wake;
+use crate::crash::{self, Point};
 use crate::dead_letter::{DeadLetter, DeadLetterWriter, Position};
 use crate::error::{Error, Result};
 use crate::observe::events::Events;
@@ -88,8 +89,12 @@ impl Work {
                     "delay_ms": delay.as_millis() as u64, "error": error,
                 }));
             };
+            crash::at(Point::BeforeLetter);
             match planted::write_letter(&writer, &letter, on_retry).await {
-                Ok(position) => Completion::DeadLettered { unit, position },
+                Ok(position) => {
+                    crash::at(Point::AfterLetterAck);
+                    Completion::DeadLettered { unit, position }
+                }
                 Err(err) => Completion::Hopeless(err),
             }
         });

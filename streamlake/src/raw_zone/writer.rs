@@ -7,6 +7,7 @@ use super::name::{Folder, PartName};
 use super::numbering::{Heard, Next, Numbers, Placing};
 use super::store::{Retry, Zone, backoff, next_delay};
 use crate::classify::{self, Decision, Phase};
+use crate::crash::{self, Point};
 use crate::error::{Error, Result};
 use crate::observe::metrics;
 use crate::planted::{self, Bug};
@@ -128,9 +129,13 @@ impl PartWriter {
             ..PutOptions::default()
         };
         let location = Path::from(path);
+        crash::at(Point::BeforeStoreRequest);
         let put = self.zone.store.put_opts(&location, payload.clone(), options);
         match self.zone.bounded(put).await {
-            Ok(_) => Ok(Heard::Created),
+            Ok(_) => {
+                crash::at(Point::AfterStoreAnswer);
+                Ok(Heard::Created)
+            }
             Err(object_store::Error::AlreadyExists { .. }) => Ok(Heard::Exists),
             Err(err) => Err(err),
         }
@@ -231,6 +236,7 @@ impl PartWriter {
                 let unlisted = self.unlisted.lock().unwrap_or_else(PoisonError::into_inner);
                 unlisted.get(&folder).cloned().unwrap_or_default()
             };
+            crash::at(Point::BeforeMetadata);
             if let Err(err) = metadata::add(&self.zone, &folder, &entries).await {
                 // One folder's document must not hold up the others.
                 tracing::warn!(path = folder.metadata_path(), error = %err,
@@ -239,6 +245,7 @@ impl PartWriter {
                 failed.get_or_insert(err);
                 continue;
             }
+            crash::at(Point::AfterMetadata);
             let mut unlisted = self.unlisted.lock().unwrap_or_else(PoisonError::into_inner);
             if let Some(waiting) = unlisted.get_mut(&folder) {
                 // Cancelled before this line, the same entries are added once more: harmless.

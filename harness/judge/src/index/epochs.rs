@@ -13,7 +13,8 @@ use std::collections::BTreeSet;
 use super::skew::{Base, RESOLUTION_US, shifted};
 use super::{At, Index};
 use streamlake_history::event::{
-    AssignmentChange, Evidence, FaultStage, Position, PositionChange, ProcessChange, ProcessRole,
+    AssignmentChange, Evidence, FaultStage, MembershipChange, Position, PositionChange,
+    ProcessChange, ProcessRole,
 };
 
 /// A request that was on its way when its process was killed, or frozen, is carried out within this
@@ -341,7 +342,9 @@ impl Index {
 
     /// Until when the member can have read from a position: its process ends, it gets its next position
     /// in the partition, it gives the partition up, or, when another member has got it, it gets any new
-    /// position: then it knows.
+    /// position: then it knows, unless what it was told last is that the partition is its own. A member
+    /// that was put out of its group while it answered a rebalance, and is given the same partition when
+    /// it is back, has never let go of it, asks for no position, and reads on.
     fn read_until(
         &self,
         position: &Position,
@@ -358,6 +361,7 @@ impl Index {
         if let Some(taken) = own.iter().filter(after).filter(|p| !mine(p)).map(|p| p.at_us).min() {
             let next = of_group.iter().map(|p| &p.fact);
             let next = next.filter(|p| p.member == position.member && p.at_us > taken);
+            let next = next.filter(|p| !self.told_to_keep(position, taken, p.at_us));
             until = next.map(|p| p.at_us).min().map_or(until, |at| until.min(at));
         }
         let gone = self.rare.assignments.iter().filter(|a| {
@@ -369,6 +373,21 @@ impl Index {
                 && a.t_us > position.at_us
         });
         gone.map(|a| a.t_us).min().map_or(until, |at| until.min(at))
+    }
+
+    /// The last assignment that a member was told of in a time, as it passed on the wire, holds the
+    /// partition of this position.
+    fn told_to_keep(&self, position: &Position, after_us: u64, until_us: u64) -> bool {
+        let told = self.rare.memberships.iter().map(|seen| &seen.fact).filter(|fact| {
+            fact.change == MembershipChange::Owns
+                && fact.group == position.group
+                && fact.member == position.member
+                && fact.at_us > after_us
+                && fact.at_us <= until_us
+        });
+        let last = told.max_by_key(|fact| fact.at_us);
+        let of_topic = last.and_then(|fact| fact.partitions.get(&position.topic));
+        of_topic.is_some_and(|partitions| partitions.contains(&position.partition))
     }
 
     fn by_generations(&self, group: usize, lives: &[Life]) -> Vec<Epoch> {

@@ -158,6 +158,37 @@ fn a_zombie_may_store_what_it_had_read_and_nothing_that_came_after_it_knew() {
     found(&sample, "duplicates", "stored-twice-in-one-epoch");
 }
 
+/// What a member was told that it has from now on.
+fn owns(sample: &mut Sample, at_us: u64, member: &str, partitions: &[u32]) {
+    let fact = Membership {
+        group: GROUP.to_owned(),
+        member: member.to_owned(),
+        id: format!("{member}-id"),
+        change: MembershipChange::Owns,
+        generation: Some(3),
+        partitions: [(TOPIC.to_owned(), partitions.to_vec())].into(),
+        refusal: None,
+        at_us,
+    };
+    sample.tell(at_us, "wire", Fact::Membership(fact));
+    sample.facts.sort_by_key(|f| f.0);
+}
+
+#[test]
+fn a_member_that_is_given_the_same_partition_again_reads_on_without_a_position() {
+    // Operation 55 was sent after the first member had another position. By then it had been told that both
+    // partitions are its own, so the second member is not the only one that can have delivered it.
+    let stored_twice = |partitions: &[u32]| {
+        let mut sample = taken_over();
+        owns(&mut sample, 519_000, "consumer-1", partitions);
+        again(&mut sample, 50, 650_000, &[55]);
+        sample
+    };
+    comes(&stored_twice(&[0, 1]), "duplicates", Status::Pass);
+    let (partition, _, _) = place(&taken_over(), 55);
+    found(&stored_twice(&[1 - partition]), "duplicates", "stored-twice-in-one-epoch");
+}
+
 #[test]
 fn a_dead_process_writes_no_more_than_was_on_its_way() {
     // It is killed with nothing stored; its successor stores everything, and one record twice.

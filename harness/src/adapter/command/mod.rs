@@ -208,6 +208,7 @@ impl Adapter for Command {
             stop_signal: self.plan.stop_signal,
             stop_within: self.plan.stop_within,
             restarts: self.plan.restarts,
+            crash_file: None,
         }
     }
 

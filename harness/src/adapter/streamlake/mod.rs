@@ -15,6 +15,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use nix::sys::signal::Signal;
+use streamlake::crash;
 
 use super::{Adapter, Reading, Surroundings, Unread};
 use crate::observer::store::{self, PartNames, Zone};
@@ -113,6 +114,7 @@ impl Streamlake {
             stop_signal: Signal::SIGTERM,
             stop_within: STOP_WITHIN,
             restarts: None,
+            crash_file: None,
         }
     }
 }
@@ -141,7 +143,14 @@ impl Adapter for Streamlake {
         // By this name the proxies before the brokers know who asks.
         properties.entry("client.id".to_owned()).or_insert_with(|| name.to_owned());
         let member = (name, ProcessRole::Consumer, Some(&group.group));
-        self.launch(member, arguments, &properties, around)
+        let mut launch = self.launch(member, arguments, &properties, around);
+        if !crash::labels().is_empty() {
+            let file = around.folder.join(format!("{name}.crash"));
+            let variable = crash::FILE_VARIABLE.to_owned();
+            launch.environment.insert(variable, file.display().to_string());
+            launch.crash_file = Some(file);
+        }
+        launch
     }
 
     fn replay(

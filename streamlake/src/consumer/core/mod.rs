@@ -689,6 +689,12 @@ impl<P: Policy> Core<P> {
         self.partitions.get(usize::try_from(number).ok()?)?.as_deref()
     }
 
+    /// Whether partitions are on their way out.
+    pub(super) fn revoking(&self) -> bool {
+        self.revocation.is_some()
+    }
+
+    /// Whether the process is on its way out.
     pub(super) fn stopping(&self) -> bool {
         self.stop.is_some()
     }
