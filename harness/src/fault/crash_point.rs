@@ -18,7 +18,7 @@ use streamlake::crash::{self, Armed, Hit, Label, Occasion};
 use tokio::sync::OwnedMutexGuard;
 use tokio::time::Instant;
 
-use crate::fault::process::{A_RECORD, A_TAIL, Target};
+use crate::fault::process::{Target, Worth};
 use crate::fault::{Fault, FaultError, Kind, Order, Shown, Stage, Wrong};
 use crate::testbed::Capability;
 use streamlake_history::event::{Demand, FaultLoad};
@@ -235,8 +235,9 @@ impl Fault for CrashPoint {
         if !self.moved {
             return;
         }
-        let least = if self.label.occasion == Occasion::Stop { A_TAIL } else { A_RECORD };
-        self.target.aim(stage, least).await;
+        let stops = self.label.occasion == Occasion::Stop;
+        let worth = if stops { Worth::Tail } else { Worth::Records };
+        self.target.aim(stage, worth).await;
         if self.label.occasion == Occasion::Start {
             // Its orderly end is no part of the window, in which it is to be killed.
             let stopped = self.stop(stage, &self.target.name).await;
