@@ -236,7 +236,8 @@ impl Fault for CrashPoint {
             return;
         }
         let stops = self.label.occasion == Occasion::Stop;
-        self.target.aim(stage, if stops { Worth::Tail } else { Worth::Records }).await;
+        let worth = if stops { Worth::Tail } else { Worth::Records };
+        self.target.aim(stage, worth).await;
         if self.label.occasion == Occasion::Start {
             // Its orderly end is no part of the window, in which it is to be killed.
             let stopped = self.stop(stage, &self.target.name).await;
