@@ -485,10 +485,10 @@ pub fn part_name(object: u32) -> String {
     part_in(ZONE, object)
 }
 
-/// Name of a part in a raw zone.
+/// Name of a part in a raw zone. Objects are numbered from 0, parts from 1.
 #[must_use]
 pub fn part_in(zone: &str, object: u32) -> String {
-    format!("{}/part-{object:04}.json", folder_in(zone))
+    format!("{}/part-{:04}.json", folder_in(zone), object.saturating_add(1))
 }
 
 /// The folder in a raw zone; [`START_MS`] lies on its day.
