@@ -289,8 +289,17 @@ impl<P: Policy> Core<P> {
             return Admission::PassOver;
         }
         let Some(state) = self.partition(number) else { return Admission::PassOver };
-        if state.revoking || state.seek_to.is_some() {
+        if state.revoking {
             return Admission::PassOver;
+        }
+        if let Some(restart_at) = state.seek_to {
+            if offset >= restart_at {
+                return Admission::PassOver;
+            }
+            // The first record that came was one of those that the client still held: the log went back
+            // further, and what it has there now was never read.
+            state.seek_to = Some(offset);
+            return Admission::WentBack { restart_at: offset, gap: None };
         }
         if state.frontier.position().is_none_or(|next| offset >= next) {
             state.begun = true;
@@ -299,18 +308,21 @@ impl<P: Policy> Core<P> {
         // What lies below was read before: only a log that ends early is news.
         let due = state.due().filter(|due| *due >= offset);
         let gap = due.map(|due| Gap { due, goes_on_at: offset });
-        let restart_at = self.went_back(number, offset, now);
+        // After a reset this may be a record that the client still held, and the log may have gone back
+        // further: only its beginning is sure to leave nothing out.
+        let at_most = if gap.is_some() { 0 } else { i64::MAX };
+        let restart_at = self.went_back(number, offset, at_most, now);
         Admission::WentBack { restart_at, gap }
     }
 
     /// The log went back below what was read: it was truncated, its topic was made anew, or the client
     /// fetched something twice. What is open or in flight no longer says anything about what comes;
     /// it is dropped, and everything from the first record that is not durable is read again.
-    fn went_back(&mut self, number: i32, offset: i64, now: Instant) -> i64 {
+    fn went_back(&mut self, number: i32, offset: i64, at_most: i64, now: Instant) -> i64 {
         let slot = usize::try_from(number).ok().and_then(|index| self.partitions.get(index));
         let restart_at = match slot.and_then(Option::as_deref) {
-            Some(state) => self.policy.restart_at(&state.frontier, offset),
-            None => offset,
+            Some(state) => self.policy.restart_at(&state.frontier, offset).min(at_most),
+            None => offset.min(at_most),
         };
         self.begin(number, now);
         if let Some(state) = self.partition(number) {
@@ -794,6 +806,32 @@ mod tests {
         assert_eq!(core.admit(0, 5, now), Admission::WentBack { restart_at: 5, gap: None });
     }
 
+    /// A log that was cut back while the client held records of before: they come first.
+    #[test]
+    fn reading_goes_back_as_far_as_the_log_did() {
+        let (mut core, now) = core();
+        core.assigned(&[0], now);
+        for offset in 0..10 {
+            read(&mut core, offset, now);
+        }
+        core.tick(false, now + Duration::from_secs(1));
+        let part = std::iter::from_fn(|| core.next_effect()).find_map(|effect| match effect {
+            Effect::Store(closed) => Some(closed),
+            _ => None,
+        });
+        assert!(core.stored(part.expect("the part is old enough").unit, 10));
+        let back = |restart_at| Admission::WentBack { restart_at, gap: None };
+        assert_eq!(core.admit(0, 8, now), back(8));
+        assert_eq!(core.admit(0, 9, now), Admission::PassOver);
+        assert_eq!(core.admit(0, 6, now), back(6));
+        assert_eq!(core.admit(0, 7, now), Admission::PassOver);
+        // Where it was to go before no longer counts.
+        core.sought(0, 8);
+        assert_eq!(core.admit(0, 8, now), Admission::PassOver);
+        core.sought(0, 6);
+        read(&mut core, 6, now);
+    }
+
     #[test]
     fn a_gap_shows_at_the_first_record_behind_it() {
         let (mut core, now) = core();
@@ -808,6 +846,6 @@ mod tests {
         core.add((0, 20), NaiveDate::default(), 1, now, |line| line.push(b'\n'));
         core.offset_reset(0, 21);
         let gap = Some(Gap { due: 21, goes_on_at: 3 });
-        assert_eq!(core.admit(0, 3, now), Admission::WentBack { restart_at: 3, gap });
+        assert_eq!(core.admit(0, 3, now), Admission::WentBack { restart_at: 0, gap });
     }
 }

@@ -203,7 +203,7 @@ fault!(finds_a_dead_letter_that_counts_unacknowledged, &[LETTERS, FORGOTTEN], Un
     }
 });
 
-fault!(finds_a_seek_to_the_position, &[DURABLE], ToPosition {
+fault!(finds_a_seek_to_the_position, &[DURABLE, PROGRESS], ToPosition {
     fn restart_at(&mut self, frontier: &Frontier, offset: i64) -> i64 {
         frontier.position().unwrap_or(offset)
     }

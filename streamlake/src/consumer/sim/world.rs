@@ -684,6 +684,10 @@ impl<V: Variant> World<V> {
             if !(gap.due..gap.goes_on_at).contains(&fate.offset) || fate.cut_off || fate.durable() {
                 continue;
             }
+            // Told by what the client still held of the log before it was cut back: it will go back there.
+            if fate.second && !fate.expired {
+                continue;
+            }
             if !fate.expired {
                 return broken(
                     "only what is gone is called gone",
