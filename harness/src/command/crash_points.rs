@@ -20,18 +20,17 @@ pub(crate) use with_points::main;
 
 #[cfg(feature = "crash-points")]
 mod with_points {
-    use std::io::Write as _;
     use std::path::{Path, PathBuf};
 
     use futures::StreamExt as _;
-    use miette::{IntoDiagnostic as _, WrapErr as _};
+    use miette::IntoDiagnostic as _;
     use streamlake::crash::{self, Label, Occasion};
 
     use super::template::{self, Cell};
     use crate::cli::{CrashPointsArguments, EXIT_INTERRUPTED, Output, RunArguments};
     use crate::command::console::{Console, Schedule, look_of_results};
     use crate::command::suite::{ignored, writable};
-    use crate::command::{preflight, run};
+    use crate::command::{preflight, run, trial};
     use crate::plan::Resolved;
     use crate::scenario::{ScenarioFile, nearest};
     use streamlake_judge::verdict::Status;
@@ -77,13 +76,15 @@ mod with_points {
         console.close();
         let entries = entries.into_iter().collect::<miette::Result<Vec<_>>>()?;
         let matrix = matrix(&arguments, &cells, works.iter().zip(&entries));
-        print(&matrix, arguments.output)?;
+        let files = render_crash(&matrix).into_diagnostic()?;
+        let output = arguments.output;
+        trial::print(&files, output, || table(&matrix, output))?;
         if entries.iter().any(Option::is_none) {
             eprintln!("not saved: it was interrupted");
             return Ok(EXIT_INTERRUPTED);
         }
         match all {
-            true => save(&matrix, &reports)?,
+            true => trial::save(&files, &reports, "matrix")?,
             false => {
                 eprintln!("not saved: a report shows all points of a pipeline without bugs only")
             }
@@ -183,18 +184,6 @@ mod with_points {
         }
     }
 
-    fn print(matrix: &CrashMatrix, output: Output) -> miette::Result<()> {
-        let text = match output.json {
-            true => {
-                let files = render_crash(matrix).into_diagnostic()?.into_iter();
-                let json = files.filter(|file| file.name.ends_with(".json")).map(|file| file.bytes);
-                String::from_utf8(json.flatten().collect()).into_diagnostic()?
-            }
-            false => table(matrix, output),
-        };
-        writeln!(std::io::stdout(), "{}", text.trim_end()).into_diagnostic()
-    }
-
     fn table(matrix: &CrashMatrix, output: Output) -> String {
         let shown = |cell: &&CrashCell| match cell.status() {
             Status::Pass => !output.quiet,
@@ -229,18 +218,5 @@ mod with_points {
         }
         text.push_str(&matrix.summary());
         text
-    }
-
-    fn save(matrix: &CrashMatrix, folder: &Path) -> miette::Result<()> {
-        let write = || -> miette::Result<()> {
-            std::fs::create_dir_all(folder).into_diagnostic()?;
-            for file in render_crash(matrix).into_diagnostic()? {
-                std::fs::write(folder.join(&file.name), &file.bytes).into_diagnostic()?;
-            }
-            Ok(())
-        };
-        write().wrap_err_with(|| format!("writing the matrix into {}", folder.display()))?;
-        eprintln!("the matrix: {}", folder.display());
-        Ok(())
     }
 }

@@ -14,3 +14,5 @@ pub(crate) mod report;
 pub(crate) mod run;
 pub(crate) mod suite;
 pub(crate) mod sweep;
+#[cfg(feature = "crash-points")]
+pub(crate) mod trial;

@@ -23,17 +23,15 @@ pub(crate) use with_bugs::main;
 #[cfg(feature = "planted-bugs")]
 mod with_bugs {
     use std::collections::{BTreeMap, BTreeSet};
-    use std::io::Write as _;
-    use std::path::Path;
 
     use futures::StreamExt as _;
-    use miette::{IntoDiagnostic as _, WrapErr as _};
+    use miette::IntoDiagnostic as _;
 
     use super::table::{NEEDS_A_REAL_BROKER, TRIALS, Trial, UNDETECTABLE};
     use crate::cli::{EXIT_INTERRUPTED, Output, ProveArguments, RunArguments, TestbedName};
     use crate::command::console::{Console, Schedule, look_of_results};
     use crate::command::suite::{Library, Shelf, ignored, writable};
-    use crate::command::{preflight, report, run};
+    use crate::command::{preflight, report, run, trial};
     use crate::plan::Resolved;
     use crate::scenario::nearest;
     use streamlake_judge::verdict::Status;
@@ -78,13 +76,15 @@ mod with_bugs {
             done.push((row, outcome.entries));
         }
         let proof = proof(arguments, &done);
-        print(&proof, arguments.output)?;
+        let files = render_proof(&proof).into_diagnostic()?;
+        let output = arguments.output;
+        trial::print(&files, output, || table(&proof, output))?;
         if interrupted {
             eprintln!("not saved: it was interrupted, and bugs without a run are not told above");
             return Ok(EXIT_INTERRUPTED);
         }
         if arguments.scenarios.is_empty() {
-            save(&proof, &report::proofs(&arguments.folders))?;
+            trial::save(&files, &report::proofs(&arguments.folders), "matrix")?;
         } else if !arguments.output.quiet {
             eprintln!("not saved: a report shows the trial of all bugs only");
         }
@@ -111,18 +111,6 @@ mod with_bugs {
             Some((0..arguments.repeat).map(move |_| (label.clone(), expected)))
         });
         Ok(Schedule::new(runs.flatten(), arguments.jobs()))
-    }
-
-    fn print(proof: &Proof, output: Output) -> miette::Result<()> {
-        let text = match output.json {
-            true => {
-                let files = render_proof(proof).into_diagnostic()?.into_iter();
-                let json = files.filter(|file| file.name.ends_with(".json")).map(|file| file.bytes);
-                String::from_utf8(json.flatten().collect()).into_diagnostic()?
-            }
-            false => table(proof, output),
-        };
-        writeln!(std::io::stdout(), "{}", text.trim_end()).into_diagnostic()
     }
 
     fn known(names: &[String]) -> miette::Result<()> {
@@ -303,18 +291,5 @@ mod with_bugs {
             proof.testbed,
             proof.clean.len()
         )
-    }
-
-    fn save(proof: &Proof, folder: &Path) -> miette::Result<()> {
-        let write = || -> miette::Result<()> {
-            std::fs::create_dir_all(folder).into_diagnostic()?;
-            for file in render_proof(proof).into_diagnostic()? {
-                std::fs::write(folder.join(&file.name), &file.bytes).into_diagnostic()?;
-            }
-            Ok(())
-        };
-        write().wrap_err_with(|| format!("writing the matrix into {}", folder.display()))?;
-        eprintln!("the matrix: {}", folder.display());
-        Ok(())
     }
 }

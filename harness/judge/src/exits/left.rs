@@ -5,7 +5,9 @@
 //! took part in a rebalance meanwhile, when the group may refuse its commits.
 
 use super::super::case::{Case, anomalous, count, quoted, seconds, spelled};
-use crate::index::{At, Epoch, GroupLane, Index, RESOLUTION_US, RangeSet, Watched, shifted};
+use crate::index::{
+    At, Epoch, GroupLane, Index, RESOLUTION_US, RangeSet, Watched, is_of_process, shifted,
+};
 use streamlake_history::event::{Ask, Evidence, FaultStage, ProcessEnd, ProcessState};
 
 /// A rebalance so long before the stop may not have been over.
@@ -99,17 +101,14 @@ fn asked_at(index: &Index, exit: &At<ProcessState>) -> Option<u64> {
 /// The position from which a process read the partition until it was asked to stop, if it did.
 fn held<'a>(epochs: &'a [Epoch], name: &str, asked_us: u64, end_us: u64) -> Option<&'a Epoch> {
     let last = epochs.iter().rfind(|epoch| epoch.begin_us <= end_us)?;
-    let own = |member: &str| {
-        let rest = member.strip_prefix(name);
-        rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('-'))
-    };
+    let own = |member: &str| is_of_process(member, name);
     (last.begin_us < asked_us && last.member.as_deref().is_some_and(own)).then_some(last)
 }
 
 /// It took part in a rebalance after it had got its position, or others were given positions.
 fn rebalanced(index: &Index, group: &str, name: &str, (from_us, end_us): (u64, u64)) -> bool {
     let meanwhile = |at_us: u64| from_us < at_us && at_us < end_us;
-    let own = |member: &str| member.starts_with(name);
+    let own = |member: &str| is_of_process(member, name);
     let mut generations = index.rare.generations.iter().map(|seen| &seen.fact);
     let mut positions = index.rare.positions.iter().map(|seen| &seen.fact);
     generations.any(|seen| {

@@ -524,13 +524,17 @@ impl Index {
     }
 }
 
-/// The life in which a member spoke: that of the process of its name, or of which it is a part
-/// (`consumer-1-0` of `consumer-1`).
+/// Whether a member is that of a process: it bears its name, or is a part of it (`consumer-1-0` of
+/// `consumer-1`).
+#[must_use]
+pub fn is_of_process(member: &str, process: &str) -> bool {
+    let rest = member.strip_prefix(process);
+    rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('-'))
+}
+
+/// The life in which a member spoke: that of its process.
 fn life_of<'a>(lives: &'a [Life], member: &str, at_us: u64) -> Option<&'a Life> {
-    let named = |life: &&Life| {
-        let rest = member.strip_prefix(life.name.as_str());
-        rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('-'))
-    };
+    let named = |life: &&Life| is_of_process(member, &life.name);
     let spoke = |life: &&Life| life.begin_us <= at_us;
     lives.iter().filter(named).filter(spoke).max_by_key(|life| (life.begin_us, life.name.len()))
 }

@@ -39,7 +39,7 @@ pub const NO_KEY: u64 = 0x6e6f_206b_6579;
 pub const NO_TIMESTAMP: i64 = i64::MIN;
 
 pub use clocks::ClockInterval;
-pub use epochs::{Epoch, Epochs, How, Permit, Watched};
+pub use epochs::{Epoch, Epochs, How, Permit, Watched, is_of_process};
 pub use group::{Backward, Commit, GroupLane, Run, Surplus};
 pub use hash::Quick;
 pub use headers::{Faulty, HeaderFacts, HeaderFault, id_in_letter};

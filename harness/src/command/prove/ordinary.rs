@@ -6,21 +6,20 @@
 //! follow by their length. Several bugs are tried at once.
 
 use std::collections::BTreeMap;
-use std::io::Write as _;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures::StreamExt as _;
-use miette::{IntoDiagnostic as _, WrapErr as _};
+use miette::IntoDiagnostic as _;
 use tokio_util::sync::CancellationToken;
 
 use super::table::{TRIALS, Trial, out_of_reach};
 use super::with_bugs::{clean_row, failed};
-use crate::cli::{EXIT_INTERRUPTED, RunArguments};
+use crate::cli::{EXIT_INTERRUPTED, Output, RunArguments};
 use crate::command::console::{Console, look_of_results};
 use crate::command::suite::{Library, Shelf, ignored, selected, writable};
-use crate::command::{preflight, report, run};
+use crate::command::{preflight, report, run, trial};
 use crate::plan::{Resolved, resolve};
 use crate::scenario::ScenarioFile;
 use crate::testbed;
@@ -51,9 +50,11 @@ pub(super) fn main(arguments: &RunArguments) -> miette::Result<u8> {
         trial(arguments, &files, &bugs, &console, &stop).await
     })?;
     let Some(trial) = trial else { return Ok(EXIT_INTERRUPTED) };
-    print(&trial, arguments)?;
+    let files = render_ordinary(&trial).into_diagnostic()?;
+    let output = arguments.output;
+    trial::print(&files, output, || table(&trial, output))?;
     if arguments.scenarios.is_empty() {
-        save(&trial, &report::proofs(&arguments.folders))?;
+        trial::save(&files, &report::proofs(&arguments.folders), "trial")?;
     } else if !arguments.output.quiet {
         eprintln!("not saved: a report shows the trial of all bugs only");
     }
@@ -225,41 +226,16 @@ fn acted(folder: &Path) -> bool {
         .any(|log| String::from_utf8_lossy(&log).contains(streamlake::planted::ACTED))
 }
 
-fn print(trial: &OrdinaryTrial, arguments: &RunArguments) -> miette::Result<()> {
-    let output = arguments.output;
-    let text = if output.json {
-        let files = render_ordinary(trial).into_diagnostic()?.into_iter();
-        let json = files.filter(|file| file.name.ends_with(".json")).map(|file| file.bytes);
-        String::from_utf8(json.flatten().collect()).into_diagnostic()?
-    } else {
-        let rows = trial.rows.iter().flat_map(|row| row.runs.iter().map(move |run| (row, run)));
-        let rows = rows.filter(|(_, run)| !output.quiet || run.caught_by.is_none());
-        let rows = rows.map(|(row, run)| {
-            let result = match (&run.caught_by, run.acted) {
-                (Some(scenario), _) => format!("caught in {scenario}"),
-                (None, true) => "MISSED".to_owned(),
-                (None, false) => "never acted".to_owned(),
-            };
-            vec![row.bug.clone(), run.seed.to_string(), result, run.checks.join(" ")]
-        });
-        terminal_table(
-            &["bug", "seed", "result", "checks"],
-            rows.collect(),
-            look_of_results(output),
-        )
-    };
-    writeln!(std::io::stdout(), "{}", text.trim_end()).into_diagnostic()
-}
-
-fn save(trial: &OrdinaryTrial, folder: &Path) -> miette::Result<()> {
-    let write = || -> miette::Result<()> {
-        std::fs::create_dir_all(folder).into_diagnostic()?;
-        for file in render_ordinary(trial).into_diagnostic()? {
-            std::fs::write(folder.join(&file.name), &file.bytes).into_diagnostic()?;
-        }
-        Ok(())
-    };
-    write().wrap_err_with(|| format!("writing the trial into {}", folder.display()))?;
-    eprintln!("the trial: {}", folder.display());
-    Ok(())
+fn table(trial: &OrdinaryTrial, output: Output) -> String {
+    let rows = trial.rows.iter().flat_map(|row| row.runs.iter().map(move |run| (row, run)));
+    let rows = rows.filter(|(_, run)| !output.quiet || run.caught_by.is_none());
+    let rows = rows.map(|(row, run)| {
+        let result = match (&run.caught_by, run.acted) {
+            (Some(scenario), _) => format!("caught in {scenario}"),
+            (None, true) => "MISSED".to_owned(),
+            (None, false) => "never acted".to_owned(),
+        };
+        vec![row.bug.clone(), run.seed.to_string(), result, run.checks.join(" ")]
+    });
+    terminal_table(&["bug", "seed", "result", "checks"], rows.collect(), look_of_results(output))
 }

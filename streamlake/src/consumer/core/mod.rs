@@ -781,6 +781,16 @@ mod tests {
         core.add((0, offset), NaiveDate::default(), 1, now, |line| line.push(b'\n'));
     }
 
+    /// The open part grows old, and is stored up to an offset; whether that counts.
+    fn store(core: &mut Core<Sound>, next: i64, now: Instant) -> bool {
+        core.tick(false, now + Duration::from_secs(1));
+        let part = std::iter::from_fn(|| core.next_effect()).find_map(|effect| match effect {
+            Effect::Store(closed) => Some(closed),
+            _ => None,
+        });
+        core.stored(part.expect("the part is old enough").unit, next)
+    }
+
     #[test]
     fn reading_goes_on_from_what_is_not_durable() {
         let (mut core, now) = core();
@@ -796,13 +806,7 @@ mod tests {
         for offset in 0..10 {
             read(&mut core, offset, now);
         }
-        core.tick(false, now + Duration::from_secs(1));
-        let part = std::iter::from_fn(|| core.next_effect()).find_map(|effect| match effect {
-            Effect::Store(closed) => Some(closed),
-            _ => None,
-        });
-        let part = part.expect("the part is old enough");
-        assert!(core.stored(part.unit, 10));
+        assert!(store(&mut core, 10, now));
         assert_eq!(core.admit(0, 5, now), Admission::WentBack { restart_at: 5, gap: None });
     }
 
@@ -814,12 +818,7 @@ mod tests {
         for offset in 0..10 {
             read(&mut core, offset, now);
         }
-        core.tick(false, now + Duration::from_secs(1));
-        let part = std::iter::from_fn(|| core.next_effect()).find_map(|effect| match effect {
-            Effect::Store(closed) => Some(closed),
-            _ => None,
-        });
-        assert!(core.stored(part.expect("the part is old enough").unit, 10));
+        assert!(store(&mut core, 10, now));
         let back = |restart_at| Admission::WentBack { restart_at, gap: None };
         assert_eq!(core.admit(0, 8, now), back(8));
         assert_eq!(core.admit(0, 9, now), Admission::PassOver);
