@@ -131,6 +131,12 @@ impl<'m> Record<'m> {
         (known && ms != -1).then_some(ms)
     }
 
+    /// Under which leader it was appended; -1 where the broker does not say.
+    pub(crate) fn leader_epoch(&self) -> i32 {
+        // SAFETY: the message is valid.
+        unsafe { rdsys::rd_kafka_message_leader_epoch(self.message) }
+    }
+
     pub(crate) fn headers(&self) -> Headers<'m> {
         Headers::of(self)
     }
@@ -265,7 +271,18 @@ pub(crate) fn property<C: ClientContext>(client: &Client<C>, name: &str) -> Opti
     Some(CStr::from_bytes_until_nul(&text).ok()?.to_string_lossy().into_owned())
 }
 
-/// Asks the broker to commit these offsets (partition, next offset to read) and returns at once; the
+/// An offset to be committed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Commit {
+    pub(crate) partition: i32,
+    /// The next offset to read.
+    pub(crate) offset: i64,
+    /// That of the last record in front of it; -1 for none. A broker tells by it whether that record was
+    /// cut off since.
+    pub(crate) leader_epoch: i32,
+}
+
+/// Asks the broker to commit these offsets, each with a note for whoever reads it, and returns at once; the
 /// answer comes as a call of the context's `commit_callback` from a later poll.
 ///
 /// `rdkafka`'s own asynchronous commit never tells how it ended: librdkafka answers into a queue only
@@ -273,18 +290,26 @@ pub(crate) fn property<C: ClientContext>(client: &Client<C>, name: &str) -> Opti
 pub(crate) fn commit<C: ConsumerContext>(
     consumer: &BaseConsumer<C>,
     topic: &str,
-    offsets: &[(i32, i64)],
+    offsets: &[Commit],
+    note: Option<&str>,
 ) -> KafkaResult<()> {
     let topic = CString::new(topic)?;
     let client = consumer.client().native_ptr();
     // SAFETY: the client outlives the call; list and queue handle are made and destroyed here, and
-    // librdkafka copies what it keeps of them.
+    // librdkafka copies what it keeps of them. A note is memory of librdkafka's own, which it frees with
+    // its element.
     let outcome = unsafe {
         let list = rdsys::rd_kafka_topic_partition_list_new(offsets.len() as i32);
-        for (partition, offset) in offsets {
+        for commit in offsets {
             let element =
-                rdsys::rd_kafka_topic_partition_list_add(list, topic.as_ptr(), *partition);
-            (*element).offset = *offset;
+                rdsys::rd_kafka_topic_partition_list_add(list, topic.as_ptr(), commit.partition);
+            (*element).offset = commit.offset;
+            rdsys::rd_kafka_topic_partition_set_leader_epoch(element, commit.leader_epoch);
+            if let Some(note) = note {
+                let copy = rdsys::rd_kafka_mem_malloc(client, note.len());
+                ptr::copy_nonoverlapping(note.as_ptr(), copy.cast::<u8>(), note.len());
+                ((*element).metadata, (*element).metadata_size) = (copy, note.len());
+            }
         }
         let queue = rdsys::rd_kafka_queue_get_consumer(client);
         let outcome = rdsys::rd_kafka_commit_queue(client, list, queue, None, ptr::null_mut());
@@ -295,5 +320,185 @@ pub(crate) fn commit<C: ConsumerContext>(
     match outcome {
         rdsys::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR => Ok(()),
         err => Err(KafkaError::ConsumerCommit(err.into())),
+    }
+}
+
+/// Questions to the brokers whose answers come later, so that nobody waits for them. `rdkafka` has neither of
+/// them, and offers none for the client of a consumer.
+pub(crate) struct Inquiry<C: ConsumerContext> {
+    queue: *mut rdsys::rd_kafka_queue_t,
+    /// The queue is destroyed before its client.
+    consumer: Arc<BaseConsumer<C>>,
+}
+
+/// An answer to an [`Inquiry`].
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Answer {
+    /// The topic's id; `None` where brokers have none, or do not say.
+    TopicId(Option<u128>),
+    /// The notes of a group's commits, where there are any. Without an answer there are none.
+    Notes(KafkaResult<Vec<(i32, String)>>),
+}
+
+// SAFETY: librdkafka's queues may be used from any thread.
+unsafe impl<C: ConsumerContext> Send for Inquiry<C> {}
+
+impl<C: ConsumerContext> Inquiry<C> {
+    pub(crate) fn new(consumer: Arc<BaseConsumer<C>>) -> Self {
+        // SAFETY: the client outlives the queue, which holds on to it.
+        let queue = unsafe { rdsys::rd_kafka_queue_new(consumer.client().native_ptr()) };
+        Inquiry { queue, consumer }
+    }
+
+    /// Asks for the id of a topic.
+    pub(crate) fn topic_id(&self, topic: &str, within: Duration) -> KafkaResult<()> {
+        let topic = CString::new(topic)?;
+        let client = self.consumer.client().native_ptr();
+        let operation = rdsys::rd_kafka_admin_op_t::RD_KAFKA_ADMIN_OP_DESCRIBETOPICS;
+        // SAFETY: client and queue are valid; what is made here is destroyed here, and librdkafka copies
+        // what it keeps of it.
+        unsafe {
+            let options = options(client, operation, within);
+            let topics = rdsys::rd_kafka_TopicCollection_of_topic_names(&mut topic.as_ptr(), 1);
+            rdsys::rd_kafka_DescribeTopics(client, topics, options, self.queue);
+            rdsys::rd_kafka_TopicCollection_destroy(topics);
+            rdsys::rd_kafka_AdminOptions_destroy(options);
+        }
+        Ok(())
+    }
+
+    /// Asks for what a group has committed to some partitions of a topic.
+    pub(crate) fn notes(
+        &self,
+        group: &str,
+        topic: &str,
+        partitions: &[i32],
+        within: Duration,
+    ) -> KafkaResult<()> {
+        let (group, topic) = (CString::new(group)?, CString::new(topic)?);
+        let client = self.consumer.client().native_ptr();
+        let operation = rdsys::rd_kafka_admin_op_t::RD_KAFKA_ADMIN_OP_LISTCONSUMERGROUPOFFSETS;
+        // SAFETY: as above.
+        unsafe {
+            let options = options(client, operation, within);
+            let list = rdsys::rd_kafka_topic_partition_list_new(partitions.len() as i32);
+            for partition in partitions {
+                rdsys::rd_kafka_topic_partition_list_add(list, topic.as_ptr(), *partition);
+            }
+            let mut asked = rdsys::rd_kafka_ListConsumerGroupOffsets_new(group.as_ptr(), list);
+            rdsys::rd_kafka_ListConsumerGroupOffsets(client, &mut asked, 1, options, self.queue);
+            rdsys::rd_kafka_ListConsumerGroupOffsets_destroy(asked);
+            rdsys::rd_kafka_topic_partition_list_destroy(list);
+            rdsys::rd_kafka_AdminOptions_destroy(options);
+        }
+        Ok(())
+    }
+
+    /// The next answer that has come.
+    pub(crate) fn answer(&self) -> Option<Answer> {
+        // SAFETY: the queue is valid. The event is this function's own until it is destroyed, and nothing
+        // of it is kept beyond that.
+        unsafe {
+            let event = rdsys::rd_kafka_queue_poll(self.queue, 0);
+            if event.is_null() {
+                return None;
+            }
+            let answer = match rdsys::rd_kafka_event_type(event) {
+                rdsys::RD_KAFKA_EVENT_DESCRIBETOPICS_RESULT => Some(Answer::TopicId(id_of(event))),
+                rdsys::RD_KAFKA_EVENT_LISTCONSUMERGROUPOFFSETS_RESULT => {
+                    Some(Answer::Notes(notes_of(event)))
+                }
+                _ => None,
+            };
+            rdsys::rd_kafka_event_destroy(event);
+            answer
+        }
+    }
+}
+
+impl<C: ConsumerContext> Drop for Inquiry<C> {
+    fn drop(&mut self) {
+        // SAFETY: made in `new`, destroyed once; the client still lives.
+        unsafe { rdsys::rd_kafka_queue_destroy(self.queue) };
+    }
+}
+
+/// # Safety
+/// The client is valid.
+unsafe fn options(
+    client: *mut rdsys::rd_kafka_t,
+    operation: rdsys::rd_kafka_admin_op_t,
+    within: Duration,
+) -> *mut rdsys::rd_kafka_AdminOptions_t {
+    let within = i32::try_from(within.as_millis()).unwrap_or(i32::MAX);
+    // SAFETY: the options are new; without a buffer for its words an error is told by its code alone.
+    unsafe {
+        let options = rdsys::rd_kafka_AdminOptions_new(client, operation);
+        rdsys::rd_kafka_AdminOptions_set_request_timeout(options, within, ptr::null_mut(), 0);
+        options
+    }
+}
+
+/// # Safety
+/// The event is valid and a description of topics.
+unsafe fn id_of(event: *mut rdsys::rd_kafka_event_t) -> Option<u128> {
+    // SAFETY: what is looked at belongs to the event.
+    unsafe {
+        let result = rdsys::rd_kafka_event_DescribeTopics_result(event);
+        if result.is_null() {
+            return None;
+        }
+        let mut count = 0;
+        let topics = rdsys::rd_kafka_DescribeTopics_result_topics(result, &mut count);
+        if topics.is_null() || count == 0 {
+            return None;
+        }
+        let topic = *topics;
+        let error = rdsys::rd_kafka_TopicDescription_error(topic);
+        if rdsys::rd_kafka_error_code(error)
+            != rdsys::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR
+        {
+            return None;
+        }
+        let id = rdsys::rd_kafka_TopicDescription_topic_id(topic);
+        let high = rdsys::rd_kafka_Uuid_most_significant_bits(id).cast_unsigned();
+        let low = rdsys::rd_kafka_Uuid_least_significant_bits(id).cast_unsigned();
+        Some((u128::from(high) << 64) | u128::from(low)).filter(|id| *id != 0)
+    }
+}
+
+/// # Safety
+/// The event is valid and an answer about a group's commits.
+unsafe fn notes_of(event: *mut rdsys::rd_kafka_event_t) -> KafkaResult<Vec<(i32, String)>> {
+    use rdsys::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR as NONE;
+    // SAFETY: what is looked at belongs to the event.
+    unsafe {
+        let refused = rdsys::rd_kafka_event_error(event);
+        if refused != NONE {
+            return Err(KafkaError::AdminOp(refused.into()));
+        }
+        let result = rdsys::rd_kafka_event_ListConsumerGroupOffsets_result(event);
+        let mut count = 0;
+        let groups = rdsys::rd_kafka_ListConsumerGroupOffsets_result_groups(result, &mut count);
+        if groups.is_null() || count == 0 {
+            return Ok(Vec::new());
+        }
+        let refused = rdsys::rd_kafka_error_code(rdsys::rd_kafka_group_result_error(*groups));
+        if refused != NONE {
+            return Err(KafkaError::AdminOp(refused.into()));
+        }
+        let list = rdsys::rd_kafka_group_result_partitions(*groups);
+        if list.is_null() {
+            return Ok(Vec::new());
+        }
+        let length = usize::try_from((*list).cnt).unwrap_or(0);
+        let elements = (0..length).map(|index| &*(*list).elems.add(index));
+        let noted = elements.filter(|element| !element.metadata.is_null());
+        let text = |element: &rdsys::rd_kafka_topic_partition_t| {
+            let note =
+                std::slice::from_raw_parts(element.metadata.cast::<u8>(), element.metadata_size);
+            (element.partition, String::from_utf8_lossy(note).into_owned())
+        };
+        Ok(noted.map(text).collect())
     }
 }

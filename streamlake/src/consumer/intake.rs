@@ -74,6 +74,7 @@ impl PollLoop {
                 return gap.map_or(Ok(()), |gap| self.met_gap(number, &gap));
             }
         }
+        self.core.read_under(number, offset, message.leader_epoch());
         if self.passes_over(message) {
             return Ok(());
         }

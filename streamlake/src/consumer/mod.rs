@@ -3,12 +3,13 @@
 //! What is taken, sealed, counted and committed is decided in [`core`], which has no input or output. One
 //! thread polls and drives it ([`poll_loop`]); storing parts and writing dead letters happens on the async
 //! runtime ([`work`]) and comes back as completions. [`intake`] makes lines and dead letters of records,
-//! [`rebalance`] carries out what the core says of assignments, [`drain`] is the way out.
+//! [`identity`] notices a topic that was made again, [`rebalance`] carries out what the core says of assignments, [`drain`] is the way out.
 
 mod contact;
 mod context;
 pub(crate) mod core;
 mod drain;
+mod identity;
 mod intake;
 mod poll_loop;
 mod rebalance;
@@ -23,11 +24,12 @@ use crate::crash::{self, Point};
 use crate::dead_letter::DeadLetterWriter;
 use crate::error::{Error, Result};
 use crate::kafka::{self, Role};
-use crate::native::RecordQueue;
+use crate::native::{Inquiry, RecordQueue};
 use crate::observe::events::Events;
 use crate::observe::health::Board;
 use crate::raw_zone::writer::PartWriter;
 use context::Context;
+use identity::Identity;
 use poll_loop::{PollLoop, RECORDS_PER_TURN};
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use serde_json::json;
@@ -211,6 +213,7 @@ impl Shared {
                 revoke_deadline: settings.revoke_deadline,
             }),
             records: RecordQueue::new(Arc::clone(&consumer)),
+            identity: Identity::new(Inquiry::new(Arc::clone(&consumer))),
             batch: Vec::with_capacity(RECORDS_PER_TURN),
             consumer,
             wake,

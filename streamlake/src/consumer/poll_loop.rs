@@ -8,6 +8,7 @@
 use super::contact::Contact;
 use super::context::{ClientEvent, Context};
 use super::core::{Closed, Core, Effect, Gap, Partition};
+use super::identity::Identity;
 use super::rebalance::numbers;
 use super::wake::Wake;
 use super::work::{Completion, Work};
@@ -15,7 +16,7 @@ use crate::classify::{self, Decision, Phase};
 use crate::config::{ConsumerSettings, OnGap};
 use crate::crash::{self, Point};
 use crate::error::{Error, Result};
-use crate::native::{self, Message, Record, RecordQueue};
+use crate::native::{self, Commit, Message, Record, RecordQueue};
 use crate::observe::events::Events;
 use crate::observe::health::{Board, Progress};
 use crate::observe::metrics;
@@ -62,6 +63,8 @@ pub(super) struct PollLoop {
     /// What was complained about, and when.
     pub(super) complaints: BTreeMap<String, Instant>,
     pub(super) contact: Contact,
+    /// Which topic it is that bears the name.
+    pub(super) identity: Identity,
     pub(super) board: Arc<Board>,
     pub(super) reported_at: Option<Instant>,
 }
@@ -102,6 +105,7 @@ impl PollLoop {
     pub(super) fn serve(&mut self, consumer: &BaseConsumer<Context>, now: Instant) -> Result<()> {
         self.client_events(consumer, now)?;
         self.collect()?;
+        self.watch_identity(now);
         self.core.tick(consumer.assignment_lost(), now);
         self.perform_all(consumer, now);
         self.report(now);
@@ -121,6 +125,7 @@ impl PollLoop {
             match effect {
                 Effect::Assign { partitions, paused } => {
                     self.take_on(consumer, &partitions, paused);
+                    self.identify(&partitions, now);
                 }
                 Effect::GiveUp { partitions, settled } => {
                     self.give_up(consumer, &partitions, settled);
@@ -335,6 +340,7 @@ impl PollLoop {
             return Err(Error::kafka(doing)(err.clone()));
         }
         self.contact.refused(err);
+        self.identity.doubted();
         self.complain(&err.to_string(), now);
         Ok(())
     }
@@ -396,7 +402,17 @@ impl PollLoop {
         crash::at_if(Point::RevokeBeforeCommit, || self.core.revoking());
         crash::at_if(Point::DrainBeforeCommit, || self.core.stopping());
         let offsets = planted::offsets(offsets);
-        if let Err(err) = native::commit(consumer, &self.settings.topic, &offsets) {
+        let commits: Vec<_> = offsets
+            .iter()
+            .map(|(partition, offset)| Commit {
+                partition: *partition,
+                offset: *offset,
+                leader_epoch: self.core.leader_epoch_before(*partition, *offset),
+            })
+            .collect();
+        let note = self.identity.note();
+        let sent = native::commit(consumer, &self.settings.topic, &commits, note.as_deref());
+        if let Err(err) = sent {
             self.core.commit_unsent(now);
             self.complain(&format!("committing: {err}"), now);
         }

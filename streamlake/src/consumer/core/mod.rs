@@ -9,6 +9,7 @@
 //! | a part is stored, a dead letter acknowledged | [`Core::stored`], [`Core::dead_lettered`] | |
 //! | a commit was answered, or could not be sent | [`Core::commit_answered`], [`Core::commit_unsent`] | |
 //! | the client went back as told | [`Core::sought`] | |
+//! | the topic's name was given to another topic | [`Core::topic_replaced`] | |
 //! | partitions are taken away, or are lost | [`Core::revoked`] | `GiveUp` |
 //! | the process is to stop | [`Core::stop`], then [`Core::drained`] | `Pause` |
 //!
@@ -130,6 +131,8 @@ pub(super) struct Core<P> {
     /// Bytes open, ready and in flight.
     held_bytes: usize,
     committer: Committer,
+    /// Until when nothing is committed, because what the group has committed is still being looked at.
+    hold_commits: Option<Instant>,
     revocation: Option<Revocation>,
     paused: bool,
     full_since: Option<Instant>,
@@ -149,6 +152,7 @@ impl<P: Policy> Core<P> {
             outside: 0,
             held_bytes: 0,
             committer: Committer::default(),
+            hold_commits: None,
             revocation: None,
             paused: false,
             full_since: None,
@@ -329,6 +333,39 @@ impl<P: Policy> Core<P> {
             state.seek_to = Some(restart_at);
         }
         restart_at
+    }
+
+    /// The topic was deleted and another one made under its name: the offsets of these partitions say nothing
+    /// about it. What is open or in flight belongs to the old one and counts no more; the new one is read
+    /// from its beginning. Returns the partitions that this concerns.
+    pub(super) fn topic_replaced(&mut self, numbers: &[i32], now: Instant) -> Vec<i32> {
+        let mut concerned = Vec::new();
+        for number in numbers {
+            let Some(state) = self.partition(*number) else { continue };
+            concerned.push(*number);
+            if state.revoking {
+                // Whoever has it next begins anew; nothing of it is to be committed.
+                self.end(*number);
+                continue;
+            }
+            self.begin(*number, now);
+            if let Some(state) = self.partition(*number) {
+                state.seek_to = Some(0);
+            }
+        }
+        concerned
+    }
+
+    /// Which leader an admitted record was appended under; for the commit behind it.
+    pub(super) fn read_under(&mut self, number: i32, offset: i64, leader_epoch: i32) {
+        if let Some(state) = self.partition(number) {
+            state.read_under(offset, leader_epoch);
+        }
+    }
+
+    /// The leader under which the last record in front of a commit was appended; -1 if nobody knows.
+    pub(super) fn leader_epoch_before(&self, number: i32, next: i64) -> i32 {
+        self.state(number).map_or(-1, |state| state.leader_epoch_before(next))
     }
 
     /// Adds an admitted record to the part of its day. `write` appends its line, of about `estimate` bytes.
@@ -562,9 +599,15 @@ impl<P: Policy> Core<P> {
 
     // ---------------------------------------------------------------- commits
 
+    /// Commits nothing until then, or until it is said again: the first commit of a member writes over what
+    /// the group had committed.
+    pub(super) fn hold_commits(&mut self, until: Option<Instant>) {
+        self.hold_commits = until;
+    }
+
     /// Commits every frontier that has moved, if no other commit is on its way.
     fn commit(&mut self, lost: bool, now: Instant) {
-        if !self.committer.may_send(now) {
+        if self.hold_commits.is_some_and(|until| now < until) || !self.committer.may_send(now) {
             return;
         }
         if !lost && self.assigned_partitions().next().is_some() {
@@ -620,6 +663,7 @@ impl<P: Policy> Core<P> {
         for (number, epoch, offset) in &sent {
             if let Some(state) = self.partition(*number).filter(|state| state.epoch == *epoch) {
                 state.committed = Some(offset + bend_back);
+                state.forget_leaders(*offset);
             }
         }
         sent
@@ -829,6 +873,55 @@ mod tests {
         assert_eq!(core.admit(0, 8, now), Admission::PassOver);
         core.sought(0, 6);
         read(&mut core, 6, now);
+    }
+
+    /// A topic that was deleted and made again under the same name, longer than the old one was.
+    #[test]
+    fn another_topic_of_the_same_name_is_read_from_its_beginning() {
+        let (mut core, now) = core();
+        core.assigned(&[0, 1], now);
+        for offset in 0..10 {
+            read(&mut core, offset, now);
+        }
+        assert!(store(&mut core, 10, now));
+        // Of the new one, before anybody knows.
+        read(&mut core, 10, now);
+        core.revoked(&[1], false, now);
+        assert_eq!(core.topic_replaced(&[0, 1, 2], now), [0]);
+        assert_eq!(
+            (core.held_bytes(), core.rest()),
+            (0, Rest { open_units: 0, uncommitted: false })
+        );
+        assert_eq!(core.admit(0, 11, now), Admission::PassOver);
+        let mut effects = Vec::new();
+        core.tick(false, now);
+        while let Some(effect) = core.next_effect() {
+            effects.push(effect);
+        }
+        assert!(
+            effects.iter().any(|e| matches!(e, Effect::Seek { partition: 0, offset: 0 })),
+            "{effects:?}"
+        );
+        core.sought(0, 0);
+        read(&mut core, 0, now);
+    }
+
+    #[test]
+    fn nothing_is_committed_before_it_is_known_what_was() {
+        let (mut core, now) = core();
+        core.assigned(&[0], now);
+        let commits = |core: &mut Core<Sound>, now| {
+            core.tick(false, now);
+            std::iter::from_fn(|| core.next_effect())
+                .filter(|effect| matches!(effect, Effect::Commit(_)))
+                .count()
+        };
+        core.hold_commits(Some(now + Duration::from_secs(5)));
+        read(&mut core, 0, now);
+        assert!(store(&mut core, 1, now));
+        assert_eq!(commits(&mut core, now + Duration::from_secs(4)), 0);
+        // Nobody answers.
+        assert_eq!(commits(&mut core, now + Duration::from_secs(5)), 1);
     }
 
     #[test]

@@ -52,6 +52,9 @@ pub(in crate::consumer) struct Partition {
     /// When it is to be taken on again if nothing has come by then.
     pub(in crate::consumer) retake_at: Instant,
     retakes: u32,
+    /// The leaders under which what was read was appended: from which offset on, which epoch. Leaders
+    /// change rarely.
+    leaders: Vec<(i64, i32)>,
 }
 
 /// How long a partition may be assigned without being fetched before it is taken on again.
@@ -76,7 +79,27 @@ impl Partition {
             due: Vec::new(),
             retake_at: now + RETAKE_AFTER,
             retakes: 0,
+            leaders: Vec::new(),
         }
+    }
+
+    /// A record was read that had been appended under this leader.
+    pub(in crate::consumer) fn read_under(&mut self, offset: i64, leader_epoch: i32) {
+        if self.leaders.last().is_none_or(|(_, last)| *last != leader_epoch) {
+            self.leaders.push((offset, leader_epoch));
+        }
+    }
+
+    /// The leader under which the last record in front of an offset was appended; -1 if none was read.
+    pub(in crate::consumer) fn leader_epoch_before(&self, next: i64) -> i32 {
+        let known = self.leaders.iter().rev().find(|(from, _)| *from < next);
+        known.map_or(-1, |(_, epoch)| *epoch)
+    }
+
+    /// Everything in front of an offset is committed: leaders before the last of it are asked for no more.
+    pub(in crate::consumer) fn forget_leaders(&mut self, committed: i64) {
+        let behind = self.leaders.iter().filter(|(from, _)| *from < committed).count();
+        self.leaders.drain(..behind.saturating_sub(1));
     }
 
     /// The next attempt to get its fetching going: attempts grow rarer, for a broker that is away
@@ -141,5 +164,24 @@ impl Partition {
     pub(in crate::consumer) fn to_commit(&self) -> Option<i64> {
         let durable = self.frontier.durable()?;
         (self.committed.is_none_or(|committed| committed < durable)).then_some(durable)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_commit_bears_the_leader_of_the_record_in_front_of_it() {
+        let mut state = Partition::new(1, Instant::now());
+        assert_eq!(state.leader_epoch_before(7), -1, "nothing was read");
+        for (offset, epoch) in [(5, 2), (6, 2), (7, 3), (9, 5), (10, 5)] {
+            state.read_under(offset, epoch);
+        }
+        let epochs = [5, 6, 7, 8, 9, 10, 11].map(|next| state.leader_epoch_before(next));
+        assert_eq!(epochs, [-1, 2, 2, 3, 3, 5, 5]);
+        state.forget_leaders(8);
+        assert_eq!([8, 9, 10].map(|next| state.leader_epoch_before(next)), [3, 3, 5]);
+        assert_eq!(state.leaders.len(), 2);
     }
 }
