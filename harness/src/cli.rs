@@ -79,6 +79,11 @@ Examples:
   streamlake-harness crash-points after-commit --hits 5 --members 2
   streamlake-harness crash-points -q --json | jq .status";
 
+const VIEW_EXAMPLES: &str = "\
+Examples:
+  streamlake-harness view runs/docker/broker-kill-1
+  streamlake-harness view runs/docker/broker-kill-1 runs/docker/broker-kill-2 --out both.html";
+
 /// Help that ends with examples and exit codes.
 fn ending(examples: &str, codes: &str) -> String {
     if examples.is_empty() { codes.to_owned() } else { format!("{examples}\n\n{codes}") }
@@ -114,6 +119,9 @@ enum Command {
     /// Write the reports anew from the histories of all runs that are still there.
     #[command(after_help = ending("", ABOUT_EXIT))]
     Report(ReportArguments),
+    /// Write a page with which one can look into a history: a timeline, and the story of each record.
+    #[command(after_help = ending(VIEW_EXAMPLES, ABOUT_EXIT_SIMPLE))]
+    View(ViewArguments),
     /// Plant bugs in the pipeline and show that the checkers catch them.
     #[command(
         after_help = ending(PROVE_EXAMPLES, ABOUT_EXIT_OF_PROVE),
@@ -551,6 +559,17 @@ pub struct ReportArguments {
     pub output: Output,
 }
 
+/// Arguments of `view`.
+#[derive(Debug, Args)]
+pub struct ViewArguments {
+    /// A run's folder or its history; two of them are put on one page to be compared.
+    #[arg(value_name = "RUN", required = true, num_args = 1..=2)]
+    pub runs: Vec<PathBuf>,
+    /// The page's file [default: history.html beside the first history]
+    #[arg(long, value_name = "FILE")]
+    pub out: Option<PathBuf>,
+}
+
 /// Arguments of `list`.
 #[derive(Debug, Args)]
 pub struct ListArguments {
@@ -647,6 +666,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::CrashPoints(arguments) => command::crash_points::main(&arguments),
         Command::Check(arguments) => command::check::main(&arguments),
         Command::Report(arguments) => command::report::main(&arguments),
+        Command::View(arguments) => command::view::main(&arguments),
         Command::List(arguments) => command::list::main(&arguments),
         Command::Gateway(arguments) => command::gateway::main(&arguments),
     };

@@ -27,6 +27,7 @@ mod svg;
 mod terminal;
 mod timeline;
 mod versioned;
+pub mod view;
 mod words;
 
 #[cfg(test)]

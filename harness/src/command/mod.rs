@@ -16,3 +16,4 @@ pub(crate) mod suite;
 pub(crate) mod sweep;
 #[cfg(feature = "crash-points")]
 pub(crate) mod trial;
+pub(crate) mod view;

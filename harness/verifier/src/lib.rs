@@ -12,6 +12,7 @@ use streamlake_history::event::{About, FORMAT, Header, Promises, RunInfo, VERSIO
 use streamlake_history::foreign::{self, Input, Settings};
 use streamlake_history::{HistoryError, HistoryReader};
 use streamlake_judge::index::Index;
+use streamlake_report::view::{View, ViewBuilder};
 use streamlake_report::{Observer, ScenarioReport};
 
 /// Why a history could not be judged.
@@ -82,6 +83,24 @@ pub(crate) fn judge_with<R: BufRead>(
     }
     let history_file = path.display().to_string();
     Ok(ScenarioReport { header, verdict, observed: observer.finish(), history_file, again: None })
+}
+
+/// What the history viewer shows of a judged history.
+///
+/// # Errors
+/// When it can no longer be opened or understood.
+pub fn view(path: &Path, judged: &ScenarioReport) -> Result<View, JudgementError> {
+    let file = File::open(path);
+    let file = file.map_err(|source| JudgementError::Open { path: path.to_owned(), source })?;
+    let history = |source| JudgementError::History { path: path.to_owned(), source };
+    let (header, reader) =
+        HistoryReader::open(BufReader::with_capacity(1 << 20, file)).map_err(history)?;
+    let mut builder = ViewBuilder::new(&header, &judged.verdict);
+    match reader.for_all(|event| builder.observe(event)) {
+        // What there is of a history that was cut short is worth looking at.
+        Err(error) if !error.is_truncated() => Err(history(error)),
+        _ => Ok(builder.finish()),
+    }
 }
 
 /// The report of a run whose history cannot be judged: nothing is known of it, and it says why.
