@@ -4,12 +4,12 @@
 //! |---|---|
 //! | store: no connection, reset, time-out, 408, 429, any 5xx, local I/O error | retry |
 //! | store: 400, 401, 403, 404 while running (a token expired, a bucket is being moved) | retry |
-//! | store: 400, 401, 403, 404 at start-up, a local directory that may not be written | stop |
+//! | store: 400, 401, 403, 404 at start-up, a local directory that may not be written, a file system without hard links, fsync or flock | stop |
 //! | store: other 4xx, an operation it does not have, an impossible path | stop |
 //! | store: the object exists, precondition failed | not a failure: see [`crate::raw_zone::writer`] |
 //! | Kafka: everything that the client retries, transport, coordinator, time-outs | retry |
 //! | Kafka: authentication, authorization, unknown topic while running | retry |
-//! | Kafka: no right to the group or the topic, another protocol than the group's, before the first assignment | stop |
+//! | Kafka: no right to the group or the topic, another protocol than the group's, a session timeout that it does not allow, before the first assignment | stop |
 //! | Kafka: an unknown topic before the first assignment (it may be made later) | retry, unhealthy |
 //! | Kafka: wrong credentials, a certificate that is not trusted, at start-up | stop |
 //! | Kafka: fatal client error, unsupported version, fenced static member | stop |
@@ -64,18 +64,30 @@ pub fn store(err: &object_store::Error, phase: Phase) -> Decision {
     }
 }
 
-/// A local directory that this process may not write.
+/// A local directory that this process may not write, or whose file system lacks what a raw zone needs
+/// (links, fsync, locks): some mounts of object stores, of Windows shares and of NFS do.
 fn io_refusal(err: &object_store::Error) -> bool {
-    use std::io::ErrorKind::{NotADirectory, PermissionDenied, ReadOnlyFilesystem};
+    use std::io::ErrorKind as Kind;
     let mut cause: Option<&dyn StdError> = Some(err);
     while let Some(err) = cause {
         if let Some(io) = err.downcast_ref::<std::io::Error>() {
-            return matches!(io.kind(), PermissionDenied | ReadOnlyFilesystem | NotADirectory);
+            return matches!(
+                io.kind(),
+                Kind::PermissionDenied
+                    | Kind::ReadOnlyFilesystem
+                    | Kind::NotADirectory
+                    | Kind::Unsupported
+                    | Kind::CrossesDevices
+                    | Kind::InvalidInput
+            ) || io.raw_os_error() == Some(NO_LOCKS);
         }
         cause = err.source();
     }
     false
 }
+
+/// ENOLCK, for which the standard library has no word: an NFS mount without a lock daemon.
+const NO_LOCKS: i32 = 37;
 
 /// The HTTP status in a store's error. The crate keeps the type to itself, so its text is read.
 fn http_status(err: &object_store::Error) -> Option<u16> {
@@ -111,6 +123,7 @@ pub fn joining(err: &KafkaError, phase: Phase) -> Decision {
                 Code::GroupAuthorizationFailed
                 | Code::TopicAuthorizationFailed
                 | Code::InconsistentGroupProtocol
+                | Code::InvalidSessionTimeout
                 | Code::InvalidTopic,
             ),
         ) => Decision::Stop,
@@ -202,6 +215,18 @@ mod tests {
         for (err, at_start, running) in rows {
             assert_eq!(store(&err, Phase::StartUp), at_start, "{err}");
             assert_eq!(store(&err, Phase::Running), running, "{err}");
+        }
+    }
+
+    #[test]
+    fn a_file_system_that_cannot_hold_a_raw_zone_is_refused_at_the_start() {
+        // EPERM, EXDEV, EINVAL, EROFS, ENOLCK, ENOSYS, EOPNOTSUPP; then EIO, ENOSPC, ESTALE, EDQUOT.
+        let codes = [(1, true), (18, true), (22, true), (30, true), (37, true), (38, true), (95, true)];
+        for (code, refused) in codes.into_iter().chain([5, 28, 116, 122].map(|code| (code, false))) {
+            let source = Box::new(std::io::Error::from_raw_os_error(code));
+            let err = object_store::Error::Generic { store: "LocalFileSystem", source };
+            assert_eq!(store(&err, Phase::StartUp) == Decision::Stop, refused, "{err}");
+            assert_eq!(store(&err, Phase::Running), Decision::Retry, "{err}");
         }
     }
 

@@ -28,6 +28,60 @@ impl std::fmt::Debug for KafkaSettings {
     }
 }
 
+/// librdkafka knows some properties by two names, and its client library hands settings over in no
+/// order: of two names of one property either could win. Everything here goes by the second name.
+const ALIASES: &[(&str, &str)] = &[
+    ("request.required.acks", "acks"),
+    ("queue.buffering.max.ms", "linger.ms"),
+    ("message.send.max.retries", "retries"),
+    ("delivery.timeout.ms", "message.timeout.ms"),
+    ("compression.type", "compression.codec"),
+    ("max.in.flight", "max.in.flight.requests.per.connection"),
+    ("max.partition.fetch.bytes", "fetch.message.max.bytes"),
+    ("sasl.mechanism", "sasl.mechanisms"),
+    ("metadata.broker.list", "bootstrap.servers"),
+    ("auto.commit.enable", "enable.auto.commit"),
+    ("sasl.oauthbearer.client.credentials.client.id", "sasl.oauthbearer.client.id"),
+    ("sasl.oauthbearer.client.credentials.client.secret", "sasl.oauthbearer.client.secret"),
+];
+
+/// The one name that a property goes by here; `dlq.` before it stays.
+pub fn canonical_property(name: &str) -> String {
+    let (prefix, name) = match name.strip_prefix("dlq.") {
+        Some(name) => ("dlq.", name),
+        None => ("", name),
+    };
+    let found = ALIASES.iter().find(|(alias, _)| *alias == name);
+    format!("{prefix}{}", found.map_or(name, |(_, canonical)| canonical))
+}
+
+/// Refuses addresses that the client would pass over, or try for ever: none at all, another scheme than
+/// Kafka's, quotes and separators that belong to a shell or a list of another kind.
+pub fn check_bootstrap_servers(servers: &str) -> Result<()> {
+    const REMEDY: &str = "Kafka's addresses are host:port,host:port,… (--bootstrap-servers, or \
+                          KAFKA_BOOTSTRAP_SERVERS in the environment)";
+    const SCHEMES: [&str; 4] = ["plaintext", "ssl", "sasl_plaintext", "sasl_ssl"];
+    let entries: Vec<&str> =
+        servers.split(',').map(str::trim).filter(|entry| !entry.is_empty()).collect();
+    if entries.is_empty() {
+        return Err(Error::Config(format!("no address of Kafka is given; {REMEDY}")));
+    }
+    for (number, entry) in entries.iter().enumerate() {
+        let (scheme, host) = entry.split_once("://").unwrap_or(("plaintext", entry));
+        let known = SCHEMES.contains(&scheme.to_ascii_lowercase().as_str());
+        let odd = |c: char| c.is_whitespace() || matches!(c, '"' | '\'' | ';' | '/' | '@');
+        if !known || host.is_empty() || host.contains(odd) {
+            // What stands there may be a password that took a wrong turn.
+            let shown = if entry.contains('@') { "…" } else { entry };
+            return Err(Error::Config(format!(
+                "address {} of Kafka, {shown:?}, is none that Kafka's clients know; {REMEDY}",
+                number + 1
+            )));
+        }
+    }
+    Ok(())
+}
+
 /// When a batch is closed and stored: whichever comes first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct BatchLimits {
@@ -94,6 +148,20 @@ pub struct RawZoneSettings {
     pub request_timeout: Duration,
 }
 
+impl RawZoneSettings {
+    /// Reads and checks them.
+    pub fn new(address: &str, request_timeout: Duration) -> Result<RawZoneSettings> {
+        let url = raw_zone_url(address)?;
+        if request_timeout.is_zero() || request_timeout > AGE_MAX {
+            return Err(Error::Config(format!(
+                "store-timeout {request_timeout:?}: no request could ever be answered in time, or none \
+                 would ever be given up; say something between 1s and a day"
+            )));
+        }
+        Ok(RawZoneSettings { url, request_timeout })
+    }
+}
+
 /// The settings of a producer.
 #[derive(Debug, Clone)]
 pub struct ProducerSettings {
@@ -153,6 +221,19 @@ pub fn raw_zone_url(text: &str) -> Result<Url> {
             "the raw zone {text:?} has a '?' or a '#', which end the path of an address; write %3F or %23"
         )));
     }
+    if url.scheme() == "gs" && (url.port().is_some() || url.authority().contains('@')) {
+        return Err(Error::Config(format!(
+            "gs://{}: a bucket has neither a port nor a user; an emulator's address is given as \
+             GOOGLE_BASE_URL, credentials as GOOGLE_SERVICE_ACCOUNT",
+            url.host_str().unwrap_or_default()
+        )));
+    }
+    // `file:data` would be read as /data.
+    if url.scheme() == "file" && !text.trim_start().get(5..).is_some_and(|rest| rest.starts_with('/')) {
+        return Err(Error::Config(format!(
+            "the raw zone {text:?} is a relative path; say the whole one, file:///…"
+        )));
+    }
     match (url.scheme(), url.host_str()) {
         ("gs", Some(_)) | ("file", None | Some("")) => Ok(url),
         ("file", Some(host)) => Err(Error::Config(format!(
@@ -195,6 +276,28 @@ fn is_topic_name(name: &str) -> bool {
     (1..=249).contains(&name.len()) && name.bytes().all(plain) && name != "." && name != ".."
 }
 
+fn check_topics(topic: &str, dead_letter_topic: &str) -> Result<()> {
+    if [topic, dead_letter_topic].into_iter().any(|topic| !is_topic_name(topic)) {
+        return Err(Error::Config(
+            "a topic's name is 1 to 249 letters, digits, '.', '_' or '-' (a pattern beginning with '^' \
+             is not supported)"
+                .into(),
+        ));
+    }
+    if topic == dead_letter_topic {
+        return Err(Error::Config("the topic and the dead-letter topic are the same".into()));
+    }
+    Ok(())
+}
+
+impl ProducerSettings {
+    /// Refuses what cannot work.
+    pub fn check(&self) -> Result<()> {
+        check_dataset(&self.dataset)?;
+        check_topics(&self.topic, &self.dead_letter_topic)
+    }
+}
+
 /// The largest batch. Readers of compressed parts unfold four times as much at most.
 const BATCH_BYTES_MAX: usize = 1 << 30;
 
@@ -215,22 +318,17 @@ impl ConsumerSettings {
         if self.memory_bytes / self.members < 2 * self.batch.bytes {
             return fail("memory-bytes must hold at least two batches of batch-bytes a member");
         }
-        if [&self.topic, &self.dead_letter_topic].into_iter().any(|topic| !is_topic_name(topic)) {
+        let times =
+            [self.batch.age, self.shutdown_deadline, self.revoke_deadline, self.stall_after];
+        if times.into_iter().any(|time| time > AGE_MAX) {
             return fail(
-                "a topic's name is 1 to 249 letters, digits, '.', '_' or '-' (a pattern beginning with '^' \
-                 is not supported)",
+                "batch-age, shutdown-deadline, revoke-deadline and stall-after can be a day at most",
             );
         }
-        if self.batch.age > AGE_MAX
-            || self.shutdown_deadline > AGE_MAX
-            || self.stall_after > AGE_MAX
-        {
-            return fail("batch-age, shutdown-deadline and stall-after can be a day at most");
+        if self.stall_after.is_zero() {
+            return fail("stall-after 0: a process at work would always be unhealthy; say 60s, say");
         }
-        if self.topic == self.dead_letter_topic {
-            return fail("the topic and the dead-letter topic are the same");
-        }
-        Ok(())
+        check_topics(&self.topic, &self.dead_letter_topic)
     }
 }
 
@@ -255,6 +353,30 @@ mod tests {
         for bad in ["file://tmp/x", "s3://bucket", "bucket", "gs://", "gs://b/a#b", "gs://b/a?b"] {
             assert!(raw_zone_url(bad).is_err(), "{bad}");
         }
+        for bad in ["file:data", "gs://b:4443/x", "gs://user:hunter2@b/x"] {
+            let text = raw_zone_url(bad).unwrap_err().to_string();
+            assert!(!text.contains("hunter2"), "{text}");
+        }
+        assert!(raw_zone_url("file:/tmp/x").is_ok());
+        assert!(RawZoneSettings::new("gs://b", Duration::ZERO).is_err());
+    }
+
+    #[test]
+    fn addresses_of_kafka() {
+        for good in ["h:1", " h:1 , [::1]:2,\n", "PLAINTEXT://h:1", "sasl_ssl://h:1,h"] {
+            assert!(check_bootstrap_servers(good).is_ok(), "{good}");
+        }
+        for bad in ["", " , ", "kafka://h:1", "http://h", "\"h:1\"", "h:1;h:2", "h:1 h:2", "u:p@h:1"] {
+            let text = check_bootstrap_servers(bad).unwrap_err().to_string();
+            assert!(!text.contains("u:p"), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_property_has_one_name() {
+        assert_eq!(canonical_property("request.required.acks"), "acks");
+        assert_eq!(canonical_property("dlq.queue.buffering.max.ms"), "dlq.linger.ms");
+        assert_eq!(canonical_property("acks"), "acks");
     }
 
     #[test]

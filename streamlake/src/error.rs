@@ -22,7 +22,8 @@ pub enum Error {
     /// A batch in the log that cannot be read.
     #[error(
         "{place}: what stands at or behind offset {offset} cannot be read ({source}); nothing behind it \
-         was committed. Look at it with kafka-dump-log on each replica; another replica may hold it whole \
+         was committed. A batch that unfolds to more than receive.message.max.bytes (100 MB unless set with \
+         -X) ends like this, too. Look at it with kafka-dump-log on each replica; another replica may hold it whole \
          (make that one the leader), else delete up to it or reset the group past it, knowingly"
     )]
     Unreadable {

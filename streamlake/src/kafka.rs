@@ -1,6 +1,6 @@
 //! The librdkafka clients: our defaults, what may be overridden, and what is really in effect.
 
-use crate::config::KafkaSettings;
+use crate::config::{KafkaSettings, canonical_property, check_bootstrap_servers};
 use crate::error::{Error, Result};
 use crate::native;
 use crate::planted;
@@ -50,9 +50,6 @@ const PRODUCER_DEFAULTS: &[(&str, &str)] = &[
     ("message.max.bytes", "16777216"),
 ];
 
-/// The names of one property.
-const ACKS: [&str; 2] = ["acks", "request.required.acks"];
-
 /// What both are told.
 const COMMON_DEFAULTS: &[(&str, &str)] = &[
     // A port proxy before a broker that is down accepts connections and drops them, which drives the
@@ -67,7 +64,6 @@ const FORBIDDEN: &[(&str, &str)] = &[
     ("enable.auto.offset.store", "stores offsets of records that are not yet stored"),
     ("group.id", "is set with --group"),
     ("bootstrap.servers", "is set with --bootstrap-servers"),
-    ("metadata.broker.list", "is set with --bootstrap-servers"),
     (
         "enable.partition.eof",
         "makes librdkafka's position run one ahead when records are read many at a time: after the pause \
@@ -170,7 +166,10 @@ pub fn member_config(
     members: usize,
 ) -> Result<ClientConfig> {
     check_reset(settings)?;
-    let classic = settings.properties.get("group.protocol").is_none_or(|name| name == "classic");
+    check_statistics(settings)?;
+    warn_of_what_is_given_up(settings);
+    let protocol = settings.properties.get("group.protocol");
+    let classic = protocol.is_none_or(|name| name.eq_ignore_ascii_case("classic"));
     let protocol = if classic { CLASSIC_DEFAULTS } else { &[] };
     let mut config = base(settings, Role::Consumer, &[CONSUMER_DEFAULTS, protocol].concat())?;
     if !settings.properties.contains_key(PREFETCH_KIB) {
@@ -190,7 +189,8 @@ pub fn member_config(
 
 /// A group that begins at the end, or nowhere, does not carry every record into the raw zone.
 fn check_reset(settings: &KafkaSettings) -> Result<()> {
-    match settings.properties.get("auto.offset.reset").map(String::as_str) {
+    let reset = settings.properties.get("auto.offset.reset").map(|word| word.to_ascii_lowercase());
+    match reset.as_deref() {
         None | Some("earliest" | "smallest" | "beginning") => Ok(()),
         Some("latest" | "largest" | "end") => {
             tracing::warn!(
@@ -207,6 +207,39 @@ fn check_reset(settings: &KafkaSettings) -> Result<()> {
     }
 }
 
+/// Lag, health and the watch over partitions that are never fetched live on the client's statistics; that
+/// watch gives a partition ten seconds.
+fn check_statistics(settings: &KafkaSettings) -> Result<()> {
+    let Some(text) = settings.properties.get(STATISTICS_MS) else { return Ok(()) };
+    match text.parse::<u64>() {
+        // What is no number is refused by librdkafka, with its own words.
+        Ok(ms) if !(1..=STATISTICS_MS_MAX).contains(&ms) => Err(Error::Config(format!(
+            "{STATISTICS_MS}={ms}: lag and health come from the client's statistics; leave it between 1 and \
+             {STATISTICS_MS_MAX}"
+        ))),
+        _ => Ok(()),
+    }
+}
+
+const STATISTICS_MS: &str = "statistics.interval.ms";
+const STATISTICS_MS_MAX: u64 = 5_000;
+
+/// Settings that are somebody's to choose and that a raw zone pays for.
+fn warn_of_what_is_given_up(settings: &KafkaSettings) {
+    let is = |name: &str, value: &str| {
+        settings.properties.get(name).is_some_and(|given| given.eq_ignore_ascii_case(value))
+    };
+    if is("isolation.level", "read_uncommitted") {
+        tracing::warn!(
+            "isolation.level=read_uncommitted: records of transactions that were aborted are stored like \
+             any others"
+        );
+    }
+    if is("check.crcs", "false") {
+        tracing::warn!("check.crcs=false: a batch that was damaged is stored as if it were whole");
+    }
+}
+
 /// A producer's configuration; `role` tells events from dead letters.
 pub fn producer_config(settings: &KafkaSettings, role: Role) -> Result<ClientConfig> {
     let mut config = base(settings, role, PRODUCER_DEFAULTS)?;
@@ -218,15 +251,13 @@ pub fn producer_config(settings: &KafkaSettings, role: Role) -> Result<ClientCon
 /// A receipt rests on the broker's word. Without one there is nothing to report, and a dead letter that
 /// counts as written must survive its leader.
 fn check_acks(config: &ClientConfig, role: Role) -> Result<()> {
-    let acks = ACKS.iter().filter_map(|name| config.get(name));
-    let acks: Vec<&str> = acks.collect();
-    let is_all = |acks: &&str| matches!(*acks, "all" | "-1");
+    let acks = config.get("acks");
     match role {
-        Role::DeadLetters if !acks.iter().all(is_all) => Err(Error::Config(
+        Role::DeadLetters if !acks.is_none_or(|acks| matches!(acks, "all" | "-1")) => Err(Error::Config(
             "dlq.acks must be all: an offset is committed when its dead letter is acknowledged"
                 .into(),
         )),
-        _ if acks.contains(&"0") => Err(Error::Config(
+        _ if acks == Some("0") => Err(Error::Config(
             "acks=0: the broker would acknowledge nothing, so no receipt could be given; use all"
                 .into(),
         )),
@@ -246,6 +277,7 @@ pub fn inspector_config(settings: &KafkaSettings, group: Option<&str>) -> Result
 }
 
 fn base(settings: &KafkaSettings, role: Role, defaults: &[(&str, &str)]) -> Result<ClientConfig> {
+    check_bootstrap_servers(&settings.bootstrap_servers)?;
     let mut config = ClientConfig::new();
     // Who asks librdkafka for its debug lines is to see them.
     config.set_log_level(match settings.properties.contains_key("debug") {
@@ -256,15 +288,16 @@ fn base(settings: &KafkaSettings, role: Role, defaults: &[(&str, &str)]) -> Resu
         config.set(*key, *value);
     }
     config.set("client.id", format!("streamlake-{}", role_name(role)));
-    for (key, value) in &settings.properties {
+    for (given, value) in &settings.properties {
+        let key = &canonical_property(given);
         if let Some((_, why)) = FORBIDDEN.iter().find(|(name, _)| name == key) {
-            return Err(Error::Config(format!("the property {key} cannot be set: it {why}")));
+            return Err(Error::Config(format!("the property {given} cannot be set: it {why}")));
         }
         let for_dead_letters = key.strip_prefix("dlq.");
         let is_consumers = CONSUMER_ONLY.iter().any(|prefix| key.starts_with(prefix));
         match role {
             // What is good enough for the events is not for a letter that an offset is committed for.
-            Role::DeadLetters if ACKS.contains(&key.as_str()) || key == "enable.idempotence" => {}
+            Role::DeadLetters if key == "acks" || key == "enable.idempotence" => {}
             Role::DeadLetters => {
                 if !is_consumers || for_dead_letters.is_some() {
                     config.set(for_dead_letters.unwrap_or(key), value);
@@ -463,6 +496,35 @@ mod tests {
         assert_eq!(alone.get("group.instance.id"), Some("a"));
         let told = member_config(&settings(&[(PREFETCH_KIB, "99")]), "g", 0, 2).unwrap();
         assert_eq!(told.get(PREFETCH_KIB), Some("99"));
+    }
+
+    #[test]
+    fn two_names_of_one_property_are_one_setting() {
+        for _ in 0..8 {
+            // Our own default goes by another name than the one that was given.
+            let given = settings(&[("queue.buffering.max.ms", "77"), ("request.required.acks", "1")]);
+            let config = producer_config(&given, Role::Producer).unwrap();
+            let config = config.create_native_config().unwrap();
+            assert_eq!(config.get("linger.ms").unwrap(), "77");
+        }
+        for (name, value) in [("auto.commit.enable", "true"), ("metadata.broker.list", "h:1")] {
+            let err = consumer_config(&settings(&[(name, value)]), "g").unwrap_err();
+            assert!(err.to_string().contains(name), "{err}");
+        }
+        let zero = producer_config(&settings(&[("request.required.acks", "0")]), Role::Producer);
+        assert!(zero.is_err());
+    }
+
+    #[test]
+    fn words_count_in_any_case_and_statistics_stay_on() {
+        let config = consumer_config(&settings(&[("group.protocol", "Classic")]), "g").unwrap();
+        assert_eq!(config.get("partition.assignment.strategy"), Some("cooperative-sticky"));
+        assert!(consumer_config(&settings(&[("auto.offset.reset", "Earliest")]), "g").is_ok());
+        for ms in ["0", "60000"] {
+            assert!(consumer_config(&settings(&[(STATISTICS_MS, ms)]), "g").is_err(), "{ms}");
+        }
+        let nowhere = KafkaSettings { bootstrap_servers: String::new(), ..settings(&[]) };
+        assert_eq!(consumer_config(&nowhere, "g").unwrap_err().exit_code(), 2);
     }
 
     #[test]

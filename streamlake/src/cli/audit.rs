@@ -3,7 +3,7 @@
 
 use super::options::{Dataset, Group, Kafka, print_json};
 use crate::audit::{self, Request};
-use crate::config::{RawZoneSettings, duration, raw_zone_url};
+use crate::config::{RawZoneSettings, duration};
 use crate::error::Result;
 use crate::raw_zone::metadata;
 use crate::raw_zone::store::{Zone, log_retry};
@@ -33,8 +33,7 @@ pub(super) struct Args {
 }
 
 pub(super) async fn run(args: Args) -> Result<ExitCode> {
-    let url = raw_zone_url(&args.raw_zone)?;
-    let zone = Zone::open_one_shot(&RawZoneSettings { url, request_timeout: args.store_timeout })?;
+    let zone = Zone::open_one_shot(&RawZoneSettings::new(&args.raw_zone, args.store_timeout)?)?;
     let request = Request {
         topic: args.dataset.topic(),
         dead_letter_topic: args.dataset.dead_letter_topic(),
@@ -47,7 +46,7 @@ pub(super) async fn run(args: Args) -> Result<ExitCode> {
             metadata::rebuild(&zone, &folder).await?;
         }
     }
-    let report = audit::audit(&zone, &args.kafka.settings(), &request).await?;
+    let report = audit::audit(&zone, &args.kafka.settings()?, &request).await?;
     print_json(&report)?;
     Ok(ExitCode::from(if report.clean { 0 } else { FOUND }))
 }

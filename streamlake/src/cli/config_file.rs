@@ -97,7 +97,9 @@ pub(super) fn expand(args: Vec<OsString>, cli: &Command) -> Result<Vec<Vec<OsStr
 
 /// The configuration file of a command line, if it has one.
 pub(super) fn named_file(args: &[OsString]) -> Option<OsString> {
-    value_of(args, "--config").or_else(|| std::env::var_os("STREAMLAKE_CONFIG"))
+    // A variable that is set to nothing names no file.
+    let variable = || std::env::var_os("STREAMLAKE_CONFIG").filter(|file| !file.is_empty());
+    value_of(args, "--config").or_else(variable)
 }
 
 /// The file as a table; the mistake names its line.
@@ -237,6 +239,7 @@ fn scalar(value: &Value) -> Option<String> {
         Value::Integer(number) => Some(number.to_string()),
         Value::Float(number) => Some(number.to_string()),
         Value::Boolean(truth) => Some(truth.to_string()),
+        Value::Datetime(instant) => Some(instant.to_string()),
         _ => None,
     }
 }

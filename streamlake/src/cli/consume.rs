@@ -3,9 +3,7 @@
 use super::blocking;
 use super::options::{Dataset, Group, Kafka};
 use super::signals;
-use crate::config::{
-    BatchLimits, ConsumerSettings, OnGap, RawZoneSettings, duration, raw_zone_url,
-};
+use crate::config::{BatchLimits, ConsumerSettings, OnGap, RawZoneSettings, duration};
 use crate::consumer;
 use crate::error::{Error, Result};
 use crate::inspect::Inspector;
@@ -96,7 +94,7 @@ pub(super) struct Args {
 
 impl Args {
     pub(super) fn settings(&self) -> Result<(ConsumerSettings, RawZoneSettings)> {
-        let mut kafka = self.kafka.settings();
+        let mut kafka = self.kafka.settings()?;
         if let Some(id) = &self.group_instance_id {
             kafka.properties.insert("group.instance.id".into(), id.clone());
         }
@@ -122,8 +120,7 @@ impl Args {
             on_gap: self.on_gap,
         };
         consumer.check()?;
-        let url = raw_zone_url(&self.raw_zone)?;
-        Ok((consumer, RawZoneSettings { url, request_timeout: self.store_timeout }))
+        Ok((consumer, RawZoneSettings::new(&self.raw_zone, self.store_timeout)?))
     }
 }
 

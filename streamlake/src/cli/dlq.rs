@@ -105,7 +105,7 @@ fn known(place: &Place, settings: &KafkaSettings, topic: &str) -> Result<()> {
 }
 
 fn list(place: &Place) -> Result<ExitCode> {
-    let (topic, settings) = (place.dataset.dead_letter_topic(), place.kafka.settings());
+    let (topic, settings) = (place.dataset.dead_letter_topic(), place.kafka.settings()?);
     known(place, &settings, &topic)?;
     let mut outcome = Ok(());
     dead_letter::read::each(&settings, &topic, None, |letter| {
@@ -127,7 +127,7 @@ fn one(settings: &KafkaSettings, topic: &str, at: (i32, i64)) -> Result<Filed> {
 }
 
 fn show(place: &Place, at: (i32, i64), payload: bool) -> Result<ExitCode> {
-    let letter = one(&place.kafka.settings(), &place.dataset.dead_letter_topic(), at)?;
+    let letter = one(&place.kafka.settings()?, &place.dataset.dead_letter_topic(), at)?;
     let record = &letter.record;
     let mut out = Vec::new();
     if payload {
@@ -152,7 +152,7 @@ fn show(place: &Place, at: (i32, i64), payload: bool) -> Result<ExitCode> {
 }
 
 async fn resend(place: &Place, at: Option<Vec<(i32, i64)>>, dry_run: bool) -> Result<ExitCode> {
-    let settings = place.kafka.settings();
+    let settings = place.kafka.settings()?;
     let topic = place.dataset.dead_letter_topic();
     let mut letters = Vec::new();
     match at {

@@ -17,7 +17,6 @@ mod signals;
 use crate::error::Error;
 use clap::{CommandFactory, Parser, Subcommand};
 use std::ffi::OsString;
-use std::io::Write;
 use std::process::ExitCode;
 
 const EXIT_CODES: &str = "\
@@ -49,7 +48,7 @@ struct Cli {
         value_name = "FILE",
         help_heading = "Logging and configuration"
     )]
-    config: Option<std::path::PathBuf>,
+    config: Option<OsString>,
     #[command(subcommand)]
     command: Command,
 }
@@ -100,10 +99,12 @@ pub fn main_with_args(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     let outcome = runtime.block_on(run(commands));
     // Work that is still waiting for a service that is away must not keep the process.
     runtime.shutdown_background();
-    match outcome {
+    let code = match outcome {
         Ok(code) => code,
         Err(err) => report(&err, log),
-    }
+    };
+    logging::flush();
+    code
 }
 
 /// Exit code of a process in which something panicked: a bug of ours.
@@ -114,6 +115,7 @@ const EXIT_PANICKED: i32 = 101;
 fn end_on_panic() {
     let before = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |panic| {
+        logging::flush();
         before(panic);
         std::process::exit(EXIT_PANICKED);
     }));
@@ -189,7 +191,7 @@ fn report(err: &Error, log: logging::Format) -> ExitCode {
     match log {
         logging::Format::Json => tracing::error!(error = %err, "giving up"),
         logging::Format::Text => {
-            let _ = writeln!(std::io::stderr(), "streamlake: {err}");
+            logging::tell(&format!("streamlake: {err}"));
         }
     }
     ExitCode::from(err.exit_code())

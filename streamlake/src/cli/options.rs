@@ -1,7 +1,8 @@
 //! Options that several commands share.
 
 use crate::config::{
-    KafkaSettings, default_dead_letter_topic, default_group, default_topic, property,
+    KafkaSettings, canonical_property, default_dead_letter_topic, default_group, default_topic,
+    property,
 };
 use crate::error::{Error, Result};
 use clap::builder::TypedValueParser;
@@ -49,7 +50,7 @@ impl std::fmt::Debug for Property {
 
 impl Property {
     fn pair(&self) -> (String, String) {
-        (self.0.clone(), self.1.clone())
+        (canonical_property(&self.0), self.1.clone())
     }
 }
 
@@ -77,13 +78,18 @@ impl TypedValueParser for PropertyParser {
 
 impl Kafka {
     /// File, then environment, then flags: the last one wins.
-    pub(super) fn settings(&self) -> KafkaSettings {
+    pub(super) fn settings(&self) -> Result<KafkaSettings> {
         let mut properties: BTreeMap<String, String> =
             self.file_property.iter().map(Property::pair).collect();
         for (name, value) in std::env::vars_os() {
-            if let (Some(name), Some(value)) = (name.to_str(), value.to_str())
+            if let Some(name) = name.to_str()
                 && let Some(property) = name.strip_prefix(PROPERTY_PREFIX)
             {
+                let Some(value) = value.to_str() else {
+                    return Err(Error::Config(format!(
+                        "the environment's {name} is not UTF-8, and librdkafka's properties are text"
+                    )));
+                };
                 if is_service_link(property, value) {
                     tracing::warn!(
                         variable = name,
@@ -92,14 +98,14 @@ impl Kafka {
                     );
                     continue;
                 }
-                properties
-                    .insert(property.to_ascii_lowercase().replace('_', "."), value.to_owned());
+                let property = property.to_ascii_lowercase().replace('_', ".");
+                properties.insert(canonical_property(&property), value.to_owned());
             }
         }
         properties.extend(self.properties.iter().map(Property::pair));
         let bootstrap_servers =
             self.bootstrap_servers.clone().unwrap_or_else(|| "127.0.0.1:9092".to_owned());
-        KafkaSettings { bootstrap_servers, properties }
+        Ok(KafkaSettings { bootstrap_servers, properties })
     }
 }
 

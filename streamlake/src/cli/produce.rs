@@ -71,7 +71,7 @@ pub(super) async fn run(args: Args) -> Result<ExitCode> {
         dead_letter_topic: args.dataset.dead_letter_topic(),
         dataset: args.dataset.dataset,
         schema: args.schema,
-        kafka: args.kafka.settings(),
+        kafka: args.kafka.settings()?,
         in_flight_max: args.in_flight_max.clamp(1, 1 << 24),
     };
     let events = Events::open(args.events.as_deref())?;

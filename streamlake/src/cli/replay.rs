@@ -73,7 +73,7 @@ pub(super) async fn run(args: Args) -> Result<ExitCode> {
         allow_skip: args.allow_skip,
         skip_member_check: args.skip_member_check,
     };
-    let (settings, dry_run) = (args.kafka.settings(), args.dry_run);
+    let (settings, dry_run) = (args.kafka.settings()?, args.dry_run);
     let outcome = super::blocking(move || {
         let plan = replay::plan(&settings, &request)?;
         if !dry_run {

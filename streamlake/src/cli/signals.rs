@@ -25,6 +25,7 @@ pub(super) fn stop_token() -> Result<CancellationToken> {
             };
             if interrupted && is_interrupt {
                 tracing::warn!("a second interrupt: ending at once");
+                super::logging::flush();
                 std::process::exit(EXIT_INTERRUPTED);
             }
             if stop.is_cancelled() {

@@ -335,6 +335,10 @@ impl PollLoop {
                     "joining group {group}: its members use another partition.assignment.strategy than \
                      this one (cooperative-sticky unless set), or another group.protocol"
                 ),
+                Some(RDKafkaErrorCode::InvalidSessionTimeout) => format!(
+                    "joining group {group}: session.timeout.ms must lie between the brokers' \
+                     group.min.session.timeout.ms and group.max.session.timeout.ms"
+                ),
                 _ => format!("reading {} as a member of group {group}", self.settings.topic),
             };
             return Err(Error::kafka(doing)(err.clone()));

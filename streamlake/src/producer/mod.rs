@@ -75,7 +75,7 @@ pub struct Producer {
 impl Producer {
     /// A producer. No connection is waited for.
     pub fn new(settings: ProducerSettings) -> Result<Producer> {
-        crate::config::check_dataset(&settings.dataset)?;
+        settings.check()?;
         let raw = RawProducer::new(&kafka::producer_config(&settings.kafka, Role::Producer)?)?;
         let dead_letters = DeadLetterWriter::new(&settings.kafka, &settings.dead_letter_topic)?;
         let slots = Arc::new(Semaphore::new(settings.in_flight_max));

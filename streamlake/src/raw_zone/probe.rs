@@ -4,6 +4,7 @@
 //! A store that lets a second create through in silence would let two consumers overwrite each
 //! other's parts. Some emulators and gateways do; they are refused at start-up.
 
+use super::metadata;
 use super::store::{Zone, backoff, next_delay};
 use crate::classify::{self, Decision, Phase};
 use crate::error::{Error, Result};
@@ -27,7 +28,12 @@ pub async fn create_if_absent(zone: &Zone, mut on_retry: impl FnMut(&str)) -> Re
                 }
                 _ => {
                     let address = zone.address(&path);
-                    break Err(Error::store(format!("{doing} {address}, as is needed later"))(err));
+                    let remedy = match &zone.local_root {
+                        Some(_) => " (the file system must allow hard links, fsync and flock)",
+                        None => "",
+                    };
+                    let doing = format!("{doing} {address}, as is needed later{remedy}");
+                    break Err(Error::store(doing)(err));
                 }
             },
         }
@@ -69,9 +75,14 @@ async fn ask(zone: &Zone, path: &str) -> Result<bool, Refusal> {
         Err(err) => return Err(("creating", err)),
     }
     let found = zone.bounded(zone.store.get(&path)).await.map_err(|err| ("reading", err))?;
-    let folder = Path::from("raw");
-    let mut listing = zone.store.list(Some(&folder));
+    // What others keep beside the raw zone is no matter here: this lists where nothing is.
+    let nothing = Path::from(format!("{path}-none"));
+    let mut listing = zone.store.list(Some(&nothing));
     zone.bounded(listing.try_next()).await.map_err(|err| ("listing the folder of", err))?;
+    if let Some(root) = &zone.local_root {
+        let locked = metadata::lock_folder(root.join("raw"));
+        zone.bounded(locked).await.map_err(|err| ("locking the folder of", err))?;
+    }
     // The metadata is replaced; on a local directory under a lock, which knows no version.
     let version = UpdateVersion { e_tag: found.meta.e_tag, version: found.meta.version };
     let replace = match zone.local_root {

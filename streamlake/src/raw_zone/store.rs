@@ -114,6 +114,11 @@ impl Zone {
                     on_retry(&Retry { doing, attempts, delay, error: &err });
                     tokio::time::sleep(delay).await;
                 }
+                Err(err @ object_store::Error::InvalidPath { .. }) => {
+                    let remedy = "an object of somebody else's has a name that the store's client cannot \
+                                  read; move it away or rename it";
+                    return Err(Error::store(format!("{doing} ({remedy})"))(err));
+                }
                 Err(err) => return Err(Error::store(doing)(err)),
             }
         }
@@ -122,6 +127,10 @@ impl Zone {
     /// The names of all parts in a folder, unsorted. The limit is for a page: a folder of hundreds of
     /// thousands of parts takes as many pages as it takes.
     pub async fn part_names(&self, folder: &Folder) -> object_store::Result<Vec<PartName>> {
+        if let Some(root) = &self.local_root {
+            let names = self.bounded(local_names(root.join(folder.path()))).await?;
+            return Ok(names.iter().filter_map(|name| PartName::parse(name)).collect());
+        }
         let prefix = Path::from(folder.path());
         let mut objects = self.store.list(Some(&prefix));
         let mut names = Vec::new();
@@ -135,6 +144,14 @@ impl Zone {
 
     /// All folders of a dataset, oldest first.
     pub async fn folders(&self, dataset: &str) -> object_store::Result<Vec<Folder>> {
+        if let Some(root) = &self.local_root {
+            let names = self.bounded(local_names(root.join(dataset_path(dataset)))).await?;
+            let path = |name: &String| format!("{}/{name}", dataset_path(dataset));
+            let mut folders: Vec<_> =
+                names.iter().filter_map(|name| Folder::parse(&path(name))).collect();
+            folders.sort();
+            return Ok(folders);
+        }
         let prefix = Path::from(dataset_path(dataset));
         // Thousands of days take several pages, and one answer holds them all.
         let pages = self.store.list_with_delimiter(Some(&prefix));
@@ -153,6 +170,24 @@ impl Zone {
     /// An object's bytes.
     pub async fn read(&self, path: &str) -> object_store::Result<bytes::Bytes> {
         self.bounded(async { self.store.get(&Path::from(path)).await?.bytes().await }).await
+    }
+}
+
+/// The names in a directory; none if it is not there. The store's own listing ends at the first name that
+/// is not UTF-8 and follows links in circles: neither of them is ours, and neither may hold up a part.
+async fn local_names(directory: PathBuf) -> object_store::Result<Vec<String>> {
+    let read = tokio::task::spawn_blocking(move || {
+        let entries = match std::fs::read_dir(&directory) {
+            Err(err) if err.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+            entries => entries?,
+        };
+        let names = entries.map(|entry| Ok(entry?.file_name().into_string().ok()));
+        names.filter_map(Result::transpose).collect::<std::io::Result<Vec<_>>>()
+    });
+    let generic = |source| object_store::Error::Generic { store: "StreamLake", source };
+    match read.await {
+        Ok(names) => names.map_err(|err| generic(err.into())),
+        Err(err) => Err(generic(err.into())),
     }
 }
 
@@ -273,6 +308,27 @@ mod tests {
             assert_eq!(found.as_ref().map(Path::as_ref), expected, "{url}");
         }
         assert!(prefix(&raw_zone_url("gs://b/a//b").unwrap()).is_err());
+    }
+
+    #[cfg(unix)]
+    #[tokio::test]
+    async fn what_others_leave_in_a_folder_does_not_hold_up_its_listing() {
+        use std::os::unix::ffi::OsStrExt;
+        let dir = tempfile::tempdir().unwrap();
+        let url = raw_zone_url(&format!("file://{}", dir.path().display())).unwrap();
+        let zone = Zone::open(&RawZoneSettings::new(url.as_str(), Duration::from_secs(5)).unwrap());
+        let zone = zone.unwrap();
+        let folder = Folder { dataset: "d".into(), date: Default::default() };
+        let path = dir.path().join(folder.path());
+        assert_eq!(zone.part_names(&folder).await.unwrap(), vec![]);
+        std::fs::create_dir_all(path.join("sub")).unwrap();
+        for name in [&b"x\xff"[..], b"new\nline", b"part-0002.json", b"part-0003.json#1"] {
+            std::fs::write(path.join(std::ffi::OsStr::from_bytes(name)), b"").unwrap();
+        }
+        std::os::unix::fs::symlink("..", path.join("loop")).unwrap();
+        let found = zone.part_names(&folder).await.unwrap();
+        assert_eq!(found.iter().map(|name| name.number).collect::<Vec<_>>(), [2]);
+        assert_eq!(zone.folders("d").await.unwrap(), vec![folder]);
     }
 
     #[tokio::test]

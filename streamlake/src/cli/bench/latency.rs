@@ -18,7 +18,7 @@ use std::time::Duration;
 const BEAT: Duration = Duration::from_millis(10);
 
 pub(super) async fn measure(args: &Args) -> Result<Value> {
-    let settings = args.kafka.settings();
+    let settings = args.kafka.settings()?;
     // A topic of its own: nothing but this load is in it.
     let topic = format!("{}.latency-{}", args.topic, uuid::Uuid::new_v4().simple());
     let producer = own_producer(&settings, &topic)?;

@@ -79,7 +79,7 @@ pub(super) async fn run(args: Args) -> Result<ExitCode> {
         What::Latency => latency::measure(&args).await?,
         What::BareConsume => super::blocking(move || bare_consume(&args)).await?,
         What::BareProduce => super::blocking(move || bare_produce(&args)).await?,
-        What::OwnProduce => own_produce(&args.kafka.settings(), &args, args.records).await?,
+        What::OwnProduce => own_produce(&args.kafka.settings()?, &args, args.records).await?,
     };
     print_json(&result)?;
     Ok(ExitCode::SUCCESS)
@@ -117,7 +117,7 @@ fn payload(number: u64, bytes: usize) -> Vec<u8> {
 }
 
 async fn consume(args: &Args) -> Result<Value> {
-    let settings = args.kafka.settings();
+    let settings = args.kafka.settings()?;
     let (topic, wanted) = (args.topic.clone(), settings.clone());
     let held = super::blocking(move || Ok(held(&wanted, &topic).unwrap_or(0))).await?;
     if held < args.records {
@@ -175,7 +175,7 @@ fn child(args: &Args, what: &str) -> Result<Value> {
         "--value-bytes",
         &args.value_bytes.to_string(),
     ]);
-    kafka_flags(&mut command, &args.kafka.settings());
+    kafka_flags(&mut command, &args.kafka.settings()?);
     let output =
         command.stderr(Stdio::inherit()).output().map_err(Error::io("starting a measurement"))?;
     serde_json::from_slice(&output.stdout)
@@ -195,7 +195,7 @@ fn kafka_flags(command: &mut Command, settings: &KafkaSettings) {
 
 /// Polls the topic from start to end with the pipeline's own client settings, and does nothing.
 fn bare_consume(args: &Args) -> Result<Value> {
-    let settings = args.kafka.settings();
+    let settings = args.kafka.settings()?;
     let inspector = Inspector::connect(&settings, None)?;
     let doing = || Error::kafka("reading with a bare consumer");
     let mut start = TopicPartitionList::new();
@@ -254,7 +254,7 @@ fn bench_headers() -> OwnedHeaders {
 /// The client library alone: same settings, payloads, keys and size of headers; nothing is checked, no
 /// receipt is kept.
 fn bare_produce(args: &Args) -> Result<Value> {
-    let config = kafka::producer_config(&args.kafka.settings(), Role::Producer)?;
+    let config = kafka::producer_config(&args.kafka.settings()?, Role::Producer)?;
     let producer: ThreadedProducer<DefaultProducerContext> =
         config.create().map_err(Error::kafka("creating a producer"))?;
     let started = Instant::now();
