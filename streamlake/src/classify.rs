@@ -221,8 +221,10 @@ mod tests {
     #[test]
     fn a_file_system_that_cannot_hold_a_raw_zone_is_refused_at_the_start() {
         // EPERM, EXDEV, EINVAL, EROFS, ENOLCK, ENOSYS, EOPNOTSUPP; then EIO, ENOSPC, ESTALE, EDQUOT.
-        let codes = [(1, true), (18, true), (22, true), (30, true), (37, true), (38, true), (95, true)];
-        for (code, refused) in codes.into_iter().chain([5, 28, 116, 122].map(|code| (code, false))) {
+        let codes =
+            [(1, true), (18, true), (22, true), (30, true), (37, true), (38, true), (95, true)];
+        for (code, refused) in codes.into_iter().chain([5, 28, 116, 122].map(|code| (code, false)))
+        {
             let source = Box::new(std::io::Error::from_raw_os_error(code));
             let err = object_store::Error::Generic { store: "LocalFileSystem", source };
             assert_eq!(store(&err, Phase::StartUp) == Decision::Stop, refused, "{err}");

@@ -3,6 +3,7 @@
 //! Precedence: flag, then environment, then configuration file, then default (see [`crate::cli`]).
 
 use crate::error::{Error, Result};
+use crate::observe::health::Reader;
 use crate::raw_zone::compression::Compression;
 use crate::raw_zone::name::is_dataset_name;
 use crate::record::Schema;
@@ -229,7 +230,9 @@ pub fn raw_zone_url(text: &str) -> Result<Url> {
         )));
     }
     // `file:data` would be read as /data.
-    if url.scheme() == "file" && !text.trim_start().get(5..).is_some_and(|rest| rest.starts_with('/')) {
+    if url.scheme() == "file"
+        && !text.trim_start().get(5..).is_some_and(|rest| rest.starts_with('/'))
+    {
         return Err(Error::Config(format!(
             "the raw zone {text:?} is a relative path; say the whole one, file:///…"
         )));
@@ -302,6 +305,11 @@ impl ProducerSettings {
 const BATCH_BYTES_MAX: usize = 1 << 30;
 
 impl ConsumerSettings {
+    /// Who reads, for health and metrics.
+    pub fn reader(&self) -> Reader {
+        Reader { topic: self.topic.clone(), group: self.group.clone() }
+    }
+
     /// Refuses what cannot work.
     pub fn check(&self) -> Result<()> {
         check_dataset(&self.dataset)?;
@@ -326,7 +334,9 @@ impl ConsumerSettings {
             );
         }
         if self.stall_after.is_zero() {
-            return fail("stall-after 0: a process at work would always be unhealthy; say 60s, say");
+            return fail(
+                "stall-after 0: a process at work would always be unhealthy; say 60s, say",
+            );
         }
         check_topics(&self.topic, &self.dead_letter_topic)
     }
@@ -366,7 +376,9 @@ mod tests {
         for good in ["h:1", " h:1 , [::1]:2,\n", "PLAINTEXT://h:1", "sasl_ssl://h:1,h"] {
             assert!(check_bootstrap_servers(good).is_ok(), "{good}");
         }
-        for bad in ["", " , ", "kafka://h:1", "http://h", "\"h:1\"", "h:1;h:2", "h:1 h:2", "u:p@h:1"] {
+        for bad in
+            ["", " , ", "kafka://h:1", "http://h", "\"h:1\"", "h:1;h:2", "h:1 h:2", "u:p@h:1"]
+        {
             let text = check_bootstrap_servers(bad).unwrap_err().to_string();
             assert!(!text.contains("u:p"), "{text}");
         }

@@ -253,10 +253,12 @@ pub fn producer_config(settings: &KafkaSettings, role: Role) -> Result<ClientCon
 fn check_acks(config: &ClientConfig, role: Role) -> Result<()> {
     let acks = config.get("acks");
     match role {
-        Role::DeadLetters if !acks.is_none_or(|acks| matches!(acks, "all" | "-1")) => Err(Error::Config(
-            "dlq.acks must be all: an offset is committed when its dead letter is acknowledged"
-                .into(),
-        )),
+        Role::DeadLetters if !acks.is_none_or(|acks| matches!(acks, "all" | "-1")) => {
+            Err(Error::Config(
+                "dlq.acks must be all: an offset is committed when its dead letter is acknowledged"
+                    .into(),
+            ))
+        }
         _ if acks == Some("0") => Err(Error::Config(
             "acks=0: the broker would acknowledge nothing, so no receipt could be given; use all"
                 .into(),
@@ -502,7 +504,8 @@ mod tests {
     fn two_names_of_one_property_are_one_setting() {
         for _ in 0..8 {
             // Our own default goes by another name than the one that was given.
-            let given = settings(&[("queue.buffering.max.ms", "77"), ("request.required.acks", "1")]);
+            let given =
+                settings(&[("queue.buffering.max.ms", "77"), ("request.required.acks", "1")]);
             let config = producer_config(&given, Role::Producer).unwrap();
             let config = config.create_native_config().unwrap();
             assert_eq!(config.get("linger.ms").unwrap(), "77");

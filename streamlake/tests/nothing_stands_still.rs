@@ -83,6 +83,57 @@ fn a_closed_standard_error_changes_nothing() {
     assert_eq!(consumer.wait().0, Some(0));
 }
 
+/// Nor may one that stands still: a pager, a log driver that blocks.
+#[test]
+fn a_standard_error_that_nobody_reads_holds_up_nothing() {
+    let bed = Bed::new(1);
+    // Each gives a line of log; together they are many times what a pipe holds.
+    let input = "not an order\n".repeat(2_000);
+    assert_eq!(bed.produce(input.as_bytes(), &["--schema", "any"]).0, 0);
+    let events = bed.path("events.jsonl");
+    let zone = bed.zone();
+    let mut child = Command::new(env!("CARGO_BIN_EXE_streamlake"))
+        .args(["consume", "--dataset", "orders", "--raw-zone", &zone, "--events"])
+        .arg(&events)
+        .env("KAFKA_BOOTSTRAP_SERVERS", bed.cluster.bootstrap_servers())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let unread = child.stderr.take();
+    let consumer = Consumer::of(child, events);
+    consumer.wait_for_commit(0, 2_000);
+    consumer.signal("-TERM");
+    assert_eq!(consumer.wait().0, Some(0));
+    drop(unread);
+}
+
+/// What the broker refuses at the first join, and will always refuse, is no weather.
+#[test]
+fn a_session_timeout_that_the_brokers_do_not_allow_ends_it() {
+    let bed = Bed::new(1);
+    let refusals = [RDKafkaRespErr::RD_KAFKA_RESP_ERR_INVALID_SESSION_TIMEOUT; 20];
+    bed.cluster.request_errors(RDKafkaApiKey::JoinGroup, &refusals);
+    assert_eq!(bed.consume(&[]).wait().0, Some(1));
+}
+
+/// A process that waits for its store has not joined its group, and says so.
+#[test]
+fn a_store_that_is_away_at_the_start_is_unhealthy() {
+    let bed = Bed::new(1);
+    let nowhere = [
+        ("GOOGLE_BASE_URL", "http://127.0.0.1:1"),
+        ("GOOGLE_ALLOW_HTTP", "true"),
+        ("GOOGLE_BEARER_TOKEN", "x"),
+    ];
+    let args = ["--raw-zone", "gs://b", "--http", "127.0.0.1:0", "--stall-after", "1s"];
+    let consumer = bed.consume_with(&args, &nowhere);
+    let address = address(&consumer);
+    until(&address, "/healthz", 503);
+    assert!(get(&address, "/healthz").1.contains("object store"));
+    consumer.signal("-TERM");
+    assert_eq!(consumer.wait().0, Some(0));
+}
+
 /// Supervisors send a signal to the process and to its group.
 #[test]
 fn a_second_termination_does_not_spoil_the_drain() {

@@ -3,7 +3,7 @@
 //! Every section is put through the parser of its command, and the librdkafka properties through
 //! librdkafka. What only the command line or the environment may give is told and is no mistake.
 
-use super::{Cli, Command, config_file};
+use super::{Cli, Command, config_file, consume};
 use crate::config::KafkaSettings;
 use crate::error::{Error, Result};
 use crate::kafka;
@@ -116,11 +116,12 @@ fn parsed(
     args.extend(command.iter().map(OsString::from));
     let lines = config_file::expand(args, cli)?;
     let pipelines = lines.len();
-    let mut missing = Vec::new();
+    let (mut missing, mut consumers) = (Vec::new(), Vec::new());
     for line in lines {
         match Cli::try_parse_from(line) {
             Ok(Cli { command: Command::Consume(args), .. }) => {
                 args.settings().map_err(|err| err.to_string())?;
+                consumers.push(*args);
             }
             Ok(_) => {}
             Err(err) if err.kind() == ErrorKind::MissingRequiredArgument => {
@@ -131,6 +132,7 @@ fn parsed(
             Err(err) => return Err(first_line(&err)),
         }
     }
+    consume::check_together(&consumers).map_err(|err| err.to_string())?;
     missing.sort();
     missing.dedup();
     let pipelines = if pipelines > 1 { format!(", {pipelines} pipelines") } else { String::new() };

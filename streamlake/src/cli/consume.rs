@@ -18,7 +18,7 @@ use crate::raw_zone::store::{self, Zone};
 use crate::raw_zone::writer::PartWriter;
 use crate::record::Schema;
 use serde_json::json;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -124,8 +124,33 @@ impl Args {
     }
 }
 
+/// Refuses what several pipelines of one process cannot have each for themselves.
+pub(super) fn check_together(pipelines: &[Args]) -> Result<()> {
+    let files: BTreeSet<_> = pipelines.iter().filter_map(|args| args.events.as_ref()).collect();
+    let addresses: BTreeSet<_> = pipelines.iter().filter_map(|args| args.http).collect();
+    for (name, given) in [("events", files.len()), ("http", addresses.len())] {
+        if given > 1 {
+            return Err(Error::Config(format!(
+                "the pipelines of a process share one {name}: give it once, in [consume]"
+            )));
+        }
+    }
+    let mut readers = BTreeSet::new();
+    for args in pipelines {
+        let (topic, group) = (args.dataset.topic(), args.group.name(&args.dataset.dataset));
+        if !readers.insert((topic.clone(), group.clone())) {
+            return Err(Error::Config(format!(
+                "two pipelines read {topic} as group {group}: each would get a part of it; give one of them \
+                 a group of its own, or use members for more throughput"
+            )));
+        }
+    }
+    Ok(())
+}
+
 /// Runs one consumer a pipeline until a signal, or until one of them cannot go on: then all stop.
 pub(super) async fn run(pipelines: Vec<Args>) -> Result<ExitCode> {
+    check_together(&pipelines)?;
     let mut resolved = Vec::new();
     for args in &pipelines {
         let (settings, zone) = args.settings()?;
@@ -190,6 +215,7 @@ async fn at_end(
 ) -> Result<()> {
     let guard = stop.clone().drop_guard();
     let (topic, group) = (settings.topic.clone(), settings.group.clone());
+    let reader = settings.reader();
     let asking = {
         let topic = topic.clone();
         move || -> Result<(Inspector, BTreeMap<i32, i64>)> {
@@ -219,7 +245,7 @@ async fn at_end(
             tracing::warn!(%error, "asking how far the group is; trying again");
             BTreeMap::new()
         });
-        let here = board.done_up_to(&topic);
+        let here = board.done_up_to(&reader);
         let now = Instant::now();
         idle_since.retain(|partition, _| here.get(partition) >= ends.get(partition));
         for (partition, end) in &ends {
@@ -250,6 +276,8 @@ async fn run_one(
     let stop = end.own;
     let dataset = settings.dataset.clone();
     let zone = Zone::open(&zone)?;
+    let reader = settings.reader();
+    board.waits(&reader, settings.stall_after, Instant::now());
     let probing = probe::create_if_absent(&zone, |error| {
         tracing::warn!(dataset, error, "the object store is not there yet; trying again");
         events.emit("retrying", json!({"what": "probe", "error": error}));
@@ -258,6 +286,7 @@ async fn run_one(
         outcome = probing => outcome?,
         () = stop.cancelled() => return Ok(()),
     }
+    board.begins(&reader);
     complete_latest(&zone, &dataset);
     let writer = Arc::new(PartWriter::new(zone));
     let at_end = end.wanted.then(|| {

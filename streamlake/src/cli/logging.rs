@@ -159,8 +159,7 @@ impl Lines {
         loop {
             let mut waiting = self.inner();
             while waiting.lines.is_empty() {
-                waiting =
-                    self.changed.wait(waiting).unwrap_or_else(PoisonError::into_inner);
+                waiting = self.changed.wait(waiting).unwrap_or_else(PoisonError::into_inner);
             }
             let lines = std::mem::take(&mut waiting.lines);
             let dropped = std::mem::take(&mut waiting.dropped);
@@ -171,7 +170,8 @@ impl Lines {
             }
             if dropped > 0 {
                 let _ = write(
-                    format!("… {dropped} lines of the log were dropped: nobody read them\n").as_bytes(),
+                    format!("… {dropped} lines of the log were dropped: nobody read them\n")
+                        .as_bytes(),
                 );
             }
             self.inner().writing = false;
@@ -215,9 +215,13 @@ mod tests {
     fn a_reader_that_stands_still_holds_up_nobody() {
         let lines = Arc::new(Lines::default());
         let (go_on, held) = mpsc::channel::<()>();
+        let (written, read) = mpsc::channel();
         let theirs = Arc::clone(&lines);
         std::thread::spawn(move || {
-            theirs.write_to(|_| held.recv().map_err(std::io::Error::other));
+            theirs.write_to(|line| {
+                let _ = held.recv();
+                written.send(line.to_vec()).map_err(std::io::Error::other)
+            });
         });
         let line = vec![b'x'; WAITING_BYTES_MAX / 4];
         // More than there is room for, whatever of it the other thread has taken already.
@@ -225,9 +229,18 @@ mod tests {
             lines.push(&line);
         }
         lines.flush(Duration::from_millis(1));
-        assert!(lines.inner().dropped > 0);
+        assert!(lines.inner().bytes <= WAITING_BYTES_MAX && read.try_recv().is_err());
         drop(go_on);
         lines.flush(Duration::from_secs(60));
-        assert!(lines.inner().lines.is_empty() && !lines.inner().writing);
+        lines.push(b"the next");
+        lines.flush(Duration::from_secs(60));
+        let told: Vec<Vec<u8>> = read.try_iter().collect();
+        let is = |text: &[u8], of: &str| String::from_utf8_lossy(text).contains(of);
+        assert!(
+            told.len() < 15 && told.iter().any(|text| is(text, "were dropped")),
+            "{}",
+            told.len()
+        );
+        assert!(told.iter().any(|text| is(text, "the next")));
     }
 }

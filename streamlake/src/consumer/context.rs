@@ -25,6 +25,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 pub(super) struct Seen {
     /// Each partition.
     pub(super) partitions: Vec<(i32, Fetched)>,
+    /// Of each partition that is fetched: where the records end that may be read, and where all end.
+    pub(super) ends: Vec<(i32, i64, i64)>,
     /// A connection to a broker is up.
     pub(super) connected: bool,
     /// The member belongs to its group.
@@ -35,6 +37,10 @@ impl Seen {
     fn of(statistics: &Statistics) -> Self {
         let partitions = statistics.topics.values().flat_map(|topic| topic.partitions.values());
         let known = partitions.filter(|partition| partition.partition >= 0);
+        let ends = known
+            .clone()
+            .filter(|partition| partition.fetch_state == "active" && partition.ls_offset >= 0);
+        let ends = ends.map(|at| (at.partition, at.ls_offset, at.hi_offset)).collect();
         let fetched = known.map(|partition| {
             let offset = |offset: i64| (offset >= 0).then_some(offset);
             let fetched = Fetched {
@@ -46,6 +52,7 @@ impl Seen {
         });
         Seen {
             partitions: fetched.collect(),
+            ends,
             connected: statistics.brokers.values().any(|broker| broker.state == "UP"),
             joined: statistics.cgrp.as_ref().is_some_and(|group| group.join_state == "steady"),
         }

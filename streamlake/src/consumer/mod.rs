@@ -11,6 +11,7 @@ pub(crate) mod core;
 mod drain;
 mod identity;
 mod intake;
+mod open_transactions;
 mod poll_loop;
 mod rebalance;
 #[cfg(test)]
@@ -30,6 +31,7 @@ use crate::observe::health::Board;
 use crate::raw_zone::writer::PartWriter;
 use context::Context;
 use identity::Identity;
+use open_transactions::OpenTransactions;
 use poll_loop::{PollLoop, RECORDS_PER_TURN};
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use serde_json::json;
@@ -120,7 +122,7 @@ struct Ended {
 
 /// One member on a thread of its own. `None` when its deadline came first.
 async fn run_member(state: PollLoop, stop: CancellationToken) -> Result<Option<Ended>> {
-    let (topic, member) = (state.settings.topic.clone(), state.member);
+    let (reader, member) = (state.reader.clone(), state.member);
     let (wake, board) = (Arc::clone(&state.wake), Arc::clone(&state.board));
     let deadline = state.settings.shutdown_deadline;
     let (ended, end) = oneshot::channel();
@@ -152,7 +154,7 @@ async fn run_member(state: PollLoop, stop: CancellationToken) -> Result<Option<E
         ended = end => Some(ended.map_err(|_| Error::Stuck("a polling thread panicked".into()))?),
         () = stop_signal => None,
     };
-    board.forget((&topic, member));
+    board.forget((&reader, member));
     Ok(ended.map(|(outcome, drained)| Ended { outcome, drained, left }))
 }
 
@@ -205,6 +207,8 @@ impl Shared {
         };
         Ok(PollLoop {
             member,
+            reader: settings.reader(),
+            open_transactions: OpenTransactions::default(),
             settings: Arc::clone(settings),
             core: Core::new(Limits {
                 batch: settings.batch,

@@ -6,9 +6,10 @@
 //! librdkafka offers for a queue that is no longer empty is known for missed wake-ups.
 
 use super::contact::Contact;
-use super::context::{ClientEvent, Context};
+use super::context::{ClientEvent, Context, Seen};
 use super::core::{Closed, Core, Effect, Gap, Partition};
 use super::identity::Identity;
+use super::open_transactions::OpenTransactions;
 use super::rebalance::numbers;
 use super::wake::Wake;
 use super::work::{Completion, Work};
@@ -18,7 +19,7 @@ use crate::crash::{self, Point};
 use crate::error::{Error, Result};
 use crate::native::{self, Commit, Message, Record, RecordQueue};
 use crate::observe::events::Events;
-use crate::observe::health::{Board, Progress};
+use crate::observe::health::{Board, Progress, Reader};
 use crate::observe::metrics;
 use crate::planted;
 use crate::raw_zone::name::Folder;
@@ -46,6 +47,10 @@ const REPORT_EVERY: Duration = Duration::from_secs(1);
 pub(super) struct PollLoop {
     /// Which of the process's members of the group this is, from 0.
     pub(super) member: usize,
+    /// Whose member it is, for health and metrics.
+    pub(super) reader: Reader,
+    /// Transactions that nobody ends.
+    pub(super) open_transactions: OpenTransactions,
     pub(super) settings: Arc<ConsumerSettings>,
     /// All that is decided.
     pub(super) core: Core<planted::InUse>,
@@ -150,7 +155,7 @@ impl PollLoop {
             return;
         }
         self.reported_at = Some(now);
-        let topic = &self.settings.topic;
+        let reader = &self.reader;
         let progress = |state: &Partition| Progress {
             position: state.frontier.position(),
             durable: state.frontier.durable(),
@@ -162,12 +167,17 @@ impl PollLoop {
         let assigned = self.core.assigned_partitions();
         let found: Vec<_> = assigned.map(|(number, state)| (number, progress(state))).collect();
         for (number, progress) in &found {
-            metrics::partition(topic, *number, progress);
+            metrics::partition(reader, *number, progress);
+            metrics::behind_open_transaction(
+                reader,
+                *number,
+                self.open_transactions.behind(*number),
+            );
         }
         let core = &self.core;
-        metrics::held((topic, self.member), core.held_bytes(), core.uploads(), core.paused());
+        metrics::held((reader, self.member), core.held_bytes(), core.uploads(), core.paused());
         let standing = self.contact.standing(self.core.stopping());
-        let (who, limit) = ((topic.as_str(), self.member), self.settings.stall_after);
+        let (who, limit) = ((reader, self.member), self.settings.stall_after);
         self.board.report(who, limit, now, &standing, &found);
         self.lead_records_here(found.iter().map(|(number, _)| *number));
     }
@@ -199,6 +209,7 @@ impl PollLoop {
                     self.core.fetched(*partition, fetched);
                 }
                 self.contact.seen(&seen);
+                self.look_for_open_transactions(&seen, now);
             }
             ClientEvent::OffsetReset { partition, due } => self.core.offset_reset(partition, due),
             ClientEvent::Refused(err) => return Err(err),
@@ -209,6 +220,26 @@ impl PollLoop {
         }
         self.perform_all(consumer, now);
         Ok(())
+    }
+
+    /// A transaction that its producer neither commits nor aborts ends the readable part of its partition
+    /// for all: nothing behind it is lag, and nothing of it is read.
+    fn look_for_open_transactions(&mut self, seen: &Seen, now: Instant) {
+        let limit = self.settings.stall_after;
+        for (partition, offset, behind) in self.open_transactions.seen(&seen.ends, limit, now) {
+            let topic = &self.settings.topic;
+            tracing::warn!(
+                topic,
+                partition,
+                offset,
+                behind,
+                "a transaction stays open, and nothing behind its first record can be read; \
+                 kafka-transactions.sh find-hanging shows whose it is, and can abort it"
+            );
+            let fields = json!({"topic": topic, "partition": partition, "offset": offset,
+                "behind": behind});
+            self.events.emit("transaction_open", fields);
+        }
     }
 
     /// Lets the client call back: rebalances, commits, errors, statistics. Without a wait, because the

@@ -88,6 +88,15 @@ struct Member {
     refused_since: Option<Instant>,
 }
 
+/// Whose report it is: several pipelines of a process may read one topic, each as a group of its own.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Reader {
+    /// The topic.
+    pub topic: String,
+    /// The group.
+    pub group: String,
+}
+
 /// What all consumers of a process report.
 #[derive(Debug, Default)]
 pub struct Board {
@@ -96,9 +105,21 @@ pub struct Board {
 
 #[derive(Debug, Default)]
 struct Inner {
-    /// By topic and member.
-    members: BTreeMap<(String, usize), Member>,
-    partitions: BTreeMap<(String, i32), Entry>,
+    /// Those whose object store has not answered yet: since when, and how long that may last.
+    starting: BTreeMap<Reader, (Instant, Duration)>,
+    /// By reader and member.
+    members: BTreeMap<(Reader, usize), Member>,
+    partitions: BTreeMap<(Reader, i32), Entry>,
+}
+
+impl Inner {
+    /// A reader's topic, with the group where that is needed to tell one from another.
+    fn name(&self, reader: &Reader) -> String {
+        let Reader { topic, group } = reader;
+        let all = self.members.keys().map(|(other, _)| other).chain(self.starting.keys());
+        let shared = all.into_iter().any(|other| other.topic == *topic && other.group != *group);
+        if shared { format!("{topic} (group {group})") } else { topic.clone() }
+    }
 }
 
 /// What `/healthz` answers.
@@ -120,18 +141,30 @@ fn since(holds: bool, before: Option<Instant>, now: Instant) -> Option<Instant> 
 }
 
 impl Board {
-    /// The report of one of a topic's consumers: how it stands, and the state of all its partitions,
+    /// A consumer waits for its object store before it joins its group.
+    pub fn waits(&self, reader: &Reader, stall_after: Duration, now: Instant) {
+        let mut inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
+        inner.starting.entry(reader.clone()).or_insert((now, stall_after));
+    }
+
+    /// It waits no longer.
+    pub fn begins(&self, reader: &Reader) {
+        let mut inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
+        inner.starting.remove(reader);
+    }
+
+    /// The report of one of a group's members: how it stands, and the state of all its partitions,
     /// those that it no longer has left out.
     pub fn report(
         &self,
-        (topic, member): (&str, usize),
+        (reader, member): (&Reader, usize),
         stall_after: Duration,
         now: Instant,
         standing: &Standing,
         found: &[(i32, Progress)],
     ) {
         let mut inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
-        let key = (topic.to_owned(), member);
+        let key = (reader.clone(), member);
         let old = inner.members.get(&key);
         let then = |of: fn(&Member) -> Option<Instant>| old.and_then(of);
         let new = Member {
@@ -145,16 +178,16 @@ impl Board {
         inner.members.insert(key, new);
         let mut before = std::mem::take(&mut inner.partitions);
         before.retain(|(of, partition), entry| {
-            let ours = of == topic && entry.member == member;
+            let ours = of == reader && entry.member == member;
             !ours || found.iter().any(|(number, _)| number == partition)
         });
         let moved = |(number, progress): &(i32, Progress)| {
-            let old = before.get(&(topic.to_owned(), *number));
+            let old = before.get(&(reader.clone(), *number));
             old.is_some_and(|old| old.progress.durable != progress.durable)
         };
         let moves = found.iter().any(moved);
         for (number, progress) in found {
-            let key = (topic.to_owned(), *number);
+            let key = (reader.clone(), *number);
             let old = before.get(&key);
             let same = |old: &Entry| {
                 let was = old.progress;
@@ -175,11 +208,11 @@ impl Board {
         inner.partitions = before;
     }
 
-    /// How far a topic's partitions are done in this process, where nothing of them is open and no commit
+    /// How far a reader's partitions are done in this process, where nothing of them is open and no commit
     /// is owed. It may be ahead of records that were fetched a moment ago and not yet taken.
-    pub fn done_up_to(&self, topic: &str) -> BTreeMap<i32, i64> {
+    pub fn done_up_to(&self, reader: &Reader) -> BTreeMap<i32, i64> {
         let inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
-        let own = inner.partitions.iter().filter(|((of, _), _)| of == topic);
+        let own = inner.partitions.iter().filter(|((of, _), _)| of == reader);
         let done = own.filter_map(|((_, number), entry)| {
             let progress = &entry.progress;
             let idle = progress.begun && !progress.has_open() && !progress.owes_commit();
@@ -188,18 +221,26 @@ impl Board {
         done.collect()
     }
 
-    /// One of a topic's consumers has ended in order.
-    pub fn forget(&self, (topic, member): (&str, usize)) {
+    /// One of a group's members has ended in order.
+    pub fn forget(&self, (reader, member): (&Reader, usize)) {
         let mut inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
-        inner.members.remove(&(topic.to_owned(), member));
-        inner.partitions.retain(|(of, _), entry| of != topic || entry.member != member);
+        inner.members.remove(&(reader.clone(), member));
+        inner.partitions.retain(|(of, _), entry| of != reader || entry.member != member);
     }
 
     /// The judgement.
     pub fn health(&self, now: Instant) -> Health {
         let inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
         let mut problems = Vec::new();
-        for ((topic, member), seen) in &inner.members {
+        for (reader, (since, stall_after)) in &inner.starting {
+            let lasts = now.duration_since(*since);
+            if lasts > *stall_after {
+                let topic = inner.name(reader);
+                problems.push(format!("{topic}: waiting for the object store for {lasts:.0?}"));
+            }
+        }
+        for ((reader, member), seen) in &inner.members {
+            let topic = inner.name(reader);
             let mut too_long = |since: Option<Instant>, limit: Duration, what: &str| {
                 let lasts = since.map(|since| now.duration_since(since));
                 if let Some(lasts) = lasts.filter(|lasts| *lasts > limit) {
@@ -213,8 +254,9 @@ impl Board {
             too_long(seen.refused_since, seen.stall_after, &format!("no partitions ({refusal})"));
         }
         let mut partitions = BTreeMap::new();
-        for ((topic, number), entry) in &inner.partitions {
-            let member = inner.members.get(&(topic.clone(), entry.member));
+        for ((reader, number), entry) in &inner.partitions {
+            let topic = inner.name(reader);
+            let member = inner.members.get(&(reader.clone(), entry.member));
             let limit = member.map_or(Duration::MAX, |member| member.stall_after);
             let mut too_long = |since: Option<Instant>, what: &str| {
                 let lasts = since.map(|since| now.duration_since(since));
@@ -228,7 +270,8 @@ impl Board {
         }
         let mut standings = inner.members.values().map(|member| &member.standing);
         let takes_part = |s: &Standing| s.connected && s.joined && !s.stopping;
-        let ready = !inner.members.is_empty() && standings.all(takes_part);
+        let ready =
+            inner.starting.is_empty() && !inner.members.is_empty() && standings.all(takes_part);
         Health { healthy: problems.is_empty(), ready, problems, partitions }
     }
 }
@@ -254,6 +297,10 @@ mod tests {
         Standing { connected: true, joined: true, ..Standing::default() }
     }
 
+    fn reader(group: &str) -> Reader {
+        Reader { topic: "t".into(), group: group.into() }
+    }
+
     /// A board with a clock of seconds.
     struct Bench(Board, Instant);
 
@@ -273,7 +320,7 @@ mod tests {
             standing: &Standing,
             found: &[(i32, Progress)],
         ) {
-            self.0.report(("t", member), LIMIT, self.second(second), standing, found);
+            self.0.report((&reader("g"), member), LIMIT, self.second(second), standing, found);
         }
 
         fn health(&self, second: u64) -> Health {
@@ -299,7 +346,7 @@ mod tests {
         bench.report(1, 21, &well(), &[(0, at(20, 20))]);
         bench.report(0, 22, &well(), &[(1, at(9, 9))]);
         assert_eq!(bench.health(22).partitions.len(), 2);
-        bench.0.forget(("t", 1));
+        bench.0.forget((&reader("g"), 1));
         assert_eq!(bench.health(22).partitions.len(), 1);
         assert!(!bench.health(60).healthy, "the thread is silent");
     }
@@ -344,6 +391,35 @@ mod tests {
         }
         let health = bench.health(10);
         assert!(health.problems[0].contains("no commit came through"), "{health:?}");
+    }
+
+    #[test]
+    fn two_groups_on_one_topic_are_judged_apart() {
+        let bench = Bench::new();
+        for second in 0..10 {
+            bench.report(0, second, &well(), &[(0, at(second as i64, 90))]);
+            let other = (&reader("other"), 0);
+            bench.0.report(other, LIMIT, bench.second(second), &well(), &[(0, at(4, 90))]);
+        }
+        let health = bench.health(10);
+        assert_eq!(health.problems.len(), 1, "{health:?}");
+        assert!(health.problems[0].contains("group other"), "{health:?}");
+        assert_eq!(health.partitions.len(), 2);
+        assert_eq!(bench.0.done_up_to(&reader("g"))[&0], 9);
+        bench.0.forget((&reader("other"), 0));
+        assert!(bench.health(10).healthy && bench.health(10).partitions.contains_key("t/0"));
+    }
+
+    #[test]
+    fn a_store_that_never_answers_is_unhealthy() {
+        let bench = Bench::new();
+        bench.0.waits(&reader("g"), LIMIT, bench.second(0));
+        assert!(bench.health(1).healthy && !bench.health(1).ready);
+        bench.0.waits(&reader("g"), LIMIT, bench.second(4));
+        assert!(bench.health(6).problems[0].contains("object store"));
+        bench.0.begins(&reader("g"));
+        bench.report(0, 7, &well(), &[]);
+        assert!(bench.health(7).healthy && bench.health(7).ready);
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! Prometheus metrics. The names are an interface: dashboards and alerts live on them.
 
-use super::health::Progress;
+use super::health::{Progress, Reader};
 use crate::error::{Error, Result};
 use metrics::{counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram};
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
@@ -59,6 +59,10 @@ pub fn install() -> Result<PrometheusHandle> {
         "streamlake_end_offset",
         "Where the records that may be read end (last stable offset), as last seen"
     );
+    describe_gauge!(
+        "streamlake_records_behind_open_transaction",
+        "Offsets that may not be read before a transaction ends that is still open"
+    );
     describe_gauge!("streamlake_held_bytes", "Bytes read and not yet durable");
     describe_gauge!("streamlake_uploads_in_flight", "Part files being uploaded");
     describe_gauge!("streamlake_paused", "1 while fetching is paused for lack of room");
@@ -111,10 +115,11 @@ pub(crate) fn committed(topic: &str, ok: bool) {
         .increment(1);
 }
 
-/// What one of a topic's consumers holds.
-pub(crate) fn held((topic, member): (&str, usize), bytes: usize, uploads: usize, paused: bool) {
+/// What one of a group's members holds.
+pub(crate) fn held((reader, member): (&Reader, usize), bytes: usize, uploads: usize, paused: bool) {
     let set = |name: &'static str, value: f64| {
-        let labels = [("topic", topic.to_owned()), ("member", member.to_string())];
+        let Reader { topic, group } = reader.clone();
+        let labels = [("topic", topic), ("group", group), ("member", member.to_string())];
         gauge!(name, &labels).set(value);
     };
     set("streamlake_held_bytes", bytes as f64);
@@ -122,10 +127,11 @@ pub(crate) fn held((topic, member): (&str, usize), bytes: usize, uploads: usize,
     set("streamlake_paused", f64::from(u8::from(paused)));
 }
 
-pub(crate) fn partition(topic: &str, number: i32, progress: &Progress) {
+pub(crate) fn partition(reader: &Reader, number: i32, progress: &Progress) {
     let set = |name: &'static str, value: Option<i64>| {
         if let Some(value) = value {
-            let labels = [("topic", topic.to_owned()), ("partition", number.to_string())];
+            let Reader { topic, group } = reader.clone();
+            let labels = [("topic", topic), ("group", group), ("partition", number.to_string())];
             gauge!(name, &labels).set(value as f64);
         }
     };
@@ -134,4 +140,10 @@ pub(crate) fn partition(topic: &str, number: i32, progress: &Progress) {
     set("streamlake_durable_offset", progress.durable);
     set("streamlake_committed_offset", progress.committed);
     set("streamlake_end_offset", progress.end);
+}
+
+pub(crate) fn behind_open_transaction(reader: &Reader, number: i32, offsets: i64) {
+    let Reader { topic, group } = reader.clone();
+    let labels = [("topic", topic), ("group", group), ("partition", number.to_string())];
+    gauge!("streamlake_records_behind_open_transaction", &labels).set(offsets as f64);
 }

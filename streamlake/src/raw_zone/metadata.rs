@@ -213,7 +213,9 @@ async fn try_add(zone: &Zone, folder: &Folder, entries: &[PartEntry]) -> object_
 }
 
 /// An advisory lock on a directory; let go when the file is closed.
-pub(super) async fn lock_folder(directory: std::path::PathBuf) -> object_store::Result<std::fs::File> {
+pub(super) async fn lock_folder(
+    directory: std::path::PathBuf,
+) -> object_store::Result<std::fs::File> {
     let locked = tokio::task::spawn_blocking(move || {
         std::fs::create_dir_all(&directory)?;
         let file = std::fs::File::open(&directory)?;
