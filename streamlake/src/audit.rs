@@ -4,7 +4,7 @@
 //! is bounded by the number of holes and not by the number of records.
 
 use crate::config::KafkaSettings;
-use crate::dead_letter::{HEADER_SOURCE_OFFSET, HEADER_SOURCE_PARTITION, HEADER_SOURCE_TOPIC};
+use crate::dead_letter::read::{Filed, SourcePlace};
 use crate::error::{Error, Result};
 use crate::inspect::{Inspector, owned};
 use crate::ranges::Ranges;
@@ -43,6 +43,8 @@ pub struct Report {
     pub group: String,
     /// Whether nothing is wrong. Duplicates are not wrong: delivery is at least once.
     pub clean: bool,
+    /// Why not, one line each.
+    pub problems: Vec<String>,
     /// Each partition.
     pub partitions: Vec<PartitionReport>,
     /// The part files.
@@ -136,10 +138,41 @@ pub async fn audit(zone: &Zone, settings: &KafkaSettings, request: &Request) -> 
         Ok((reports, stored.parts))
     });
     let (partitions, parts) = compared.await?;
-    let lost = partitions.iter().any(|partition| partition.lost > 0);
-    let clean = !lost && parts.missing.is_empty() && parts.damaged.is_empty();
+    let problems = problems(&partitions, &parts, &request.group);
     let Request { dataset, topic, group, .. } = request.clone();
-    Ok(Report { dataset, topic, group, clean, partitions, parts })
+    Ok(Report { dataset, topic, group, clean: problems.is_empty(), problems, partitions, parts })
+}
+
+/// What is wrong, or cannot be said to be right.
+fn problems(partitions: &[PartitionReport], parts: &PartsReport, group: &str) -> Vec<String> {
+    let mut problems = Vec::new();
+    for PartitionReport { partition, lost, unknown, .. } in partitions {
+        if *lost > 0 {
+            problems
+                .push(format!("partition {partition}: {lost} records are committed and nowhere"));
+        }
+        if *unknown > 0 {
+            problems.push(format!(
+                "partition {partition}: {unknown} offsets are committed and nowhere, and the log no longer \
+                 tells whether they held records"
+            ));
+        }
+    }
+    let something =
+        partitions.iter().any(|at| at.high_watermark > at.low_watermark || at.stored > 0);
+    if something && partitions.iter().all(|at| at.committed.is_none()) {
+        problems.push(format!(
+            "the group {group} has no commit: it never ran, its commits have expired, or it is another one \
+             (--group)"
+        ));
+    }
+    if !parts.missing.is_empty() {
+        problems.push(format!("{} listed parts are not there", parts.missing.len()));
+    }
+    if !parts.damaged.is_empty() {
+        problems.push(format!("{} parts are damaged", parts.damaged.len()));
+    }
+    problems
 }
 
 async fn blocking<T: Send + 'static>(
@@ -223,24 +256,20 @@ fn read_offsets(
     Ok(())
 }
 
-/// The offsets of this topic that lie in the dead-letter topic, by partition.
+/// The offsets of this topic that this group has put into the dead-letter topic, by partition. Another
+/// group's letter says nothing of this one's.
 fn dead_letters(inspector: &Inspector, request: &Request) -> Result<BTreeMap<i32, Ranges>> {
     let mut dead: BTreeMap<i32, Ranges> = BTreeMap::new();
     for partition in inspector.partitions_if_any(&request.dead_letter_topic)? {
         inspector.read(&request.dead_letter_topic, partition, 0, i64::MAX, |message| {
-            let record = owned(message);
-            let last = |name: &str| {
-                let mut found =
-                    record.headers.iter().rev().filter(|(key, _)| key == name.as_bytes());
-                String::from_utf8(found.next()?.1.clone()?).ok()
-            };
-            let source = (last(HEADER_SOURCE_PARTITION), last(HEADER_SOURCE_OFFSET));
-            if let (Some(topic), (Some(partition), Some(offset))) =
-                (last(HEADER_SOURCE_TOPIC), source)
+            let letter = Filed::of(owned(message));
+            // Earlier versions did not say whose letter it is.
+            let ours = letter.group.as_ref().is_none_or(|group| *group == request.group);
+            if let Some(SourcePlace { topic, partition, offset }) = letter.source
+                && ours
                 && topic == request.topic
-                && let (Ok(partition), Ok(offset)) = (partition.parse(), offset.parse::<i64>())
             {
-                dead.entry(partition).or_default().insert(offset, offset + 1);
+                dead.entry(partition).or_default().insert(offset, offset.saturating_add(1));
             }
             true
         })?;
@@ -301,4 +330,30 @@ fn compare(
         }
     }
     Ok(report)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_cannot_be_told_is_not_clean() {
+        let good =
+            || PartitionReport { high_watermark: 5, committed: Some(5), ..Default::default() };
+        let judge = |partition: PartitionReport, parts: PartsReport| {
+            problems(&[partition], &parts, "g").join("; ")
+        };
+        assert_eq!(judge(good(), PartsReport::default()), "");
+        for (partition, word) in [
+            (PartitionReport { lost: 2, ..good() }, "nowhere"),
+            (PartitionReport { unknown: 2, ..good() }, "no longer tells"),
+            (PartitionReport { committed: None, ..good() }, "has no commit"),
+        ] {
+            assert!(judge(partition, PartsReport::default()).contains(word), "{word}");
+        }
+        let damaged = PartsReport { damaged: vec!["p".into()], ..Default::default() };
+        assert!(judge(good(), damaged).contains("damaged"));
+        // An empty topic has nothing to commit.
+        assert_eq!(judge(PartitionReport::default(), PartsReport::default()), "");
+    }
 }

@@ -95,11 +95,16 @@ impl Inspector {
         Ok(())
     }
 
-    /// The partitions of a topic; none if there is no such topic (nothing was ever dead, say).
+    /// The partitions of a topic; none if there is no such topic (nothing was ever dead, say). A topic that
+    /// this client may not see, or that cannot be told of now, is no topic without partitions.
     pub fn partitions_if_any(&self, topic: &str) -> Result<Vec<i32>> {
         let asking = || Error::kafka(format!("asking for the partitions of {topic}"));
         let metadata = self.consumer.fetch_metadata(Some(topic), ANSWER_WITHIN).map_err(asking())?;
         let found = metadata.topics().iter().find(|found| found.name() == topic);
+        match found.and_then(|found| found.error()).map(Code::from) {
+            None | Some(Code::UnknownTopicOrPartition | Code::UnknownTopic) => {}
+            Some(code) => return Err(asking()(KafkaError::MetadataFetch(code))),
+        }
         let partitions =
             found.map(|found| found.partitions().iter().map(|p| p.id()).collect::<Vec<_>>());
         let mut partitions = partitions.unwrap_or_default();
@@ -166,6 +171,16 @@ impl Inspector {
         }))
     }
 
+    /// Whether the group has members, by the list of groups. The description of a group knows nothing of
+    /// the newer group protocol (KIP-848): it calls a group of that kind dead, whoever is in it.
+    pub fn has_members(&self) -> Result<bool> {
+        let asking = Error::kafka(format!("asking for the state of {}", self.group));
+        let state = native::group_state(self.consumer.client(), &self.group, ANSWER_WITHIN);
+        let state = state.map_err(asking)?;
+        // A broker that lists no states calls them unknown.
+        Ok(!matches!(state.as_deref(), None | Some("Empty" | "Dead" | "Unknown")))
+    }
+
     /// Sets the group's offsets and reads them back. The broker refuses while the group has members.
     pub fn set_offsets(&self, topic: &str, targets: &BTreeMap<i32, i64>) -> Result<()> {
         let doing = || Error::kafka(format!("setting the offsets of {}", self.group));
@@ -216,10 +231,11 @@ impl Inspector {
         let outcome = loop {
             match self.consumer.poll(Duration::from_millis(100)) {
                 Some(Ok(message)) => {
-                    deadline = Instant::now() + ANSWER_WITHIN;
                     if message.offset() >= to || !visit(&message) || message.offset() + 1 == to {
                         break Ok(());
                     }
+                    // What the visitor takes is no silence of the broker's.
+                    deadline = Instant::now() + ANSWER_WITHIN;
                 }
                 Some(Err(err)) if classify::consumer(&err) == Decision::Stop => {
                     break Err(doing()(err));

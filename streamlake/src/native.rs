@@ -271,6 +271,79 @@ pub(crate) fn property<C: ClientContext>(client: &Client<C>, name: &str) -> Opti
     Some(CStr::from_bytes_until_nul(&text).ok()?.to_string_lossy().into_owned())
 }
 
+/// The state of a group of either protocol, as the brokers list it; `None` if none of them knows it.
+pub(crate) fn group_state<C: ClientContext>(
+    client: &Client<C>,
+    group: &str,
+    within: Duration,
+) -> KafkaResult<Option<String>> {
+    let wanted = CString::new(group)?;
+    let wait_ms = i32::try_from(within.as_millis()).unwrap_or(i32::MAX);
+    // SAFETY: the client outlives the call; queue, options and event are made and destroyed here, and
+    // what is read of the event is copied before that.
+    unsafe {
+        let rk = client.native_ptr();
+        let queue = rdsys::rd_kafka_queue_new(rk);
+        let kind = rdsys::rd_kafka_admin_op_t::RD_KAFKA_ADMIN_OP_LISTCONSUMERGROUPS;
+        let options = rdsys::rd_kafka_AdminOptions_new(rk, kind);
+        let set =
+            rdsys::rd_kafka_AdminOptions_set_request_timeout(options, wait_ms, ptr::null_mut(), 0);
+        debug_assert_eq!(set, rdsys::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR);
+        rdsys::rd_kafka_ListConsumerGroups(rk, options, queue);
+        // The request ends by itself; a moment more than it takes is waited.
+        let event = rdsys::rd_kafka_queue_poll(queue, wait_ms.saturating_add(1_000));
+        let outcome = state_in(event, &wanted);
+        if !event.is_null() {
+            rdsys::rd_kafka_event_destroy(event);
+        }
+        rdsys::rd_kafka_AdminOptions_destroy(options);
+        rdsys::rd_kafka_queue_destroy(queue);
+        outcome
+    }
+}
+
+/// A group's state in an answer.
+///
+/// # Safety
+/// The event is null or valid.
+unsafe fn state_in(
+    event: *mut rdsys::rd_kafka_event_t,
+    group: &CStr,
+) -> KafkaResult<Option<String>> {
+    let failed = |err: rdsys::rd_kafka_resp_err_t| Err(KafkaError::AdminOp(err.into()));
+    if event.is_null() {
+        return failed(rdsys::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR__TIMED_OUT);
+    }
+    // SAFETY: the event is valid, and so is all that it holds while it lives.
+    unsafe {
+        let err = rdsys::rd_kafka_event_error(event);
+        if err != rdsys::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR {
+            return failed(err);
+        }
+        let result = rdsys::rd_kafka_event_ListConsumerGroups_result(event);
+        if result.is_null() {
+            return failed(rdsys::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR__FAIL);
+        }
+        let mut count = 0;
+        let listed = rdsys::rd_kafka_ListConsumerGroups_result_valid(result, &mut count);
+        for number in 0..count {
+            let listing = *listed.add(number);
+            let id = rdsys::rd_kafka_ConsumerGroupListing_group_id(listing);
+            if CStr::from_ptr(id) == group {
+                let state = rdsys::rd_kafka_ConsumerGroupListing_state(listing);
+                let name = rdsys::rd_kafka_consumer_group_state_name(state);
+                return Ok(Some(CStr::from_ptr(name).to_string_lossy().into_owned()));
+            }
+        }
+        // A broker that did not answer may be the one that knows the group.
+        let errors = rdsys::rd_kafka_ListConsumerGroups_result_errors(result, &mut count);
+        if count > 0 {
+            return failed(rdsys::rd_kafka_error_code(*errors));
+        }
+    }
+    Ok(None)
+}
+
 /// An offset to be committed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Commit {

@@ -80,6 +80,11 @@ pub fn plan(settings: &KafkaSettings, request: &Request) -> Result<Plan> {
     for (partition, asked) in wanted {
         let ends = inspector.watermarks(&request.topic, partition)?;
         let found = committed.get(&partition).copied();
+        // By time, a partition that lags behind it has nothing to replay, and loses nothing.
+        let asked = match (&request.from, request.allow_skip) {
+            (StartAt::Time(_), false) => asked.min(found.unwrap_or(ends.0)),
+            _ => asked,
+        };
         partitions.push(one(partition, asked, ends, found, request.allow_skip)?);
     }
     let records = partitions.iter().map(|partition| partition.records).sum();
@@ -101,6 +106,10 @@ fn refuse_members(inspector: &Inspector, request: &Request) -> Result<()> {
             request.group,
             group.members.len(),
             group.state
+        ))),
+        _ if inspector.has_members()? => Err(Error::Refused(format!(
+            "the group {} has active members; stop its consumers first",
+            request.group
         ))),
         _ => Ok(()),
     }
@@ -147,7 +156,7 @@ fn one(
         high_watermark: high,
         committed,
         target,
-        no_longer_there: (low - asked).max(0),
+        no_longer_there: low.saturating_sub(asked).max(0),
         records: (end - target).max(0),
     })
 }

@@ -71,8 +71,7 @@ pub(super) async fn run(args: Args) -> Result<ExitCode> {
         Command::List { place } => list(&place),
         Command::Show { place, at, payload } => show(&place, at, payload),
         Command::Resend { place, at, all, dry_run } => {
-            let handle = tokio::runtime::Handle::current();
-            handle.block_on(resend(&place, (!all).then_some(at), dry_run))
+            resend(&place, (!all).then_some(at), dry_run)
         }
     })
     .await
@@ -151,58 +150,103 @@ fn show(place: &Place, at: (i32, i64), payload: bool) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-async fn resend(place: &Place, at: Option<Vec<(i32, i64)>>, dry_run: bool) -> Result<ExitCode> {
+/// Letters that are sent together: enough that the broker's answers are not waited for one by one, and
+/// few enough for the memory, however many there are in all.
+const LETTERS_MAX: usize = 1_000;
+const LETTERS_BYTES_MAX: usize = 16 << 20;
+
+/// Dead letters on their way back.
+struct Resend<'a> {
+    place: &'a Place,
+    /// None for a dry run.
+    producer: Option<RawProducer>,
+    waiting: Vec<Filed>,
+    waiting_bytes: usize,
+    clean: bool,
+}
+
+fn resend(place: &Place, at: Option<Vec<(i32, i64)>>, dry_run: bool) -> Result<ExitCode> {
     let settings = place.kafka.settings()?;
     let topic = place.dataset.dead_letter_topic();
-    let mut letters = Vec::new();
+    let config = kafka::producer_config(&settings, Role::Producer)?;
+    let producer = if dry_run { None } else { Some(RawProducer::new(&config)?) };
+    let mut sending =
+        Resend { place, producer, waiting: Vec::new(), waiting_bytes: 0, clean: true };
     match at {
         Some(places) => {
-            for place in places {
-                letters.push(one(&settings, &topic, place)?);
+            for at in places {
+                sending.add(one(&settings, &topic, at)?)?;
             }
         }
-        None => dead_letter::read::each(&settings, &topic, None, |letter| {
-            letters.push(letter);
-            true
-        })?,
-    }
-    let producer = RawProducer::new(&kafka::producer_config(&settings, Role::Producer)?)?;
-    let mut clean = true;
-    for letter in &letters {
-        let target =
-            letter.source.as_ref().map_or_else(|| place.dataset.topic(), |s| s.topic.clone());
-        let mut line = summary(letter);
-        line["to"] = target.as_str().into();
-        if dry_run {
-            line["outcome"] = "planned".into();
-            print_json(&line)?;
-            continue;
+        None => {
+            let mut outcome = Ok(());
+            dead_letter::read::each(&settings, &topic, None, |letter| {
+                outcome = sending.add(letter);
+                outcome.is_ok()
+            })?;
+            outcome?;
         }
-        let original = letter.original_headers();
-        let record = RawRecord {
-            topic: &target,
-            partition: None,
-            key: letter.record.key.as_deref(),
-            value: letter.record.value.as_deref(),
-            headers: owned_headers(&original),
+    }
+    sending.send()?;
+    Ok(ExitCode::from(u8::from(!sending.clean)))
+}
+
+impl Resend<'_> {
+    fn add(&mut self, letter: Filed) -> Result<()> {
+        self.waiting_bytes += letter.record.value.as_ref().map_or(0, Vec::len);
+        self.waiting.push(letter);
+        if self.waiting.len() < LETTERS_MAX && self.waiting_bytes < LETTERS_BYTES_MAX {
+            return Ok(());
+        }
+        self.send()
+    }
+
+    /// Sends what waits, in its order, and tells what became of each.
+    fn send(&mut self) -> Result<()> {
+        self.waiting_bytes = 0;
+        let letters = std::mem::take(&mut self.waiting);
+        let target = |letter: &Filed| match &letter.source {
+            Some(source) => source.topic.clone(),
+            None => self.place.dataset.topic(),
         };
-        match producer.deliver(record).await {
-            Delivery::Acknowledged { partition, offset } => {
-                line["outcome"] = "acknowledged".into();
-                line["sent"] = json!({"topic": target, "partition": partition, "offset": offset});
-            }
-            Delivery::Failed(err) => {
-                clean = false;
-                line["outcome"] = "failed".into();
-                line["resend_error"] = err.to_string().into();
-            }
-            Delivery::Unknown(err) => {
-                clean = false;
-                line["outcome"] = "unknown".into();
-                line["resend_error"] = err.to_string().into();
-            }
+        let targets: Vec<String> = letters.iter().map(target).collect();
+        let deliveries = self.producer.as_ref().map(|producer| {
+            let deliveries = letters.iter().zip(&targets).map(|(letter, topic)| {
+                producer.deliver(RawRecord {
+                    topic,
+                    partition: None,
+                    key: letter.record.key.as_deref(),
+                    value: letter.record.value.as_deref(),
+                    headers: owned_headers(&letter.original_headers()),
+                })
+            });
+            let all = futures::future::join_all(deliveries);
+            tokio::runtime::Handle::current().block_on(all)
+        });
+        let mut deliveries = deliveries.map(Vec::into_iter);
+        for (letter, target) in letters.iter().zip(targets) {
+            let mut line = summary(letter);
+            line["to"] = target.as_str().into();
+            let (word, clean) = match deliveries.as_mut().and_then(Iterator::next) {
+                None => ("planned", true),
+                Some(Delivery::Acknowledged { partition, offset }) => {
+                    line["sent"] =
+                        json!({"topic": target, "partition": partition, "offset": offset});
+                    ("acknowledged", true)
+                }
+                Some(Delivery::Failed(err)) => {
+                    line["resend_error"] = err.to_string().into();
+                    ("failed", false)
+                }
+                Some(Delivery::Unknown(err)) => {
+                    line["resend_error"] = err.to_string().into();
+                    ("unknown", false)
+                }
+            };
+            line["outcome"] = word.into();
+            self.clean &= clean;
+            print_json(&line)?;
         }
-        print_json(&line)?;
+        Ok(())
     }
-    Ok(ExitCode::from(u8::from(!clean)))
 }

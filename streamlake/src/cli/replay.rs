@@ -52,14 +52,20 @@ impl Args {
         if let [single] = self.from_offset.as_slice()
             && !single.contains(':')
         {
-            return single.parse().map(StartAt::Offset).map_err(|_| bad(single));
+            let offset = single.parse().ok().filter(|offset| *offset >= 0);
+            return offset.map(StartAt::Offset).ok_or_else(|| bad(single));
         }
         let mut offsets = BTreeMap::new();
         for text in &self.from_offset {
             let (partition, offset) = text.split_once(':').ok_or_else(|| bad(text))?;
             let parsed = partition.parse::<i32>().ok().zip(offset.parse::<i64>().ok());
-            let (partition, offset) = parsed.ok_or_else(|| bad(text))?;
-            offsets.insert(partition, offset);
+            let (partition, offset) =
+                parsed.filter(|(_, offset)| *offset >= 0).ok_or_else(|| bad(text))?;
+            if offsets.insert(partition, offset).is_some() {
+                return Err(Error::Config(format!(
+                    "--from-offset names partition {partition} twice"
+                )));
+            }
         }
         Ok(StartAt::Offsets(offsets))
     }
