@@ -7,7 +7,9 @@ mod support;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use rdkafka::types::RDKafkaRespErr;
 use serde_json::{Value, json};
+use std::io::{BufRead, Read, Write};
 use support::{Bed, order};
 
 fn envelope(value: &[u8], key: Option<&str>) -> String {
@@ -95,6 +97,90 @@ fn an_audit_explains_everything_and_a_replay_is_planned() {
     );
 }
 
+/// A letter of one group says nothing of another's, and a group that never ran is not clean.
+#[test]
+fn an_audit_is_of_one_group() {
+    let bed = Bed::new(1);
+    let input = format!("{}\nbad\n{}\n", order(0), order(1));
+    assert_eq!(bed.produce(input.as_bytes(), &["--schema", "any"]).0, 0);
+    drain(&bed, 3);
+    let elsewhere = format!("file://{}", bed.path("elsewhere").display());
+    let other = ["--group", "other", "--schema", "any", "--raw-zone", &elsewhere];
+    let other = bed.consume(&[&other[..], &["--exit-at-end"]].concat());
+    assert_eq!(other.wait().0, Some(0));
+    let zone = bed.zone();
+    let audit = |group: &str| {
+        bed.run_json(&["audit", "--dataset", "orders", "--raw-zone", &zone, "--group", group])
+    };
+    assert_eq!(audit("streamlake-consumer-orders").0, 0);
+    let (code, report) = audit("other");
+    assert_eq!((code, report["partitions"][0]["lost"].as_i64()), (4, Some(1)), "{report:#}");
+    let (code, report) = audit("never");
+    assert_eq!(code, 4, "{report:#}");
+    assert!(report["problems"][0].as_str().unwrap().contains("no commit"), "{report:#}");
+}
+
+/// A topic that may not be seen is not an empty one.
+#[test]
+fn dead_letters_that_may_not_be_seen_are_not_none() {
+    let bed = Bed::new(1);
+    let refused = RDKafkaRespErr::RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED;
+    bed.cluster.topic_error("streamlake.orders.dlq", refused).unwrap();
+    assert_eq!(bed.run(&["dlq", "list", "--dataset", "orders"]).0, 1);
+}
+
+/// What was read of the input has its receipt, however the end comes.
+#[test]
+fn a_signal_ends_a_producer_with_all_receipts() {
+    let bed = Bed::new(1);
+    let args = ["produce", "--dataset", "orders", "-X", "linger.ms=200000", "--events"];
+    let mut child = std::process::Command::new(env!("CARGO_BIN_EXE_streamlake"))
+        .args(args)
+        .arg(bed.path("produce.jsonl"))
+        .env("KAFKA_BOOTSTRAP_SERVERS", bed.cluster.bootstrap_servers())
+        .stdin(std::process::Stdio::piped())
+        .stdout(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut stdin = child.stdin.take().unwrap();
+    let mut stdout = std::io::BufReader::new(child.stdout.take().unwrap());
+    // The receipt of a line that is none comes at once: all before it were read.
+    let lines: String = (0..20).map(|n| order(n) + "\n").collect();
+    stdin.write_all(lines.as_bytes()).unwrap();
+    let tail = [vec![b'x'; (64 << 20) + 1], b"\n".to_vec()].concat();
+    stdin.write_all(&tail).unwrap();
+    let mut first = String::new();
+    stdout.read_line(&mut first).unwrap();
+    assert!(first.contains("\"line\":21"), "{first}");
+    let id = child.id().to_string();
+    assert!(std::process::Command::new("kill").args(["-TERM", &id]).status().unwrap().success());
+    let mut rest = String::new();
+    stdout.read_to_string(&mut rest).unwrap();
+    assert_eq!(rest.matches("\"acknowledged\"").count(), 20, "{rest}");
+    assert_eq!(child.wait().unwrap().code(), Some(1), "the input was not read to its end");
+    drop(stdin);
+}
+
+#[test]
+fn what_could_mean_two_things_is_refused() {
+    let bed = Bed::new(1);
+    let zone = bed.zone();
+    let consume = ["consume", "--dataset", "orders", "--raw-zone", &zone];
+    let replay = ["replay", "--dataset", "orders", "--skip-member-check", "--dry-run"];
+    for (base, more) in [
+        (&consume[..], &["--bootstrap-servers", ""][..]),
+        (&consume, &["--bootstrap-servers", "kafka://127.0.0.1:1"]),
+        (&consume, &["--log", "verbose"]),
+        (&consume, &["--store-timeout", "0s"]),
+        (&consume, &["-X", "statistics.interval.ms=0"]),
+        (&replay, &["--from-offset", "0:1", "--from-offset", "0:2"]),
+        (&replay, &["--from-offset=-1"]),
+        (&["produce", "--dataset", "orders"], &["--topic", "x", "--dead-letter-topic", "x"]),
+    ] {
+        assert_eq!(bed.run(&[base, more].concat()).0, 2, "{more:?}");
+    }
+}
+
 /// Several pipelines and settings from a file; flags come first, unknown names are refused.
 #[test]
 fn a_file_configures_several_pipelines() {
@@ -157,6 +243,16 @@ fn a_configuration_file_is_checked_without_kafka() {
     for (text, wanted) in [
         ("[kafka]\n\"no.such.property\" = 1\n", "no.such.property"),
         ("[consume]\nmembers = \"two\"\n", "invalid value 'two' for '--members"),
+        (
+            "[[pipeline]]\ndataset = \"a\"\nraw-zone = \"file:///x\"\nevents = \"x\"\n\
+             [[pipeline]]\ndataset = \"b\"\nraw-zone = \"file:///x\"\nevents = \"y\"\n",
+            "share one events",
+        ),
+        (
+            "[[pipeline]]\ndataset = \"a\"\nraw-zone = \"file:///x\"\n\
+             [[pipeline]]\ndataset = \"a\"\nraw-zone = \"file:///y\"\n",
+            "a group of its own",
+        ),
         ("[consume]\nraw-zne = \"x\"\n", "did you mean raw-zone?"),
         ("[consume\n", "check.toml:1: "),
         ("[consume]\ndataset = \"a\"\nraw-zone = \"s3://x\"\n", "s3"),

@@ -1,6 +1,7 @@
 //! `streamlake produce`: lines in, receipts out.
 
 use super::options::{Dataset, Kafka};
+use super::signals;
 use crate::config::{IN_FLIGHT_MAX, ProducerSettings};
 use crate::error::{Error, Result};
 use crate::observe::events::Events;
@@ -16,6 +17,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio_util::sync::CancellationToken;
 
 /// Receipts that may wait for somebody to read them. Then nothing more is read or sent.
 const RECEIPTS_MAX: usize = 1 << 16;
@@ -23,6 +25,8 @@ const RECEIPTS_MAX: usize = 1 << 16;
 const LINE_BYTES_MAX: usize = 64 << 20;
 /// Bytes of the input that may wait to be sent, in units of a KiB.
 const INPUT_KIB_MAX: usize = 96 << 10;
+/// From a signal to the end: what was read is sent and has its receipt by then, or is given up.
+const STOP_WITHIN: Duration = Duration::from_secs(10);
 /// How long the receipts of a producer that brokers refuse may take.
 const RECEIPTS_WITHIN: Duration = Duration::from_secs(2);
 
@@ -84,19 +88,36 @@ pub(super) async fn run(args: Args) -> Result<ExitCode> {
         "version": env!("CARGO_PKG_VERSION"), "librdkafka": rdkafka::util::get_rdkafka_version().1,
     }));
     let (receipts, written) = write_receipts(topic.into(), dead_letter_topic)?;
+    let stop = signals::stop_token()?;
+    let mut fed = Box::pin(feed(&producer, args.input, &receipts, &stop));
     let refusal = tokio::select! {
-        fed = feed(&producer, args.input, &receipts) => fed.err(),
+        fed = &mut fed => fed.err(),
+        () = stop.cancelled() => {
+            // Each record that waits is sent now, whatever the linger time, or given up; then the line
+            // in hand, which may have waited for room.
+            let mut ended = None;
+            for within in [STOP_WITHIN, Duration::ZERO, Duration::ZERO] {
+                tokio::task::block_in_place(|| producer.flush(within));
+                ended = tokio::time::timeout(RECEIPTS_WITHIN, &mut fed).await.ok();
+                if ended.is_some() {
+                    break;
+                }
+            }
+            ended.unwrap_or_else(|| Err(stopped("the last line"))).err()
+        }
         refusal = producer.refused() => {
             // Each record that waits for a broker gets its receipt: it was certainly not written.
             tokio::task::block_in_place(|| producer.flush(Duration::ZERO));
             Some(refusal)
         }
     };
+    drop(fed);
     drop(receipts);
     let writing = tokio::task::spawn_blocking(move || written.join());
     if let Some(err) = refusal {
         // A dead letter that was handed over only now waits for a broker that will not have it.
-        let _ = tokio::time::timeout(RECEIPTS_WITHIN, writing).await;
+        let within = if stop.is_cancelled() { STOP_WITHIN } else { RECEIPTS_WITHIN };
+        let _ = tokio::time::timeout(within, writing).await;
         return Err(err);
     }
     match writing.await {
@@ -106,15 +127,42 @@ pub(super) async fn run(args: Args) -> Result<ExitCode> {
     }
 }
 
-/// Sends every line of standard input and waits for the outcome of each.
-async fn feed(producer: &Producer, input: Input, receipts: &Receipts) -> Result<()> {
+fn stopped(behind: &str) -> Error {
+    Error::Stuck(format!("stopped by a signal: what stands behind {behind} was not sent"))
+}
+
+/// Sends every line of standard input and waits for the outcome of each. A signal ends the input: each line
+/// that was taken has its receipt all the same.
+async fn feed(
+    producer: &Producer,
+    input: Input,
+    receipts: &Receipts,
+    stop: &CancellationToken,
+) -> Result<()> {
     let mut lines = read_lines()?;
     let mut number = 0u64;
-    while let Some(line) = lines.recv().await {
+    let mut outcome = Ok(());
+    loop {
+        let next = tokio::select! {
+            biased;
+            () = stop.cancelled() => {
+                outcome = Err(stopped(&format!("line {number}")));
+                break;
+            }
+            next = lines.recv() => next,
+        };
+        let Some(line) = next else { break };
         number += 1;
         let line = line.map_err(Error::io(format!("reading line {number} of standard input")))?;
         // Closed when receipts cannot be written any more: what cannot be reported is not sent.
-        let Ok(room) = Arc::clone(&receipts.room).acquire_owned().await else { break };
+        let room = tokio::select! {
+            room = Arc::clone(&receipts.room).acquire_owned() => room,
+            () = stop.cancelled() => {
+                outcome = Err(stopped(&format!("line {}", number - 1)));
+                break;
+            }
+        };
+        let Ok(room) = room else { break };
         let event = match (input, line) {
             (_, Line::TooLong) => Err(format!("is longer than {} MiB", LINE_BYTES_MAX >> 20)),
             (Input::Lines, Line::Whole { text, .. }) => Ok(Event { value: text, key: None }),
@@ -136,7 +184,7 @@ async fn feed(producer: &Producer, input: Input, receipts: &Receipts) -> Result<
     }
     crate::planted::input_ended();
     producer.settle().await;
-    Ok(())
+    outcome
 }
 
 /// A line of the input.

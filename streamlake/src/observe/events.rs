@@ -9,11 +9,20 @@ use std::fs::{File, OpenOptions};
 use std::io::Write;
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 
 /// Where events go; nowhere unless a file was named.
 #[derive(Debug, Default)]
 pub struct Events {
-    file: Option<Mutex<File>>,
+    file: Option<Mutex<Lines>>,
+}
+
+/// A file that lines are appended to.
+#[derive(Debug)]
+struct Lines {
+    file: File,
+    /// The last line is cut off: there was no room for the rest of it.
+    torn: bool,
 }
 
 impl Events {
@@ -22,9 +31,13 @@ impl Events {
         let Some(path) = path else {
             return Ok(Events::default());
         };
-        let file = OpenOptions::new().create(true).append(true).open(path);
-        let file = file.map_err(Error::io(format!("opening the event file {}", path.display())))?;
-        Ok(Events { file: Some(Mutex::new(file)) })
+        let opening = || Error::io(format!("opening the event file {}", path.display()));
+        let file = match is_pipe(path) {
+            false => OpenOptions::new().create(true).append(true).open(path),
+            true => open_pipe(path),
+        };
+        let file = file.map_err(opening())?;
+        Ok(Events { file: Some(Mutex::new(Lines { file, torn: false })) })
     }
 
     /// Writes one event: `at` (RFC 3339 with microseconds), `event`, then the fields of `fields`,
@@ -42,8 +55,9 @@ impl Events {
         }
         let mut text = Value::Object(line).to_string();
         text.push('\n');
-        let mut file = file.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Err(err) = file.write_all(text.as_bytes()) {
+        let mut lines = file.lock().unwrap_or_else(PoisonError::into_inner);
+        let Lines { file, torn } = &mut *lines;
+        if let Err(err) = append(file, text, torn) {
             tracing::warn!(error = %err, event, "an event could not be written");
         }
     }
@@ -51,5 +65,78 @@ impl Events {
     /// Whether anybody listens; for events that cost something to put together.
     pub fn is_on(&self) -> bool {
         self.file.is_some()
+    }
+}
+
+fn is_pipe(path: &Path) -> bool {
+    use std::os::unix::fs::FileTypeExt;
+    std::fs::metadata(path).is_ok_and(|found| found.file_type().is_fifo())
+}
+
+/// How long a named pipe waits for a reader.
+const READER_WITHIN: Duration = Duration::from_secs(5);
+
+/// Opens a named pipe, which waits for a reader: not for ever, and not where a signal could not end it.
+fn open_pipe(path: &Path) -> std::io::Result<File> {
+    let (opened, told) = std::sync::mpsc::channel();
+    let path = path.to_owned();
+    let thread = std::thread::Builder::new().name("streamlake-events".into());
+    thread.spawn(move || opened.send(OpenOptions::new().append(true).open(path)))?;
+    told.recv_timeout(READER_WITHIN).unwrap_or_else(|_| {
+        Err(std::io::Error::new(std::io::ErrorKind::TimedOut, "it is a pipe, and nobody reads it"))
+    })
+}
+
+/// Appends a line. After one that was cut off it begins on a line of its own, or both would be lost to
+/// whoever reads them.
+fn append(file: &mut impl Write, line: String, torn: &mut bool) -> std::io::Result<()> {
+    let text = if *torn { format!("\n{line}") } else { line };
+    let mut rest = text.as_bytes();
+    while !rest.is_empty() {
+        match file.write(rest) {
+            Ok(0) => return Err(std::io::ErrorKind::WriteZero.into()),
+            Ok(written) => {
+                rest = &rest[written..];
+                *torn = !rest.is_empty();
+            }
+            Err(err) if err.kind() == std::io::ErrorKind::Interrupted => {}
+            Err(err) => return Err(err),
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    /// A disk with room for so many bytes.
+    struct Disk(Vec<u8>, usize);
+
+    impl Write for Disk {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            let room = (self.1 - self.0.len()).min(bytes.len());
+            if room == 0 {
+                return Err(std::io::ErrorKind::StorageFull.into());
+            }
+            self.0.extend_from_slice(&bytes[..room]);
+            Ok(room)
+        }
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn a_line_that_was_cut_off_spoils_no_other() {
+        let (mut disk, mut torn) = (Disk(Vec::new(), 6), false);
+        append(&mut disk, "{a}\n".into(), &mut torn).unwrap();
+        assert!(append(&mut disk, "{b}\n".into(), &mut torn).is_err());
+        assert!(append(&mut disk, "{c}\n".into(), &mut torn).is_err());
+        disk.1 = 100;
+        append(&mut disk, "{d}\n".into(), &mut torn).unwrap();
+        append(&mut disk, "{e}\n".into(), &mut torn).unwrap();
+        assert_eq!(String::from_utf8(disk.0).unwrap(), "{a}\n{b\n{d}\n{e}\n");
     }
 }
