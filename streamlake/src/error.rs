@@ -23,7 +23,7 @@ pub enum Error {
     #[error(
         "{place}: what stands at or behind offset {offset} cannot be read ({source}); nothing behind it \
          was committed. A batch that unfolds to more than receive.message.max.bytes (100 MB unless set with \
-         -X) ends like this, too. Look at it with kafka-dump-log on each replica; another replica may hold it whole \
+         -X; with zstd a third of it may be too much) ends like this, too. Look at it with kafka-dump-log on each replica; another replica may hold it whole \
          (make that one the leader), else delete up to it or reset the group past it, knowingly"
     )]
     Unreadable {
