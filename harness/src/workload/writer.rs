@@ -76,7 +76,8 @@ pub(crate) async fn write(
     let receipts = Receipts { recorder: recorder.clone(), ids, first: plan.operations };
     let producer: ThreadedProducer<Receipts> = ClientConfig::new()
         .set("bootstrap.servers", bootstrap)
-        .set("client.id", "another-producer")
+        // The faults on the clients' path leave it alone.
+        .set("client.id", "streamlake-harness-writer")
         .set("acks", "all")
         .set("enable.idempotence", "true")
         .set("partitioner", "murmur2_random")
