@@ -28,6 +28,10 @@ prove *ARGS:
 crash-points *ARGS:
     cargo run --features planted-bugs -- crash-points {{ARGS}}
 
+# Answers requests to brokers with errors that the brokers never told, API by API and error by error.
+protocol-errors *ARGS:
+    cargo run -- protocol-errors {{ARGS}}
+
 # Copies the reports of the last whole runs to where they are published. Runs write to runs/, which git
 # ignores; what is not the whole suite stays there.
 publish-reports:
@@ -48,6 +52,11 @@ publish-reports:
         mkdir -p reports/crash-points
         cp -r runs/reports/crash-points/. reports/crash-points
         echo "reports/crash-points"
+    fi
+    if [ -d runs/reports/protocol-errors ]; then
+        mkdir -p reports/protocol-errors
+        cp -r runs/reports/protocol-errors/. reports/protocol-errors
+        echo "reports/protocol-errors"
     fi
 
 # Runs that the tests edit, from both testbeds; needs a container engine and zstd.

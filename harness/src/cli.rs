@@ -84,6 +84,12 @@ Examples:
   streamlake-harness view runs/docker/broker-kill-1
   streamlake-harness view runs/docker/broker-kill-1 runs/docker/broker-kill-2 --out both.html";
 
+const PROTOCOL_EXAMPLES: &str = "\
+Examples:
+  streamlake-harness protocol-errors                     every pair of API and answer
+  streamlake-harness protocol-errors 'offset-commit-*' --testbed docker
+  streamlake-harness protocol-errors -q --json | jq .status";
+
 /// Help that ends with examples and exit codes.
 fn ending(examples: &str, codes: &str) -> String {
     if examples.is_empty() { codes.to_owned() } else { format!("{examples}\n\n{codes}") }
@@ -138,6 +144,14 @@ enum Command {
         ))
     )]
     CrashPoints(CrashPointsArguments),
+    /// Answer requests to brokers with errors that the brokers never told, API by API, and show what came of it.
+    #[command(
+        after_help = ending(PROTOCOL_EXAMPLES, ABOUT_EXIT),
+        mut_arg("scenarios", |arg| arg.value_name("PAIR").help(
+            "Pairs of API and answer by name (`fetch-*` for several); all if none is named, and only that is saved"
+        ))
+    )]
+    ProtocolErrors(ProtocolErrorsArguments),
     /// End processes, and remove containers and networks, that a harness which was killed left behind.
     #[command(after_help = ending("", ABOUT_EXIT_SIMPLE))]
     Sweep(SweepArguments),
@@ -298,7 +312,23 @@ pub struct CrashPointsArguments {
     pub run: RunArguments,
 }
 
-/// Arguments of `run`, `prove` and `crash-points`.
+/// Arguments of `protocol-errors`.
+#[derive(Debug, Clone, Args)]
+pub struct ProtocolErrorsArguments {
+    /// Pairs in one run, one after the other [default: 1 embedded, 6 docker]
+    #[arg(
+        long,
+        value_name = "N",
+        value_parser = clap::value_parser!(u16).range(1..=20),
+        help_heading = "How they run"
+    )]
+    pub together: Option<u16>,
+    /// What `run` takes.
+    #[command(flatten)]
+    pub run: RunArguments,
+}
+
+/// Arguments of `run`, `prove`, `crash-points` and `protocol-errors`.
 #[derive(Debug, Clone, Args)]
 pub struct RunArguments {
     /// Scenarios by name (`broker-*` for several), or paths of scenario files; all of the suite if none
@@ -664,6 +694,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Man { folder } => command::manual::pages(&folder, Cli::command()),
         Command::Prove(arguments) => command::prove::main(&arguments),
         Command::CrashPoints(arguments) => command::crash_points::main(&arguments),
+        Command::ProtocolErrors(arguments) => command::protocol_errors::main(&arguments),
         Command::Check(arguments) => command::check::main(&arguments),
         Command::Report(arguments) => command::report::main(&arguments),
         Command::View(arguments) => command::view::main(&arguments),

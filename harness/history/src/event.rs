@@ -17,7 +17,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-pub use fault::{Demand, FaultLoad, PatientMet, RunState, TargetSeen};
+pub use fault::{AlteredAnswer, Demand, FaultLoad, PatientMet, RunState, TargetSeen};
 pub use row::{Column, LongColumn, RowImage, Unavailable};
 pub use source::{
     CaptureStart, ChangeEvent, ConnectorState, Lsn, OffsetFlush, RowOperation, SlotState,

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::document::{Document, Text};
 use super::proof::or_none;
 use super::versioned::{ReadError, Versioned};
-use super::{ReportError, ReportFile, ScenarioEntry, markdown, words};
+use super::{ReportError, ReportFile, ScenarioEntry, ScenarioReport, markdown, words};
 use streamlake_judge::verdict::Status;
 
 const FORMAT: Versioned =
@@ -93,16 +93,10 @@ impl CrashCell {
         self.lost += tally.lost;
         self.gaps += tally.gaps;
         for (cause, copies) in &tally.duplicates_by_cause {
-            // Which fault it was is for the run's own report.
-            let mechanism = cause.split(" after ").next().unwrap_or(cause);
-            *self.duplicates.entry(mechanism.to_owned()).or_default() += copies;
+            *self.duplicates.entry(mechanism(cause)).or_default() += copies;
         }
-        for check in &run.verdict.checks {
-            if matches!(check.status, Status::Fail | Status::Inconclusive) {
-                let found = check.findings.first().map(|finding| &finding.message);
-                let said = found.or(check.reasons.first()).unwrap_or(&check.summary);
-                self.raised.entry(check.check.clone()).or_insert_with(|| said.clone());
-            }
+        for (check, said) in raised(run) {
+            self.raised.entry(check).or_insert(said);
         }
         if status != Status::Pass {
             self.histories.push(run.history_file.clone());
@@ -175,6 +169,22 @@ impl CrashMatrix {
     pub fn from_json(bytes: &[u8]) -> Result<Self, ReadError> {
         FORMAT.read(bytes).map(|Read { matrix }| matrix)
     }
+}
+
+/// The mechanism of a cause of copies. Which fault it was is for the run's own report.
+pub(super) fn mechanism(cause: &str) -> String {
+    cause.split(" after ").next().unwrap_or(cause).to_owned()
+}
+
+/// The checks of a run that did not pass, with what each said first.
+pub(super) fn raised(run: &ScenarioReport) -> impl Iterator<Item = (String, String)> {
+    let checks = run.verdict.checks.iter();
+    let raised = checks.filter(|c| matches!(c.status, Status::Fail | Status::Inconclusive));
+    raised.map(|check| {
+        let found = check.findings.first().map(|finding| &finding.message);
+        let said = found.or(check.reasons.first()).unwrap_or(&check.summary);
+        (check.check.clone(), said.clone())
+    })
 }
 
 /// Surplus copies with their mechanisms, in words.

@@ -22,6 +22,7 @@ mod observe;
 mod ordinary;
 mod previous;
 mod proof;
+mod protocol;
 mod step_summary;
 mod svg;
 mod terminal;
@@ -56,6 +57,10 @@ pub use observe::{Entry, Observed, Observer, Unreachable, What};
 pub use ordinary::{Finding, OrdinaryRow, OrdinaryRun, OrdinaryTrial, render as render_ordinary};
 pub use previous::{PreviousReport, PreviousScenario};
 pub use proof::{CleanRow, Proof, TrialRow, Undetectable, render as render_proof};
+pub use protocol::{
+    ALTERED as PROTOCOL_ALTERED, ERROR as PROTOCOL_ERROR, HEAD as PROTOCOL_HEAD, ProtocolCell,
+    ProtocolMatrix, render as render_protocol, terminal_row as protocol_row,
+};
 pub use terminal::{Look, summary as terminal_summary, table as terminal_table};
 pub use timeline::{BUCKETS_MAX, Latency, Series, SeriesKind, Timeline, TimelineBuilder};
 pub use versioned::ReadError;

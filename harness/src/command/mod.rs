@@ -9,11 +9,11 @@ pub(crate) mod list;
 pub(crate) mod manual;
 pub(crate) mod plan;
 mod preflight;
+pub(crate) mod protocol_errors;
 pub(crate) mod prove;
 pub(crate) mod report;
 pub(crate) mod run;
 pub(crate) mod suite;
 pub(crate) mod sweep;
-#[cfg(feature = "crash-points")]
 pub(crate) mod trial;
 pub(crate) mod view;

@@ -1,4 +1,4 @@
-//! What the trials (`prove`, `prove --ordinary`, `crash-points`) do with what they came to.
+//! What the trials (`prove`, `prove --ordinary`, `crash-points`, `protocol-errors`) do with what they came to.
 
 use std::io::Write as _;
 use std::path::Path;

@@ -27,6 +27,7 @@ mod crash_point;
 mod database_restart;
 mod probe;
 mod process;
+mod protocol_error;
 mod store_failure;
 mod tampering;
 
@@ -199,6 +200,7 @@ pub static KINDS: &[&Kind] = &[
     &consumer_restart::KIND,
     &consumer_pause::KIND,
     &crash_point::KIND,
+    &protocol_error::KIND,
     &store_failure::KIND,
     &connector_restart::KIND,
     &connect_kill::KIND,

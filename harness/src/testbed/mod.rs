@@ -191,6 +191,8 @@ pub enum Capability {
     BrokerPause,
     /// Cut clients off from brokers.
     ClientLink,
+    /// Answer requests of clients otherwise than the brokers do.
+    Answers,
     /// Errors, delays and hangs of the object store.
     StoreFaults,
     /// Restart, kill or freeze the object store's server.
@@ -210,6 +212,7 @@ impl fmt::Display for Capability {
             Self::BrokerKill => "kill a broker with its log kept",
             Self::BrokerPause => "freeze a broker",
             Self::ClientLink => "cut clients off from brokers",
+            Self::Answers => "answer clients otherwise than the brokers do",
             Self::StoreFaults => "make the object store fail",
             Self::StoreProcess => "stop the object store's server",
             Self::ChangeDataCapture => "run PostgreSQL, Kafka Connect and Debezium",
@@ -336,6 +339,11 @@ pub trait Testbed: Send + Sync {
     /// What members of consumer groups and their coordinators are seen to say to each other, on the
     /// path that clients use, from the testbed's start on; for one listener.
     fn passing(&self) -> Option<UnboundedReceiver<proxy::wire::Seen>> {
+        None
+    }
+
+    /// Which answers of the brokers are altered on the path that clients use, to be set and looked at.
+    fn answer_rules(&self) -> Option<proxy::alter::Rules> {
         None
     }
 

@@ -41,6 +41,8 @@ pub enum Demand {
     AnotherSender,
     /// The object has another generation than before.
     ObjectAltered,
+    /// Requests of the system under test were answered otherwise than its part answered them, or not at all.
+    AnswersAltered,
 }
 
 /// What must be under way while the effect of a fault lasts: between `seen` and `healed`.
@@ -123,6 +125,42 @@ pub struct PatientMet {
     /// Records of them that were in the log before it was struck and were not committed after that.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub records_uncommitted: Option<u64>,
+    /// Its requests that were answered otherwise than the part answered them.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub answers: Vec<AlteredAnswer>,
+}
+
+/// Requests of one kind that were answered otherwise than the part answered them, or not at all.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AlteredAnswer {
+    /// Kafka's name of the API.
+    pub api: String,
+    /// Version of the request.
+    pub version: i16,
+    /// Client id of the request.
+    pub client: String,
+    /// Where it passed.
+    pub link: String,
+    /// The partition that the answer speaks of; absent where it speaks of none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub partition: Option<u32>,
+    /// Kafka's number of what the part answered; absent where the part was not asked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub was: Option<i16>,
+    /// Kafka's number of what the client was told; absent where it was told nothing, or not all of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub told: Option<i16>,
+    /// Milliseconds that the client was told to wait.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub throttle_ms: u64,
+    /// How many.
+    pub count: u64,
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde asks like this")]
+fn is_zero(number: &u64) -> bool {
+    *number == 0
 }
 
 impl TargetSeen {

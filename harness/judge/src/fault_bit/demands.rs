@@ -6,7 +6,8 @@ use std::collections::BTreeMap;
 use super::{patient, step, steps};
 use crate::index::{At, Index};
 use streamlake_history::event::{
-    Demand, FaultStage, PatientMet, PlannedFault, ProcessChange, ProcessEnd, RunState, TargetSeen,
+    AlteredAnswer, Demand, FaultStage, PatientMet, PlannedFault, ProcessChange, ProcessEnd,
+    RunState, TargetSeen,
 };
 
 /// What the looks at a fault say of a demand.
@@ -63,6 +64,9 @@ impl Looks {
                 known.requests_in_flight = known.requests_in_flight.max(met.requests_in_flight);
                 known.partitions_owned = known.partitions_owned.max(met.partitions_owned);
                 known.records_uncommitted = known.records_uncommitted.max(met.records_uncommitted);
+                if !met.answers.is_empty() {
+                    known.answers.clone_from(&met.answers);
+                }
             }
         }
         looks
@@ -126,6 +130,7 @@ fn patient_in(index: &Index, fault: &PlannedFault, words: &BTreeMap<String, Stri
         requests_in_flight: None,
         partitions_owned: owned,
         records_uncommitted: number("records not committed when struck"),
+        answers: Vec::new(),
     }
 }
 
@@ -171,6 +176,7 @@ pub(super) fn told(index: &Index, fault: &PlannedFault, demand: Demand, looks: &
             _ => silent("nobody saw to whom the database sent its log before and after"),
         },
         Demand::ObjectAltered => object_altered(looks),
+        Demand::AnswersAltered => answers_altered(&looks.patient),
     };
     match process_facts(index, fault, demand) {
         Some(reason) => denied(reason),
@@ -295,6 +301,26 @@ fn requests_hit(looks: &Looks) -> Told {
         }
         (Some(_), _) => Told::Shown,
         (None, _) => silent("nobody counted the requests that ran into it"),
+    }
+}
+
+fn answers_altered(met: &PatientMet) -> Told {
+    let same = |answer: &&AlteredAnswer| {
+        answer.told.is_some() && answer.was == answer.told && answer.throttle_ms == 0
+    };
+    let counted: u64 = met.answers.iter().map(|answer| answer.count).sum();
+    match (met.answers.iter().find(same), met.requests) {
+        (Some(answer), _) => denied(format!(
+            "{} was answered with {} by its part, and that is what its client was told",
+            answer.api,
+            answer.told.unwrap_or_default()
+        )),
+        // An answer may speak of several partitions, and of one at least.
+        (None, Some(requests)) if counted < requests => denied(format!(
+            "{requests} requests were answered otherwise, and what became of {counted} is told"
+        )),
+        (None, _) if counted == 0 => silent("nobody told which answers were altered"),
+        (None, _) => Told::Shown,
     }
 }
 

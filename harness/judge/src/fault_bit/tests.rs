@@ -331,6 +331,38 @@ fn a_store_fault_needs_a_request_of_the_system_under_test() {
     doubted(&store(2, "none", &[("requests hit in all", "3")], Some(3)), "was not set to fail");
 }
 
+/// Brokers whose answers were altered on their way, as the proxies told.
+fn told(requests: u64, answers: Vec<AlteredAnswer>) -> Sample {
+    let mut sample = run("protocol-error", "producer-1", [&[], &[("fault", "Produce")], &[]]);
+    sample.header.promises.faults[0].shows = vec![Demand::RequestsHit, Demand::AnswersAltered];
+    step(&mut sample, FaultStage::Healed, |step| {
+        let met = PatientMet { requests: Some(requests), answers, ..PatientMet::default() };
+        step.patient = Some(Box::new(met));
+    });
+    sample
+}
+
+#[test]
+fn an_answer_that_the_broker_gave_itself_was_not_altered() {
+    let answer = |was: Option<i16>, told: Option<i16>, count: u64| AlteredAnswer {
+        api: "Produce".to_owned(),
+        version: 10,
+        client: "producer-1".to_owned(),
+        link: "broker-1".to_owned(),
+        partition: Some(0),
+        was,
+        told,
+        throttle_ms: 0,
+        count,
+    };
+    passes(&told(2, vec![answer(Some(0), Some(7), 1), answer(None, Some(7), 1)]));
+    passes(&told(1, vec![answer(Some(0), None, 1)]));
+    doubted(&told(1, vec![answer(Some(7), Some(7), 1)]), "that is what its client was told");
+    doubted(&told(2, vec![answer(Some(0), Some(7), 1)]), "what became of 1 is told");
+    doubted(&told(0, Vec::new()), "no request of the system");
+    passes(&told(1, vec![AlteredAnswer { throttle_ms: 500, ..answer(Some(0), Some(0), 1) }]));
+}
+
 #[test]
 fn in_version_1_the_harness_itself_may_be_all_that_was_hit() {
     // A window of 70 ms has room for five looks of the harness.

@@ -71,8 +71,10 @@ impl Streamlake {
         if workload.lets_poison_through {
             arguments.extend(["--schema", "any"].map(str::to_owned));
         }
-        let (role, properties) = (ProcessRole::Producer, &plan.producer_properties);
-        self.launch((name, role, None), arguments, properties, around)
+        let mut properties = plan.producer_properties.clone();
+        // By this name the proxies before the brokers know who asks.
+        properties.entry("client.id".to_owned()).or_insert_with(|| name.to_owned());
+        self.launch((name, ProcessRole::Producer, None), arguments, &properties, around)
     }
 
     fn launch(

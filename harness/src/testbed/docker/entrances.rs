@@ -15,8 +15,9 @@ use crate::testbed::gateway::Gateway;
 use crate::testbed::gateway::backend::clock;
 use crate::testbed::gateway::fake_gcs::FakeGcs;
 use crate::testbed::probe::{kafka_api_versions, store_listing};
-use crate::testbed::proxy::Proxy;
+use crate::testbed::proxy::alter::Rules;
 use crate::testbed::proxy::wire::{Seen, Tap};
+use crate::testbed::proxy::{Proxy, Watched};
 use crate::testbed::{ClockReading, Observation, Part, TestbedError, Topology};
 
 /// The ways in to the parts.
@@ -32,6 +33,8 @@ pub(super) struct Entrances {
     buckets: Vec<String>,
     /// What passes between clients and brokers, until somebody listens.
     pub(super) passing: Mutex<Option<UnboundedReceiver<Seen>>>,
+    /// Which answers of the brokers are others.
+    pub(super) rules: Rules,
     pub(super) http: reqwest::Client,
 }
 
@@ -41,6 +44,8 @@ impl Entrances {
         let http = reqwest::Client::builder().no_proxy().build();
         let http = http.map_err(|error| TestbedError::request("make an HTTP client", error))?;
         let (tap, passing) = Tap::new();
+        let rules = Rules::default();
+        let watched = Watched { tap, rules: rules.clone() };
         let mut entrances = Self {
             clients: BTreeMap::new(),
             observers: BTreeMap::new(),
@@ -48,6 +53,7 @@ impl Entrances {
             store_server: None,
             buckets: topology.buckets.clone(),
             passing: Mutex::new(Some(passing)),
+            rules,
             http,
         };
         let mut both: Vec<Part> = (1..=topology.brokers).map(Part::Broker).collect();
@@ -58,7 +64,7 @@ impl Entrances {
             entrances.bind_store().await?;
         }
         for part in both {
-            let looked_at = matches!(part, Part::Broker(_)).then(|| tap.clone());
+            let looked_at = matches!(part, Part::Broker(_)).then(|| watched.clone());
             let clients = proxy(format!("clients of {part}"), NOWHERE, looked_at).await?;
             let observers = proxy(format!("observers of {part}"), NOWHERE, None).await?;
             entrances.clients.insert(part.clone(), clients);
@@ -184,9 +190,9 @@ pub(super) fn bootstrap_servers(proxies: &BTreeMap<Part, Arc<Proxy>>) -> String 
 async fn proxy(
     name: String,
     upstream: SocketAddr,
-    tap: Option<Tap>,
+    watched: Option<Watched>,
 ) -> Result<Arc<Proxy>, TestbedError> {
-    let bound = Proxy::bind_watched(name.clone(), upstream, tap).await;
+    let bound = Proxy::bind_watched(name.clone(), upstream, watched).await;
     bound.map(Arc::new).map_err(|error| TestbedError::request(format!("bind {name}"), error))
 }
 

@@ -44,6 +44,7 @@ use super::gateway::journal::JournalView;
 use super::gateway::observer::{JsonApi, ObserverStore};
 use super::gateway::{Hits, client_environment};
 use super::proxy::Proxy;
+use super::proxy::alter::Rules;
 use super::proxy::wire::Seen;
 use super::source::SourceAccess;
 use super::{
@@ -91,6 +92,7 @@ impl DockerTestbed {
                 Can::BrokerKill,
                 Can::BrokerPause,
                 Can::ClientLink,
+                Can::Answers,
                 Can::StoreFaults,
                 Can::StoreProcess,
                 Can::ChangeDataCapture,
@@ -255,6 +257,10 @@ impl Testbed for DockerTestbed {
 
     fn passing(&self) -> Option<UnboundedReceiver<Seen>> {
         self.entrances.passing.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+
+    fn answer_rules(&self) -> Option<Rules> {
+        Some(self.entrances.rules.clone())
     }
 
     fn store_hits(&self) -> Option<Hits> {

@@ -40,8 +40,9 @@ use super::gateway::journal::JournalView;
 use super::gateway::memory::Memory;
 use super::gateway::observer::ObserverStore;
 use super::gateway::{Gateway, Hits};
+use super::proxy::alter::Rules;
 use super::proxy::wire::{Seen, Tap};
-use super::proxy::{Link, Proxy};
+use super::proxy::{Link, Proxy, Watched};
 use super::{
     Act, ClockReading, Observation, Part, StoreAccess, Testbed, TestbedError, Topology, probe,
 };
@@ -92,6 +93,8 @@ pub struct Embedded {
     configuration: BTreeMap<String, Observation>,
     /// What passes the proxies, until somebody listens.
     passing: std::sync::Mutex<Option<UnboundedReceiver<Seen>>>,
+    /// Which answers of the brokers are others.
+    rules: Rules,
     /// One act at a time: an act is several steps.
     acting: Mutex<()>,
 }
@@ -128,7 +131,8 @@ impl Embedded {
         }
         let host = Host::start(command, topology.start_within).await?;
         let (tap, passing) = Tap::new();
-        let brokers = proxied(&host, &tap).await?;
+        let watched = Watched { tap, rules: Rules::default() };
+        let brokers = proxied(&host, &watched).await?;
         for topic in &topology.topics {
             // The mock has no replication; asking for one broker each keeps the leaders spread.
             host.ask(What::CreateTopic {
@@ -141,7 +145,8 @@ impl Embedded {
         let store = start_store(&topology.buckets).await?;
         let configuration = vouch::configuration(topology, &host.librdkafka);
         let passing = std::sync::Mutex::new(Some(passing));
-        Ok(Self { host, brokers, store, configuration, passing, acting: Mutex::new(()) })
+        let (rules, acting) = (watched.rules, Mutex::new(()));
+        Ok(Self { host, brokers, store, configuration, passing, rules, acting })
     }
 
     /// The gateway before the store, with its journal and what clients met there.
@@ -285,6 +290,10 @@ impl Testbed for Embedded {
         self.passing.lock().unwrap_or_else(std::sync::PoisonError::into_inner).take()
     }
 
+    fn answer_rules(&self) -> Option<Rules> {
+        Some(self.rules.clone())
+    }
+
     fn store_hits(&self) -> Option<Hits> {
         Some(self.store.as_ref()?.gateway.hits())
     }
@@ -391,12 +400,12 @@ impl Testbed for Embedded {
 }
 
 /// Puts a proxy before each broker and has the broker tell clients its address.
-async fn proxied(host: &Host, tap: &Tap) -> Result<Vec<Broker>, TestbedError> {
+async fn proxied(host: &Host, watched: &Watched) -> Result<Vec<Broker>, TestbedError> {
     let mut brokers = Vec::new();
     for (number, port) in (1..).zip(host.ports.iter().copied()) {
         let upstream = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
         let name = format!("broker-{number}");
-        let proxy = Proxy::bind_watched(name, upstream, Some(tap.clone()))
+        let proxy = Proxy::bind_watched(name, upstream, Some(watched.clone()))
             .await
             .map_err(|error| TestbedError::request("binding a proxy", error))?;
         let listener = proxy.local_addr();

@@ -32,6 +32,7 @@ pub fn abilities() -> Abilities {
             Capability::BrokerKill,
             Capability::BrokerPause,
             Capability::ClientLink,
+            Capability::Answers,
             Capability::StoreFaults,
         ]),
         evidence: BTreeSet::from([

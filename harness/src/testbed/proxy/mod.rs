@@ -9,6 +9,7 @@
 //! above TCP: the kernel still acknowledges what fits into its buffers, which a real partition
 //! would not do; nothing is lost in either case and everything flows on after the heal.
 
+pub mod alter;
 mod pump;
 pub mod wire;
 
@@ -139,8 +140,17 @@ struct Shared {
     state: watch::Sender<State>,
     tally: Tally,
     open: AtomicU64,
-    /// Where what passes is told, if it is looked at.
-    tap: Option<wire::Tap>,
+    /// How what passes is looked at, if it is.
+    watched: Option<Watched>,
+}
+
+/// How what passes between clients and brokers is looked at.
+#[derive(Debug, Clone)]
+pub struct Watched {
+    /// Where it is told.
+    pub tap: wire::Tap,
+    /// Which answers are to be others.
+    pub rules: alter::Rules,
 }
 
 /// A running proxy. Dropping it closes it.
@@ -161,14 +171,14 @@ impl Proxy {
         Self::bind_watched(name, upstream, None).await
     }
 
-    /// The same before a broker, with a look at what group members say to it.
+    /// The same before a broker, with a look at what group members say to it and a hand on what it answers.
     ///
     /// # Errors
     /// When no loopback port can be bound.
     pub async fn bind_watched(
         name: impl Into<Arc<str>>,
         upstream: SocketAddr,
-        tap: Option<wire::Tap>,
+        watched: Option<Watched>,
     ) -> io::Result<Self> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
         let local = listener.local_addr()?;
@@ -178,7 +188,7 @@ impl Proxy {
             state: watch::Sender::new(state),
             tally: Tally::default(),
             open: AtomicU64::new(0),
-            tap,
+            watched,
         });
         let accepting = tokio::spawn(accept(Arc::clone(&shared), listener));
         Ok(Self { shared, local, accepting: Mutex::new(Some(accepting)) })

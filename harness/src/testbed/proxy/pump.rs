@@ -11,9 +11,10 @@ use bytes::{Buf, Bytes, BytesMut};
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use tokio::net::tcp::{ReadHalf, WriteHalf};
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 
+use super::alter::{Altering, Piece};
 use super::wire::Follow;
 use super::{Link, Shared, State, count, reset};
 
@@ -38,12 +39,16 @@ pub(super) async fn both_ways(
     mut client: TcpStream,
     mut part: TcpStream,
 ) -> Ended {
-    let follow = shared.tap.clone().map(|tap| Mutex::new(Follow::new(shared.name.clone(), tap)));
+    let watching = shared.watched.clone().map(|watched| Watching {
+        follow: Mutex::new(Follow::new(shared.name.clone(), watched.tap)),
+        altering: Mutex::new(Altering::new(shared.name.clone(), watched.rules)),
+        made: Notify::new(),
+    });
     let ended = {
         let (from_client, to_client) = client.split();
         let (from_part, to_part) = part.split();
         let tally = &shared.tally;
-        let eye = |of| follow.as_ref().map(|follow| Eye { follow, of });
+        let eye = |of| watching.as_ref().map(|watching| Eye { watching, of });
         let requests = Direction::new(&tally.bytes_to_part, None, eye(Side::Requests));
         let swallowed = Some(&tally.bytes_swallowed);
         let answers = Direction::new(&tally.bytes_to_clients, swallowed, eye(Side::Answers));
@@ -55,11 +60,13 @@ pub(super) async fn both_ways(
     match ended {
         Ok(_) => Ended::ByEnds,
         Err(stop) => {
-            reset(&client);
+            if !matches!(stop, Stop::Cut) {
+                reset(&client);
+            }
             reset(&part);
             match stop {
                 Stop::Link => Ended::ByLink,
-                Stop::Broken(_) => Ended::ByEnds,
+                Stop::Cut | Stop::Broken(_) => Ended::ByEnds,
             }
         }
     }
@@ -69,6 +76,8 @@ pub(super) async fn both_ways(
 #[derive(Debug)]
 enum Stop {
     Link,
+    /// A rule ended it in the middle of an answer, which the client is to see.
+    Cut,
     Broken(#[allow(dead_code, reason = "for the debug output")] io::Error),
 }
 
@@ -85,25 +94,95 @@ enum Side {
     Answers,
 }
 
-/// Sees one direction pass. Both share what is known of the connection; they run in one task, so
-/// neither ever waits for the other.
+/// What is known of a connection to a part whose protocol is looked at.
+struct Watching {
+    follow: Mutex<Follow>,
+    altering: Mutex<Altering>,
+    /// An answer was made while requests were read.
+    made: Notify,
+}
+
+/// Sees one direction pass, and says what passes. Both share what is known of the connection; they run in
+/// one task, so neither ever waits for the other.
 #[derive(Clone, Copy)]
 struct Eye<'a> {
-    follow: &'a Mutex<Follow>,
+    watching: &'a Watching,
     of: Side,
 }
 
 impl Eye<'_> {
     fn follow(&self) -> MutexGuard<'_, Follow> {
-        self.follow.lock().unwrap_or_else(PoisonError::into_inner)
+        self.watching.follow.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn read(&self, bytes: &[u8]) {
-        let at = std::time::Instant::now();
+    fn altering(&self) -> MutexGuard<'_, Altering> {
+        self.watching.altering.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What of these bytes, and of those before, passes on.
+    fn read(&self, bytes: Bytes) -> Vec<Bytes> {
         match self.of {
-            Side::Requests => self.follow().read_from_client(bytes, at),
-            Side::Answers => self.follow().read_from_part(bytes, at),
+            Side::Requests => {
+                let mut altering = self.altering();
+                let passes = altering.from_client(bytes);
+                if altering.is_ready() {
+                    self.watching.made.notify_one();
+                }
+                self.see_requests(&passes);
+                passes
+            }
+            Side::Answers => {
+                let pieces = self.altering().from_part(bytes);
+                self.see_answers(pieces)
+            }
         }
+    }
+
+    /// What is held when a direction ends.
+    fn rest(&self) -> Vec<Bytes> {
+        match self.of {
+            Side::Requests => {
+                let rest = vec![self.altering().rest_of_client()];
+                self.see_requests(&rest);
+                rest
+            }
+            Side::Answers => {
+                let pass = self.altering().rest_of_part();
+                self.see_answers(vec![Piece { pass, seen: None }])
+            }
+        }
+    }
+
+    fn see_requests(&self, passes: &[Bytes]) {
+        let at = std::time::Instant::now();
+        let mut follow = self.follow();
+        passes.iter().for_each(|bytes| follow.read_from_client(bytes, at));
+    }
+
+    fn see_answers(&self, pieces: Vec<Piece>) -> Vec<Bytes> {
+        let at = std::time::Instant::now();
+        let mut follow = self.follow();
+        let passes = pieces.into_iter().map(|Piece { pass, seen }| {
+            match seen {
+                Some(seen) => {
+                    follow.read_from_part(&seen, at);
+                    follow.passes_otherwise(seen.len(), pass.len());
+                }
+                None => follow.read_from_part(&pass, at),
+            }
+            pass
+        });
+        passes.collect()
+    }
+
+    /// Answers that were made while requests were read.
+    async fn made(&self) -> Vec<Bytes> {
+        match self.of {
+            Side::Requests => std::future::pending().await,
+            Side::Answers => self.watching.made.notified().await,
+        }
+        let pieces = self.altering().ready();
+        self.see_answers(pieces)
     }
 
     fn passed(&self, bytes: usize) {
@@ -153,6 +232,7 @@ impl<'a> Direction<'a> {
         stalled: &AtomicU64,
     ) -> Result<(), Stop> {
         let resets_before = state.borrow().resets;
+        let mut taken_back = self.eye.map(|eye| eye.altering().taken_back());
         let mut buffer = BytesMut::with_capacity(CHUNK_BYTES);
         let mut first = [0];
         loop {
@@ -162,6 +242,15 @@ impl<'a> Direction<'a> {
             }
             let open = now.link != Link::BlackHole;
             self.swallow(now.link);
+            if let Some(eye) = self.eye.filter(|eye| matches!(eye.of, Side::Answers)) {
+                if eye.altering().is_stranded() {
+                    return Err(Stop::Link);
+                }
+                if eye.altering().is_cut() && self.queue.is_empty() {
+                    writer.shutdown().await?;
+                    return Err(Stop::Cut);
+                }
+            }
             if self.ended && self.queue.is_empty() && open && !self.lost {
                 writer.shutdown().await?;
                 return Ok(());
@@ -173,13 +262,24 @@ impl<'a> Direction<'a> {
                 biased;
                 // The sender outlives every connection.
                 _ = state.changed() => {}
+                () = changed(taken_back.as_mut()) => {}
+                made = made(self.eye) => self.pass(made, now.link),
                 written = write_front(&mut writer, &self.queue), if writable => {
                     self.written(written?);
                 }
                 read = read_some(&reader, &mut buffer), if readable => match read? {
-                    0 => self.ended = true,
+                    0 => {
+                        self.ended = true;
+                        let rest = self.eye.map(|eye| eye.rest());
+                        self.pass(rest.unwrap_or_default(), now.link);
+                    }
                     _ => {
-                        self.queue(buffer.split().freeze(), now.link);
+                        let bytes = buffer.split().freeze();
+                        let passes = match self.eye {
+                            Some(eye) => eye.read(bytes),
+                            None => vec![bytes],
+                        };
+                        self.pass(passes, now.link);
                         buffer.reserve(CHUNK_BYTES);
                     }
                 },
@@ -215,10 +315,13 @@ impl<'a> Direction<'a> {
         self.queued_bytes = 0;
     }
 
-    fn queue(&mut self, bytes: Bytes, link: Link) {
-        if let Some(eye) = self.eye {
-            eye.read(&bytes);
+    fn pass(&mut self, pieces: Vec<Bytes>, link: Link) {
+        for piece in pieces.into_iter().filter(|piece| !piece.is_empty()) {
+            self.queue(piece, link);
         }
+    }
+
+    fn queue(&mut self, bytes: Bytes, link: Link) {
         let delay = if let Link::Delay(by) = link { by } else { Duration::ZERO };
         // Never before what was read earlier, also when the delay became shorter.
         let due = Instant::now() + delay;
@@ -239,6 +342,25 @@ impl<'a> Direction<'a> {
                 self.queue.pop_front();
             }
         }
+    }
+}
+
+/// Waits until a rule is taken back; for ever where there can be none.
+async fn changed(taken_back: Option<&mut watch::Receiver<u64>>) {
+    match taken_back.map(watch::Receiver::changed) {
+        Some(changed) => {
+            // The sender lives as long as the proxy.
+            let _ = changed.await;
+        }
+        None => std::future::pending().await,
+    }
+}
+
+/// Answers that were made beside those of the part.
+async fn made(eye: Option<Eye<'_>>) -> Vec<Bytes> {
+    match eye {
+        Some(eye) => eye.made().await,
+        None => std::future::pending().await,
     }
 }
 

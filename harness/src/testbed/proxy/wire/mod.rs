@@ -9,6 +9,9 @@
 //! lets it through to the client: the coordinator holds them by then. Positions and membership are told when
 //! the last byte of the answer was passed on: an answer that was swallowed told the client nothing.
 //!
+//! Where an answer is altered on its way (`alter`), commits are told as the coordinator answered them, and
+//! everything else as the client was told.
+//!
 //! Left out: clients that encrypt or authenticate, and commits inside transactions; both are told as
 //! not followed. Clients of the harness itself, known by the beginning of their client id, are left
 //! out in silence.
@@ -185,6 +188,8 @@ pub(super) struct Follow {
     on_their_way: VecDeque<(u64, Seen)>,
     passed_to_part: u64,
     passed_to_client: u64,
+    /// So many more bytes pass to the client than were read here.
+    more_pass: i64,
     lost: bool,
 }
 
@@ -201,6 +206,7 @@ impl Follow {
             on_their_way: VecDeque::new(),
             passed_to_part: 0,
             passed_to_client: 0,
+            more_pass: 0,
             lost: false,
         }
     }
@@ -271,6 +277,12 @@ impl Follow {
         }
     }
 
+    /// Of what was read last so many bytes are passed on, or something else of that length is.
+    pub(super) fn passes_otherwise(&mut self, read: usize, passes: usize) {
+        let length = |bytes: usize| i64::try_from(bytes).unwrap_or(i64::MAX);
+        self.more_pass += length(passes) - length(read);
+    }
+
     /// Everything that waits to be passed on to the client is thrown away, and whatever comes until
     /// the connection is reset.
     pub(super) fn swallowed(&mut self) {
@@ -316,7 +328,7 @@ impl Follow {
             (request, answer) => self.membership(request, answer),
         };
         let Some(told) = told else { return self.unread_answer(&asked, at) };
-        let end = self.answers.passed();
+        let end = self.answers.passed().saturating_add_signed(self.more_pass);
         for (group, what) in told {
             let seen = self.seen(&asked, group, Some(at), what);
             self.on_their_way.push_back((end, seen));

@@ -8,7 +8,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::mpsc::UnboundedReceiver;
 
-use super::super::{Link, Proxy};
+use super::super::{Link, Proxy, Watched, alter};
 use super::*;
 
 const VECTORS: &str = include_str!("vectors.txt");
@@ -406,7 +406,8 @@ struct Proxied {
 async fn proxied(answers: Vec<Vec<u8>>, of_each: usize) -> Proxied {
     let (tap, seen) = Tap::new();
     let upstream = coordinator(answers, of_each).await;
-    let proxy = Proxy::bind_watched("broker-1", upstream, Some(tap)).await.unwrap();
+    let watched = Watched { tap, rules: alter::Rules::default() };
+    let proxy = Proxy::bind_watched("broker-1", upstream, Some(watched)).await.unwrap();
     let client = TcpStream::connect(proxy.local_addr()).await.unwrap();
     Proxied { proxy, client, seen }
 }
