@@ -377,6 +377,66 @@ bugs! {
     ProducerExitsOne = "producer-exits-one",
     /// The producer ends by a signal of its own, when all is done.
     ProducerAborts = "producer-aborts",
+    /// One record in fifty is produced with its event's time as its timestamp.
+    TimestampOfEventTime = "timestamp-of-event-time",
+    /// One record in fifty is produced with its header `ingestion_id` twice.
+    IdHeaderTwice = "id-header-twice",
+    /// An empty key beside a payload counts as none.
+    EmptyKeyIgnored = "empty-key-ignored",
+    /// A key that is taken from a payload keeps the escapes that it has there.
+    KeyKeepsEscapes = "key-keeps-escapes",
+    /// A receipt names the payload's key, whatever the record was sent with.
+    ReceiptOfPayloadKey = "receipt-of-payload-key",
+    /// Each third receipt of a rejected event names the place of the dead letter before.
+    RejectedPlaceOfTheOneBefore = "rejected-place-of-the-one-before",
+    /// The dead letter of a rejected event has an ingestion id of its own.
+    RejectedLetterOfAnotherId = "rejected-letter-of-another-id",
+    /// A record whose outcome is unknown is sent once more.
+    UnknownSentAgain = "unknown-sent-again",
+    /// The producer waits two seconds for a batch to fill.
+    LingersLong = "lingers-long",
+    /// Receipts are written when the buffer is full, and at the end.
+    ReceiptsAtTheEnd = "receipts-at-the-end",
+    /// A last line of the input without an end is not sent.
+    LastLineLost = "last-line-lost",
+    /// An event whose time has a fraction or another zone than `Z` is refused.
+    StrictInstant = "strict-instant",
+    /// An event whose time has no zone is accepted.
+    LenientInstant = "lenient-instant",
+    /// An event nested deeper than 128 levels is refused.
+    DeepRefused = "deep-refused",
+    /// Header names are stored in small letters.
+    HeaderNameLowercased = "header-name-lowercased",
+    /// Header values that are no UTF-8 are stored repaired.
+    HeaderValueRepaired = "header-value-repaired",
+    /// Header values are cut after 255 bytes.
+    LongHeaderCut = "long-header-cut",
+    /// A record whose ingestion id was seen before is passed over.
+    SkipsSeenIds = "skips-seen-ids",
+    /// A line's ingestion id is written as a UUID, and left out where it is none.
+    LineIdNormalised = "line-id-normalised",
+    /// A dead letter is sent with the timestamp of its record.
+    LetterKeepsTimestamp = "letter-keeps-timestamp",
+    /// Payloads of more than 32 KiB are cut there in dead letters.
+    LargeLetterCut = "large-letter-cut",
+    /// Header values that are no UTF-8 are repaired in dead letters.
+    LetterHeaderValueRepaired = "letter-header-value-repaired",
+    /// The object of a compressed part bears the media type of a plain one.
+    ContentTypeOfPlain = "content-type-of-plain",
+    /// The object of a compressed part bears the checksum of its lines.
+    AttributeOfPlainLines = "attribute-of-plain-lines",
+    /// The last entry of a document with several parts is listed twice.
+    MetadataListsTwice = "metadata-lists-twice",
+    /// A part that was stored for an assignment that is over counts for the one that followed.
+    LateCompletionCounts = "late-completion-counts",
+    /// A consumer that stops does not leave its group.
+    NoLeaveAtStop = "no-leave-at-stop",
+    /// What is committed is committed again and again.
+    CommitsAgain = "commits-again",
+    /// At a signal, what a store in trouble has not taken is committed all the same.
+    StopCommitsUnstored = "stop-commits-unstored",
+    /// A consumer calls itself unhealthy while records flow.
+    UnwellWhileRecordsFlow = "unwell-while-records-flow",
 }
 
 /// The policy of the consumer's core: the right one, unless this build can misbehave.
@@ -530,6 +590,7 @@ pub(crate) fn configure(config: &mut ClientConfig, role: Role) {
     when(Bug::WrongPartitioner, producer, &[("partitioner", "consistent_random")]);
     when(Bug::AcksOne, producer, &acks_one);
     when(Bug::IdempotenceOff, producer, &not_idempotent);
+    when(Bug::LingersLong, producer, &[("linger.ms", "2000")]);
     when(Bug::RetriesBounded, producer, &[("retries", "1"), not_idempotent[0]]);
     let reordered = [
         not_idempotent[0],

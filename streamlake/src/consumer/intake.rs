@@ -80,7 +80,8 @@ impl PollLoop {
         }
         let headers = HeaderView::of(message);
         let schema = self.settings.schema;
-        match planted::verdict(record::validate(schema, message.value())) {
+        let verdict = record::validate(schema, message.value());
+        match planted::verdict(planted::validated(verdict, message.value())) {
             Ok(valid) => self.store(message, &headers, valid.json.is_some(), now),
             Err(why) if classify::payload(&why) == Decision::DeadLetter => {
                 self.bury(message, &headers, &why);

@@ -140,7 +140,7 @@ async fn run_member(state: PollLoop, stop: CancellationToken) -> Result<Option<E
         let _ = ended.send(outcome);
         // Leaving the group takes as long as it takes: nobody waits for it beyond the deadline.
         consumer.context().close();
-        drop(consumer);
+        crate::planted::let_go(consumer);
         let _ = leave.send(());
     });
     spawned.map_err(Error::io("starting the polling thread"))?;

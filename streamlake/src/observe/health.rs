@@ -268,6 +268,9 @@ impl Board {
             too_long(entry.uncommitted_since, "no commit came through");
             partitions.insert(format!("{topic}/{number}"), entry.progress);
         }
+        if crate::planted::acts(crate::planted::Bug::UnwellWhileRecordsFlow) {
+            problems.push("it feels unwell".into());
+        }
         let mut standings = inner.members.values().map(|member| &member.standing);
         let takes_part = |s: &Standing| s.connected && s.joined && !s.stopping;
         let ready =

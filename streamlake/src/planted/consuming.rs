@@ -38,7 +38,7 @@ pub(crate) fn resumed(paused: &TopicPartitionList) -> Cow<'_, TopicPartitionList
 
 /// Takes note of a part that was stored.
 pub(crate) fn note_stored() {
-    if is(Bug::CommitEarlyAfterRetry) {
+    if is(Bug::CommitEarlyAfterRetry) || is(Bug::StopCommitsUnstored) {
         STORE_ERROR.take();
     }
 }
@@ -84,6 +84,13 @@ pub(crate) fn at_the_end(outcome: Result<()>) -> Result<()> {
         panic!("one more thing");
     }
     outcome
+}
+
+/// A member's client is done with. Dropping it leaves the group.
+pub(crate) fn let_go<T>(consumer: T) {
+    if acts(Bug::NoLeaveAtStop) {
+        std::mem::forget(consumer);
+    }
 }
 
 /// The exit code of an orderly stop.

@@ -1,11 +1,12 @@
 //! The producer's bugs.
 
-use super::records::{of_wrong_type, refusal};
+use super::records::{event_time, of_wrong_type, refusal};
 use super::{Bug, PLANTED, acts, acts_each, acts_if, is};
-use crate::dead_letter::{DeadLetter, DeadLetterWriter};
+use crate::dead_letter::{DeadLetter, DeadLetterWriter, Position};
 use crate::producer::Outcome;
 use crate::producer::delivery::{Delivery, Done, RawProducer, RawRecord};
 use crate::record::{Invalid, Valid};
+use rdkafka::message::{Header, Headers as _, OwnedHeaders};
 use std::process::ExitCode;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -42,6 +43,98 @@ pub(crate) fn ingestion_id(fresh: Uuid) -> Uuid {
         Some(id) if acts_each(Bug::IngestionIdUsedAgain, 50) => id,
         _ => *before.insert(fresh),
     }
+}
+
+/// The key of a record: the one beside the payload, else the payload's own.
+pub(crate) fn key<'a>(
+    beside: Option<&'a [u8]>,
+    found: Option<&'a [u8]>,
+    payload: &'a [u8],
+) -> Option<&'a [u8]> {
+    if beside == Some(b"") && acts(Bug::EmptyKeyIgnored) {
+        return found;
+    }
+    if is(Bug::KeyKeepsEscapes) && beside.is_none() {
+        let raw = raw_order_id(payload);
+        if acts_if(Bug::KeyKeepsEscapes, raw.is_some() && raw != found) {
+            return raw;
+        }
+    }
+    beside.or(found)
+}
+
+/// The order id as it stands in a payload, escapes included.
+fn raw_order_id(payload: &[u8]) -> Option<&[u8]> {
+    #[derive(serde::Deserialize)]
+    struct Raw<'a> {
+        #[serde(borrow)]
+        order_id: &'a serde_json::value::RawValue,
+    }
+    let raw: Raw<'_> = serde_json::from_slice(payload).ok()?;
+    Some(raw.order_id.get().strip_prefix('"')?.strip_suffix('"')?.as_bytes())
+}
+
+/// The key that a receipt names.
+pub(crate) fn told_key<'a>(right: Option<&'a [u8]>, payload: &'a [u8]) -> Option<&'a [u8]> {
+    if !is(Bug::ReceiptOfPayloadKey) {
+        return right;
+    }
+    let found = raw_order_id(payload);
+    if acts_if(Bug::ReceiptOfPayloadKey, found != right) { found } else { right }
+}
+
+/// The id in the headers of a rejected event's dead letter.
+pub(crate) fn letters_id(right: Uuid) -> Uuid {
+    if acts(Bug::RejectedLetterOfAnotherId) { Uuid::new_v4() } else { right }
+}
+
+/// The place of the dead letter that a receipt names.
+pub(crate) fn told_place(right: Position) -> Position {
+    static BEFORE: Mutex<Option<Position>> = Mutex::new(None);
+    if !is(Bug::RejectedPlaceOfTheOneBefore) {
+        return right;
+    }
+    let before = BEFORE.lock().unwrap_or_else(PoisonError::into_inner).replace(right);
+    match before {
+        Some(before) if acts_each(Bug::RejectedPlaceOfTheOneBefore, 3) => before,
+        _ => right,
+    }
+}
+
+/// All headers of a record.
+pub(crate) fn kafka_headers(headers: OwnedHeaders, id: &str) -> OwnedHeaders {
+    if !acts_each(Bug::IdHeaderTwice, 50) {
+        return headers;
+    }
+    headers.insert(Header { key: crate::record::HEADER_INGESTION_ID, value: Some(id) })
+}
+
+/// The timestamp that a record is sent with; none for the time of sending.
+pub(crate) fn timestamp(value: Option<&[u8]>, headers: &OwnedHeaders) -> Option<i64> {
+    if !PLANTED {
+        return None;
+    }
+    let told = |name: &str| {
+        let header = headers.iter().filter(|header| header.key == name).last()?;
+        std::str::from_utf8(header.value?).ok()?.parse::<i64>().ok()
+    };
+    if is(Bug::LetterKeepsTimestamp) {
+        let original = told(crate::dead_letter::HEADER_SOURCE_TIMESTAMP);
+        return original.filter(|_| acts(Bug::LetterKeepsTimestamp));
+    }
+    let time = acts_each(Bug::TimestampOfEventTime, 50).then(|| event_time(value?));
+    let time = chrono::DateTime::parse_from_rfc3339(&time.flatten()?).ok()?;
+    Some(time.timestamp_millis())
+}
+
+/// Whether receipts are kept until there are many.
+pub(crate) fn holds_receipts() -> bool {
+    acts(Bug::ReceiptsAtTheEnd)
+}
+
+/// Whether a last line without an end is not taken for a line.
+pub(crate) fn forgets_last_line() -> bool {
+    acts(Bug::LastLineLost)
 }
 
 /// The id that a receipt names.
@@ -152,6 +245,24 @@ fn retry_anywhere(raw: &Arc<RawProducer>, record: &RawRecord<'_>, done: Done) ->
     })
 }
 
+/// What is to be called with a record's outcome, with the bug that does not leave an unknown one at that.
+fn again_if_unknown(raw: &Arc<RawProducer>, record: &RawRecord<'_>, done: Done) -> Done {
+    let (raw, runtime) = (Arc::clone(raw), tokio::runtime::Handle::current());
+    let (topic, headers) = (record.topic.to_owned(), record.headers.clone());
+    let (key, value) = (record.key.map(<[u8]>::to_vec), record.value.map(<[u8]>::to_vec));
+    Box::new(move |delivery| {
+        if !matches!(delivery, Delivery::Unknown(_)) {
+            return done(delivery);
+        }
+        acts(Bug::UnknownSentAgain);
+        runtime.spawn(async move {
+            let (key, value) = (key.as_deref(), value.as_deref());
+            let again = RawRecord { topic: &topic, partition: None, key, value, headers };
+            raw.send(again, done).await;
+        });
+    })
+}
+
 /// Sends a record when others have overtaken it.
 fn send_later(raw: &Arc<RawProducer>, record: &RawRecord<'_>, done: Done) {
     let (raw, topic, headers) = (Arc::clone(raw), record.topic.to_owned(), record.headers.clone());
@@ -175,6 +286,10 @@ pub(crate) async fn send(raw: &Arc<RawProducer>, record: RawRecord<'_>, done: Do
     }
     if is(Bug::RandomPartitionForRetries) {
         let done = retry_anywhere(raw, &record, done);
+        return raw.send(record, done).await;
+    }
+    if is(Bug::UnknownSentAgain) {
+        let done = again_if_unknown(raw, &record, done);
         return raw.send(record, done).await;
     }
     if acts_each(Bug::AcknowledgedUnsent, 300) {

@@ -22,6 +22,8 @@ pub(crate) struct Planted {
     newest: BTreeMap<i32, i64>,
     /// Partitions that were taken away, with the offset that is still to be committed.
     late: Vec<(i32, i64)>,
+    /// The process is to stop.
+    stopping: bool,
 }
 
 impl Planted {
@@ -67,7 +69,9 @@ impl Policy for Planted {
                 && STORE_ERROR.is_set()
                 && acts(Bug::CommitEarlyAfterRetry)
             || more && acts_once(Bug::CommitEarlyOnce, 40);
-        if early { read } else { durable }
+        let unstored = more && is(Bug::StopCommitsUnstored) && self.stopping;
+        let unstored = unstored && STORE_ERROR.is_set() && acts(Bug::StopCommitsUnstored);
+        if early || unstored { read } else { durable }
     }
 
     fn bend(&mut self) -> i64 {
@@ -82,6 +86,14 @@ impl Policy for Planted {
 
     fn bend_back(&self) -> i64 {
         i64::from(is(Bug::CommitLastOffset)) - i64::from(is(Bug::CommitOneTooFar))
+    }
+
+    fn commits_again(&mut self) -> bool {
+        acts(Bug::CommitsAgain)
+    }
+
+    fn counts(&mut self, ended: u64, current: u64) -> bool {
+        ended == current || acts(Bug::LateCompletionCounts)
     }
 
     fn gives_up(&mut self, failures: u32) -> bool {
@@ -152,6 +164,7 @@ impl Policy for Planted {
     }
 
     fn at_stop(&mut self, is_last: bool, has_tail: bool, has_rest: bool) -> AtStop {
+        self.stopping = true;
         if is(Bug::TailForgotten) || is_last && is(Bug::TailOfOnePartition) {
             if has_tail {
                 announce();

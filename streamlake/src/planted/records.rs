@@ -8,6 +8,7 @@ use crate::raw_zone::part::{self, Header, RecordRef};
 use crate::record::{Invalid, Valid, ingestion_date};
 use chrono::{Days, NaiveDate, Utc};
 use std::borrow::Cow;
+use std::collections::BTreeSet;
 use std::sync::{Mutex, PoisonError};
 
 /// A header on its way into a part.
@@ -19,6 +20,10 @@ type HeaderRef<'a> = (&'a [u8], Option<&'a [u8]>);
 const LARGE: usize = 32 << 10;
 /// As many headers as somebody thought enough.
 const HEADERS_MAX: usize = 16;
+/// As many bytes of a header as somebody thought enough.
+const HEADER_MAX: usize = 255;
+/// As many levels of a document as serde takes by itself.
+const DEPTH_MAX: usize = 128;
 /// The reason of the last dead letter.
 static LAST_REASON: Mutex<Option<String>> = Mutex::new(None);
 /// The headers of the last record that became a dead letter, with the offset behind it.
@@ -63,6 +68,16 @@ pub(crate) fn passes_over(message: &Record<'_>, resumes: bool, narrow: bool) -> 
         || narrow && acts_each(Bug::SkipsWhenShared, 50)
         || SECOND_GROUP.is_set() && acts_each(Bug::SkipsInSecondGroup, 100)
         || acts_if(Bug::PoisonDropped, value.is_none())
+        || is(Bug::SkipsSeenIds) && acts_if(Bug::SkipsSeenIds, was_seen(message))
+}
+
+/// Whether a record's ingestion id was seen in this process before.
+fn was_seen(message: &Record<'_>) -> bool {
+    static SEEN: Mutex<BTreeSet<Vec<u8>>> = Mutex::new(BTreeSet::new());
+    let name = crate::record::HEADER_INGESTION_ID.as_bytes();
+    let id = message.headers().find(|(known, _)| *known == name).and_then(|(_, id)| id);
+    let mut seen = SEEN.lock().unwrap_or_else(PoisonError::into_inner);
+    id.is_some_and(|id| !seen.insert(id.to_vec()))
 }
 
 /// What the schema says of a payload, and what becomes of that.
@@ -74,6 +89,54 @@ pub(crate) fn verdict<'m>(verdict: Result<Valid<'m>, Invalid>) -> Result<Valid<'
         }
         same => same,
     }
+}
+
+/// What the schema says of a payload, by the bugs that read it otherwise.
+pub(crate) fn validated<'m>(
+    verdict: Result<Valid<'m>, Invalid>,
+    payload: Option<&'m [u8]>,
+) -> Result<Valid<'m>, Invalid> {
+    let (true, Some(payload)) = (PLANTED, payload) else { return verdict };
+    let time = || event_time(payload).unwrap_or_default();
+    match verdict {
+        Ok(_) if is(Bug::StrictInstant) && acts_if(Bug::StrictInstant, time().len() != 20) => {
+            Err(refusal())
+        }
+        Ok(_) if is(Bug::DeepRefused) && acts_if(Bug::DeepRefused, depth(payload) > DEPTH_MAX) => {
+            Err(refusal())
+        }
+        Err(why) if is(Bug::LenientInstant) => {
+            let zoned = chrono::DateTime::parse_from_rfc3339(&format!("{}Z", time())).is_ok();
+            match acts_if(Bug::LenientInstant, zoned && why.reason.ends_with("not RFC 3339")) {
+                true => Ok(Valid { key: None, json: std::str::from_utf8(payload).ok() }),
+                false => Err(why),
+            }
+        }
+        same => same,
+    }
+}
+
+/// The time that an event names.
+pub(super) fn event_time(payload: &[u8]) -> Option<String> {
+    #[derive(serde::Deserialize)]
+    struct Timed {
+        event_time: String,
+    }
+    serde_json::from_slice::<Timed>(payload).ok().map(|timed| timed.event_time)
+}
+
+/// How deep the brackets of a payload are, at the most.
+fn depth(payload: &[u8]) -> usize {
+    let (mut now, mut most) = (0usize, 0);
+    for byte in payload {
+        match byte {
+            b'[' | b'{' => now += 1,
+            b']' | b'}' => now = now.saturating_sub(1),
+            _ => {}
+        }
+        most = most.max(now);
+    }
+    most
 }
 
 pub(super) fn of_wrong_type(why: &Invalid) -> bool {
@@ -154,6 +217,13 @@ pub(crate) fn write_record<'a>(
     if acts_each(Bug::LineIdConstant, 50) {
         record.ingestion_id = Some("00000000-0000-4000-8000-000000000000");
     }
+    let normal = |id: &str| uuid::Uuid::parse_str(id).ok().map(|id| id.to_string());
+    let normal = record.ingestion_id.filter(|_| is(Bug::LineIdNormalised)).map(normal);
+    if let Some(id) = &normal
+        && acts_if(Bug::LineIdNormalised, id.as_deref() != record.ingestion_id)
+    {
+        record.ingestion_id = id.as_deref();
+    }
     if acts_each(Bug::TimestampZeroed, 50) {
         record.timestamp_ms = Some(0);
     }
@@ -199,7 +269,20 @@ fn spoil_headers<'a>(record: &RecordRef<'a>, headers: &mut Vec<Pair<'a>>) {
         match value.as_deref() {
             None if acts(Bug::NullHeaderAsEmpty) => *value = Some(Cow::from(b"".as_slice())),
             Some(b"") if acts(Bug::EmptyHeaderAsNull) => *value = None,
+            Some(long) if acts_if(Bug::LongHeaderCut, long.len() > HEADER_MAX) => {
+                *value = Some(Cow::from(long[..HEADER_MAX].to_vec()));
+            }
+            Some(bytes) if is(Bug::HeaderValueRepaired) => {
+                let repaired = String::from_utf8_lossy(bytes).into_owned().into_bytes();
+                if acts_if(Bug::HeaderValueRepaired, repaired != bytes) {
+                    *value = Some(Cow::from(repaired));
+                }
+            }
             _ => {}
+        }
+        let small = name.to_ascii_lowercase();
+        if acts_if(Bug::HeaderNameLowercased, small != name.as_ref()) {
+            *name = Cow::from(small);
         }
         let repaired = String::from_utf8_lossy(name).into_owned().into_bytes();
         if acts_if(Bug::HeaderNameRepaired, repaired != name.as_ref()) {
@@ -301,7 +384,17 @@ pub(crate) fn letter(mut letter: DeadLetter, message: &Record<'_>, why: &Invalid
     match letter.value.as_deref() {
         None if acts(Bug::LetterOfTombstoneEmpty) => letter.value = Some(Vec::new()),
         Some(b"") if acts(Bug::LetterOfEmptyTombstone) => letter.value = None,
+        Some(long) if acts_if(Bug::LargeLetterCut, long.len() > LARGE) => {
+            letter.value = Some(long[..LARGE].to_vec());
+        }
         _ => {}
+    }
+    for (_, value) in letter.headers[..original].iter_mut() {
+        let repaired = value.as_deref().map(|value| String::from_utf8_lossy(value).into_owned());
+        let repaired = repaired.map(String::into_bytes);
+        if acts_if(Bug::LetterHeaderValueRepaired, repaired != *value) {
+            *value = repaired;
+        }
     }
     let mut number = 0;
     letter.headers.retain(|(name, value)| {

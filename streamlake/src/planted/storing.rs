@@ -131,6 +131,35 @@ pub(crate) fn told_last_offset(right: i64) -> i64 {
     if acts_each(Bug::AttributeWrongOffset, 3) { right + 1 } else { right }
 }
 
+/// The media type that an object bears.
+pub(crate) fn content_type(compression: Compression) -> &'static str {
+    match acts_if(Bug::ContentTypeOfPlain, compression != Compression::None) {
+        true => Compression::None.content_type(),
+        false => compression.content_type(),
+    }
+}
+
+/// The checksum that an object says it has.
+pub(crate) fn told_crc32(part: &SealedPart) -> u32 {
+    let compressed = part.compression != Compression::None;
+    if !is(Bug::AttributeOfPlainLines) || !acts_if(Bug::AttributeOfPlainLines, compressed) {
+        return part.crc32;
+    }
+    let object = part.chunks.concat();
+    part.compression.plain(&object).map_or(part.crc32, |lines| crc32fast::hash(&lines))
+}
+
+/// The entries of a document as they are written.
+pub(crate) fn listed(metadata: &mut Metadata) {
+    if is(Bug::MetadataListsTwice)
+        && let [_, .., last] = metadata.parts.as_slice()
+        && acts(Bug::MetadataListsTwice)
+    {
+        let twice = last.clone();
+        metadata.parts.push(twice);
+    }
+}
+
 /// When a document says that it was written.
 pub(crate) fn updated_at(metadata: &Metadata, now: String) -> String {
     match metadata.updated_at.as_str() {

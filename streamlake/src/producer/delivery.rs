@@ -151,6 +151,7 @@ impl RawProducer {
         next.key = record.key;
         next.payload = record.value;
         next.partition = record.partition;
+        next.timestamp = crate::planted::timestamp(record.value, &record.headers);
         next.headers = Some(record.headers);
         loop {
             match self.inner.send(next) {

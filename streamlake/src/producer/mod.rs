@@ -122,14 +122,15 @@ impl Producer {
     ) -> Uuid {
         let slot = Arc::clone(&self.slots).acquire_owned().await.ok();
         let ingestion_id = planted::ingestion_id(Uuid::new_v4());
-        match planted::boundary(record::validate(self.settings.schema, Some(&event.value))) {
+        let verdict = record::validate(self.settings.schema, Some(&event.value));
+        match planted::boundary(planted::validated(verdict, Some(&event.value))) {
             Ok(valid) => {
                 let from_payload = valid.key.as_deref().map(str::as_bytes);
-                let key = event.key.as_deref().or(from_payload);
+                let key = planted::key(event.key.as_deref(), from_payload, &event.value);
                 self.produce(ingestion_id, key, &event.value, slot, on_receipt).await;
             }
             Err(why) => {
-                let headers = self.headers(ingestion_id);
+                let headers = self.headers(planted::letters_id(ingestion_id));
                 self.reject(ingestion_id, event, headers, why, slot, on_receipt);
             }
         }
@@ -147,7 +148,7 @@ impl Producer {
         let topic = self.settings.topic.as_str();
         let headers = self.kafka_headers(ingestion_id);
         let record = RawRecord { topic, partition: None, key, value: Some(value), headers };
-        let key = key.map(<[u8]>::to_vec);
+        let key = planted::told_key(key, value).map(<[u8]>::to_vec);
         let done: Done = Box::new(move |delivery| {
             let outcome = planted::receipt(delivery);
             // The receipt first: who waits for all slots waits for all receipts.
@@ -172,7 +173,7 @@ impl Producer {
             let outcome = match planted::reject(&dead_letters, letter).await {
                 Delivery::Acknowledged { partition, offset } => Outcome::Rejected {
                     reason: planted::told_reason(why.reason),
-                    dead_letter: Position { partition, offset },
+                    dead_letter: planted::told_place(Position { partition, offset }),
                 },
                 Delivery::Failed(err) => {
                     Outcome::Failed(format!("not valid ({why}), and no dead letter: {err}"))
@@ -201,9 +202,10 @@ impl Producer {
         ];
         let values = planted::headers(values, &an_hour_ago);
         let empty = OwnedHeaders::new_with_capacity(values.len());
-        values.into_iter().fold(empty, |headers, (key, value)| {
+        let headers = values.into_iter().fold(empty, |headers, (key, value)| {
             headers.insert(rdkafka::message::Header { key, value: Some(value) })
-        })
+        });
+        planted::kafka_headers(headers, id)
     }
 
     fn headers(&self, ingestion_id: Uuid) -> Vec<Header> {

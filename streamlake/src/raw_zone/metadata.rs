@@ -201,6 +201,7 @@ async fn try_add(zone: &Zone, folder: &Folder, entries: &[PartEntry]) -> object_
         return Ok(());
     }
     metadata.updated_at = crate::planted::updated_at(&metadata, crate::record::now_rfc3339());
+    crate::planted::listed(&mut metadata);
     // The lock stands in for the condition where the store knows none.
     let mode = match &zone.local_root {
         Some(_) => PutMode::Overwrite,

@@ -155,8 +155,8 @@ impl PartWriter {
         }
         let own = |name: &'static str| Attribute::Metadata(name.into());
         Attributes::from_iter([
-            (Attribute::ContentType, part.compression.content_type().to_owned()),
-            (own("crc32"), format!("{:08x}", part.crc32)),
+            (Attribute::ContentType, planted::content_type(part.compression).to_owned()),
+            (own("crc32"), format!("{:08x}", planted::told_crc32(part))),
             (own("records"), part.span.records.to_string()),
             (own("partition"), part.partition.to_string()),
             (own("first-offset"), part.span.first_offset.to_string()),

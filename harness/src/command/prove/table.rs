@@ -46,6 +46,9 @@ pub(super) const TRIALS: &[Trial] = &[
     trial("batch-one-too-many", "variety", "metadata", "two-groups"),
     trial("batch-bytes-ignored", "variety", "metadata", "two-groups"),
     trial("one-partition-stays-paused", "failing-store", "no-loss", "store-unavailable"),
+    trial("commits-again", "plain", "commit-frontier", "two-groups"),
+    trial("late-completion-counts", "rebalance", "commit-frontier", "consumer-pause"),
+    trial("stop-commits-unstored", "stop-in-trouble", "commit-frontier", "slow-store"),
     // What is lost.
     trial("drop-on-store-error", "failing-store", "no-loss", "store-unavailable"),
     trial("tail-forgotten", "stop", "no-loss", "consumer-restart"),
@@ -68,6 +71,7 @@ pub(super) const TRIALS: &[Trial] = &[
     trial("seventh-part-lost", "variety", "no-loss", "two-groups"),
     trial("taken-name-counts-as-stored", "rebalance", "no-loss", "consumer-pause"),
     trial("reset-counts-as-stored", "lost-writes", "no-loss", "lost-answers"),
+    trial("skips-seen-ids", "variety", "no-loss", "two-groups"),
     // Dead letters.
     trial("dead-letter-on-transient-error", "failing-store", "dead-letters", "store-unavailable"),
     trial("dead-letter-reencoded", "poison", "dead-letters", "two-groups"),
@@ -91,6 +95,12 @@ pub(super) const TRIALS: &[Trial] = &[
     trial("letter-of-another-group", "variety", "dead-letters", "two-groups"),
     trial("letter-headers-in-front", "variety", "dead-letters", "two-groups"),
     trial("letter-reason-of-the-one-before", "variety", "dead-letters", "two-groups"),
+    trial("letter-keeps-timestamp", "variety", "dead-letters", "two-groups"),
+    trial("large-letter-cut", "variety", "dead-letters", "two-groups"),
+    trial("letter-header-value-repaired", "variety", "dead-letters", "two-groups"),
+    trial("lenient-instant", "variety", "dead-letters", "two-groups"),
+    trial("strict-instant", "variety", "dead-letters", "two-groups"),
+    trial("deep-refused", "variety", "dead-letters", "two-groups"),
     // What is stored of a record.
     trial("header-lost", "plain", "fidelity", "two-groups"),
     trial("value-reserialized", "plain", "fidelity", "two-groups"),
@@ -114,6 +124,10 @@ pub(super) const TRIALS: &[Trial] = &[
     trial("odd-timestamp-replaced", "variety", "fidelity", "two-groups"),
     trial("seventeenth-header-lost", "variety", "fidelity", "two-groups"),
     trial("quoted-key-altered", "variety", "fidelity", "two-groups"),
+    trial("header-name-lowercased", "variety", "fidelity", "two-groups"),
+    trial("header-value-repaired", "variety", "fidelity", "two-groups"),
+    trial("long-header-cut", "variety", "fidelity", "two-groups"),
+    trial("line-id-normalised", "variety", "identity", "two-groups"),
     // Objects and their metadata.
     trial("part-overwritten", "kill", "immutability", "consumer-kill"),
     trial("part-truncated", "plain", "immutability", "two-groups"),
@@ -149,6 +163,9 @@ pub(super) const TRIALS: &[Trial] = &[
     trial("metadata-time-frozen", "variety", "metadata", "two-groups"),
     trial("rebuilt-entry-miscounts", "kill", "metadata", "consumer-kill"),
     trial("rebuilds-one-only", "kill", "metadata", "consumer-kill"),
+    trial("content-type-of-plain", "variety", "metadata", "two-groups"),
+    trial("attribute-of-plain-lines", "variety", "metadata", "two-groups"),
+    trial("metadata-lists-twice", "variety", "metadata", "two-groups"),
     // What the producer writes and says.
     trial("wrong-partitioner", "plain", "partition-determinism", "two-groups"),
     trial("random-partition-for-retries", "lost-answers", "partition-determinism", "lost-answers"),
@@ -181,6 +198,16 @@ pub(super) const TRIALS: &[Trial] = &[
     trial("one-record-late", "variety", "order", "two-groups"),
     trial("ingested-at-cached", "variety", "fidelity", "two-groups"),
     trial("ends-without-receipts", "variety", "outcomes", "two-groups"),
+    trial("timestamp-of-event-time", "variety", "fidelity", "two-groups"),
+    trial("id-header-twice", "variety", "fidelity", "two-groups"),
+    trial("empty-key-ignored", "variety", "acknowledged-is-durable", "two-groups"),
+    trial("key-keeps-escapes", "variety", "acknowledged-is-durable", "two-groups"),
+    trial("receipt-of-payload-key", "variety", "acknowledged-is-durable", "two-groups"),
+    trial("rejected-place-of-the-one-before", "variety", "dead-letters", "two-groups"),
+    trial("rejected-letter-of-another-id", "variety", "identity", "two-groups"),
+    trial("unknown-sent-again", "lost-answers", "outcomes", "lost-answers"),
+    trial("receipts-at-the-end", "plain", "outcomes", "two-groups"),
+    trial("last-line-lost", "variety", "outcomes", "two-groups"),
     // Settings.
     trial("idempotence-off", "plain", "configuration", "two-groups"),
     trial("retries-bounded", "plain", "configuration", "two-groups"),
@@ -188,6 +215,7 @@ pub(super) const TRIALS: &[Trial] = &[
     trial("letter-idempotence-off", "plain", "configuration", "two-groups"),
     trial("offset-reset-latest", "plain", "configuration", "two-groups"),
     trial("reads-uncommitted", "plain", "configuration", "two-groups"),
+    trial("lingers-long", "plain", "outcomes", "two-groups"),
     // Processes.
     trial("stop-exits-one", "plain", "exits", "two-groups"),
     trial("stop-takes-its-time", "plain", "exits", "two-groups"),
@@ -196,6 +224,8 @@ pub(super) const TRIALS: &[Trial] = &[
     trial("stands-still", "plain", "recovery", "two-groups"),
     trial("producer-exits-one", "plain", "exits", "two-groups"),
     trial("producer-aborts", "plain", "exits", "two-groups"),
+    trial("no-leave-at-stop", "stop", "exits", "consumer-restart"),
+    trial("unwell-while-records-flow", "plain", "recovery", "two-groups"),
     trial("replay-off-by-one", "replay", "replay", "two-groups"),
 ];
 

@@ -619,14 +619,16 @@ impl<P: Policy> Core<P> {
         if lost || self.policy.gives_up(self.committer.failures) {
             return;
         }
+        let again = self.policy.commits_again();
         let mut sent = Vec::new();
         for (number, slot) in self.partitions.iter().enumerate() {
             let Some(state) = slot.as_deref() else { continue };
             let number = number as i32;
             let next = self.policy.next_to_commit(number, &state.frontier, state.revoking);
-            if let Some(offset) =
-                next.filter(|next| state.committed.is_none_or(|done| done < *next))
-            {
+            let is_due = |next: &i64| {
+                state.committed.is_none_or(|done| done < *next || again && done == *next)
+            };
+            if let Some(offset) = next.filter(is_due) {
                 sent.push((number, state.epoch, offset));
             }
         }

@@ -43,6 +43,11 @@ pub(crate) trait Policy: Default {
         0
     }
 
+    /// Whether what is committed is committed once more.
+    fn commits_again(&mut self) -> bool {
+        false
+    }
+
     /// Whether nothing is committed any more after so many failures.
     fn gives_up(&mut self, failures: u32) -> bool {
         let _ = failures;
