@@ -411,8 +411,6 @@ bugs! {
     HeaderValueRepaired = "header-value-repaired",
     /// Header values are cut after 255 bytes.
     LongHeaderCut = "long-header-cut",
-    /// A timestamp of 0 is stored as none.
-    TimestampZeroAsNone = "timestamp-zero-as-none",
     /// A record whose ingestion id was seen before is passed over.
     SkipsSeenIds = "skips-seen-ids",
     /// A line's ingestion id is written as a UUID, and left out where it is none.

@@ -199,6 +199,16 @@ pub struct OutcomePromise {
     /// producers meet is near.
     #[serde(default, skip_serializing_if = "is_default")]
     pub unacknowledged_outside_faults: u64,
+    /// Where nothing is broken, most operations are answered within this time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub most_answered_within_us: Option<u64>,
+    /// A record that was not acknowledged within this time is given up, and not sent again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gives_up_after_us: Option<u64>,
+    /// Receipts tell the key of an acknowledged record, and where the dead letter of a rejected one
+    /// stands.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub tells_key_and_letter: bool,
 }
 
 /// What one consumer group promised.
@@ -520,6 +530,21 @@ pub struct Completed {
     pub ingestion_id: Option<String>,
     /// The outcome as the producer reported it.
     pub outcome: Outcome,
+    /// The key that the producer says the record has, where it says so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key: Option<Blob>,
+    /// Where the producer says that the dead letter of a rejected event stands: topic, partition,
+    /// offset.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dead_letter: Option<(String, u32, u64)>,
+}
+
+impl Completed {
+    /// An end of which nothing else was told.
+    #[must_use]
+    pub fn new(op: u64, ingestion_id: Option<String>, outcome: Outcome) -> Self {
+        Self { op, ingestion_id, outcome, key: None, dead_letter: None }
+    }
 }
 
 /// What a producer told its caller.
@@ -1070,12 +1095,21 @@ pub enum FaultStage {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Probe {
-    /// `broker-1`, `store`, …
+    /// `broker-1`, `store`, …, or a process and what it was asked for, `consumer-1 healthz`.
     pub target: String,
     /// The part answered a request of its own protocol.
     pub answered: bool,
     /// What came back.
     pub detail: String,
+}
+
+impl Probe {
+    /// The process and the path, where a process of the system under test was asked how it is: then the
+    /// target is `consumer-1 healthz` and the detail the status.
+    #[must_use]
+    pub fn of_health(&self) -> Option<(&str, &str)> {
+        self.target.split_once(' ').filter(|(_, path)| ["healthz", "readyz"].contains(path))
+    }
 }
 
 /// The state of a process of the system under test.

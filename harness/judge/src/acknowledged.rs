@@ -34,6 +34,15 @@ pub(super) fn judge(index: &Index, case: &mut Case<'_>) -> String {
         finding.ops = index.misplaced.iter().copied().take(OPS_MAX).collect();
         case.find(finding);
     }
+    if !index.other_keys_told.is_empty() {
+        let text = count(index.other_keys_told.len() as u64, "receipt");
+        let mut finding = anomalous(
+            "receipt-names-another-key",
+            format!("{text} with another key than the record was sent with"),
+        );
+        finding.ops = index.other_keys_told.iter().copied().take(OPS_MAX).collect();
+        case.find(finding);
+    }
     let (in_log, absent) = unknown(index);
     case.figure("acknowledged_operations", acknowledged);
     case.figure("lost_records", lost);

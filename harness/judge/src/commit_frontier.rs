@@ -14,7 +14,7 @@
 //! an anomaly.
 
 use super::case::{Case, EVIDENCE_MAX, count, quoted, seconds, spelled};
-use super::evidence::{Observed, observed_groups, owed_from, perhaps_aborted, read_lanes};
+use super::evidence::{Observed, foreign, observed_groups, owed_from, perhaps_aborted, read_lanes};
 use crate::index::{
     Backward, Base, Commit, Cover, GroupLane, Index, Lane, Permit, RESOLUTION_US, Range, RangeSet,
     shifted,
@@ -39,6 +39,7 @@ pub(super) fn judge(index: &Index, case: &mut Case<'_>) -> String {
             judged += frontier(index, case, &group, number, lane, known);
             beyond(case, &group, number, lane, known);
             backwards(index, case, &group, number, known);
+            repeated(index, case, &group, number, known);
         }
     }
     if judged == 0 {
@@ -57,6 +58,32 @@ pub(super) fn judge(index: &Index, case: &mut Case<'_>) -> String {
         String::new()
     };
     format!("{} observed, {judged} records below them{how}", count(exact + sampled, "commit"))
+}
+
+/// An offset that was asked for and not answered is committed once more; that happens some times in a row
+/// while a broker is away.
+const IN_A_ROW_MAX: u64 = 12;
+
+/// The pipeline commits an offset when it has moved. A client that commits by the clock may commit the same
+/// one for ever.
+fn repeated(
+    index: &Index,
+    case: &mut Case<'_>,
+    group: &Observed<'_>,
+    number: usize,
+    known: &GroupLane,
+) {
+    let own = foreign(&index.header) || group.promise.consumer.is_some();
+    let Some((offset, times)) = known.repeated.filter(|most| !own && most.1 > IN_A_ROW_MAX) else {
+        return;
+    };
+    let text = format!(
+        "group {} committed offset {offset} of {} {times} times in a row",
+        quoted(&group.promise.group),
+        index.lane_name(number)
+    );
+    let name = Some(group.promise.group.as_str());
+    case.find_at("committed-again-and-again", name, number, &RangeSet::default(), text);
 }
 
 struct Early {

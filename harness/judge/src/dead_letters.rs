@@ -7,7 +7,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::case::{Case, OPS_MAX, anomalous, count, quoted, spelled};
+use super::case::{Case, EVIDENCE_MAX, OPS_MAX, anomalous, count, quoted, spelled};
 use super::evidence::dead_letters_read;
 use super::letters;
 use crate::index::{Bit, Dead, End, Index, NO_ID, RangeSet};
@@ -33,6 +33,7 @@ pub(super) fn judge(index: &Index, case: &mut Case<'_>) -> String {
         let mut groups = index.header.promises.groups.iter();
         if groups.any(|group| group.dead_letter_topic.is_some() && group.consumer.is_none()) {
             absent_rejections(index, case, &letters);
+            places_told(index, case, &letters);
         }
         absent_places(index, case);
     }
@@ -88,6 +89,55 @@ fn absent_rejections(index: &Index, case: &mut Case<'_>, letters: &[&Dead]) {
     let mut finding =
         anomalous("rejected-without-dead-letter", format!("{text} without a dead letter"));
     finding.ops = absent.into_iter().take(OPS_MAX).collect();
+    case.find(finding);
+}
+
+/// Rejected operations whose receipt names a place at which another dead letter stands, or none.
+fn places_told(index: &Index, case: &mut Case<'_>, letters: &[&Dead]) {
+    let promise = index.header.promises.outcomes.as_ref();
+    let owed = promise.is_some_and(|promise| promise.tells_key_and_letter);
+    let mut by_place: BTreeMap<(&str, u32, u64), &Dead> = BTreeMap::new();
+    for dead in letters {
+        let letter = &dead.letter;
+        by_place.insert((&letter.topic, letter.partition, letter.offset), dead);
+    }
+    let rejected = index.ops.kept.iter().filter(|(_, kept)| kept.end == Some(End::Rejected));
+    let (mut ops, mut evidence) = (Vec::new(), Vec::new());
+    for (op, kept) in rejected {
+        let why = match index.letters_told.get(op) {
+            None if owed => "does not say where its dead letter stands".to_owned(),
+            None => continue,
+            Some((topic, partition, offset)) => {
+                let place = format!("{}/{partition} offset {offset}", topic.escape_debug());
+                match by_place.get(&(topic.as_str(), *partition, *offset)) {
+                    None => format!("names {place}, where no dead letter stands"),
+                    Some(dead) => {
+                        let letter = &dead.letter;
+                        let same = match letter.op {
+                            Some(named) => named == *op,
+                            None => letter.value.0 == kept.invocation.value,
+                        };
+                        if same && dead.source.is_none() {
+                            continue;
+                        }
+                        format!("names {place}, where the dead letter of something else stands")
+                    }
+                }
+            }
+        };
+        ops.push(*op);
+        evidence.push(format!("the receipt of operation {op} {why}"));
+    }
+    if ops.is_empty() {
+        return;
+    }
+    let text = count(ops.len() as u64, "rejected operation");
+    let mut finding = anomalous(
+        "receipt-of-another-dead-letter",
+        format!("{text} whose receipt does not lead to the dead letter"),
+    );
+    (ops.truncate(OPS_MAX), evidence.truncate(EVIDENCE_MAX));
+    (finding.ops, finding.evidence) = (ops, evidence);
     case.find(finding);
 }
 

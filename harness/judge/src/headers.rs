@@ -9,7 +9,14 @@ pub(super) fn judge(index: &Index, case: &mut Case<'_>) {
     report(
         index,
         case,
-        &[HeaderFault::Missing, HeaderFault::Differs, HeaderFault::Implausible, HeaderFault::List],
+        &[
+            HeaderFault::Missing,
+            HeaderFault::Differs,
+            HeaderFault::Twice,
+            HeaderFault::Implausible,
+            HeaderFault::Timestamp,
+            HeaderFault::List,
+        ],
     );
 }
 
@@ -25,6 +32,13 @@ pub(super) fn report(index: &Index, case: &mut Case<'_>, kinds: &[HeaderFault]) 
                 HeaderFault::Differs => {
                     ("header-differs", format!("with another `{name}` than promised"))
                 }
+                HeaderFault::Twice => {
+                    ("header-twice", format!("with header `{name}` more than once"))
+                }
+                HeaderFault::Timestamp => (
+                    "timestamp-implausible",
+                    "with a timestamp outside of their invocation".to_owned(),
+                ),
                 HeaderFault::Implausible => (
                     "ingested-at-implausible",
                     format!("with an instant in `{name}` outside of their invocation"),

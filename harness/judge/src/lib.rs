@@ -27,6 +27,7 @@ mod fidelity;
 mod foreign_tests;
 mod group_independence;
 mod headers;
+mod health;
 mod identity;
 mod immutability;
 pub mod index;

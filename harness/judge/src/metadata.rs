@@ -321,11 +321,26 @@ fn outdated(index: &Index, parts: &[&Part], document: &Part) -> Option<String> {
     })
 }
 
+/// The media type that is documented for a part, by what its name ends with.
+fn media_type(name: &str) -> &'static str {
+    match name.rsplit_once('.') {
+        Some((_, "gz")) => "application/gzip",
+        Some((_, "zst")) => "application/zstd",
+        _ => "application/x-ndjson",
+    }
+}
+
 /// What the store keeps beside a part, where it keeps anything.
 fn attributes(index: &Index, part: &Part) -> Vec<String> {
     let mut told = Vec::new();
     let name = quoted(&part.name);
     let only = part.lanes.iter().next().filter(|_| part.lanes.len() == 1);
+    if let Some(kept) = part.attributes.get("content-type") {
+        let is = media_type(&part.name);
+        if kept != is {
+            told.push(format!("{name}: its media type is {}, its name says {is}", quoted(kept)));
+        }
+    }
     let mut is: Vec<(&str, String)> = Vec::new();
     is.extend(part.crc32.as_ref().map(|crc32| ("crc32", crc32.clone())));
     if let Some((&lane, held)) = only {

@@ -70,9 +70,51 @@ pub(super) fn judge(index: &Index, case: &mut Case<'_>) -> String {
             report(index, case, anomaly, ops);
         }
     }
+    slow(index, case);
+    after_giving_up(index, case);
     case.figure("unacknowledged_operations", invoked.saturating_sub(acknowledged));
     case.figure("unacknowledged_outside_faults", total);
     format!("{acknowledged} of {invoked} acknowledged, {total} of the others with no fault near")
+}
+
+/// Most operations were answered late although nothing was broken. Judged by what half of them took,
+/// because a machine that is busy with other things makes some of them wait.
+fn slow(index: &Index, case: &mut Case<'_>) {
+    let promise = index.header.promises.outcomes.as_ref();
+    let Some(within) = promise.and_then(|promise| promise.most_answered_within_us) else { return };
+    let Some(half) = index.latencies.quantile(500) else { return };
+    if half <= within || !index.header.promises.faults.is_empty() {
+        return;
+    }
+    let text = format!(
+        "half of the acknowledgements came {} after the invocation or later, with nothing broken; {} are          promised",
+        seconds(half),
+        seconds(within)
+    );
+    case.find(anomalous("slow-answers", text));
+}
+
+/// Clients look once a second for what is to be given up, and a machine may be busy.
+const GIVES_UP_LATE_US: u64 = 1_500_000;
+
+/// What was acknowledged long after its producer had to give it up was sent once more: the first copy may be
+/// in the log as well, and its outcome was unknown.
+fn after_giving_up(index: &Index, case: &mut Case<'_>) {
+    let promise = index.header.promises.outcomes.as_ref();
+    let Some(within) = promise.and_then(|promise| promise.gives_up_after_us) else { return };
+    let Some((took, op)) = index.longest_wait else { return };
+    if took <= within.saturating_add(GIVES_UP_LATE_US) {
+        return;
+    }
+    let text = format!(
+        "operation {op} was acknowledged {} after its invocation: its producer gives up after {}, so it was \
+         sent again as if nothing had been sent",
+        seconds(took),
+        seconds(within)
+    );
+    let mut finding = anomalous("acknowledged-after-giving-up", text);
+    finding.ops = vec![op];
+    case.find(finding);
 }
 
 /// A time in which a producer may fail.

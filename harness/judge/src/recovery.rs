@@ -8,6 +8,7 @@
 use super::case::{Case, anomalous, count, quoted, seconds, spelled};
 use super::evidence::{commits_open, owed_from, produces, read_lanes};
 use super::fault_bit::step;
+use super::health;
 use super::prompt;
 use super::recovered::{
     Comeback, Window, comebacks, last, outside, recovered, undisturbed, windows,
@@ -49,6 +50,7 @@ pub(super) fn judge(index: &Index, case: &mut Case<'_>) -> String {
         }
     }
     prompt::judge(index, case, &windows);
+    health::judge(index, case);
     pressed(index, case, &windows);
     if let Some(longest) = still(index, case, &windows) {
         case.figure("longest_standstill_us", longest);

@@ -125,6 +125,8 @@ impl Observer {
         self.timeline.observe(event);
         match &event.fact {
             Fact::Configuration { of, properties, .. } => self.read_back(of, properties),
+            // How processes are is none of the parts around them.
+            Fact::Probe(probe) if probe.of_health().is_some() => {}
             Fact::Probe(probe) => self.probe(event, probe),
             fact => {
                 if let Some(what) = What::of(fact) {

@@ -381,11 +381,7 @@ pub(super) fn facts(tally: &Tally) -> Vec<Event> {
         let topic = "streamlake.orders.raw".to_owned();
         let outcome = Outcome::Acknowledged { topic: topic.clone(), partition, offset };
         events.push(event("producer-1", invoked, invocation(op)));
-        events.push(event(
-            "producer-1",
-            acked,
-            Fact::Completed(Completed { op, ingestion_id: None, outcome }),
-        ));
+        events.push(event("producer-1", acked, Fact::Completed(Completed::new(op, None, outcome))));
         events.extend(delivery(op, partition, offset, acked));
     }
     events.extend(fault(window, from, to));

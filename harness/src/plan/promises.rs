@@ -15,6 +15,9 @@ use streamlake_history::event::{
     Promises, SourcePromise, ValuePromise,
 };
 
+/// The producer lingers for some milliseconds, and says what it knows when it knows it.
+const MOST_ANSWERED_WITHIN_US: u64 = 1_000_000;
+
 pub(super) fn promises(
     file: &ScenarioFile,
     abilities: &Abilities,
@@ -54,6 +57,11 @@ pub(super) fn promises(
             Load::Producer(load) => Some(OutcomePromise {
                 validates: !load.lets_poison_through,
                 unacknowledged_outside_faults: 0,
+                most_answered_within_us: Some(MOST_ANSWERED_WITHIN_US),
+                gives_up_after_us: property("message.timeout.ms")
+                    .and_then(|ms| ms.parse::<u64>().ok())
+                    .map(|ms| ms.saturating_mul(1_000)),
+                tells_key_and_letter: true,
             }),
             Load::Source(_) => None,
         },

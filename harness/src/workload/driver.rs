@@ -53,8 +53,7 @@ impl Feeding<'_> {
                 () = tokio::time::sleep_until(begin + operation.due) => {}
                 () = self.stop.cancelled() => break,
             }
-            let mut line = lines::input(plan, &operation);
-            line.push(b'\n');
+            let line = file_line(lines::input(plan, &operation), operation.op, plan.operations);
             self.recorder.record(
                 self.name,
                 Fact::Invoked(Invoked {
@@ -95,6 +94,20 @@ impl Feeding<'_> {
     }
 }
 
+/// A line as files have it: some begin with a byte order mark, some of their lines end with a carriage
+/// return, and the last one has no end. None of that belongs to a payload.
+fn file_line(mut line: Vec<u8>, op: u64, operations: u64) -> Vec<u8> {
+    if op == 0 {
+        line.splice(..0, *b"\xef\xbb\xbf");
+    }
+    match op {
+        last if last + 1 == operations => {}
+        one if one % 16 == 7 => line.extend(b"\r\n"),
+        _ => line.push(b'\n'),
+    }
+    line
+}
+
 /// Records receipts until the producer closes its output. Operations are numbered like input lines.
 pub(crate) async fn receipts(
     name: &str,
@@ -125,4 +138,17 @@ pub(crate) async fn receipts(
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_input_has_the_marks_of_a_file_and_the_last_line_no_end() {
+        let line = |op| file_line(b"{}".to_vec(), op, 20);
+        assert_eq!(line(0), b"\xef\xbb\xbf{}\n");
+        assert_eq!((line(1), line(7)), (b"{}\n".to_vec(), b"{}\r\n".to_vec()));
+        assert_eq!(line(19), b"{}");
+    }
 }

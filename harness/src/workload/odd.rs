@@ -121,8 +121,11 @@ pub fn records(plan: &WorkloadPlan, midnight: &Midnight) -> Vec<OddRecord> {
         .collect()
 }
 
-/// Kinds of odd records; poison has every second turn less one in three.
-const KINDS: u64 = 43;
+/// Kinds of odd records: each flaw, other poison, and good ones.
+const KINDS: u64 = FLAWS + POISON + GOOD;
+const FLAWS: u64 = Flaw::COUNT;
+const POISON: u64 = 5;
+const GOOD: u64 = 30;
 
 fn make(
     record: &mut OddRecord,
@@ -140,26 +143,30 @@ fn make(
         record.poison = true;
         record.value = Some(order.clone().poison(flaw, rng));
     };
-    match kind {
-        0..=12 => poison(Flaw::of_turn(kind)),
-        13 => (record.value, record.poison) = (None, true),
-        14 => (record.key, record.value, record.poison) = (None, None, true),
-        15 => {
+    if kind < FLAWS {
+        return poison(Flaw::of_turn(kind));
+    }
+    match kind - FLAWS {
+        0 => (record.value, record.poison) = (None, true),
+        1 => (record.key, record.value, record.poison) = (None, None, true),
+        2 => {
             poison(Flaw::of_turn(round));
             record.headers.extend(reserved());
         }
-        16 => {
+        3 => {
             poison(Flaw::of_turn(round));
             record.headers.extend([null("nothing"), text("empty", ""), text("empty", "twice")]);
+            record.headers.extend(binary());
             record.key = Some(odd_key());
         }
-        17 => {
+        4 => {
             poison(Flaw::Cut);
+            record.headers.push((b"large".to_vec(), Some(vec![b'h'; 2_000])));
             if let Some(value) = &mut record.value {
                 value.resize(LARGE, b' ');
             }
         }
-        _ => make_good(record, &order, kind, midnight, plan, rng),
+        _ => make_good(record, &order, kind - FLAWS - POISON, midnight, plan, rng),
     }
 }
 
@@ -173,42 +180,55 @@ fn make_good(
 ) {
     let op = record.op;
     match kind {
-        18 => record.key = None,
-        19 => record.key = Some(Vec::new()),
-        20 => record.key = Some(odd_key()),
-        21 => record.key = Some("ключ-🔑".as_bytes().to_vec()),
-        22 => record.headers.extend([
+        0 => record.key = None,
+        1 => record.key = Some(Vec::new()),
+        2 => record.key = Some(odd_key()),
+        3 => record.key = Some("ключ-🔑".as_bytes().to_vec()),
+        4 => record.headers.extend([
             text("repeated", "1"),
             text("repeated", "2"),
             text("repeated", "1"),
         ]),
-        23 => record.headers.extend([null("nothing"), null("nothing"), text("something", "x")]),
-        24 => record.headers.extend([text("empty", ""), text("", "no name"), text("", "")]),
-        25 => record.headers.push((b"na\xffme".to_vec(), Some(b"\x00\xff\xfe".to_vec()))),
-        26 => record.headers.clear(),
-        27 => record.headers.extend(reserved()),
-        28..=31 => {
-            let end = usize::try_from(kind - 28).unwrap_or(0);
+        5 => record.headers.extend([null("nothing"), null("nothing"), text("something", "x")]),
+        6 => record.headers.extend([text("empty", ""), text("", "no name"), text("", "")]),
+        7 => {
+            record.headers.push((b"na\xffme".to_vec(), Some(b"text".to_vec())));
+            record.headers.extend(binary());
+        }
+        8 => record.headers.clear(),
+        9 => record.headers.extend(reserved()),
+        10..=13 => {
+            let end = usize::try_from(kind - 10).unwrap_or(0);
             set(&mut record.headers, "ingested_at", &midnight.ends()[end]);
         }
-        32 => record.headers.retain(|(name, _)| name != b"ingested_at"),
-        33 => set(&mut record.headers, "ingested_at", "soon"),
-        34 => {
+        14 => record.headers.retain(|(name, _)| name != b"ingested_at"),
+        15 => set(&mut record.headers, "ingested_at", "soon"),
+        16 => {
             let partition = u32::try_from(op % u64::from(plan.partitions)).unwrap_or(0);
             (record.key, record.partition) = (None, Some(partition));
         }
-        35 => record.headers.extend((0..20).map(|n| text(&format!("one-of-many-{n}"), "x"))),
+        17 => record.headers.extend((0..20).map(|n| text(&format!("one-of-many-{n}"), "x"))),
         // Text that cannot stand in JSON as it is.
-        36 => record.key = Some(b"\"quoted\" \\ \t\r\n\x00\x1f\x7f".to_vec()),
-        37 => record.headers.push(text("\"name\"\\\n", "a \"value\" \\ \t\r\n\u{1}\u{7f}")),
-        38 => record.timestamp_ms = Some(midnight.days_before()),
-        39 => {
+        18 => record.key = Some(b"\"quoted\" \\ \t\r\n\x00\x1f\x7f".to_vec()),
+        19 => record.headers.push(text("\"name\"\\\n", "a \"value\" \\ \t\r\n\u{1}\u{7f}")),
+        20 => record.timestamp_ms = Some(midnight.days_before()),
+        21 => {
             record.timestamp_ms = Some(midnight.days_before());
             record.headers.retain(|(name, _)| name != b"ingested_at");
         }
         // The first of several counts.
-        40 => record.headers.push(text("ingested_at", &midnight.ends()[0])),
-        41 => set(&mut record.headers, "ingested_at", &midnight.last_nanosecond()),
+        22 => record.headers.push(text("ingested_at", &midnight.ends()[0])),
+        23 => set(&mut record.headers, "ingested_at", &midnight.last_nanosecond()),
+        // The id is whatever stands there, and the first of several.
+        24 => set(&mut record.headers, "ingestion_id", &format!("ORDER {op}")),
+        25 => set(&mut record.headers, "ingestion_id", &format!("{{0DD0-{op:X}}}")),
+        26 => record.headers.push(text("ingestion_id", "another")),
+        27 => record.headers.retain(|(name, _)| name != b"ingestion_id"),
+        28 => record.headers.extend([
+            text("X-Trace-Id", "AbC"),
+            text("x-trace-id", "aBc"),
+            text(" x-trace-id ", " \t both ends\u{a0}"),
+        ]),
         _ => {
             let length = if op.is_multiple_of(2) { LARGE } else { LARGEST };
             record.value = Some(order.good(Shape::Plain, length, rng));
@@ -238,6 +258,12 @@ fn reserved() -> [RawHeader; 4] {
         text("consumer_error", "an error of long ago"),
         text("producer_error", "one more"),
     ]
+}
+
+/// Values that are no text.
+fn binary() -> [RawHeader; 2] {
+    let header = |value: &[u8]| (b"binary".to_vec(), Some(value.to_vec()));
+    [header(b"\x00\xff\xfe"), header(b"\x9e\x01")]
 }
 
 fn odd_key() -> Vec<u8> {

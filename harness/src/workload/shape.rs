@@ -6,9 +6,9 @@
 //! | payload | |
 //! |---|---|
 //! | an object with `order_id`, `customer_id` (text, not empty), `amount` (a number), `event_time` (RFC 3339) | good |
-//! | the same in any order, with white space, line breaks and other fields of any shape | good |
+//! | the same in any order and spelling, with white space, line breaks and other fields of any shape | good |
 //! | no value, nothing, white space, not UTF-8, a byte order mark, not JSON, cut off | poison |
-//! | one of the four missing, doubled, empty, or of a wrong type; an instant that is none | poison |
+//! | one of the four missing, doubled, empty, null, or of a wrong type; an instant that is none, or has no zone | poison |
 
 use rand::{Rng, RngExt as _};
 use rand_chacha::ChaCha8Rng;
@@ -35,10 +35,18 @@ pub(super) enum Shape {
     Nested,
     /// As short as a good payload can be.
     Short,
+    /// Names and texts with characters spelled as JSON's escapes that need none.
+    Escaped,
+    /// An instant with a fraction, and of another zone than UTC.
+    Zoned,
+    /// An amount below zero, with an exponent.
+    Exponent,
+    /// Deeper than many a parser goes.
+    Deep,
 }
 
 impl Shape {
-    const ALL: [Shape; 8] = [
+    const ALL: [Shape; 12] = [
         Shape::Plain,
         Shape::Shuffled,
         Shape::Pretty,
@@ -47,6 +55,10 @@ impl Shape {
         Shape::Numbers,
         Shape::Nested,
         Shape::Short,
+        Shape::Escaped,
+        Shape::Zoned,
+        Shape::Exponent,
+        Shape::Deep,
     ];
 
     /// The shape of the `n`th payload of a load that is to have them all.
@@ -71,10 +83,17 @@ pub(super) enum Flaw {
     NestedField,
     ByteOrderMark,
     NumberForText,
+    NoZone,
+    NoSuchDay,
+    TextForNumber,
+    NullField,
 }
 
 impl Flaw {
-    const ALL: [Flaw; 13] = [
+    /// How many there are.
+    pub(super) const COUNT: u64 = Flaw::ALL.len() as u64;
+
+    const ALL: [Flaw; 17] = [
         Flaw::WrongType,
         Flaw::NotText,
         Flaw::Missing,
@@ -88,6 +107,10 @@ impl Flaw {
         Flaw::NestedField,
         Flaw::ByteOrderMark,
         Flaw::NumberForText,
+        Flaw::NoZone,
+        Flaw::NoSuchDay,
+        Flaw::TextForNumber,
+        Flaw::NullField,
     ];
 
     /// The flaw of the `n`th poison payload of a load that is to have them all.
@@ -132,7 +155,15 @@ impl Order {
     pub(super) fn good(&self, shape: Shape, bytes: usize, rng: &mut ChaCha8Rng) -> Vec<u8> {
         let op = self.op.to_string();
         let mut fields = vec![("op", op.as_str())];
-        fields.extend(self.fields());
+        let spelled = self.spelled(shape);
+        fields.extend(spelled.fields());
+        if shape == Shape::Escaped {
+            fields
+                .iter_mut()
+                .filter(|field| field.0 == "amount")
+                .for_each(|f| f.0 = "am\\u006funt");
+        }
+        let deep = format!("{}1{}", "[{\"a\":".repeat(150), "}]".repeat(150));
         let long = LONG_NUMBER;
         let nested = format!("{}1{}", "[{\"a\":".repeat(40), "}]".repeat(40));
         match shape {
@@ -146,12 +177,18 @@ impl Order {
             Shape::Nested => {
                 fields.extend([("deep", nested.as_str()), ("note", "{}"), ("note", "[]")])
             }
+            Shape::Deep => fields.push(("deep", deep.as_str())),
             _ => {}
         }
         match shape {
-            Shape::Plain | Shape::Foreign | Shape::Numbers | Shape::Nested => {
-                filled(&fields, (",", ":"), bytes, rng)
-            }
+            Shape::Plain
+            | Shape::Foreign
+            | Shape::Numbers
+            | Shape::Nested
+            | Shape::Escaped
+            | Shape::Zoned
+            | Shape::Exponent
+            | Shape::Deep => filled(&fields, (",", ":"), bytes, rng),
             Shape::Shuffled => {
                 let turn = usize::try_from(rng.next_u32()).unwrap_or(0) % fields.len();
                 fields.rotate_left(turn);
@@ -166,6 +203,24 @@ impl Order {
         }
     }
 
+    /// The same order with its fields as a shape spells them.
+    fn spelled(&self, shape: Shape) -> Self {
+        let mut spelled = self.clone();
+        match shape {
+            // The key is the text, not its spelling.
+            Shape::Escaped => {
+                spelled.order_id = self.order_id.replace('-', "\\u002d");
+                spelled.customer_id = format!("\"C\\/\\\"{}\"", self.op);
+            }
+            Shape::Zoned => {
+                spelled.event_time = self.event_time.replace("Z\"", ".123456789+05:30\"");
+            }
+            Shape::Exponent => spelled.amount = format!("-{}E-2", self.amount),
+            _ => {}
+        }
+        spelled
+    }
+
     /// The payload with a flaw.
     pub(super) fn poison(mut self, flaw: Flaw, rng: &mut ChaCha8Rng) -> Vec<u8> {
         let op = self.op.to_string();
@@ -178,6 +233,10 @@ impl Order {
             Flaw::EmptyField => self.customer_id = "\"\"".to_owned(),
             Flaw::NestedField => self.amount = deep,
             Flaw::NumberForText => self.order_id = self.op.to_string(),
+            Flaw::NoZone => self.event_time = self.event_time.replace('Z', ""),
+            Flaw::NoSuchDay => self.event_time = "\"2026-02-30T10:00:00Z\"".to_owned(),
+            Flaw::TextForNumber => self.amount = format!("\"{}\"", self.amount),
+            Flaw::NullField => self.customer_id = "null".to_owned(),
             _ => {}
         }
         let mut fields = vec![("op", op.as_str())];

@@ -56,7 +56,7 @@ impl Shared {
 
     fn completed(&self, number: usize, outcome: Outcome) {
         let ingestion_id = self.ids.get(number).cloned().flatten();
-        let completed = Completed { op: self.first + number as u64, ingestion_id, outcome };
+        let completed = Completed::new(self.first + number as u64, ingestion_id, outcome);
         self.recorder.record(WRITER, Fact::Completed(completed));
     }
 }

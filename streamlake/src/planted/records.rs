@@ -224,9 +224,6 @@ pub(crate) fn write_record<'a>(
     {
         record.ingestion_id = id.as_deref();
     }
-    if acts_if(Bug::TimestampZeroAsNone, record.timestamp_ms == Some(0)) {
-        record.timestamp_ms = None;
-    }
     if acts_each(Bug::TimestampZeroed, 50) {
         record.timestamp_ms = Some(0);
     }

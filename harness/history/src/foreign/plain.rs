@@ -144,7 +144,7 @@ fn sent(told: &mut Told, speaker: &Speaker<'_>, sent: Sent) -> Result<(), Refusa
             other => other,
         },
     };
-    let completed = Completed { op, ingestion_id: None, outcome };
+    let completed = Completed::new(op, None, outcome);
     told.tell(speaker.t_us, speaker.process, Fact::Completed(completed));
     Ok(())
 }

@@ -386,7 +386,7 @@ fn produced(
     let op = told.global(number)?;
     let invoked = Invoked { op, topic, key, value: print, bytes, ..Invoked::default() };
     told.tell(speaker.t_us, speaker.process, Fact::Invoked(invoked));
-    let completed = Completed { op, ingestion_id: None, outcome };
+    let completed = Completed::new(op, None, outcome);
     told.tell(speaker.t_us, speaker.process, Fact::Completed(completed));
     Ok(())
 }

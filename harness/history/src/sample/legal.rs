@@ -58,8 +58,10 @@ pub fn history(seed: u64, operations_max: u64) -> Sample {
     promises.recovery_within_us = BUDGET_US;
     promises.idempotent = rng.random_bool(0.5);
     // Whatever becomes of them is legal here.
-    promises.outcomes =
-        Some(OutcomePromise { validates: false, unacknowledged_outside_faults: operations });
+    promises.outcomes = Some(OutcomePromise {
+        unacknowledged_outside_faults: operations,
+        ..OutcomePromise::default()
+    });
     let template = promises.groups.remove(0);
     for n in 0..groups {
         let mut group = template.clone();
@@ -150,7 +152,7 @@ impl World {
             }
             let Some(outcome) = outcome else { continue };
             let ingestion_id = Some(format!("id-{op}"));
-            let completed = Completed { op, ingestion_id, outcome };
+            let completed = Completed::new(op, ingestion_id, outcome);
             self.sample.tell(done_us, &producer, Fact::Completed(completed));
         }
         t_us + 40_000

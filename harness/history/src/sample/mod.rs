@@ -185,7 +185,7 @@ impl Sample {
     /// An operation ends.
     pub fn complete(&mut self, t_us: u64, op: u64, outcome: Outcome) -> &mut Self {
         let ingestion_id = Some(format!("id-{op}"));
-        self.tell(t_us, "producer-1", Fact::Completed(Completed { op, ingestion_id, outcome }))
+        self.tell(t_us, "producer-1", Fact::Completed(Completed::new(op, ingestion_id, outcome)))
     }
 
     /// An operation is acknowledged.

@@ -4,11 +4,17 @@
 //! One that took all the time it has may have been cut short, and is not judged by this; nor is one that
 //! took part in a rebalance meanwhile, when the group may refuse its commits.
 
+use std::collections::BTreeMap;
+
 use super::super::case::{Case, anomalous, count, quoted, seconds, spelled};
+use super::super::evidence::foreign;
+use super::super::recovered::windows;
 use crate::index::{
     At, Epoch, GroupLane, Index, RESOLUTION_US, RangeSet, Watched, is_of_process, shifted,
 };
-use streamlake_history::event::{Ask, Evidence, FaultStage, ProcessEnd, ProcessState};
+use streamlake_history::event::{
+    Ask, Evidence, FaultStage, MembershipChange, ProcessChange, ProcessEnd, ProcessState,
+};
 
 /// A rebalance so long before the stop may not have been over.
 const REBALANCE_US: u64 = 2_000_000;
@@ -19,6 +25,7 @@ pub(super) fn judge(index: &Index, case: &mut Case<'_>, exit: &At<ProcessState>)
     let orderly = fact.asked == Some(Ask::Stop) && fact.end == Some(ProcessEnd::Code(0));
     let Some(asked_us) = asked_at(index, exit).filter(|_| orderly) else { return false };
     late(index, case, exit, asked_us);
+    stayed(index, case, exit, asked_us);
     let mut judged = false;
     for (group, promise, lanes) in index.promised_groups() {
         let took = exit.t_us - asked_us;
@@ -84,6 +91,68 @@ fn late(index: &Index, case: &mut Case<'_>, exit: &At<ProcessState>, asked_us: u
     (finding.group, finding.at_us) = (Some(promise.group.clone()), Some(exit.t_us));
     case.find(finding);
 }
+
+/// It ended in an orderly way and left its place in the group behind: its partitions wait for the session
+/// to run out. Judged where its way into the group was seen to pass and nothing stood between it and the
+/// coordinator when it went.
+fn stayed(index: &Index, case: &mut Case<'_>, exit: &At<ProcessState>, asked_us: u64) {
+    let name = &exit.fact.name;
+    let disturbed = windows(index).iter().any(|window| {
+        let mut planned = index.header.promises.faults.iter();
+        let kind = planned.find(|known| known.fault == window.fault).map(|known| &known.kind);
+        let harmless = kind.is_some_and(|kind| OF_OTHERS.iter().any(|of| kind.starts_with(of)));
+        !harmless && window.begin <= exit.t_us && window.healed.is_none_or(|at| at >= asked_us)
+    });
+    if disturbed || foreign(&index.header) {
+        return;
+    }
+    for promise in &index.header.promises.groups {
+        let took = exit.t_us - asked_us;
+        let in_time = promise.drains_within_us.is_some_and(|within| took < within);
+        // A static member keeps its place on purpose.
+        if !in_time || promise.keeps_members || !exit.fact.consumes_for(&promise.group) {
+            continue;
+        }
+        let begun_us = begun(index, exit);
+        let mut last: BTreeMap<&str, MembershipChange> = BTreeMap::new();
+        for step in index.rare.memberships.iter().map(|step| &step.fact) {
+            let own = step.group == promise.group && is_of_process(&step.member, name);
+            let until = exit.t_us.saturating_add(RESOLUTION_US);
+            if own && (begun_us..=until).contains(&step.at_us) {
+                last.insert(&step.id, step.change);
+            }
+        }
+        let holds = |change: &&MembershipChange| {
+            matches!(change, MembershipChange::Joined | MembershipChange::Owns)
+        };
+        if last.values().filter(holds).count() == 0 || last.values().any(|c| !holds(&c)) {
+            continue;
+        }
+        let text = format!(
+            "process {} was asked to stop at {} and ended at {} with exit code 0, but did not leave group              {}: its partitions wait until its session has run out",
+            quoted(name),
+            seconds(asked_us),
+            seconds(exit.t_us),
+            quoted(&promise.group)
+        );
+        let mut finding = anomalous("group-not-left", text);
+        (finding.group, finding.at_us) = (Some(promise.group.clone()), Some(exit.t_us));
+        case.find(finding);
+    }
+}
+
+/// When the process that ended was started.
+fn begun(index: &Index, exit: &At<ProcessState>) -> u64 {
+    let starts = index.rare.processes.iter().filter(|state| {
+        state.fact.name == exit.fact.name
+            && state.fact.state == ProcessChange::Started
+            && state.t_us <= exit.t_us
+    });
+    starts.map(|state| state.t_us).max().unwrap_or(0)
+}
+
+/// Faults that do not stand between a member and its coordinator, by the begin of their kinds.
+const OF_OTHERS: [&str; 3] = ["consumer", "store", "tampering"];
 
 /// When it was asked: by the fault that was aimed at it, or with all others at the end.
 fn asked_at(index: &Index, exit: &At<ProcessState>) -> Option<u64> {

@@ -103,6 +103,10 @@ pub struct GroupLane {
     pub commits: Vec<Commit>,
     /// Commits that went back, by time.
     pub backwards: Vec<Backward>,
+    /// The offset that was committed most often in a row, each commit seen by itself, and how often.
+    pub repeated: Option<(u64, u64)>,
+    /// The same of the last commits, by who watched.
+    in_a_row: BTreeMap<u16, (u64, u64)>,
 }
 
 fn append(runs: &mut Vec<Run>, offset: u64, at_us: u64, part: u32) {
@@ -165,6 +169,9 @@ impl GroupLane {
     }
 
     pub(super) fn committed(&mut self, watcher: u16, commit: Commit) {
+        if commit.exact {
+            self.count_in_a_row(watcher, commit.offset);
+        }
         let seen = self.watched.entry(watcher).or_default();
         // Of samples that say the same again and again the first and the last suffice.
         if let [.., first, last] = seen.as_mut_slice() {
@@ -178,6 +185,15 @@ impl GroupLane {
             }
         }
         seen.push(commit);
+    }
+
+    fn count_in_a_row(&mut self, watcher: u16, offset: u64) {
+        let row = self.in_a_row.entry(watcher).or_insert((offset, 0));
+        *row = if row.0 == offset { (offset, row.1 + 1) } else { (offset, 1) };
+        let (offset, times) = *row;
+        if self.repeated.is_none_or(|most| most.1 < times) {
+            self.repeated = Some((offset, times));
+        }
     }
 
     /// Derives what the checkers ask for. `reads_count`: the group has no raw zone, what it read is

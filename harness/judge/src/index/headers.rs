@@ -9,9 +9,9 @@ use std::collections::{BTreeMap, HashMap};
 use super::hash::Quick;
 use super::ranges::{Range, RangeSet};
 use super::slots::CHUNK;
-use super::{Index, NO_OP};
+use super::{End, Index, NO_OP};
 use streamlake_history::event::{
-    DeadLetter, HeaderPair, Logged, Piece, Print, PromisedValue, Stored,
+    DeadLetter, HeaderPair, Logged, Piece, Print, PromisedValue, Stored, UNTOLD_MS,
 };
 
 /// Examples in words that are kept of one kind of difference.
@@ -29,8 +29,12 @@ pub enum HeaderFault {
     Missing,
     /// It has another value than promised, or one that cannot be understood.
     Differs,
+    /// It is there more than once.
+    Twice,
     /// `ingested_at` lies outside of the invocation.
     Implausible,
+    /// The record's own timestamp does.
+    Timestamp,
     /// The headers and the ingestion id that were told of one record disagree.
     Id,
     /// The headers that are listed are not those of the fingerprint.
@@ -71,12 +75,46 @@ impl Faulty {
     }
 }
 
-/// A record's claim of when it was ingested, to be compared when its operation is known.
+/// A record's claim of when it was ingested, or its timestamp, to be compared when its operation is known.
 #[derive(Debug, Clone, Copy)]
 struct Claim {
     lane: u32,
     offset: u64,
     ms: i64,
+    of: Claimed,
+}
+
+/// What claims an instant.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Claimed {
+    /// The header `ingested_at`.
+    Header,
+    /// The record's timestamp, which its producer sets or its broker.
+    Timestamp,
+}
+
+impl Claimed {
+    fn name(self) -> &'static str {
+        match self {
+            Claimed::Header => "ingested_at",
+            Claimed::Timestamp => "timestamp",
+        }
+    }
+
+    fn fault(self) -> HeaderFault {
+        match self {
+            Claimed::Header => HeaderFault::Implausible,
+            Claimed::Timestamp => HeaderFault::Timestamp,
+        }
+    }
+
+    /// A broker's clock is not that of the processes.
+    fn allowance_us(self) -> i64 {
+        match self {
+            Claimed::Header => RESOLUTION_US,
+            Claimed::Timestamp => UNMEASURED_US,
+        }
+    }
 }
 
 /// When an operation was invoked and completed, in milliseconds of the run; `u32::MAX` if never.
@@ -201,9 +239,21 @@ impl Index {
                 self.fault(lane, fact.offset, (HeaderFault::Missing, name), text);
                 continue;
             }
+            let mut times = 0;
             for pair in there {
+                times += 1;
                 self.look_at_value(lane, fact, pair, &promised.is);
             }
+            if times > 1 {
+                let text = || format!("`{}` is there {times} times", name.escape_debug());
+                self.fault(lane, fact.offset, (HeaderFault::Twice, name), text);
+            }
+        }
+        if let Some(ms) = fact.timestamp_ms.filter(|ms| *ms != UNTOLD_MS && self.dates_ingestion())
+        {
+            let lane = u32::try_from(lane).unwrap_or(u32::MAX);
+            let of = Claimed::Timestamp;
+            self.headers.claims.push(Claim { lane, offset: fact.offset, ms, of });
         }
         if self.header.promises.headers.is_empty() && !fact.missing_headers.is_empty() {
             let names = fact.missing_headers.join(", ");
@@ -271,18 +321,17 @@ impl Index {
     fn claim(&mut self, lane: usize, offset: u64, ms: i64) {
         if self.is_full() {
             let lane = u32::try_from(lane).unwrap_or(u32::MAX);
-            return self.headers.claims.push(Claim { lane, offset, ms });
+            return self.headers.claims.push(Claim { lane, offset, ms, of: Claimed::Header });
         }
         // Too many to remember when each was invoked: it was within the run, and before it was read.
         self.headers.dated += 1;
-        self.compare_claim(lane, offset, ms, (0, self.end_us), "the run");
+        self.compare_claim(lane, (offset, ms, Claimed::Header), (0, self.end_us), "the run");
     }
 
     fn compare_claim(
         &mut self,
         lane: usize,
-        offset: u64,
-        ms: i64,
+        (offset, ms, of): (u64, i64, Claimed),
         window: (u64, u64),
         whose: &str,
     ) {
@@ -290,8 +339,9 @@ impl Index {
         let at_us = ms.saturating_sub(started_ms).saturating_mul(1000);
         let (low, high) = self.clock_of_processes();
         let signed = |us: u64| i64::try_from(us).unwrap_or(i64::MAX);
-        let early = at_us.saturating_add(high).saturating_add(RESOLUTION_US) < signed(window.0);
-        let late = at_us.saturating_add(low).saturating_sub(RESOLUTION_US) > signed(window.1);
+        let allowance = of.allowance_us();
+        let early = at_us.saturating_add(high).saturating_add(allowance) < signed(window.0);
+        let late = at_us.saturating_add(low).saturating_sub(allowance) > signed(window.1);
         if early || late {
             let text = || {
                 let wall = |us: i64| {
@@ -301,13 +351,14 @@ impl Index {
                     at.map_or_else(|| format!("{us} µs"), |at| at.to_rfc3339())
                 };
                 format!(
-                    "`ingested_at` is {}, {whose} lasted from {} to {}",
+                    "`{}` is {}, {whose} lasted from {} to {}",
+                    of.name(),
                     wall(at_us),
                     wall(signed(window.0)),
                     wall(signed(window.1))
                 )
             };
-            self.fault(lane, offset, (HeaderFault::Implausible, "ingested_at"), text);
+            self.fault(lane, offset, (of.fault(), of.name()), text);
         }
     }
 
@@ -352,6 +403,13 @@ impl Index {
             };
             let (window, whose) = match window {
                 Some((invoked, completed)) => {
+                    // A request that was given up may reach the log later.
+                    let given_up =
+                        claim.of == Claimed::Timestamp
+                            && self.ops.kept.get(&op).is_some_and(|kept| {
+                                !matches!(kept.end, Some(End::Acknowledged(..)))
+                            });
+                    let completed = if given_up { u32::MAX } else { completed };
                     let open = completed == u32::MAX;
                     let whose =
                         if open { "its operation, which has no end," } else { "its operation" };
@@ -359,8 +417,8 @@ impl Index {
                 }
                 None => ((0, end_us), "the run"),
             };
-            self.headers.dated += 1;
-            self.compare_claim(lane, claim.offset, claim.ms, window, whose);
+            self.headers.dated += u64::from(claim.of == Claimed::Header);
+            self.compare_claim(lane, (claim.offset, claim.ms, claim.of), window, whose);
         }
         self.headers.times = HashMap::default();
         let mut own: BTreeMap<usize, Vec<Range>> = BTreeMap::new();

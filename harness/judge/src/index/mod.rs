@@ -185,6 +185,8 @@ pub struct Index {
     pub unacknowledged: Instants,
     /// From invocation to acknowledgement.
     pub latencies: Latencies,
+    /// The longest wait for an acknowledgement of the producer under test, and its operation.
+    pub longest_wait: Option<(u64, u64)>,
     /// Operations acknowledged in another topic than the one they were meant for.
     pub misplaced: Vec<u64>,
     /// Records of the log with a key, whose partition could be checked.
@@ -215,6 +217,11 @@ pub struct Index {
     pub refusals: BTreeMap<String, (u64, u64)>,
     /// Why each rejected operation was rejected, as its receipt says.
     pub reasons: BTreeMap<u64, String>,
+    /// Where the receipt of each rejected operation says that its dead letter stands.
+    pub letters_told: BTreeMap<u64, (String, u32, u64)>,
+    /// Acknowledged operations whose receipt names another key than they were invoked with, or none
+    /// where it has to.
+    pub other_keys_told: Vec<u64>,
     /// Records of one key out of order, seen while the log passed by; only of packed indices.
     pub late_keys: Vec<LateKey>,
     /// Records whose order nobody can judge any more; only of packed indices.

@@ -98,6 +98,9 @@ impl Index {
             }
             Outcome::Rejected { reason } => {
                 self.reasons.insert(fact.op, reason.clone());
+                if let Some(place) = &fact.dead_letter {
+                    self.letters_told.insert(fact.op, place.clone());
+                }
                 End::Rejected
             }
             Outcome::Failed { .. } => End::Failed,
@@ -113,7 +116,20 @@ impl Index {
         self.keep_refusal(fact);
         let id = id_print(fact.ingestion_id.as_ref());
         if let Ok(joined) = self.ops.completed(fact.op, end, id, event.t_us) {
+            self.hear_key(fact, joined.as_ref());
             self.join(fact.op, joined);
+        }
+    }
+
+    /// The key that a receipt names, against the one that was handed over or stands in the payload.
+    fn hear_key(&mut self, fact: &Completed, joined: Option<&Joined>) {
+        let Some(Joined { invocation, end: End::Acknowledged(..), .. }) = joined else { return };
+        let told = key_print(fact.key.as_ref());
+        let promise = self.header.promises.outcomes.as_ref();
+        let owed =
+            promise.is_some_and(|promise| promise.tells_key_and_letter) && !invocation.beside;
+        if told != invocation.key && (owed || told != NO_KEY) {
+            self.other_keys_told.push(fact.op);
         }
     }
 
@@ -155,7 +171,11 @@ impl Index {
             self.odd(OddKind::OutcomeTooEarly, format!("operation {op} by {early} µs"), Some(op));
         }
         if let End::Acknowledged(lane, offset) = joined.end {
-            self.latencies.add(joined.t_us.saturating_sub(joined.invocation.t_us));
+            let took_us = joined.t_us.saturating_sub(joined.invocation.t_us);
+            self.latencies.add(took_us);
+            if !joined.invocation.beside {
+                self.longest_wait = self.longest_wait.max(Some((took_us, op)));
+            }
             if joined.id == NO_ID {
                 self.note_receipt_without_id(op);
             }

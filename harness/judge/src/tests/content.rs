@@ -732,3 +732,62 @@ fn every_client_of_every_process_says_what_it_runs_with() {
         shows(&sample, "configuration", &[name, value]);
     }
 }
+
+#[test]
+fn a_promised_header_is_there_once() {
+    let mut twice = Sample::honest();
+    let mut list = sample::header_list(30);
+    let id = list.iter().find(|pair| pair.is("ingestion_id")).unwrap().clone();
+    list.push(id);
+    bear(&mut twice, 30, &list);
+    found(&twice, "fidelity", "header-twice");
+    shows(&twice, "fidelity", &["`ingestion_id` is there 2 times"]);
+    // What another producer's records bear is its own affair.
+    change(&mut twice, |f| match f {
+        Fact::Invoked(i) if i.op == 30 => i.header_list = Some(list.clone()),
+        _ => {}
+    });
+    comes(&twice, "fidelity", Status::Pass);
+}
+
+#[test]
+fn a_timestamp_lies_in_the_invocation() {
+    let stamped = |off_ms: i64| {
+        let mut sample = Sample::honest();
+        change(&mut sample, |f| match f {
+            Fact::Logged(Logged { op: Some(30), timestamp_ms: Some(ms), .. })
+            | Fact::Stored(Stored { op: Some(30), timestamp_ms: Some(ms), .. }) => *ms += off_ms,
+            _ => {}
+        });
+        sample
+    };
+    // The clocks of one machine are not seconds apart.
+    for off_ms in [-900, 0, 900] {
+        comes(&stamped(off_ms), "fidelity", Status::Pass);
+    }
+    for off_ms in [-86_400_000, -2_500, 2_500] {
+        found(&stamped(off_ms), "fidelity", "timestamp-implausible");
+    }
+    // A request that was given up may reach the log much later.
+    let mut late = stamped(300);
+    change(&mut late, |f| match f {
+        Fact::Completed(c) if c.op == 30 => {
+            c.outcome = Outcome::Unknown { error: "timed out".to_owned() };
+        }
+        _ => {}
+    });
+    comes(&late, "fidelity", Status::Pass);
+}
+
+#[test]
+fn the_media_type_of_a_part_is_that_of_its_name() {
+    let kept = |media: &str| {
+        let mut sample = Sample::honest();
+        change_object(&mut sample, 2, |o| {
+            o.attributes.insert("content-type".to_owned(), media.to_owned());
+        });
+        sample
+    };
+    comes(&kept("application/x-ndjson"), "metadata", Status::Pass);
+    shows(&kept("application/zstd"), "metadata", &["its media type is `application/zstd`"]);
+}

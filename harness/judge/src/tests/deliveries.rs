@@ -378,3 +378,43 @@ fn an_error_of_the_harness_is_a_doubt() {
     let reasons = check(&sample.judge().unwrap(), "history").reasons;
     assert!(reasons.len() > 1 && reasons[0].contains("the commit watch died"), "{reasons:?}");
 }
+
+#[test]
+fn the_receipt_of_a_rejected_operation_leads_to_its_dead_letter() {
+    let told = |place: Option<(&str, u32, u64)>| {
+        let mut sample = Sample::honest();
+        sample.header.promises.operations = 61;
+        sample.header.promises.outcomes =
+            Some(OutcomePromise { tells_key_and_letter: true, ..OutcomePromise::default() });
+        change(&mut sample, |f| match f {
+            Fact::Completed(c) => c.key = Some(sample::key(c.op)),
+            _ => {}
+        });
+        let (topic, value) = (TOPIC.to_owned(), sample::value(60));
+        let (key, poison) = (Some(sample::key(60)), true);
+        let invoked = Invoked { op: 60, topic, key, value, poison, ..Invoked::default() };
+        sample.tell(900_000, "producer-1", Fact::Invoked(invoked));
+        sample.complete(901_000, 60, Outcome::Rejected { reason: "no amount".to_owned() });
+        if let Some((_, _, Fact::Completed(completed))) = sample.facts.last_mut() {
+            completed.dead_letter = place.map(|(topic, p, offset)| (topic.to_owned(), p, offset));
+        }
+        let failed_ms = Some(sample::START_MS + 901);
+        let own = DeadLetter { created_us: 901_000, failed_ms, ..letter(60, None) };
+        sample.tell(END_US, "log-reader", Fact::DeadLetter(own));
+        sample
+    };
+    let own = letter(60, None);
+    comes(&told(Some((&own.topic, own.partition, own.offset))), "dead-letters", Status::Pass);
+    let anomaly = "receipt-of-another-dead-letter";
+    for place in [None, Some((own.topic.as_str(), 0, own.offset + 1)), Some((TOPIC, 0, own.offset))]
+    {
+        found(&told(place), "dead-letters", anomaly);
+    }
+    // That of another operation stands there.
+    let mut other = told(Some((&own.topic, own.partition, own.offset)));
+    change(&mut other, |f| match f {
+        Fact::DeadLetter(l) => l.op = Some(59),
+        _ => {}
+    });
+    found(&other, "dead-letters", anomaly);
+}

@@ -222,3 +222,27 @@ fn a_commit_that_was_refused_and_one_asked_for_too_late_tell_nothing_of_when() {
     });
     found(&sample, "commit-frontier", "commit-before-durable");
 }
+
+#[test]
+fn an_offset_is_not_committed_again_and_again() {
+    let times = |times: u64| {
+        let mut sample = Sample::honest();
+        let offset = sample.facts.iter().rev().find_map(|(_, _, f)| match f {
+            Fact::Committed(c) if c.partition == 0 => Some(c.offset),
+            _ => None,
+        });
+        for n in 0..times {
+            sample.commit(650_000 + n, 0, offset.unwrap());
+        }
+        sample.facts.sort_by_key(|f| f.0);
+        sample
+    };
+    // A commit that was not answered is sent again, some times.
+    comes(&times(8), "commit-frontier", Status::Pass);
+    let mut busy = times(30);
+    found(&busy, "commit-frontier", "committed-again-and-again");
+    // Another consumer may commit by the clock.
+    busy.header.promises.groups[0].consumer = Some(ConsumerPromise::default());
+    let findings = check(&busy.judge().unwrap(), "commit-frontier").findings;
+    assert!(findings.is_empty(), "{findings:#?}");
+}

@@ -147,3 +147,37 @@ fn samples_that_end_too_early_are_a_doubt() {
     }
     found(&sample, "recovery", "left-over");
 }
+
+#[test]
+fn a_consumer_that_works_calls_itself_well_and_ready() {
+    let telling = |answers: &[(u64, &str, &str)]| {
+        let mut sample = Sample::honest();
+        sample.header.promises.groups[0].members = vec!["consumer-1".to_owned()];
+        sample.header.promises.recovery_within_us = 80_000;
+        for &(t_us, path, detail) in answers {
+            let (target, detail) = (format!("consumer-1 {path}"), detail.to_owned());
+            let probe = Probe { target, answered: true, detail };
+            sample.tell(t_us, "health-consumer-1", Fact::Probe(probe));
+        }
+        sample.facts.sort_by_key(|f| f.0);
+        sample
+    };
+    let (health, ready) = ("healthz", "readyz");
+    let well = [
+        (20, health, "200"),
+        (30, ready, "503"),
+        (90_000, ready, "200"),
+        (END_US, health, "200"),
+        (END_US, ready, "200"),
+    ];
+    comes(&telling(&well), "recovery", Status::Pass);
+    let ill = |from: u64, to: u64| {
+        let mut all = well.to_vec();
+        all.extend([(from, health, "503"), (to, health, "200")]);
+        telling(&all)
+    };
+    // The fault lasts from 300 to 340 ms.
+    comes(&ill(310_000, 350_000), "recovery", Status::Pass);
+    found(&ill(100_000, 150_000), "recovery", "ill-without-a-fault");
+    found(&ill(310_000, 450_000), "recovery", "ill-without-a-fault");
+}

@@ -37,8 +37,10 @@ fn an_operation_without_an_acknowledgement_needs_a_fault_near() {
             assert_eq!(finding.ops, [op]);
             let told = finding.evidence.join("; ");
             assert!(told.contains("timed out") || told.contains("refused"), "{told}");
-            sample.header.promises.outcomes =
-                Some(OutcomePromise { validates: false, unacknowledged_outside_faults: 1 });
+            sample.header.promises.outcomes = Some(OutcomePromise {
+                unacknowledged_outside_faults: 1,
+                ..OutcomePromise::default()
+            });
             comes(&sample, "outcomes", Status::Pass);
         }
     }
@@ -80,7 +82,7 @@ fn poison_is_rejected_and_nothing_else_is() {
     poison(&mut sample);
     comes(&sample, "outcomes", Status::Pass);
     sample.header.promises.outcomes =
-        Some(OutcomePromise { validates: true, unacknowledged_outside_faults: 0 });
+        Some(OutcomePromise { validates: true, ..OutcomePromise::default() });
     found(&sample, "outcomes", "poison-acknowledged");
 }
 
@@ -225,4 +227,113 @@ fn histories_of_version_1_tell_ends_in_words() {
     found(&killed, "exits", "died");
     killed.header.promises.faults[0].target = "consumer-1".to_owned();
     comes(&killed, "exits", Status::Pass);
+}
+
+#[test]
+fn most_operations_are_answered_soon_where_nothing_is_broken() {
+    let within = |us: u64, faulty: bool| {
+        let mut sample = Sample::honest();
+        let most_answered_within_us = Some(us);
+        sample.header.promises.outcomes =
+            Some(OutcomePromise { most_answered_within_us, ..OutcomePromise::default() });
+        if !faulty {
+            sample.header.promises.faults.clear();
+            drop_facts(&mut sample, |f| matches!(f, Fact::Fault(_)));
+        }
+        sample
+    };
+    // They take 5 ms.
+    found(&within(4_000, false), "outcomes", "slow-answers");
+    comes(&within(6_000, false), "outcomes", Status::Pass);
+    comes(&within(4_000, true), "outcomes", Status::Pass);
+}
+
+#[test]
+fn a_receipt_names_the_key_that_the_record_has() {
+    let telling = |key: Option<&str>| {
+        let mut sample = Sample::honest();
+        change(&mut sample, |f| match f {
+            Fact::Completed(c) if c.op == 7 => c.key = key.map(|key| Blob(key.into())),
+            Fact::Completed(c) => c.key = Some(sample::key(c.op)),
+            _ => {}
+        });
+        sample
+    };
+    let own = String::from_utf8(sample::key(7).0).unwrap();
+    comes(&telling(Some(&own)), "acknowledged-is-durable", Status::Pass);
+    for another in [Some("another"), Some("")] {
+        let name = "receipt-names-another-key";
+        found(&telling(another), "acknowledged-is-durable", name);
+        let verdict = telling(another).judge().unwrap();
+        assert_eq!(check(&verdict, "acknowledged-is-durable").findings[0].ops, [7]);
+    }
+    // One that does not say is judged where saying so is promised.
+    let mut silent = telling(None);
+    comes(&silent, "acknowledged-is-durable", Status::Pass);
+    silent.header.promises.outcomes =
+        Some(OutcomePromise { tells_key_and_letter: true, ..OutcomePromise::default() });
+    found(&silent, "acknowledged-is-durable", "receipt-names-another-key");
+}
+
+/// A step of the one consumer's life in its group.
+fn step(sample: &mut Sample, at_us: u64, change: MembershipChange) {
+    let fact = Membership {
+        group: GROUP.to_owned(),
+        member: "consumer-1".to_owned(),
+        id: "consumer-1-id".to_owned(),
+        change,
+        generation: None,
+        partitions: Default::default(),
+        refusal: None,
+        at_us,
+    };
+    sample.tell(at_us, "wire", Fact::Membership(fact));
+    sample.facts.sort_by_key(|(t_us, _, _)| *t_us);
+}
+
+#[test]
+fn a_member_that_stops_in_order_leaves_its_group() {
+    let with = |steps: &[(u64, MembershipChange)]| {
+        let mut sample = ending("consumer-1", 725_000, Some(Ask::Stop), ProcessEnd::Code(0));
+        steps.iter().for_each(|&(at_us, change)| step(&mut sample, at_us, change));
+        sample
+    };
+    use MembershipChange::{Joined, Left, Owns, Refused};
+    let stays = with(&[(15, Joined), (18, Owns)]);
+    found(&stays, "exits", "group-not-left");
+    comes(&with(&[(15, Joined), (18, Owns), (724_000, Left)]), "exits", Status::Pass);
+    comes(&with(&[(15, Joined), (18, Owns), (600_000, Refused)]), "exits", Status::Pass);
+    // Nobody saw it join; what an earlier process of that name had was that one's.
+    comes(&with(&[]), "exits", Status::Pass);
+    comes(&with(&[(5, Owns)]), "exits", Status::Pass);
+    // A static member keeps its place; a broker that was away may not have heard it.
+    let mut keeps = stays.clone();
+    keeps.header.promises.groups[0].keeps_members = true;
+    comes(&keeps, "exits", Status::Pass);
+    let mut away = stays;
+    change(&mut away, |f| match f {
+        Fact::Fault(f) if f.step == FaultStage::Healed => f.step = FaultStage::Seen,
+        _ => {}
+    });
+    let names = check(&away.judge().unwrap(), "exits").findings;
+    assert!(names.iter().all(|finding| finding.anomaly != "group-not-left"), "{names:#?}");
+}
+
+#[test]
+fn what_was_given_up_is_not_acknowledged_later() {
+    let waiting = |us: u64| {
+        let mut sample = Sample::honest();
+        let gives_up_after_us = Some(20_000);
+        sample.header.promises.outcomes =
+            Some(OutcomePromise { gives_up_after_us, ..OutcomePromise::default() });
+        for (t_us, _, fact) in &mut sample.facts {
+            if matches!(fact, Fact::Completed(c) if c.op == 58) {
+                *t_us = 580_000 + us;
+            }
+        }
+        sample.facts.sort_by_key(|(t_us, _, _)| *t_us);
+        sample
+    };
+    comes(&waiting(1_400_000), "outcomes", Status::Pass);
+    found(&waiting(1_700_000), "outcomes", "acknowledged-after-giving-up");
 }

@@ -6,7 +6,7 @@ use base64::engine::general_purpose::STANDARD;
 use serde::Deserialize;
 
 use crate::workload::{Operation, WorkloadPlan};
-use streamlake_history::event::{Completed, Outcome};
+use streamlake_history::event::{Blob, Completed, Outcome};
 
 /// A receipt as the producer prints it: one JSON line an input line.
 #[derive(Debug, Deserialize)]
@@ -19,6 +19,17 @@ struct Receipt {
     offset: Option<u64>,
     reason: Option<String>,
     error: Option<String>,
+    key: Option<String>,
+    key_base64: Option<String>,
+    dead_letter: Option<Place>,
+}
+
+/// Where a dead letter stands.
+#[derive(Debug, Deserialize)]
+struct Place {
+    topic: String,
+    partition: u32,
+    offset: u64,
 }
 
 /// An operation as the producer's input takes it: the payload itself, or an envelope for a payload that
@@ -59,5 +70,11 @@ pub(crate) fn receipt(line: &str) -> Result<Completed, String> {
         other => return Err(format!("unknown outcome `{other}`")),
     };
     let op = receipt.line.checked_sub(1).ok_or("lines are numbered from 1")?;
-    Ok(Completed { op, ingestion_id: receipt.ingestion_id, outcome })
+    let key = match (receipt.key, receipt.key_base64) {
+        (Some(text), _) => Some(Blob(text.into_bytes())),
+        (None, Some(text)) => Some(Blob(STANDARD.decode(text).map_err(|error| error.to_string())?)),
+        (None, None) => None,
+    };
+    let dead_letter = receipt.dead_letter.map(|place| (place.topic, place.partition, place.offset));
+    Ok(Completed { key, dead_letter, ..Completed::new(op, receipt.ingestion_id, outcome) })
 }

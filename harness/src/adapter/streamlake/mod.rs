@@ -4,6 +4,7 @@
 //! It is started through the harness's own binary, so that `cargo run` needs to build one program only;
 //! it is a process of its own all the same.
 
+mod health;
 pub(crate) mod letter;
 pub(crate) mod lines;
 pub(crate) mod part;
@@ -16,6 +17,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 use nix::sys::signal::Signal;
 use streamlake::crash;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
 
 use super::{Adapter, Reading, Surroundings, Unread};
 use crate::observer::store::{self, PartNames, Zone};
@@ -126,6 +129,8 @@ impl Adapter for Streamlake {
         arguments.extend(["consume", "--dataset", DATASET].map(str::to_owned));
         arguments.extend(["--group".to_owned(), group.group.clone()]);
         arguments.extend(["--raw-zone".to_owned(), group.raw_zone.clone()]);
+        // Where, it says in its events.
+        arguments.extend(["--http", "127.0.0.1:0"].map(str::to_owned));
         let mut properties = BTreeMap::new();
         if let ConsumerPlan::Pipeline(plan) = &group.consumer {
             arguments.extend(["--batch-records".to_owned(), plan.batch_records.to_string()]);
@@ -173,6 +178,19 @@ impl Adapter for Streamlake {
 
     fn zone(&self, group: &GroupPlan) -> Option<Zone> {
         Some(Zone { raw_zone: group.raw_zone.clone(), names: PartNames::Documented })
+    }
+
+    /// What its members say of their own health, which has to fit what they do.
+    fn watch(
+        &self,
+        group: &GroupPlan,
+        folder: &Path,
+        recorder: &Recorder,
+        stop: CancellationToken,
+    ) -> Option<JoinHandle<()>> {
+        let members = group.members.iter();
+        let members = members.map(|member| (member.clone(), events(folder, member))).collect();
+        Some(tokio::spawn(health::watch(members, recorder.clone(), stop)))
     }
 
     async fn read_delivery(&self, group: &GroupPlan, reading: &Reading<'_>) -> Result<(), Unread> {

@@ -48,7 +48,7 @@ pub(super) const TRIALS: &[Trial] = &[
     trial("one-partition-stays-paused", "failing-store", "no-loss", "store-unavailable"),
     trial("commits-again", "plain", "commit-frontier", "two-groups"),
     trial("late-completion-counts", "rebalance", "commit-frontier", "consumer-pause"),
-    trial("stop-commits-unstored", "stop", "commit-frontier", "consumer-restart"),
+    trial("stop-commits-unstored", "stop-in-trouble", "commit-frontier", "slow-store"),
     // What is lost.
     trial("drop-on-store-error", "failing-store", "no-loss", "store-unavailable"),
     trial("tail-forgotten", "stop", "no-loss", "consumer-restart"),
@@ -127,7 +127,6 @@ pub(super) const TRIALS: &[Trial] = &[
     trial("header-name-lowercased", "variety", "fidelity", "two-groups"),
     trial("header-value-repaired", "variety", "fidelity", "two-groups"),
     trial("long-header-cut", "variety", "fidelity", "two-groups"),
-    trial("timestamp-zero-as-none", "variety", "fidelity", "two-groups"),
     trial("line-id-normalised", "variety", "identity", "two-groups"),
     // Objects and their metadata.
     trial("part-overwritten", "kill", "immutability", "consumer-kill"),
@@ -203,11 +202,11 @@ pub(super) const TRIALS: &[Trial] = &[
     trial("id-header-twice", "variety", "fidelity", "two-groups"),
     trial("empty-key-ignored", "variety", "acknowledged-is-durable", "two-groups"),
     trial("key-keeps-escapes", "variety", "acknowledged-is-durable", "two-groups"),
-    trial("receipt-of-payload-key", "variety", "identity", "two-groups"),
+    trial("receipt-of-payload-key", "variety", "acknowledged-is-durable", "two-groups"),
     trial("rejected-place-of-the-one-before", "variety", "dead-letters", "two-groups"),
     trial("rejected-letter-of-another-id", "variety", "identity", "two-groups"),
-    trial("unknown-sent-again", "lost-answers", "duplicates", "lost-answers"),
-    trial("receipts-at-the-end", "variety", "outcomes", "two-groups"),
+    trial("unknown-sent-again", "lost-answers", "outcomes", "lost-answers"),
+    trial("receipts-at-the-end", "plain", "outcomes", "two-groups"),
     trial("last-line-lost", "variety", "outcomes", "two-groups"),
     // Settings.
     trial("idempotence-off", "plain", "configuration", "two-groups"),
@@ -216,7 +215,7 @@ pub(super) const TRIALS: &[Trial] = &[
     trial("letter-idempotence-off", "plain", "configuration", "two-groups"),
     trial("offset-reset-latest", "plain", "configuration", "two-groups"),
     trial("reads-uncommitted", "plain", "configuration", "two-groups"),
-    trial("lingers-long", "plain", "configuration", "two-groups"),
+    trial("lingers-long", "plain", "outcomes", "two-groups"),
     // Processes.
     trial("stop-exits-one", "plain", "exits", "two-groups"),
     trial("stop-takes-its-time", "plain", "exits", "two-groups"),
@@ -226,7 +225,7 @@ pub(super) const TRIALS: &[Trial] = &[
     trial("producer-exits-one", "plain", "exits", "two-groups"),
     trial("producer-aborts", "plain", "exits", "two-groups"),
     trial("no-leave-at-stop", "stop", "exits", "consumer-restart"),
-    trial("unwell-while-records-flow", "plain", "exits", "two-groups"),
+    trial("unwell-while-records-flow", "plain", "recovery", "two-groups"),
     trial("replay-off-by-one", "replay", "replay", "two-groups"),
 ];
 

@@ -1,0 +1,77 @@
+//! Health: what a consumer answers to whoever asks whether it is well fits what it does. One that calls
+//! itself ill while records flow is restarted for nothing; one that is never ready gets no work.
+//!
+//! Judged where its answers were recorded. While a fault lasts, and until the group may have recovered from
+//! it, a consumer may call itself ill; that one which stands still has to is not asked for: no run of the
+//! suite lasts long enough.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::case::{Case, anomalous, quoted, seconds};
+use super::recovered::{outside, windows};
+use crate::index::Index;
+
+const ILL: &str = "503";
+const WELL: &str = "200";
+/// A member that has just been started belongs to no group yet.
+const READY_WITHIN_US: u64 = 10_000_000;
+
+pub(super) fn judge(index: &Index, case: &mut Case<'_>) {
+    let (mut answers, mut ever): (BTreeMap<&str, Vec<(u64, &str)>>, BTreeSet<&str>) =
+        Default::default();
+    for probe in &index.rare.probes {
+        let Some((process, path)) = probe.fact.of_health() else { continue };
+        match path {
+            "healthz" => answers.entry(process).or_default().push((probe.t_us, &probe.fact.detail)),
+            "readyz" if probe.fact.detail == WELL => drop(ever.insert(process)),
+            _ => {}
+        }
+    }
+    for (process, answers) in answers {
+        ill(index, case, process, &answers);
+        let asked =
+            answers.iter().filter(|(_, told)| [ILL, WELL].contains(told)).map(|told| told.0);
+        let (first, last) = (asked.clone().min(), asked.max());
+        let long = first.zip(last).is_some_and(|(first, last)| last - first > READY_WITHIN_US);
+        if long && !ever.contains(process) && worked(index, process) {
+            let text = format!(
+                "process {} never called itself ready, although its group committed what it read",
+                quoted(process)
+            );
+            case.find(anomalous("never-ready", text));
+        }
+    }
+}
+
+/// It is the one member of a group that committed something.
+fn worked(index: &Index, process: &str) -> bool {
+    index.promised_groups().any(|(_, promise, lanes)| {
+        promise.members.as_slice() == [process]
+            && lanes.values().any(|lane| !lane.commits.is_empty())
+    })
+}
+
+/// Times in which it called itself ill with no fault near.
+fn ill(index: &Index, case: &mut Case<'_>, process: &str, answers: &[(u64, &str)]) {
+    let recovery = index.header.promises.recovery_within_us;
+    let near = || {
+        windows(index).into_iter().map(|window| {
+            let until = window.healed.map_or(u64::MAX, |healed| healed.saturating_add(recovery));
+            (window.begin, until)
+        })
+    };
+    for (number, (from, told)) in answers.iter().enumerate() {
+        let to = answers.get(number + 1).map_or(index.end_us, |next| next.0);
+        if *told != ILL || outside(*from, to.max(from + 1), near()) == 0 {
+            continue;
+        }
+        let text = format!(
+            "process {} called itself ill at {}, with no fault near",
+            quoted(process),
+            seconds(*from)
+        );
+        let mut finding = anomalous("ill-without-a-fault", text);
+        finding.at_us = Some(*from);
+        return case.find(finding);
+    }
+}

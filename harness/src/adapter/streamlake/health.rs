@@ -1,0 +1,133 @@
+//! What the consumers' processes answer to whoever asks whether they are well and ready, asked again and
+//! again. Only changes are recorded, with the first and the last answer.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use serde::Deserialize;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use streamlake_history::Recorder;
+use streamlake_history::event::{Fact, Probe};
+
+const EVERY: Duration = Duration::from_millis(500);
+const ANSWER_WITHIN: Duration = Duration::from_millis(500);
+const PATHS: [&str; 2] = ["healthz", "readyz"];
+
+/// Asks the members, each with the file of its events, until `stop` is cancelled.
+pub(super) async fn watch(
+    members: Vec<(String, PathBuf)>,
+    recorder: Recorder,
+    stop: CancellationToken,
+) {
+    let mut watches = JoinSet::new();
+    for (member, events) in members {
+        watches.spawn(watch_member(member, events, recorder.clone(), stop.clone()));
+    }
+    while watches.join_next().await.is_some() {}
+}
+
+async fn watch_member(
+    member: String,
+    events: PathBuf,
+    recorder: Recorder,
+    stop: CancellationToken,
+) {
+    let process = format!("health-{member}");
+    let mut last: [Option<Result<String, String>>; 2] = [None, None];
+    let mut address = None;
+    loop {
+        let stopping = stop.is_cancelled();
+        // A process that was started again listens somewhere else.
+        if address.is_none() {
+            address = listening(&events).await;
+        }
+        for (path, last) in PATHS.into_iter().zip(&mut last) {
+            let answer = match &address {
+                Some(address) => ask(address, path).await,
+                None => Err("it has not said where it listens".to_owned()),
+            };
+            if answer.is_err() {
+                address = None;
+            }
+            if last.as_ref() != Some(&answer) || stopping {
+                let told = answer.clone();
+                let (answered, detail) = (told.is_ok(), told.unwrap_or_else(|why| why));
+                let target = format!("{member} {path}");
+                recorder.record(&process, Fact::Probe(Probe { target, answered, detail }));
+                *last = Some(answer);
+            }
+        }
+        if stopping {
+            return;
+        }
+        tokio::select! {
+            () = tokio::time::sleep(EVERY) => {}
+            () = stop.cancelled() => {}
+        }
+    }
+}
+
+/// The address that a process told last.
+async fn listening(events: &Path) -> Option<String> {
+    #[derive(Deserialize)]
+    struct Listening {
+        event: String,
+        http: Option<String>,
+    }
+    let text = tokio::fs::read_to_string(events).await.ok()?;
+    let lines = text.lines().rev().filter_map(|line| serde_json::from_str::<Listening>(line).ok());
+    lines.filter(|line| line.event == "listening").find_map(|line| line.http)
+}
+
+/// The status of an answer, as it stands in its first line.
+async fn ask(address: &str, path: &str) -> Result<String, String> {
+    let asking = async {
+        let mut stream = TcpStream::connect(address).await?;
+        let request =
+            format!("GET /{path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
+        stream.write_all(request.as_bytes()).await?;
+        let mut answer = Vec::new();
+        stream.read_to_end(&mut answer).await?;
+        let text = String::from_utf8_lossy(&answer).into_owned();
+        let status = text.strip_prefix("HTTP/1.1 ").and_then(|rest| rest.split(' ').next());
+        status.map(str::to_owned).ok_or_else(|| std::io::Error::other("no answer of HTTP"))
+    };
+    match tokio::time::timeout(ANSWER_WITHIN, asking).await {
+        Ok(answer) => answer.map_err(|error| error.to_string()),
+        Err(_) => Err("it did not answer in time".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[tokio::test]
+    async fn the_last_address_counts_and_the_status_is_read() {
+        let folder = tempfile::tempdir().unwrap();
+        let events = folder.path().join("consumer-1.events.jsonl");
+        assert_eq!(listening(&events).await, None);
+        let server = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = server.local_addr().unwrap().to_string();
+        let old = r#"{"event":"listening","http":"127.0.0.1:1"}"#;
+        let new = format!(r#"{{"at":"x","event":"listening","http":"{address}"}}"#);
+        std::fs::write(&events, format!("{old}\n{new}\n{{\"event\":\"assigned\"}}\n{{\"ev"))
+            .unwrap();
+        assert_eq!(listening(&events).await, Some(address.clone()));
+        let serving = tokio::spawn(async move {
+            let (mut stream, _) = server.accept().await.unwrap();
+            let mut request = [0; 64];
+            let length = stream.read(&mut request).await.unwrap();
+            assert!(request[..length].starts_with(b"GET /healthz HTTP/1.1\r\n"));
+            stream.write_all(b"HTTP/1.1 503 Service Unavailable\r\n\r\n{}").await.unwrap();
+        });
+        assert_eq!(ask(&address, "healthz").await, Ok("503".to_owned()));
+        serving.await.unwrap();
+        assert!(ask(&address, "healthz").await.is_err());
+    }
+}
