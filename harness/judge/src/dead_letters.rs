@@ -136,7 +136,8 @@ fn places_told(index: &Index, case: &mut Case<'_>, letters: &[&Dead]) {
         "receipt-of-another-dead-letter",
         format!("{text} whose receipt does not lead to the dead letter"),
     );
-    (ops.truncate(OPS_MAX), evidence.truncate(EVIDENCE_MAX));
+    ops.truncate(OPS_MAX);
+    evidence.truncate(EVIDENCE_MAX);
     (finding.ops, finding.evidence) = (ops, evidence);
     case.find(finding);
 }

@@ -78,6 +78,11 @@ fn packed_indices_come_to_the_same_statuses() {
         for (a, b) in packed.checks.iter().zip(&full.checks) {
             // A packed index may say that it cannot tell, and it looks at one id in 256.
             let sampled = a.check == "identity" && a.status == Status::Pass;
+            // Nor does it know when each operation was invoked, to hold timestamps against it.
+            let untimed = a.status == Status::Pass
+                && !b.findings.is_empty()
+                && b.findings.iter().all(|finding| finding.anomaly == "timestamp-implausible");
+            let sampled = sampled || untimed;
             let same = a.status == b.status || a.status == Status::Inconclusive || sampled;
             assert!(a.check == b.check && same, "seed {seed}: {a:#?} {b:#?}");
             unclear += u64::from(a.status != b.status && !sampled);

@@ -336,7 +336,11 @@ fn told(requests: u64, answers: Vec<AlteredAnswer>) -> Sample {
     let mut sample = run("protocol-error", "producer-1", [&[], &[("fault", "Produce")], &[]]);
     sample.header.promises.faults[0].shows = vec![Demand::RequestsHit, Demand::AnswersAltered];
     step(&mut sample, FaultStage::Healed, |step| {
-        let met = PatientMet { requests: Some(requests), answers, ..PatientMet::default() };
+        let met = PatientMet {
+            requests: Some(requests),
+            answers: answers.clone(),
+            ..PatientMet::default()
+        };
         step.patient = Some(Box::new(met));
     });
     sample

@@ -386,9 +386,10 @@ fn the_receipt_of_a_rejected_operation_leads_to_its_dead_letter() {
         sample.header.promises.operations = 61;
         sample.header.promises.outcomes =
             Some(OutcomePromise { tells_key_and_letter: true, ..OutcomePromise::default() });
-        change(&mut sample, |f| match f {
-            Fact::Completed(c) => c.key = Some(sample::key(c.op)),
-            _ => {}
+        change(&mut sample, |f| {
+            if let Fact::Completed(c) = f {
+                c.key = Some(sample::key(c.op));
+            }
         });
         let (topic, value) = (TOPIC.to_owned(), sample::value(60));
         let (key, poison) = (Some(sample::key(60)), true);
@@ -412,9 +413,10 @@ fn the_receipt_of_a_rejected_operation_leads_to_its_dead_letter() {
     }
     // That of another operation stands there.
     let mut other = told(Some((&own.topic, own.partition, own.offset)));
-    change(&mut other, |f| match f {
-        Fact::DeadLetter(l) => l.op = Some(59),
-        _ => {}
+    change(&mut other, |f| {
+        if let Fact::DeadLetter(l) = f {
+            l.op = Some(59);
+        }
     });
     found(&other, "dead-letters", anomaly);
 }

@@ -124,7 +124,7 @@ impl Eye<'_> {
         match self.of {
             Side::Requests => {
                 let mut altering = self.altering();
-                let passes = altering.from_client(bytes);
+                let passes = altering.pass_request(bytes);
                 if altering.is_ready() {
                     self.watching.made.notify_one();
                 }
@@ -132,7 +132,7 @@ impl Eye<'_> {
                 passes
             }
             Side::Answers => {
-                let pieces = self.altering().from_part(bytes);
+                let pieces = self.altering().pass_answer(bytes);
                 self.see_answers(pieces)
             }
         }

@@ -110,7 +110,7 @@ impl Altering {
     }
 
     /// The client sent these bytes: what of them, and of those before, goes on to the part.
-    pub(in super::super) fn from_client(&mut self, mut bytes: Bytes) -> Vec<Bytes> {
+    pub(in super::super) fn pass_request(&mut self, mut bytes: Bytes) -> Vec<Bytes> {
         let about = self.rules.any();
         if self.lost || (!about && self.requests.holds_nothing()) {
             let whole = bytes.clone();
@@ -236,7 +236,7 @@ impl Altering {
     }
 
     /// The part sent these bytes: what of them, and of those before, goes on to the client.
-    pub(in super::super) fn from_part(&mut self, mut bytes: Bytes) -> Vec<Piece> {
+    pub(in super::super) fn pass_answer(&mut self, mut bytes: Bytes) -> Vec<Piece> {
         let plain = self.special == 0 && self.silenced.is_none() && !self.cut;
         if self.lost || (plain && self.answers.holds_nothing() && !self.is_altering()) {
             let whole = bytes.clone();

@@ -200,11 +200,11 @@ impl Connection {
     }
 
     fn ask(&mut self, bytes: &Bytes) -> Bytes {
-        self.altering.from_client(bytes.clone()).concat().into()
+        self.altering.pass_request(bytes.clone()).concat().into()
     }
 
     fn answer(&mut self, bytes: &Bytes) -> Bytes {
-        let pieces = self.altering.from_part(bytes.clone()).into_iter();
+        let pieces = self.altering.pass_answer(bytes.clone()).into_iter();
         pieces.map(|piece| piece.pass).collect::<Vec<_>>().concat().into()
     }
 
@@ -306,7 +306,7 @@ fn a_commit_that_was_not_answered_is_seen_to_hold() {
     let mut connection = Connection::new();
     let _ = connection.rules.arm(rule("OffsetCommit", Reply::Nothing, true));
     connection.ask(&vector.request);
-    let pieces = connection.altering.from_part(vector.answer.clone());
+    let pieces = connection.altering.pass_answer(vector.answer.clone());
     let [piece] = &pieces[..] else { panic!("{pieces:?}") };
     assert_eq!((piece.pass.len(), piece.seen.as_ref()), (0, Some(&vector.answer)));
 }
