@@ -4,7 +4,7 @@
 //! An operation that ended unknown may be in the log or not; both are counted. Offsets below the
 //! low watermark were dropped by retention before anybody looked: they are in doubt, never lost.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::case::{Case, EVIDENCE_MAX, OPS_MAX, anomalous, count, spelled};
 use super::evidence::declared_holes;
@@ -75,6 +75,16 @@ fn receipts(index: &Index, case: &mut Case<'_>, number: usize, lane: &Lane) -> u
             lane.low()
         ));
     }
+    let aborted = acknowledged.from(lane.low()).intersect(&lane.aborted());
+    let untold = aborted_untold(index, lane, &aborted);
+    if !untold.is_empty() {
+        case.doubt(format!(
+            "{} of {name} of transactions that were aborted, by the log; their producer told of no \
+             transaction: {}",
+            count(untold.len(), "acknowledged record"),
+            spelled(&untold)
+        ));
+    }
     let lost = acknowledged.from(lane.low()).minus(&lane.logged());
     let lost = lost.minus(&declared_holes(index, lane));
     if !lost.is_empty() {
@@ -91,6 +101,19 @@ fn receipts(index: &Index, case: &mut Case<'_>, number: usize, lane: &Lane) -> u
         }
     }
     lost.len()
+}
+
+/// Records of aborted transactions whose operations no transaction names.
+fn aborted_untold(index: &Index, lane: &Lane, aborted: &RangeSet) -> RangeSet {
+    if aborted.is_empty() {
+        return RangeSet::default();
+    }
+    let named: BTreeSet<u64> =
+        index.rare.transactions.iter().flat_map(|told| told.fact.ops.iter().copied()).collect();
+    let untold = lane.receipts().filter(|(offset, seen)| {
+        aborted.contains(*offset) && seen.op != NO_OP && !named.contains(&seen.op)
+    });
+    RangeSet::of(untold.map(|(offset, _)| (offset, offset)))
 }
 
 /// Another operation stands where the receipt says, and the log names the receipt's nowhere.

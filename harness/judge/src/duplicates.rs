@@ -142,6 +142,8 @@ struct Extra {
 struct Explained {
     causes: Causes,
     extras: Vec<Extra>,
+    /// Copies that have a cause only if clocks that nobody compared stand as it needs.
+    by_clocks: Vec<Range>,
     epochs: Vec<Epoch>,
 }
 
@@ -156,7 +158,8 @@ fn explain(index: &Index, group: usize, lane: usize, known: &GroupLane) -> Expla
     // What a group that may seek back had committed parts what it may read again from what not.
     let seeks = index.header.promises.groups[group].may_seek_back;
     let commits = known.commits.iter().filter(|_| seeks).map(|commit| commit.offset);
-    for (range, of_range) in segments(&copies, &list, commits) {
+    let cuts = commits.chain(list.iter().map(|epoch| epoch.likely));
+    for (range, of_range) in segments(&copies, &list, cuts) {
         let these: Vec<&Copy> = of_range.iter().map(|&n| &copies[n]).collect();
         segment(index, group, known, watched, &list, range, &these, &mut explained);
     }
@@ -185,8 +188,11 @@ fn segment(
         match epoch {
             Some(epoch) if Some(*epoch) == delivery => {}
             Some(epoch) => {
-                let cause = cause(index, &epochs[*epoch]);
-                *explained.causes.entry(cause).or_insert(0) += size;
+                let epoch = &epochs[*epoch];
+                if epoch.likely > range.0 {
+                    explained.by_clocks.push(range);
+                }
+                *explained.causes.entry(cause(index, epoch)).or_insert(0) += size;
             }
             // Without any epoch the first copy is the delivery all the same.
             None if !spared => spared = true,
@@ -296,6 +302,15 @@ fn report(
     explained: &Explained,
 ) {
     let (place, name) = (index.lane_name(lane), quoted(group));
+    if !explained.by_clocks.is_empty() {
+        let set = RangeSet::of(explained.by_clocks.iter().copied());
+        case.doubt(format!(
+            "{} of {place} delivered again to group {name} that look as if they had been committed before, \
+             by clocks that nobody compared: {}",
+            count(set.len(), "record"),
+            spelled(&set)
+        ));
+    }
     for (flaw, anomaly, why) in [
         (
             Flaw::OneEpoch,

@@ -174,7 +174,8 @@ fn unread(index: &Index, number: usize, lane: &Lane) -> Vec<String> {
     let name = index.lane_name(number);
     let (low, high) = (lane.low(), lane.high().unwrap_or(0));
     let span = RangeSet::of([(low, u64::MAX)]).below(high);
-    let unread = span.minus(&lane.holes()).minus(&lane.logged()).minus(&told_of(index, lane));
+    let unread = span.minus(&lane.holes()).minus(&lane.aborted()).minus(&lane.logged());
+    let unread = unread.minus(&told_of(index, lane));
     if !unread.is_empty() {
         doubts.push(format!(
             "offsets of {name} within its log hold no record, and the reader did not say why: {}",

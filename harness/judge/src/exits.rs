@@ -97,6 +97,9 @@ fn beyond_restarts(
     bad.into_iter().filter(|bad| !unasked(&bad)).collect()
 }
 
+/// SIGILL, SIGABRT, SIGBUS, SIGFPE and SIGSEGV.
+const OF_ITSELF: [i32; 5] = [4, 6, 7, 8, 11];
+
 /// An end that should not be: instant, anomaly, and what was expected instead.
 type Bad = (u64, &'static str, String);
 
@@ -106,7 +109,9 @@ fn wrong(index: &Index, case: &mut Case<'_>, exit: &At<ProcessState>) -> Option<
         case.doubt(format!("how process {} ended was not recorded", quoted(&fact.name)));
         return None;
     };
-    if foreign(&index.header) && matches!(end, ProcessEnd::Signal(_)) {
+    // Nobody sends the signals by which a process dies of itself.
+    let sent = |signal: i32| fact.asked.is_some() || !OF_ITSELF.contains(&signal);
+    if foreign(&index.header) && matches!(end, ProcessEnd::Signal(signal) if sent(signal)) {
         let (name, word) = (quoted(&fact.name), words(end));
         case.doubt(format!("process {name} ended by {word}, and nobody said who sent it"));
         return None;

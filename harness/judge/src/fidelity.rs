@@ -5,8 +5,8 @@
 use std::collections::BTreeMap;
 
 use super::case::{Case, EVIDENCE_MAX, anomalous, count, quoted, spelled};
-use super::evidence::stores;
-use super::headers;
+use super::evidence::{declared_holes, stores};
+use super::{headers, transactions};
 use crate::index::{GroupLane, Index, Lane, Misread, NO_TIMESTAMP, RangeSet, Seen, Source};
 use streamlake_history::event::{Evidence, GroupPromise, Header, Print, ValuePromise};
 
@@ -99,12 +99,20 @@ const MISREAD: [(Misread, &str, &str); 6] = [
 ];
 
 fn misread(index: &Index, case: &mut Case<'_>) {
+    let aborted = transactions::aborted_records(index);
     for (group, promise, _) in index.promised_groups() {
         for (number, _) in index.promised_lanes() {
             for (what, anomaly, how) in MISREAD {
                 let own = (group, number, what, 0)..=(group, number, what, u64::MAX);
                 let own = index.misread.range(own).map(|&(_, _, _, offset)| (offset, offset));
-                let set = RangeSet::of(own);
+                let mut set = RangeSet::of(own);
+                // What was aborted had failed, and comes to those who read uncommitted records.
+                if let Some(aborted) = aborted.get(&number)
+                    && promise.reads_uncommitted
+                    && what == Misread::Failed
+                {
+                    set = set.minus(aborted);
+                }
                 if set.is_empty() {
                     continue;
                 }
@@ -214,16 +222,47 @@ fn from_nowhere(
                     spelled(&behind)
                 ));
             }
-            let set = known.delivered.from(lane.low()).below(end).minus(&lane.logged());
+            let mut set = known.delivered.from(lane.low()).below(end).minus(&lane.logged());
+            if promise.reads_uncommitted {
+                set = set.minus(&lane.aborted());
+            }
+            let set = compacted(index, case, (promise, stores), number, lane, set);
             (anomaly, set, " that the log does not hold")
         };
         let verb = if stores { "stored" } else { "read" };
         tell(index, case, (promise, verb), number, (anomaly, &set, why));
+        if promise.reads_uncommitted {
+            continue;
+        }
         let aborted = known.delivered.intersect(&lane.aborted());
         let anomaly = if stores { "stored-but-aborted" } else { "read-but-aborted" };
         let why = " of an aborted transaction";
         tell(index, case, (promise, verb), number, (anomaly, &aborted, why));
     }
+}
+
+/// What of a set is not declared to be a hole: compaction leaves one where a record was that a group had
+/// before.
+fn compacted(
+    index: &Index,
+    case: &mut Case<'_>,
+    (promise, stores): (&GroupPromise, bool),
+    number: usize,
+    lane: &Lane,
+    set: RangeSet,
+) -> RangeSet {
+    let holes = set.intersect(&declared_holes(index, lane)).minus(&lane.aborted());
+    if !holes.is_empty() {
+        case.doubt(format!(
+            "group {} {} {} of {} at which the log holds no record any more, as its reader declared: {}",
+            quoted(&promise.group),
+            if stores { "stored" } else { "read" },
+            count(holes.len(), "offset"),
+            index.lane_name(number),
+            spelled(&holes)
+        ));
+    }
+    set.minus(&holes)
 }
 
 fn tell(

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::case::{Case, EVIDENCE_MAX, OPS_MAX, anomalous, count, quoted};
-use crate::index::{Dead, End, Index, NO_ID, NO_OP, NO_TIMESTAMP, RangeSet, Seen};
+use crate::index::{Base, Dead, End, Index, NO_ID, NO_OP, NO_TIMESTAMP, RangeSet, Seen};
 use streamlake_history::event::{
     ConsumerPromise, DeadLetter, HeaderPair, Print, PromisedValue, UNTOLD_MS, ValuePromise,
 };
@@ -219,8 +219,16 @@ impl<'a> Judge<'a> {
         let (low, high) = self.index.clock_of_processes();
         let early = from
             .is_some_and(|from| failed.saturating_add(high).saturating_add(RESOLUTION_US) < from);
+        // What one clock stamped it orders, however it stands to others.
         let until = signed(dead.letter.created_us);
-        let late = failed.saturating_add(low).saturating_sub(RESOLUTION_US) > until;
+        let (earliest, latest) = match self.index.letter_base() {
+            Base::Processes => (failed, until),
+            other => {
+                let ahead = self.index.clocks.of(other).high;
+                (failed.saturating_add(low), until.saturating_add(ahead))
+            }
+        };
+        let late = earliest.saturating_sub(RESOLUTION_US) > latest;
         if early || late {
             let side = if early { "before its record was sent" } else { "after the letter itself" };
             let why = format!(

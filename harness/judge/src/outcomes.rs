@@ -134,16 +134,20 @@ fn spans(index: &Index) -> Vec<Span> {
         let planned = index.header.promises.faults.iter().find(|known| known.fault == fault);
         planned.map_or("", |planned| planned.kind.as_str())
     };
-    let meets = |fault| !NOT_OF_PRODUCERS.iter().any(|prefix| kind(fault).starts_with(prefix));
     windows(index)
         .into_iter()
-        .filter(|window| meets(window.fault))
+        .filter(|window| meets_producers(kind(window.fault)))
         .map(|window| {
             let back = window.healed.and_then(|healed| index.acks.first_from(healed));
             let from = window.begin.saturating_sub(usual);
             Span { from, begin: window.begin, to: back.unwrap_or(u64::MAX) }
         })
         .collect()
+}
+
+/// A fault of this kind is one that producers meet.
+pub(super) fn meets_producers(kind: &str) -> bool {
+    !NOT_OF_PRODUCERS.iter().any(|prefix| kind.starts_with(prefix))
 }
 
 fn is_near(kept: &Kept, span: Span) -> bool {

@@ -9,6 +9,7 @@ use super::case::{Case, anomalous, count, quoted, seconds, spelled};
 use super::evidence::{commits_open, owed_from, produces, read_lanes};
 use super::fault_bit::step;
 use super::health;
+use super::outcomes::meets_producers;
 use super::prompt;
 use super::recovered::{
     Comeback, Window, comebacks, last, outside, recovered, undisturbed, windows,
@@ -151,10 +152,19 @@ fn pending(index: &Index, window: &Window, at_us: u64) -> u64 {
     open.saturating_sub(forgotten.count() as u64)
 }
 
+/// Producers meet the fault.
+fn meets(index: &Index, fault: u32) -> bool {
+    let planned = index.header.promises.faults.iter().find(|planned| planned.fault == fault);
+    planned.is_none_or(|planned| meets_producers(&planned.kind))
+}
+
 /// An operation of the window or after it got no acknowledgement although it had the time.
 fn left_waiting(index: &Index, window: &Window, healed: u64) -> bool {
+    // What was handed over before the heal and never heard of again was taken away by the fault only if
+    // producers meet it; else its answer was lost on another way.
+    let from = if meets(index, window.fault) { window.begin } else { healed };
     index.ops.kept.values().any(|kept| {
-        kept.invocation.t_us >= window.begin
+        kept.invocation.t_us >= if kept.end.is_some() { window.begin } else { from }
             && kept.ended_us.is_none_or(|ended| ended > healed)
             && !matches!(kept.end, Some(crate::index::End::Rejected))
     })
@@ -174,7 +184,7 @@ fn open_load(index: &Index, case: &mut Case<'_>, windows: &[Window]) {
             seconds(healed)
         );
         producers_stuck(case, text, from.max(healed), fault, budget);
-    } else if to <= healed {
+    } else if to <= healed && windows.iter().any(|window| meets(index, window.fault)) {
         case.doubt(format!(
             "nothing was acknowledged from {} until the load ended at {}, before the fault had \
              healed: that producers are acknowledged again was not seen",

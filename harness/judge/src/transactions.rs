@@ -27,6 +27,7 @@ pub(super) fn judge(index: &Index, case: &mut Case<'_>) -> String {
             torn(index, case, transaction, promise, lanes);
         }
     }
+    open(index, case);
     early(index, case);
     circles(case, transactions());
     let known = |state| ended.get(&state).copied().unwrap_or(0);
@@ -62,11 +63,16 @@ fn sets<'a>(
     ranges.into_iter().map(|(lane, ranges)| (lane, RangeSet::of(ranges))).collect()
 }
 
-/// Records of aborted transactions that a group got.
-fn aborted(index: &Index, case: &mut Case<'_>) {
+/// Records of the transactions that were aborted, by partition.
+pub(super) fn aborted_records(index: &Index) -> BTreeMap<usize, RangeSet> {
     let all = index.rare.transactions.iter().map(|told| &told.fact);
     let aborted = all.filter(|t| t.outcome == TransactionState::Aborted);
-    let records = sets(index, aborted.flat_map(|transaction| &transaction.records));
+    sets(index, aborted.flat_map(|transaction| &transaction.records))
+}
+
+/// Records of aborted transactions that a group got.
+fn aborted(index: &Index, case: &mut Case<'_>) {
+    let records = aborted_records(index);
     for (_, promise, lanes) in index.promised_groups() {
         for (&lane, records) in &records {
             let Some(known) = lanes.get(&lane) else { continue };
@@ -151,6 +157,27 @@ fn torn(
         index.lane_name(*lane)
     );
     case.find_at("torn-transaction", Some(&promise.group), *lane, skipped, text);
+}
+
+/// Records that a group got of transactions that may have been aborted, or were not over.
+fn open(index: &Index, case: &mut Case<'_>) {
+    let all = index.rare.transactions.iter().map(|told| &told.fact);
+    let unknown = all.filter(|t| t.outcome == TransactionState::Unknown);
+    let records = sets(index, unknown.flat_map(|transaction| &transaction.records));
+    for (_, promise, lanes) in index.promised_groups().filter(|(_, p, _)| !p.reads_uncommitted) {
+        for (&lane, records) in &records {
+            let got = lanes.get(&lane).map(|known| known.done().intersect(records));
+            if let Some(got) = got.filter(|got| !got.is_empty()) {
+                case.doubt(format!(
+                    "group {} got {} of {} from transactions of which nobody knows how they ended: {}",
+                    quoted(&promise.group),
+                    count(got.len(), "record"),
+                    index.lane_name(lane),
+                    spelled(&got)
+                ));
+            }
+        }
+    }
 }
 
 /// Records that were read before their transaction can have been committed.

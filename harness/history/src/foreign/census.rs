@@ -419,6 +419,12 @@ impl Census {
         }
     }
 
+    /// A group's members read uncommitted records.
+    pub(super) fn reads_uncommitted(&self, group: &str) -> bool {
+        let told = self.groups.get(group).and_then(|seen| seen.told.as_ref());
+        told.and_then(|told| told.reads_uncommitted).unwrap_or(false)
+    }
+
     /// The operation that alone sent a value, in whatever topic.
     pub(super) fn sender_anywhere(&self, key: Option<&Blob>, value: Print) -> Option<Number> {
         let written = self.topics.iter().filter(|(_, seen)| seen.written);

@@ -194,6 +194,11 @@ fn log(told: &mut Told, speaker: &Speaker<'_>, log: Log) -> Result<(), Refusal> 
     let (partition, offset) = told.place(&log.topic, log.partition, log.offset)?;
     told.census.topic(&log.topic, None).logged = true;
     let value = log.value.as_ref().map_or(Ok(Print::UNTOLD), Value::print)?;
+    if log.value.is_none() && told.census.is_under_test(&log.topic) {
+        let kind = "records of the log without `value`: what they hold is compared with nothing";
+        let example = format!("offset {offset} of {}/{partition}", log.topic.escape_debug());
+        told.doubt(kind, &["acknowledged-is-durable", "fidelity"], &example);
+    }
     let number = match log.op {
         Some(op) if told.telling() => own(told, log.producer.as_deref(), op).map(Some)?,
         _ => told.op_of(&log.topic, log.key.as_ref(), value)?,
@@ -245,7 +250,8 @@ fn read(told: &mut Told, speaker: &Speaker<'_>, read: ReadLine) -> Result<(), Re
         told.consumed(&read.group, &read.topic, read.partition, read.offset)?;
     let value = read.value.as_ref().map(Value::print).transpose()?;
     let place = (read.topic.clone(), partition);
-    told.read_within(speaker.process, read.txn.as_deref(), &place, offset);
+    let reader = (read.group.as_str(), speaker.process);
+    told.read_within(reader, read.txn.as_deref(), &place, offset);
     if speaker.t_us.is_none() {
         let kind = "reads without `t_ms`: when they came is not known";
         told.doubt(

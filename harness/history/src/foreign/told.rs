@@ -315,12 +315,13 @@ impl Told {
     /// A member read a record; within a transaction, if it says so.
     pub(super) fn read_within(
         &mut self,
-        process: &str,
+        (group, process): (&str, &str),
         id: Option<&str>,
         place: &Place,
         offset: u64,
     ) {
-        if !self.telling {
+        // Who reads uncommitted records gets them before their end, and may.
+        if !self.telling || self.census.reads_uncommitted(group) {
             return;
         }
         let Some(source) = self.census.transactions.at(place, offset) else { return };
@@ -343,6 +344,11 @@ impl Told {
         super::dump_log::finish(self);
         if !self.telling {
             return;
+        }
+        if self.census.operations == 0 && self.census.evidence.contains(&Evidence::Log) {
+            let kind = "nobody told what was sent, so whether the log holds what producers were told is not \
+                        known: bring what they printed";
+            self.doubt(kind, ALL, "the last line");
         }
         self.tell_transactions();
         for (kind, oddity) in std::mem::take(&mut self.oddities) {

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use super::matching::{Copy, matched};
 use super::{Causes, cause};
-use crate::case::{Case, EVIDENCE_MAX, count, quoted, seconds, spelled};
-use crate::index::{Base, Epoch, Index, RangeSet, Run, Watched};
+use crate::case::{Case, EVIDENCE_MAX, anomalous, count, quoted, seconds, spelled};
+use crate::index::{Dead, Epoch, Index, RangeSet, Run, Watched};
 use streamlake_history::event::{Evidence, FaultStage};
 
 /// Instants of the letters of one record, by its place.
@@ -38,7 +38,55 @@ pub(super) fn judge(index: &Index, case: &mut Case<'_>) -> Causes {
             of_groups(index, case, &writers, letters, &mut causes);
         }
     }
+    rejected(index, case, &mut causes);
     causes
+}
+
+/// Letters of producers: an operation is rejected once.
+fn rejected(index: &Index, case: &mut Case<'_>, causes: &mut Causes) {
+    let mut letters: BTreeMap<&str, Vec<&Dead>> = BTreeMap::new();
+    let of_producers = |dead: &&Dead| dead.source.is_none() && dead.letter.group.is_none();
+    for dead in index.dead.iter().filter(of_producers) {
+        if let Some(id) = &dead.letter.ingestion_id {
+            letters.entry(id).or_default().push(dead);
+        }
+    }
+    let mut again = Vec::new();
+    for (id, letters) in letters.iter_mut().filter(|(_, letters)| letters.len() > 1) {
+        letters.sort_by_key(|dead| (dead.letter.created_us, dead.letter.offset));
+        for dead in &letters[1..] {
+            if resent(index, dead.letter.created_us) {
+                *causes.entry("dead-letter producer retry".to_owned()).or_insert(0) += 1;
+            } else {
+                again.push((*id, letters[0], *dead));
+            }
+        }
+    }
+    let Some(&(_, first, _)) = again.first() else { return };
+    *causes.entry("being rejected twice".to_owned()).or_insert(0) += again.len() as u64;
+    let text = format!(
+        "{} of rejected operations that have one already in {}",
+        count(again.len() as u64, "dead letter"),
+        quoted(&first.letter.topic)
+    );
+    let mut finding = anomalous("rejected-twice", text);
+    finding.at_us = again.iter().map(|(.., dead)| dead.letter.created_us).min();
+    finding.evidence = again
+        .iter()
+        .take(EVIDENCE_MAX)
+        .map(|(id, first, dead)| {
+            let (a, b) = (&first.letter, &dead.letter);
+            format!(
+                "ingestion id {}: partition {} offset {}, again partition {} offset {}",
+                quoted(id),
+                a.partition,
+                a.offset,
+                b.partition,
+                b.offset
+            )
+        })
+        .collect();
+    case.find(finding);
 }
 
 /// Letters of groups that share them: each reads a record as often as it has epochs for it.
@@ -52,6 +100,7 @@ fn of_groups(
     let mut epochs: BTreeMap<usize, Vec<Epoch>> = BTreeMap::new();
     let mut extra: BTreeMap<usize, Vec<(u64, u64)>> = BTreeMap::new();
     let once = groups.len();
+    let base = index.letter_base();
     for ((lane, offset), mut instants) in letters {
         if instants.len() <= once {
             continue;
@@ -65,7 +114,7 @@ fn of_groups(
         });
         let run = |&at_us: &u64| Run {
             at_us,
-            base: Base::Processes,
+            base,
             part: None,
             reader: None,
             first: offset,

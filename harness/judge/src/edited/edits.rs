@@ -52,6 +52,10 @@ fn store_again(sample: &mut Sample, rng: &mut Rng, only: Option<&str>) -> bool {
             && only.is_none_or(|zone| o.raw_zone == zone))
     };
     let Some(&place) = places(sample, whole).choose(rng) else { return false };
+    store_part_again(sample, place)
+}
+
+fn store_part_again(sample: &mut Sample, place: usize) -> bool {
     let (t_us, process, fact) = sample.facts[place].clone();
     let Fact::Object(mut object) = fact else { return false };
     let old = object.object;
@@ -133,6 +137,36 @@ pub(super) const TABLE: &[Edit] = &[
         let t = s.facts[at - 1].0.max(t);
         s.facts.insert(at, (t, who, Fact::Committed(commit)));
         true
+    } },
+    Edit { name: "a dead letter is written after the commit past its record", expected: Found(&["commit-frontier", "dead-letters"]), make: |s, _| {
+        let commits: Vec<Committed> = s.facts.iter().filter_map(|(_, _, f)| match f {
+            Fact::Committed(c) if c.exact => Some(c.clone()),
+            _ => None,
+        }).collect();
+        let letters: Vec<DeadLetter> = s.facts.iter().filter_map(|(_, _, f)| match f {
+            Fact::DeadLetter(d) => Some(d.clone()),
+            _ => None,
+        }).collect();
+        let alone = |d: &DeadLetter| letters.iter().filter(|l| (&l.source, &l.group) == (&d.source, &d.group)).count() == 1;
+        let covered = |d: &DeadLetter| {
+            let (topic, partition, offset) = d.source.as_ref()?;
+            let own = commits.iter().filter(|c| Some(&c.group) == d.group.as_ref() && &c.topic == topic && c.partition == *partition && c.offset > *offset);
+            own.map(|c| c.at_us).min()
+        };
+        for (_, _, fact) in &mut s.facts {
+            if let Fact::DeadLetter(d) = fact && alone(d) && let Some(at_us) = covered(d) {
+                d.created_us = at_us + 400_000;
+                return true;
+            }
+        }
+        false
+    } },
+    Edit { name: "a record is stored again where its first owner had let go of it", expected: Found(&["duplicates"]), make: |s, _| {
+        if !(s.header.run.testbed == "docker" && s.header.run.scenario == "consumer-pause") { return false }
+        let stored = |s: &Sample, object: &Object, who: &str| s.facts.iter().any(|(_, w, f)| w == who && matches!(f, Fact::Stored(r) if r.object == object.object && r.partition == 0));
+        let late = s.facts.iter().position(|(_, who, f)| matches!(f, Fact::Object(o) if o.role == ObjectRole::Part && !o.during_run && (9_000_000..15_000_000).contains(&o.created_us) && stored(s, o, who)));
+        let Some(place) = late else { return false };
+        store_part_again(s, place)
     } },
     // What records hold.
     Edit { name: "a stored value is null that was not", expected: Found(&["fidelity"]), make: |s, rng|
@@ -230,6 +264,22 @@ pub(super) const TABLE: &[Edit] = &[
         alter(s, rng, |f| matches!(f, Fact::DeadLetter(d) if d.source.is_some()), |f| if let Fact::DeadLetter(d) = f { d.error = Some(String::new()) }) },
     Edit { name: "a dead letter holds another value", expected: Found(&["dead-letters"]), make: |s, rng|
         alter(s, rng, |f| matches!(f, Fact::DeadLetter(d) if d.source.is_some()), |f| if let Fact::DeadLetter(d) = f { d.value.0 ^= 1 }) },
+    Edit { name: "a rejected operation has two dead letters", expected: Found(&["duplicates"]), make: |s, rng| {
+        let of_producer = |f: &Fact| matches!(f, Fact::DeadLetter(d) if d.source.is_none() && d.group.is_none() && d.ingestion_id.is_some());
+        let Some(&place) = places(s, of_producer).choose(rng) else { return false };
+        let (_, who, Fact::DeadLetter(mut letter)) = s.facts[place].clone() else { return false };
+        let Some(bounds) = s.facts.iter_mut().find_map(|(_, _, fact)| match fact {
+            Fact::LogBounds(b) if b.topic == letter.topic && b.partition == letter.partition => Some(b),
+            _ => None,
+        }) else { return false };
+        letter.offset = bounds.high;
+        letter.created_us += 300_000;
+        bounds.high += 1;
+        let Some(last) = s.facts.iter().rposition(|(_, _, f)| matches!(f, Fact::DeadLetter(_))) else { return false };
+        let t_us = s.facts[last].0;
+        s.facts.insert(last + 1, (t_us, who, Fact::DeadLetter(letter)));
+        true
+    } },
     Edit { name: "a dead letter is another group's", expected: Found(&["dead-letters"]), make: |s, rng|
         alter(s, rng, |f| matches!(f, Fact::DeadLetter(d) if d.group.is_some()), |f| if let Fact::DeadLetter(d) = f { d.group = Some("nobody".to_owned()) }) },
     // Outcomes and exits.

@@ -25,6 +25,12 @@ impl Story {
             r#""group":{"name":"g","starts":"earliest","may_seek_back":false,"reads_to_end":true}"#,
         )
     }
+    fn uncommitted(&mut self) -> &mut Self {
+        self.line("p", r#""group":{"name":"g","starts":"earliest","reads_uncommitted":true}"#)
+    }
+    fn seek(&mut self, member: &str, offset: u64) -> &mut Self {
+        self.line("p", &format!(r#""seek":{{"group":"g","member":"{member}","topic":"t","partition":0,"offset":{offset}}}"#))
+    }
     fn send(&mut self, op: u64) -> &mut Self {
         self.line("p", &format!(r#""send":{{"op":{op},"topic":"t","key":"k","value":"v{op}"}}"#))
     }
@@ -232,6 +238,35 @@ const ROWS: &[Row] = rows! {
             s.strict().written(3).txn("x", "aborted").read_in(0, 0, "x").reads(1..3).commit(3); }, three, nothing => Fail, Fail;
     "what an aborted transaction read is read again", |s| {
             s.strict().written(3).txn("x", "aborted").read_in(0, 0, "x").reads(0..3).commit(3); }, three, nothing => Pass, Doubt;
+    "who reads uncommitted records gets an aborted one", |s| {
+            s.uncommitted().send_in(0, "x").ack(0, 0).txn("x", "aborted").send(1).ack(1, 2).read(0, 0).read(2, 1).commit(3); },
+        |s| { s.line("l", r#""log_end":{"topic":"t","partition":0,"high":3,"holes":[[1,1]]}"#); s.logged(&[(0, 0), (2, 1)], 3).lines.pop(); }, nothing => Legal, Doubt;
+    "who reads uncommitted records gets one before its end", |s| {
+            s.uncommitted().send_in(0, "x").ack(0, 0).read(0, 0).txn("x", "committed").commit(2); },
+        |s| { s.line("l", r#""log_end":{"topic":"t","partition":0,"high":2,"holes":[[1,1]]}"#); s.logged(&[(0, 0)], 2).lines.pop(); }, nothing => Legal, Doubt;
+    "another reads a record before its end", |s| {
+            s.strict().send_in(0, "x").ack(0, 0).read(0, 0).txn("x", "committed").commit(2); },
+        |s| { s.line("l", r#""log_end":{"topic":"t","partition":0,"high":2,"holes":[[1,1]]}"#); s.logged(&[(0, 0)], 2).lines.pop(); }, nothing => Fail, Fail;
+    "a transaction of unknown end was read whole", |s| {
+            s.strict().send_in(0, "x").ack(0, 0).send_in(1, "x").ack(1, 1).txn("x", "unknown").reads(0..2).commit(2); }, two, nothing => Doubt, Doubt;
+    "an acknowledged record stands among aborted ones, and its producer told of no transaction", |s| { s.strict().written(3).reads(0..2).commit(3); },
+        |s| { s.line("l", r#""log_end":{"topic":"t","partition":0,"high":3,"aborted":[[2,2]]}"#); s.logged(&[(0, 0), (1, 1)], 3).lines.pop(); }, nothing => Doubt, Fail;
+    // Seeks that were told.
+    "a seek explains what is read again", |s| { s.strict().written(4).owner("m", "assigned").reads(0..3).seek("m", 1).reads(1..4).commit(4); },
+        |s| { s.logged(&[(0, 0), (1, 1), (2, 2), (3, 3)], 4); }, nothing => Pass, Doubt;
+    "a seek of another member explains nothing", |s| { s.strict().written(3).owner("m", "assigned").reads(0..3).seek("n", 1).reads(1..3).commit(3); }, three, nothing => Fail, Fail;
+    "a seek explains one copy more and not two", |s| { s.strict().written(3).owner("m", "assigned").reads(0..3).seek("m", 1).reads(1..3).reads(1..3).commit(3); }, three, nothing => Fail, Fail;
+    // The log and its reader.
+    "the log is told twice", |s| { s.strict().written(2).reads(0..2).commit(2); }, |s| { s.logged(&[(0, 0), (1, 1)], 2).logged(&[(0, 0), (1, 1)], 2); }, idempotent => Pass, Doubt;
+    "the log is told twice and holds a record twice", |s| { s.strict().written(1).reads(0..1).read(1, 0).commit(2); },
+        |s| { s.logged(&[(0, 0), (1, 0)], 2).logged(&[(0, 0), (1, 0)], 2); }, idempotent => Fail, Doubt;
+    "compaction took what was read before", |s| { s.strict().written(3).reads(0..3).commit(3); },
+        |s| { s.line("l", r#""log_end":{"topic":"t","partition":0,"high":3,"holes":[[0,1]]}"#); s.logged(&[(2, 2)], 3).lines.pop(); }, nothing => Legal, Doubt;
+    "a value that nobody sent was read where the log has a hole", |s| { s.strict().written(1).reads(0..1).read(1, 7).commit(2); },
+        |s| { s.line("l", r#""log_end":{"topic":"t","partition":0,"high":2,"holes":[[1,1]]}"#); s.logged(&[(0, 0)], 2).lines.pop(); }, nothing => Fail, Fail;
+    "nobody told what was sent", |s| { s.strict().reads(0..2).commit(2); }, two, nothing => Doubt, Doubt;
+    "a record of the log without its value", |s| { s.strict().written(1).reads(0..1).commit(1); },
+        |s| { s.line("l", r#""log":{"topic":"t","partition":0,"offset":0,"op":0,"key":"k"}"#); s.logged(&[], 1); }, nothing => Doubt, Doubt;
     // Nothing at all.
     "nothing happened", |s| { s.strict(); }, none, nothing => Doubt, Doubt;
 };

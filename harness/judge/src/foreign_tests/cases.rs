@@ -368,3 +368,24 @@ fn a_group_that_reads_one_topic_of_two_owes_the_other_nothing() {
     lines.extend([logged(1, 0), log_end(1, "")].map(|line| line.replace("\"s\"", "\"other\"")));
     assert_eq!(of(&lines).status, Status::Pass, "{:#?}", of(&lines));
 }
+
+/// One member's commit and another's read, each by a clock of its own.
+#[test]
+fn a_cause_that_hangs_on_two_clocks_that_nobody_compared_is_in_doubt() {
+    let second = |t_ms: u64, offset: u64| {
+        format!(
+            r#"{{"t_ms":{t_ms},"process":"c2","read":{{"group":"h","member":"n2","topic":"s","partition":0,"offset":{offset}}}}}"#
+        )
+    };
+    let after = |ms: u64, from: u64| {
+        let mut lines = vec![send(200, 0), ack(207, 0, 0), send(210, 1), ack(217, 1, 1)];
+        lines.extend([assigned(900), read(910, 0), read(911, 1), commit(920, "r", 1)]);
+        lines.push(assigned(920 + ms).replace("\"n\"", "\"n2\"").replace("\"r\"", "\"c2\""));
+        lines.extend((from..2).map(|offset| second(930 + ms + offset, offset)));
+        lines.extend([logged(0, 0), logged(1, 1), log_end(2, "")]);
+        of(&lines)
+    };
+    assert_eq!(status(&after(5000, 0), "duplicates"), Status::Fail, "{:#?}", after(5000, 0));
+    assert_eq!(status(&after(300, 0), "duplicates"), Status::Inconclusive, "{:#?}", after(300, 0));
+    assert_eq!(status(&after(300, 1), "duplicates"), Status::Pass, "{:#?}", after(300, 1));
+}

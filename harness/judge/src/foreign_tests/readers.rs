@@ -177,3 +177,24 @@ t:0:2
     let verdict = history(sent, kcat, COMMITS_OF_KAFKA_3).unwrap();
     assert_eq!(status(&verdict, "acknowledged-is-durable"), Status::Pass, "{verdict:#?}");
 }
+
+#[test]
+fn a_record_of_a_transaction_that_the_dump_leaves_open_is_in_doubt_where_somebody_got_it() {
+    let lines: Vec<&str> = DUMP.lines().collect();
+    let open = lines[4].replace("lastOffset: 2 count: 2", "lastOffset: 1 count: 1");
+    assert_ne!(open, lines[4]);
+    let dump = [&lines[..4], &[&*open, lines[5]]].concat().join("\n");
+    let told = |marks: &[&str]| {
+        let told = SENT.lines().filter(|line| marks.iter().any(|mark| line.contains(mark)));
+        told.collect::<Vec<_>>().join("\n")
+    };
+    let sent = told(&["\"t_ms\":900", "\"t_ms\":901", "\"op\":3", "\"t_ms\":910"]);
+    let read = r#"{"t_ms":911,"process":"c","read":{"group":"g","member":"m","topic":"t","partition":0,"offset":1}}"#;
+    let commits =
+        COMMITS.replace("\"offset\":5", "\"offset\":1").replace("\"offset\":7", "\"offset\":2");
+    let verdict = history(&format!("{sent}\n{read}\n"), &dump, &commits).unwrap();
+    let transactions = check(&verdict, "transactions");
+    assert_eq!(transactions.status, Status::Inconclusive, "{verdict:#?}");
+    let reasons = transactions.reasons.join(" ");
+    assert!(reasons.contains("nobody knows how they ended"), "{reasons}");
+}

@@ -78,3 +78,23 @@ fn a_dead_letter_without_an_origin_is_of_the_record_with_its_value() {
     let verdict = plain(&bare).unwrap();
     assert_eq!(status(&verdict, "no-loss"), Status::Pass, "{verdict:#?}");
 }
+
+#[test]
+fn a_process_that_dies_of_itself_needs_nobody_who_sends_a_signal() {
+    let ended =
+        |signal: u8| SINK.replace(r#""code":0,"asked":"stop""#, &format!(r#""signal":{signal}"#));
+    for (signal, expected) in [(6, Status::Fail), (11, Status::Fail), (9, Status::Inconclusive)] {
+        let verdict = plain(&ended(signal)).unwrap();
+        assert_eq!(status(&verdict, "exits"), expected, "signal {signal}: {verdict:#?}");
+    }
+}
+
+#[test]
+fn a_dead_letter_after_its_commit_is_found_where_both_clocks_that_may_have_stamped_it_are_known() {
+    let late = SINK.replace(r#""created_ms":300,"origin""#, r#""created_ms":800,"origin""#);
+    assert_ne!(late, SINK);
+    assert_eq!(status(&plain(&late).unwrap(), "commit-frontier"), Status::Inconclusive);
+    let known = r#"{"t_ms":95,"process":"x","clock":{"of":"processes","low_ms":-0.5,"high_ms":0.5,"how":"one machine"}}"#;
+    let verdict = plain(&format!("{late}{known}\n")).unwrap();
+    assert_eq!(status(&verdict, "commit-frontier"), Status::Fail, "{verdict:#?}");
+}

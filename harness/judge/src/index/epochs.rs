@@ -13,7 +13,7 @@ use std::collections::BTreeSet;
 use super::skew::{Base, RESOLUTION_US, shifted};
 use super::{At, Index};
 use streamlake_history::event::{
-    AssignmentChange, Evidence, FaultStage, MembershipChange, Position, PositionChange,
+    AssignmentChange, Evidence, FaultStage, Membership, MembershipChange, Position, PositionChange,
     ProcessChange, ProcessRole,
 };
 
@@ -68,6 +68,8 @@ pub struct Epoch {
     pub how: How,
     /// Whose clock its begin was read from, where that also stamped commits: a foreign member's own.
     pub base: Base,
+    /// Where it started by the likeliest order of clocks that nobody compared; `start` where all were.
+    pub likely: u64,
 }
 
 /// All epochs of a group on one partition, by their begin.
@@ -138,6 +140,9 @@ impl Index {
             Watched::Processes => self.by_processes(group, lane, &lives),
             Watched::Nothing => Vec::new(),
         };
+        if !matches!(watched, Watched::Positions | Watched::Nothing) {
+            list.extend(self.by_seeks(group, lane));
+        }
         list.sort_by(|a, b| (a.begin_us, &a.member).cmp(&(b.begin_us, &b.member)));
         if watched != Watched::Positions {
             self.start_where_committed(group, lane, &mut list);
@@ -335,6 +340,7 @@ impl Index {
                 writes: life.map_or(vec![(0, u64::MAX)], |life| self.writes(life)),
                 how,
                 base: Base::Recorder,
+                likely: start,
             });
         }
         epochs
@@ -364,6 +370,9 @@ impl Index {
             let next = next.filter(|p| !self.told_to_keep(position, taken, p.at_us));
             until = next.map(|p| p.at_us).min().map_or(until, |at| until.min(at));
         }
+        if let Some(let_go) = self.let_go(position) {
+            until = until.min(let_go);
+        }
         let gone = self.rare.assignments.iter().filter(|a| {
             a.fact.change != AssignmentChange::Assigned
                 && a.fact.group == position.group
@@ -373,6 +382,32 @@ impl Index {
                 && a.t_us > position.at_us
         });
         gone.map(|a| a.t_us).min().map_or(until, |at| until.min(at))
+    }
+
+    /// When a member that was told of an assignment without the partition had let go of it for certain: it
+    /// joined anew, and a member does that only when it has given up what was taken from it. None where
+    /// several members share the name, as those of one process may.
+    fn let_go(&self, position: &Position) -> Option<u64> {
+        let named =
+            |fact: &&Membership| fact.group == position.group && fact.member == position.member;
+        let seen = || self.rare.memberships.iter().map(|seen| &seen.fact).filter(named);
+        let holds = |fact: &Membership| {
+            let of_topic = fact.partitions.get(&position.topic);
+            of_topic.is_some_and(|partitions| partitions.contains(&position.partition))
+        };
+        let told = seen().filter(|fact| {
+            let later = fact.at_us > position.at_us;
+            later && fact.change == MembershipChange::Owns && !fact.id.is_empty() && !holds(fact)
+        });
+        let told = told.min_by_key(|fact| fact.at_us)?;
+        let own = || seen().filter(|fact| fact.id == told.id);
+        let begun = own().map(|fact| fact.at_us).min()?;
+        let joined = own().filter(|fact| fact.change == MembershipChange::Joined);
+        let joined = joined.map(|fact| fact.at_us).filter(|&at_us| at_us > told.at_us).min()?;
+        let shared = seen().any(|fact| {
+            fact.id != told.id && !fact.id.is_empty() && (begun..=joined).contains(&fact.at_us)
+        });
+        (begun <= position.at_us && !shared).then_some(joined)
     }
 
     /// The last assignment that a member was told of in a time, as it passed on the wire, holds the
@@ -421,9 +456,31 @@ impl Index {
             }
             let (member, start, end) = (None, 0, u64::MAX);
             let base = Base::Recorder;
-            epochs.push(Epoch { member, begin_us, start, end, writes, how, base });
+            epochs.push(Epoch { member, begin_us, start, end, writes, how, base, likely: start });
         }
         epochs
+    }
+
+    /// Where members said that they went by themselves. Never below what was committed then.
+    fn by_seeks(&self, group: usize, lane: usize) -> Vec<Epoch> {
+        let name = &self.header.promises.groups[group].group;
+        let place = &self.lanes[lane];
+        let sought = self.rare.positions.iter().filter(|p| {
+            p.fact.how == PositionChange::Sought
+                && &p.fact.group == name
+                && (p.fact.topic.as_str(), p.fact.partition) == (&place.topic, place.partition)
+        });
+        let epoch = |seek: &At<Position>| Epoch {
+            member: Some(seek.fact.member.clone()),
+            begin_us: seek.fact.at_us,
+            start: seek.fact.offset.unwrap_or(0),
+            end: u64::MAX,
+            writes: vec![(seek.fact.at_us, u64::MAX)],
+            how: How::Seek,
+            base: self.clock_of_process(&seek.process),
+            likely: 0,
+        };
+        sought.map(epoch).collect()
     }
 
     fn by_assignments(&self, group: usize, lane: usize) -> Vec<Epoch> {
@@ -442,6 +499,7 @@ impl Index {
             writes: vec![(change.t_us, u64::MAX)],
             how: if number == 0 { How::First } else { How::Rebalance },
             base: self.clock_of_process(&change.process),
+            likely: 0,
         };
         assigned.enumerate().map(epoch).collect()
     }
@@ -466,7 +524,8 @@ impl Index {
                     let (member, start, end) = (None, 0, u64::MAX);
                     let (begin_us, writes) = (life.begin_us, self.writes(life));
                     let base = Base::Recorder;
-                    epochs.push(Epoch { member, begin_us, start, end, writes, how, base });
+                    let likely = start;
+                    epochs.push(Epoch { member, begin_us, start, end, writes, how, base, likely });
                 }
             }
         }
@@ -498,17 +557,24 @@ impl Index {
             let next = begins[number + 1..].iter().find(|begin| **begin > epoch.begin_us);
             let next = next.copied().unwrap_or(u64::MAX);
             // What one clock stamped it orders, however it stands to others.
-            epoch.start = match (epoch.base, self.groups[group].get(&lane)) {
+            let known = self.groups[group].get(&lane);
+            let committed = match (epoch.base, known) {
                 (Base::Process(_), Some(known)) => {
                     known.committed_when(epoch.base, epoch.begin_us, &self.clocks)
                 }
                 _ => self.committed_floor(group, lane, epoch.begin_us, next),
             };
+            // A seek says where it went.
+            epoch.start = epoch.start.max(committed);
+            let likely =
+                known.and_then(|k| k.committed_likely(epoch.base, epoch.begin_us, &self.clocks));
+            epoch.likely = epoch.start.max(likely.unwrap_or(0));
             // Samples may have missed that the offset was set back.
             let reset = permits.iter().position(|permit| permit.from_us <= epoch.begin_us);
             if let Some(reset) = reset.filter(|_| !complete) {
                 let asked = permits.remove(reset).offset.or(self.header.promises.replay_from);
                 epoch.start = epoch.start.min(asked.unwrap_or(0));
+                epoch.likely = epoch.start;
             }
         }
     }

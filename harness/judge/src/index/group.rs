@@ -197,8 +197,14 @@ impl GroupLane {
     }
 
     /// Derives what the checkers ask for. `reads_count`: the group has no raw zone, what it read is
-    /// its delivery. Needs the clocks.
-    pub(super) fn settle(&mut self, reads_count: bool, clocks: &Clocks, passing: &Passing<'_>) {
+    /// its delivery. `letters`: whose clock stamped its dead letters. Needs the clocks.
+    pub(super) fn settle(
+        &mut self,
+        reads_count: bool,
+        letters: Base,
+        clocks: &Clocks,
+        passing: &Passing<'_>,
+    ) {
         let (readers, reads) = Readers::settle(std::mem::take(&mut self.members));
         self.readers = readers;
         self.read = RangeSet::of(reads.iter().map(|run| (run.first, run.last)));
@@ -215,7 +221,7 @@ impl GroupLane {
         self.delivered = stored.set();
         self.dead_lettered = RangeSet::of(self.dead.iter().map(|&(_, offset)| (offset, offset)));
         let dead = self.dead.iter().map(|&(at_us, offset)| {
-            let (base, part, reader) = (Base::Processes, None, None);
+            let (base, part, reader) = (letters, None, None);
             Run { at_us, base, part, reader, first: offset, last: offset }
         });
         let mut all: Vec<Run> = runs.iter().copied().chain(dead).collect();
@@ -387,6 +393,19 @@ impl GroupLane {
             }
         }
         low.unwrap_or(0)
+    }
+
+    /// The offset that was likeliest in force when something came to be, where that hangs on clocks that
+    /// nobody compared. None where it does not, or nothing was committed.
+    #[must_use]
+    pub fn committed_likely(&self, base: Base, at_us: u64, clocks: &Clocks) -> Option<u64> {
+        let at = clocks.nominal(base, at_us);
+        let before = |commit: &&Commit| clocks.nominal(commit.base, commit.at_us) < at;
+        // Commits are in the order of their likeliest instants.
+        let last = self.commits.iter().take_while(before).last()?;
+        let compared =
+            last.base == base || (clocks.of(base).measured && clocks.of(last.base).measured);
+        (!compared).then_some(last.offset)
     }
 
     /// Offsets that members were seen to read.

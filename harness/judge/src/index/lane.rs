@@ -288,6 +288,11 @@ impl Lane {
         self.mark(index, at, source, &seen);
     }
 
+    /// A reading of the log has said the same of this offset before.
+    pub(super) fn is_logged_as(&self, offset: u64, seen: &Seen) -> bool {
+        self.log_record(offset).is_some_and(|known| known == self.detail.reduce(*seen))
+    }
+
     fn mark(&mut self, index: usize, at: u64, source: Source, seen: &Seen) {
         let chunk = &mut self.chunks[index];
         match source {

@@ -344,11 +344,13 @@ impl Index {
         self.see_clocks();
         self.settle_clocks();
         let (answered, mut asked) = (self.answered(), self.asked());
+        let letters = self.letter_base();
         for (group, lanes) in self.groups.iter_mut().enumerate() {
             let reads_count = self.header.promises.groups[group].raw_zone.is_none();
             for (number, lane) in lanes.iter_mut() {
                 let asked = asked.remove(&(group, *number)).unwrap_or_default();
-                lane.settle(reads_count, &self.clocks, &Passing { answered: &answered, asked });
+                let passing = Passing { answered: &answered, asked };
+                lane.settle(reads_count, letters, &self.clocks, &passing);
             }
         }
         self.compare_reads();

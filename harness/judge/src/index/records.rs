@@ -4,7 +4,7 @@ use super::headers::header_print;
 use super::keys::LateKey;
 use super::lane::{NO_ID, NO_OP};
 use super::observe::OFFSET_MAX;
-use super::ops::Joined;
+use super::ops::{Bit, Joined};
 use super::slots::Detail;
 use super::told_reads::Send;
 use super::{Bounds, End, Index, Invocation, NO_KEY, NO_TIMESTAMP, OddKind, Seen, Source, Stray};
@@ -205,7 +205,11 @@ impl Index {
             id: id_print(fact.ingestion_id.as_ref()),
         };
         if let Some(partitions) = self.lanes[lane].promised {
-            self.ops.logged(&seen);
+            // Two readings of one place are one record.
+            let known = seen.op == NO_OP || self.ops.is(seen.op, Bit::Logged);
+            if !known || !self.lanes[lane].is_logged_as(fact.offset, &seen) {
+                self.ops.logged(&seen);
+            }
             self.consult_oracle(lane, fact, partitions, seen.key);
             if self.detail == Detail::Packed && self.header.promises.key_order {
                 self.follow_key(process, lane, fact.offset, &seen);

@@ -30,6 +30,8 @@ pub enum Base {
     Store,
     /// That of the processes under test.
     Processes,
+    /// That of whoever stamped the dead letters, the broker or the producer: nobody said which.
+    Letters,
     /// That of a process of a foreign history, by its number.
     Process(u16),
     /// Nobody said when.
@@ -49,6 +51,15 @@ pub struct Skew {
 
 impl Skew {
     const NONE: Self = Self { low: 0, high: 0, measured: true };
+
+    /// One clock or the other.
+    fn or(self, other: Self) -> Self {
+        Self {
+            low: self.low.min(other.low),
+            high: self.high.max(other.high),
+            measured: self.measured && other.measured,
+        }
+    }
 
     /// The likeliest correction: the middle of what was measured, else the smallest possible.
     #[must_use]
@@ -192,7 +203,7 @@ impl Index {
                     let facts = self.rare.clocks.iter().filter(|clock| &clock.fact.of == name);
                     measured(&facts.cloned().collect::<Vec<_>>(), &[name])
                 }
-                Base::Recorder | Base::Untold => continue,
+                Base::Recorder | Base::Untold | Base::Letters => continue,
             };
             let skew = match own {
                 Some(skew) => skew,
@@ -223,8 +234,33 @@ impl Index {
             }
             clocks.known.insert(base, skew);
         }
+        let (broker, processes) = (clocks.of(Base::Broker), clocks.of(Base::Processes));
+        clocks.known.insert(Base::Letters, broker.or(processes));
         clocks.impossible.sort_by(|a, b| a.1.cmp(&b.1));
         self.clocks = clocks;
+    }
+
+    /// Whose clock the timestamps of dead letters are of, by what was read back of their topics.
+    #[must_use]
+    pub fn letter_base(&self) -> Base {
+        let groups = self.header.promises.groups.iter();
+        let topics: Vec<&String> =
+            groups.filter_map(|group| group.dead_letter_topic.as_ref()).collect();
+        let stamped = |topic: &&String, kind: &str| {
+            let of = format!("topic {topic}");
+            let mut told = self.rare.configuration.iter().filter(|told| told.fact.of == of);
+            told.any(|told| {
+                told.fact.properties.get("message.timestamp.type").is_some_and(|is| is == kind)
+            })
+        };
+        let all = |kind| !topics.is_empty() && topics.iter().all(|topic| stamped(topic, kind));
+        if all("LogAppendTime") {
+            Base::Broker
+        } else if all("CreateTime") {
+            Base::Processes
+        } else {
+            Base::Letters
+        }
     }
 
     /// Name of a clock for messages.
@@ -235,6 +271,9 @@ impl Index {
             Base::Broker => "the broker".to_owned(),
             Base::Store => "the store".to_owned(),
             Base::Processes => "the processes".to_owned(),
+            Base::Letters => {
+                "whoever stamped the dead letters, the broker or a producer,".to_owned()
+            }
             Base::Process(number) => {
                 format!("process `{}`", self.processes[usize::from(number)].escape_debug())
             }
