@@ -25,6 +25,8 @@ pub(super) fn missing(context: &Context<'_>, case: &mut Case<'_>) -> u64 {
             false => case.find(of_changes("change-not-captured", text, captured, &passed)),
         }
     }
+    let behind = tail.len();
+    let tail = done_with(context, case, tail);
     if let Some(&newest) = tail.last() {
         let waited = index.end_us.saturating_sub(captured.changes[newest].committed_us);
         // A worker that answers shows what became of the capture, even that its task has failed; one
@@ -48,7 +50,29 @@ pub(super) fn missing(context: &Context<'_>, case: &mut Case<'_>) -> u64 {
             _ => case.doubt(text),
         }
     }
-    (passed.len() + tail.len()) as u64
+    (passed.len() + behind) as u64
+}
+
+/// Of the changes behind the last event those that the worker's offsets call done are lost: nothing will
+/// capture them any more. Gives the others.
+fn done_with(context: &Context<'_>, case: &mut Case<'_>, tail: Vec<usize>) -> Vec<usize> {
+    let captured = context.captured;
+    let flushes = context.flushes.iter().filter(|flush| !flush.snapshot);
+    let Some(done) = flushes.filter_map(|flush| flush.lsn).max() else { return tail };
+    let (lost, tail): (Vec<usize>, Vec<usize>) =
+        tail.into_iter().partition(|&change| captured.changes[change].lsn <= done);
+    if !lost.is_empty() {
+        let text = format!(
+            "{} at the end of the database's log have no event although the worker's offsets are past \
+             them, at {done}",
+            count(lost.len() as u64, "committed row change")
+        );
+        match captured.has_unreadable() {
+            true => case.doubt(text),
+            false => case.find(of_changes("change-not-captured", text, captured, &lost)),
+        }
+    }
+    tail
 }
 
 /// Judges each fault window, and the time outside of them. Returns this part of the summary.
