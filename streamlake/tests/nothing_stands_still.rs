@@ -62,6 +62,21 @@ fn a_refused_offset_fetch_is_noticed_and_the_partition_taken_on_again() {
     assert_eq!(bed.stored().len(), 20);
 }
 
+/// An idempotent producer that was refused a sequence refuses everything from then on. One that writes dead
+/// letters must be replaced, or nothing behind the letter is ever committed.
+#[test]
+fn a_dead_letter_producer_that_met_a_fatal_error_is_replaced() {
+    let bed = Bed::new(1);
+    let poison = "{\"order_id\":\"1\"}\n".repeat(3);
+    assert_eq!(bed.produce(poison.as_bytes(), &["--schema", "any"]).0, 0);
+    let refusals = [RDKafkaRespErr::RD_KAFKA_RESP_ERR_OUT_OF_ORDER_SEQUENCE_NUMBER];
+    bed.cluster.request_errors(RDKafkaApiKey::Produce, &refusals);
+    let consumer = bed.consume(&[]);
+    consumer.wait_for_commit(0, 3);
+    consumer.signal("-TERM");
+    assert_eq!(consumer.wait().0, Some(0));
+}
+
 /// A log reader that goes away must not end the work, nor leave a process that does nothing.
 #[test]
 fn a_closed_standard_error_changes_nothing() {

@@ -6,7 +6,7 @@ use crate::dead_letter::{self, read::Filed};
 use crate::error::{Error, Result};
 use crate::inspect::Inspector;
 use crate::kafka::{self, Role};
-use crate::producer::delivery::{Delivery, RawProducer, RawRecord, owned_headers};
+use crate::producer::delivery::{Delivery, RawProducer, RawRecord, owned_headers, told_offset};
 use crate::raw_zone::part::{RecordRef, write_record};
 use serde_json::{Value, json};
 use std::io::Write;
@@ -230,8 +230,7 @@ impl Resend<'_> {
             let (word, clean) = match deliveries.as_mut().and_then(Iterator::next) {
                 None => ("planned", true),
                 Some(Delivery::Acknowledged { partition, offset }) => {
-                    line["sent"] =
-                        json!({"topic": target, "partition": partition, "offset": offset});
+                    line["sent"] = json!({"topic": target, "partition": partition, "offset": told_offset(offset)});
                     ("acknowledged", true)
                 }
                 Some(Delivery::Failed(err)) => {

@@ -5,6 +5,7 @@ use super::signals;
 use crate::config::{IN_FLIGHT_MAX, ProducerSettings};
 use crate::error::{Error, Result};
 use crate::observe::events::Events;
+use crate::producer::delivery::told_offset;
 use crate::producer::{Event, Outcome, Producer, Receipt};
 use crate::record::Schema;
 use base64::Engine;
@@ -327,10 +328,11 @@ fn receipt_json(line: u64, receipt: &Receipt, topic: &str, dead_letter_topic: &s
     let mut json = json!({"line": line, "ingestion_id": receipt.ingestion_id});
     let outcome = match &receipt.outcome {
         Outcome::Acknowledged { partition, offset } => json!({
-            "outcome": "acknowledged", "topic": topic, "partition": partition, "offset": offset}),
+            "outcome": "acknowledged", "topic": topic, "partition": partition,
+            "offset": told_offset(*offset)}),
         Outcome::Rejected { reason, dead_letter } => json!({
             "outcome": "rejected", "reason": reason, "dead_letter": {"topic": dead_letter_topic,
-            "partition": dead_letter.partition, "offset": dead_letter.offset}}),
+            "partition": dead_letter.partition, "offset": told_offset(dead_letter.offset)}}),
         Outcome::Failed(error) => json!({"outcome": "failed", "error": error}),
         Outcome::Unknown(error) => json!({"outcome": "unknown", "error": error}),
     };
@@ -365,6 +367,18 @@ mod tests {
         let mut input = BufReader::new(long.as_slice());
         assert_eq!(read_line(&mut input).unwrap(), Some(None));
         assert_eq!(read_line(&mut input).unwrap(), Some(Some(b"short".to_vec())));
+    }
+
+    #[test]
+    fn an_offset_that_the_broker_did_not_tell_is_none() {
+        let of = |offset| {
+            let outcome = Outcome::Acknowledged { partition: 2, offset };
+            let receipt = Receipt { ingestion_id: uuid::Uuid::nil(), key: None, outcome };
+            receipt_json(1, &receipt, "orders.raw", "orders.dlq")
+        };
+        assert_eq!(of(0)["offset"], 0);
+        assert_eq!(of(-1001)["offset"], Value::Null);
+        assert_eq!(of(-1001)["outcome"], "acknowledged");
     }
 
     #[test]

@@ -153,7 +153,7 @@ fn cut(text: &str, bytes_max: usize) -> &str {
 pub struct Position {
     /// The partition of the dead-letter topic.
     pub partition: i32,
-    /// The offset there.
+    /// The offset there; negative where the broker has it and did not tell at which.
     pub offset: i64,
 }
 

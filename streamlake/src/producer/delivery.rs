@@ -27,13 +27,19 @@ pub enum Delivery {
     Acknowledged {
         /// The partition that it is in.
         partition: i32,
-        /// Its offset.
+        /// Its offset; [`told_offset`] for one that the broker did not tell.
         offset: i64,
     },
     /// It is certainly not in the log.
     Failed(KafkaError),
     /// It may be in the log or not.
     Unknown(KafkaError),
+}
+
+/// An offset as people are told it. None where the broker said that it has the record already, and not
+/// where: librdkafka then reports an acknowledgement at the offset −1001.
+pub(crate) fn told_offset(offset: i64) -> Option<i64> {
+    (offset >= 0).then_some(offset)
 }
 
 /// What is called with the outcome, on the producer's polling thread: it must not block.
@@ -50,7 +56,6 @@ pub(crate) struct RawRecord<'a> {
 }
 
 struct Reports {
-    spent: AtomicBool,
     /// Something was acknowledged: from then on a refusal is weather.
     worked: AtomicBool,
     /// What brokers refused this client with, before anything was acknowledged.
@@ -66,9 +71,6 @@ impl ClientContext for Reports {
     }
 
     fn error(&self, error: KafkaError, reason: &str) {
-        if error.rdkafka_error_code() == Some(Code::Fatal) {
-            self.spent.store(true, Ordering::SeqCst);
-        }
         let phase = match self.worked.load(Ordering::Relaxed) {
             true => Phase::Running,
             false => Phase::StartUp,
@@ -112,7 +114,6 @@ pub(crate) struct RawProducer {
 impl RawProducer {
     pub(crate) fn new(config: &ClientConfig) -> Result<RawProducer> {
         let context = Reports {
-            spent: AtomicBool::new(false),
             worked: AtomicBool::new(false),
             refused: watch::Sender::new(None),
             room: Notify::new(),
@@ -124,9 +125,10 @@ impl RawProducer {
         Ok(RawProducer { inner, reports })
     }
 
-    /// Whether a fatal error has ended this producer's life.
+    /// Whether a fatal error has ended this producer's life. The client itself is asked: the event that is
+    /// to tell of it was seen not to come.
     pub(crate) fn is_spent(&self) -> bool {
-        self.reports.spent.load(Ordering::SeqCst)
+        self.inner.client().fatal_error().is_some()
     }
 
     /// Waits until brokers refuse this client before anything was acknowledged; for ever if they do

@@ -48,7 +48,7 @@ pub enum Outcome {
     Acknowledged {
         /// The partition.
         partition: i32,
-        /// The offset.
+        /// The offset; negative where the broker has it and did not tell at which.
         offset: i64,
     },
     /// It is not valid, and it is in the dead-letter topic.

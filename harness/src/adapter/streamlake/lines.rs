@@ -62,6 +62,10 @@ pub(crate) fn receipt(line: &str) -> Result<Completed, String> {
             (Some(topic), Some(partition), Some(offset)) => {
                 Outcome::Acknowledged { topic, partition, offset }
             }
+            // The broker has it already, and nobody said where: whoever looks for it finds it or does not.
+            (Some(_), Some(_), None) => {
+                Outcome::Unknown { error: "acknowledged at an offset that was not told".to_owned() }
+            }
             _ => return Err("acknowledged without topic, partition and offset".to_owned()),
         },
         "rejected" => Outcome::Rejected { reason: receipt.reason.unwrap_or_default() },

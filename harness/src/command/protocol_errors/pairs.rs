@@ -14,10 +14,8 @@ pub(super) enum Occasion {
 /// How the members of the group are set up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Members {
-    /// The classic protocol, no static names.
-    Dynamic,
-    /// The classic protocol, static names.
-    Static,
+    /// The classic protocol.
+    Classic,
     /// The newer protocol, in which the broker assigns.
     Newer,
 }
@@ -35,7 +33,7 @@ pub(super) struct Pair {
     pub(super) partition: Option<u32>,
     pub(super) occasion: Occasion,
     pub(super) members: Members,
-    /// Shares its run with no other pair.
+    /// Shares its run with no other pair: what it leaves behind would be held against them.
     pub(super) alone: bool,
 }
 
@@ -55,7 +53,7 @@ const fn refused(api: &'static str, answer: &'static str, client: &'static str) 
         throttle_ms: 0,
         partition: None,
         occasion: Occasion::Load,
-        members: Members::Dynamic,
+        members: Members::Classic,
         alone: false,
     }
 }
@@ -107,10 +105,6 @@ impl Pair {
         Self { throttle_ms, ..self }
     }
 
-    const fn named(self) -> Self {
-        Self { members: Members::Static, ..self }
-    }
-
     const fn alone(self) -> Self {
         Self { alone: true, ..self }
     }
@@ -136,9 +130,6 @@ impl Pair {
         if let Some(partition) = self.partition {
             name.push_str(&format!("-of-partition-{partition}"));
         }
-        if self.members == Members::Static {
-            name.push_str("-static");
-        }
         name
     }
 
@@ -148,7 +139,8 @@ impl Pair {
     }
 }
 
-/// Every pair.
+/// Every pair. FENCED_INSTANCE_ID is none of them: a member that is fenced ends on purpose, and nothing here
+/// starts the pipeline's processes again.
 pub(super) static PAIRS: &[Pair] = &[
     produce("NOT_LEADER_OR_FOLLOWER"),
     produce("NOT_LEADER_OR_FOLLOWER").applied(),
@@ -163,9 +155,9 @@ pub(super) static PAIRS: &[Pair] = &[
     produce("KAFKA_STORAGE_ERROR").applied(),
     produce("UNKNOWN_TOPIC_OR_PARTITION"),
     produce("UNKNOWN_SERVER_ERROR"),
-    produce("OUT_OF_ORDER_SEQUENCE_NUMBER"),
-    produce("UNKNOWN_PRODUCER_ID"),
-    produce("INVALID_PRODUCER_EPOCH"),
+    produce("OUT_OF_ORDER_SEQUENCE_NUMBER").alone(),
+    produce("UNKNOWN_PRODUCER_ID").alone(),
+    produce("INVALID_PRODUCER_EPOCH").alone(),
     produce("NONE").applied().throttled(500),
     produce(NO_ANSWER).times(1),
     produce(NO_ANSWER).applied().times(1),
@@ -173,17 +165,17 @@ pub(super) static PAIRS: &[Pair] = &[
     produce(CUT).applied(),
     letter("NOT_LEADER_OR_FOLLOWER"),
     letter("REQUEST_TIMED_OUT").applied(),
-    letter("OUT_OF_ORDER_SEQUENCE_NUMBER"),
+    letter("OUT_OF_ORDER_SEQUENCE_NUMBER").alone(),
     letter(NO_ANSWER).applied().times(1),
     letter(CUT).applied(),
     fetch("NOT_LEADER_OR_FOLLOWER"),
     fetch("NOT_LEADER_OR_FOLLOWER").applied(),
     fetch("LEADER_NOT_AVAILABLE"),
-    fetch("OFFSET_OUT_OF_RANGE"),
-    fetch("OFFSET_OUT_OF_RANGE").applied().of_partition(1),
+    fetch("OFFSET_OUT_OF_RANGE").alone(),
+    fetch("OFFSET_OUT_OF_RANGE").applied().of_partition(1).alone(),
     fetch("UNKNOWN_TOPIC_OR_PARTITION"),
     fetch("UNKNOWN_TOPIC_ID"),
-    fetch("CORRUPT_MESSAGE"),
+    fetch("CORRUPT_MESSAGE").alone(),
     fetch("KAFKA_STORAGE_ERROR"),
     fetch("FENCED_LEADER_EPOCH"),
     fetch("UNKNOWN_LEADER_EPOCH"),
@@ -268,9 +260,6 @@ pub(super) static PAIRS: &[Pair] = &[
     seldom("InitProducerId", CUT).applied(),
     seldom("ApiVersions", "UNSUPPORTED_VERSION"),
     seldom("ApiVersions", CUT).applied(),
-    // Whoever is fenced is dead: it ends, and is started again.
-    heartbeat("FENCED_INSTANCE_ID").named().alone().times(1),
-    commit("FENCED_INSTANCE_ID").named().alone().times(1),
     newer("UNKNOWN_MEMBER_ID"),
     newer("FENCED_MEMBER_EPOCH"),
     newer("NOT_COORDINATOR"),
@@ -296,7 +285,6 @@ mod tests {
             "letter-produce-cut-applied",
             "fetch-throttled",
             "offset-commit-unknown-topic-or-partition-applied-of-partition-1",
-            "heartbeat-fenced-instance-id-static",
         ] {
             assert!(names.contains(name), "{names:?}");
         }

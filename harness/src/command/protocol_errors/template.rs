@@ -11,6 +11,8 @@ const RATE_PER_S: u64 = 40;
 const MARGIN: Duration = Duration::from_secs(6);
 /// A heartbeat of which a session needs several.
 const HEARTBEAT: Duration = Duration::from_millis(400);
+/// A member is restarted when it holds a good part of a batch, which takes it a moment to read.
+const BATCH_AGE: Duration = Duration::from_secs(2);
 /// Between a rule and the restart that brings its requests about.
 const BEFORE_RESTART: Duration = Duration::from_millis(300);
 
@@ -55,13 +57,10 @@ impl Run {
     }
 
     fn lasts(&self, pair: &Pair) -> Duration {
-        let heartbeats = u32::try_from(pair.times).unwrap_or(u32::MAX).saturating_mul(2);
-        match (pair.occasion, pair.api) {
-            (Occasion::Restart, _) => Duration::from_secs(6) + self.session(),
-            (Occasion::Load, "Heartbeat" | "ConsumerGroupHeartbeat") if pair.times > 10 => {
-                HEARTBEAT * heartbeats / 2
-            }
-            (Occasion::Load, _) => Duration::from_secs(5),
+        let beats = u32::try_from(pair.times).unwrap_or(u32::MAX);
+        match pair.occasion {
+            Occasion::Restart => Duration::from_secs(8) + self.session(),
+            Occasion::Load => HEARTBEAT.saturating_mul(beats).max(Duration::from_secs(5)),
         }
     }
 
@@ -109,18 +108,18 @@ within = "30s"
 
     fn group(&self) -> String {
         let (session, beat) = (self.session().as_millis(), HEARTBEAT.as_millis());
-        let members = self.pairs.first().map_or(Members::Dynamic, |pair| pair.members);
-        let mut properties = match members {
+        let members = self.pairs.first().map_or(Members::Classic, |pair| pair.members);
+        let properties = match members {
             Members::Newer => "\"group.protocol\" = \"consumer\"".to_owned(),
-            _ => format!(
+            Members::Classic => format!(
                 "\"session.timeout.ms\" = \"{session}\", \"heartbeat.interval.ms\" = \"{beat}\""
             ),
         };
-        if members == Members::Static {
-            properties.push_str(", \"group.instance.id\" = \"{member}\"");
-        }
-        let mut text =
-            format!("\n[[group]]\nname = \"told\"\nmembers = 2\nproperties = {{ {properties} }}\n");
+        let age = BATCH_AGE.as_millis();
+        let mut text = format!(
+            "\n[[group]]\nname = \"told\"\nmembers = 2\nbatch_age = \"{age}ms\"\n\
+             properties = {{ {properties} }}\n"
+        );
         if members == Members::Newer {
             let _ = write!(
                 text,
