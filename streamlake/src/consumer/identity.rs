@@ -124,7 +124,11 @@ impl PollLoop {
 
     /// Compares what commits bear with what the topic is, once both are known.
     fn compare(&mut self, now: Instant) {
-        if self.identity.asking_notes > 0 || self.identity.asking_id {
+        if self.identity.asking_notes > 0 {
+            return;
+        }
+        // Without ids in the commits there is nothing to wait for: brokers that have none may never answer.
+        if !self.identity.noted.is_empty() && self.identity.asking_id {
             return;
         }
         self.core.hold_commits(None);

@@ -154,6 +154,8 @@ fn a_consumer_that_works_calls_itself_well_and_ready() {
         let mut sample = Sample::honest();
         sample.header.promises.groups[0].members = vec!["consumer-1".to_owned()];
         sample.header.promises.recovery_within_us = 80_000;
+        // Commits of the sample come a tenth of a second apart.
+        sample.header.promises.standstill_within_us = Some(END_US);
         for &(t_us, path, detail) in answers {
             let (target, detail) = (format!("consumer-1 {path}"), detail.to_owned());
             let probe = Probe { target, answered: true, detail };
