@@ -103,7 +103,7 @@ fn is_answer(detail: &str) -> bool {
 }
 
 /// How a probe says that no answer came.
-const UNANSWERED: [&str; 10] = [
+const UNANSWERED: [&str; 14] = [
     "no answer",
     "timed out",
     "refused",
@@ -114,6 +114,10 @@ const UNANSWERED: [&str; 10] = [
     "error",
     "not Kafka",
     "there is no",
+    "not ready",
+    "canceled",
+    "broken pipe",
+    "unreachable",
 ];
 
 fn patient_in(index: &Index, fault: &PlannedFault, words: &BTreeMap<String, String>) -> PatientMet {

@@ -400,6 +400,12 @@ fn a_broker_that_was_not_restarted_or_did_not_fall_silent_did_not_restart() {
         step.evidence.insert(name.to_owned(), said.to_owned());
     });
     doubted(&words, "answered while the fault lasted");
+    let mut unanswered = honest.clone();
+    step(&mut unanswered, FaultStage::Seen, |step| {
+        let (name, said) = ("probe during the fault", "connection was not ready");
+        step.evidence.insert(name.to_owned(), said.to_owned());
+    });
+    passes(&unanswered);
     let mut killed = honest.clone();
     step(&mut killed, FaultStage::Seen, |step| {
         step.target.as_mut().unwrap().ended_by = Some(ProcessEnd::Signal(9));
