@@ -121,7 +121,7 @@ mod tests {
         assert_eq!(listening(&events).await, Some(address.clone()));
         let serving = tokio::spawn(async move {
             let (mut stream, _) = server.accept().await.unwrap();
-            let mut request = [0; 64];
+            let mut request = [0; 1024];
             let length = stream.read(&mut request).await.unwrap();
             assert!(request[..length].starts_with(b"GET /healthz HTTP/1.1\r\n"));
             stream.write_all(b"HTTP/1.1 503 Service Unavailable\r\n\r\n{}").await.unwrap();
