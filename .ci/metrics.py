@@ -30,6 +30,8 @@ def exported():
         shared = set(re.findall(r'\("(\w+)", ', function.split("gauge!")[0])) if "gauge!" in function else set()
         for name in re.findall(r'set\("(streamlake_\w+)"', function):
             metrics[name] = shared
+        for name in re.findall(r'gauge!\("(streamlake_\w+)"', function):
+            metrics[name] = shared
         for call in re.findall(r'(?:counter|histogram)!\(\s*"(streamlake_\w+)"([^;]*?)\)\s*\.', function):
             metrics[call[0]] = set(re.findall(r'"(\w+)" =>', call[1]))
     described = set(re.findall(r'describe_\w+!\(\s*"(streamlake_\w+)"', text))
