@@ -94,7 +94,7 @@ fn late(index: &Index, case: &mut Case<'_>, exit: &At<ProcessState>, asked_us: u
 
 /// It ended in an orderly way and left its place in the group behind: its partitions wait for the session
 /// to run out. Judged where its way into the group was seen to pass and nothing stood between it and the
-/// coordinator when it went.
+/// coordinator when it went, and where no other member came or went at that time.
 fn stayed(index: &Index, case: &mut Case<'_>, exit: &At<ProcessState>, asked_us: u64) {
     let name = &exit.fact.name;
     let disturbed = windows(index).iter().any(|window| {
@@ -113,6 +113,18 @@ fn stayed(index: &Index, case: &mut Case<'_>, exit: &At<ProcessState>, asked_us:
         if !in_time || promise.keeps_members || !exit.fact.consumes_for(&promise.group) {
             continue;
         }
+        // While a group rebalances, a member on its way out may have nothing to leave yet.
+        let near =
+            asked_us.saturating_sub(REBALANCE_NEAR_US)..=exit.t_us.saturating_add(RESOLUTION_US);
+        let mut steps = index.rare.memberships.iter().map(|step| &step.fact);
+        let unsettled = steps.any(|step| {
+            step.group == promise.group
+                && !is_of_process(&step.member, name)
+                && near.contains(&step.at_us)
+        });
+        if unsettled {
+            continue;
+        }
         let begun_us = begun(index, exit);
         let mut last: BTreeMap<&str, MembershipChange> = BTreeMap::new();
         for step in index.rare.memberships.iter().map(|step| &step.fact) {
@@ -129,7 +141,7 @@ fn stayed(index: &Index, case: &mut Case<'_>, exit: &At<ProcessState>, asked_us:
             continue;
         }
         let text = format!(
-            "process {} was asked to stop at {} and ended at {} with exit code 0, but did not leave group              {}: its partitions wait until its session has run out",
+            "process {} was asked to stop at {} and ended at {} with exit code 0, but did not leave group {}: its partitions wait until its session has run out",
             quoted(name),
             seconds(asked_us),
             seconds(exit.t_us),
@@ -140,6 +152,9 @@ fn stayed(index: &Index, case: &mut Case<'_>, exit: &At<ProcessState>, asked_us:
         case.find(finding);
     }
 }
+
+/// What other members do this long before a member is asked to stop may be a rebalance that still goes on.
+const REBALANCE_NEAR_US: u64 = 10_000_000;
 
 /// When the process that ended was started.
 fn begun(index: &Index, exit: &At<ProcessState>) -> u64 {
