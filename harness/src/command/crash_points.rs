@@ -20,18 +20,14 @@ pub(crate) use with_points::main;
 
 #[cfg(feature = "crash-points")]
 mod with_points {
-    use std::path::{Path, PathBuf};
-
-    use futures::StreamExt as _;
     use miette::IntoDiagnostic as _;
     use streamlake::crash::{self, Label, Occasion};
 
     use super::template::{self, Cell};
-    use crate::cli::{CrashPointsArguments, EXIT_INTERRUPTED, Output, RunArguments};
-    use crate::command::console::{Console, Schedule, look_of_results};
-    use crate::command::suite::{ignored, writable};
-    use crate::command::{preflight, run, trial};
-    use crate::plan::Resolved;
+    use crate::cli::{CrashPointsArguments, Output, RunArguments};
+    use crate::command::console::look_of_results;
+    use crate::command::matrix::{self, End};
+    use crate::command::suite::writable;
     use crate::scenario::{ScenarioFile, nearest};
     use streamlake_judge::verdict::Status;
     use streamlake_report::{
@@ -57,39 +53,16 @@ mod with_points {
             .flat_map(|label| members.iter().map(move |members| (*label, *members)))
             .collect();
         let reports = arguments.run.folders.reports().join("crash-points");
-        let all = arguments.run.scenarios.is_empty() && arguments.run.bug().is_none();
+        let whole = arguments.run.scenarios.is_empty() && arguments.run.bug().is_none();
         let (arguments, works) = prepared(arguments, &cells)?;
         writable(&reports, "--reports-dir")?;
-        let schedule = before(&arguments, &works)?;
-        let console = Console::start(arguments.output, schedule);
-        let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
-        let runtime = runtime.into_diagnostic()?;
-        runtime.block_on(preflight::environment(arguments.testbed))?;
-        let entries = runtime.block_on(async {
-            let stop = run::prepare(&arguments, &console).await;
-            let runs = works.iter().map(|work| {
-                let (arguments, console, stop) = (&arguments, &console, &stop);
-                async move { run::one(&work.file, work.seed, arguments, console, stop).await }
-            });
-            futures::stream::iter(runs).buffered(arguments.jobs()).collect::<Vec<_>>().await
-        });
-        console.close();
-        let entries = entries.into_iter().collect::<miette::Result<Vec<_>>>()?;
-        let matrix = matrix(&arguments, &cells, works.iter().zip(&entries));
+        let runs: Vec<_> = works.iter().map(|work| (&work.file, work.seed)).collect();
+        let entries = matrix::runs(&arguments, &runs)?;
+        let matrix = gathered(&arguments, &cells, works.iter().zip(&entries));
         let files = render_crash(&matrix).into_diagnostic()?;
-        let output = arguments.output;
-        trial::print(&files, output, || table(&matrix, output))?;
-        if entries.iter().any(Option::is_none) {
-            eprintln!("not saved: it was interrupted");
-            return Ok(EXIT_INTERRUPTED);
-        }
-        match all {
-            true => trial::save(&files, &reports, "matrix")?,
-            false => {
-                eprintln!("not saved: a report shows all points of a pipeline without bugs only")
-            }
-        }
-        Ok(matrix.status().exit_code())
+        let end =
+            End { entries: &entries, files: &files, reports: &reports, whole, cells: "points" };
+        end.conclude(matrix.status(), arguments.output, || table(&matrix, arguments.output))
     }
 
     fn named(names: &[String]) -> miette::Result<Vec<&'static Label>> {
@@ -113,12 +86,7 @@ mod with_points {
         cells: &[(&Label, u32)],
     ) -> miette::Result<(RunArguments, Vec<Work>)> {
         let (hits, mut arguments) = (arguments.hits, arguments.run.clone());
-        let runs_dir = arguments.folders.runs_dir.clone();
-        ignored(&runs_dir)?;
-        let bug = arguments.bug().unwrap_or_default();
-        arguments.folders.runs_dir = runs_dir.join("crash-points").join(bug);
-        let folder = arguments.folders.runs_dir.join("scenarios");
-        writable(&folder, "--runs-dir")?;
+        let folder = matrix::folder(&mut arguments, "crash-points")?;
         let mut works = Vec::new();
         for (number, (label, members)) in cells.iter().enumerate() {
             if label.occasion == Occasion::Revocation && *members < 2 {
@@ -129,7 +97,7 @@ mod with_points {
                     let seed = arguments.seed.wrapping_add(repeated);
                     let (members, testbed) = (*members, arguments.testbed);
                     let cell = Cell { label, members, testbed, deaths, part, seed };
-                    let file = written(&folder, &cell)?;
+                    let file = matrix::written(&folder, &cell.name(), cell.scenario())?;
                     works.push(Work { cell: number, deaths, seed, file });
                 }
             }
@@ -139,30 +107,7 @@ mod with_points {
         Ok((arguments, works))
     }
 
-    fn written(folder: &Path, cell: &Cell<'_>) -> miette::Result<ScenarioFile> {
-        let path: PathBuf = folder.join(format!("{}.toml", cell.name()));
-        let text = cell.scenario();
-        std::fs::write(&path, &text).into_diagnostic()?;
-        Ok(ScenarioFile::parse(&path, text)?)
-    }
-
-    /// What can be known before the work, and how long the runs may take.
-    fn before(arguments: &RunArguments, works: &[Work]) -> miette::Result<Schedule> {
-        let files: Vec<ScenarioFile> = works.iter().map(|work| work.file.clone()).collect();
-        let plans = preflight::resolved(&files, arguments.testbed, arguments.seed)?;
-        // Repetitions are runs of their own here.
-        preflight::folders(&RunArguments { repeat: 1, ..arguments.clone() }, &plans)?;
-        let runs = files.iter().zip(&plans).filter_map(|(file, plan)| match plan {
-            Resolved::Plan(plan) => {
-                let label = format!("{}/{}", arguments.testbed.name(), file.name);
-                Some((label, run::expected(plan, arguments)))
-            }
-            Resolved::NotApplicable { .. } => None,
-        });
-        Ok(Schedule::new(runs, arguments.jobs()))
-    }
-
-    fn matrix<'a>(
+    fn gathered<'a>(
         arguments: &RunArguments,
         cells: &[(&Label, u32)],
         done: impl Iterator<Item = (&'a Work, &'a Option<ScenarioEntry>)>,

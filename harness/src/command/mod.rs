@@ -7,6 +7,7 @@ pub(crate) mod crash_points;
 pub(crate) mod gateway;
 pub(crate) mod list;
 pub(crate) mod manual;
+mod matrix;
 pub(crate) mod plan;
 mod preflight;
 pub(crate) mod protocol_errors;

@@ -9,18 +9,14 @@
 mod pairs;
 mod template;
 
-use std::path::Path;
-
-use futures::StreamExt as _;
 use miette::IntoDiagnostic as _;
 
 use self::pairs::{PAIRS, Pair};
 use self::template::Run;
-use crate::cli::{EXIT_INTERRUPTED, Output, ProtocolErrorsArguments, RunArguments, TestbedName};
-use crate::command::console::{Console, Schedule, look_of_results};
-use crate::command::suite::{ignored, matches, writable};
-use crate::command::{preflight, run, trial};
-use crate::plan::Resolved;
+use crate::cli::{Output, ProtocolErrorsArguments, RunArguments, TestbedName};
+use crate::command::console::look_of_results;
+use crate::command::matrix::{self, End};
+use crate::command::suite::{matches, writable};
 use crate::scenario::{ScenarioFile, nearest};
 use streamlake_judge::verdict::Status;
 use streamlake_report::{
@@ -39,37 +35,15 @@ struct Work {
 pub(crate) fn main(arguments: &ProtocolErrorsArguments) -> miette::Result<u8> {
     let pairs = named(&arguments.run.scenarios)?;
     let reports = arguments.run.folders.reports().join("protocol-errors");
-    let all = arguments.run.scenarios.is_empty() && arguments.run.bug().is_none();
+    let whole = arguments.run.scenarios.is_empty() && arguments.run.bug().is_none();
     let (arguments, works) = prepared(arguments, &pairs)?;
     writable(&reports, "--reports-dir")?;
-    let schedule = before(&arguments, &works)?;
-    let console = Console::start(arguments.output, schedule);
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
-    let runtime = runtime.into_diagnostic()?;
-    runtime.block_on(preflight::environment(arguments.testbed))?;
-    let entries = runtime.block_on(async {
-        let stop = run::prepare(&arguments, &console).await;
-        let runs = works.iter().map(|work| {
-            let (arguments, console, stop) = (&arguments, &console, &stop);
-            async move { run::one(&work.file, work.seed, arguments, console, stop).await }
-        });
-        futures::stream::iter(runs).buffered(arguments.jobs()).collect::<Vec<_>>().await
-    });
-    console.close();
-    let entries = entries.into_iter().collect::<miette::Result<Vec<_>>>()?;
-    let matrix = matrix(&arguments, &pairs, works.iter().zip(&entries));
+    let runs: Vec<_> = works.iter().map(|work| (&work.file, work.seed)).collect();
+    let entries = matrix::runs(&arguments, &runs)?;
+    let matrix = gathered(&arguments, &pairs, works.iter().zip(&entries));
     let files = render_protocol(&matrix).into_diagnostic()?;
-    let output = arguments.output;
-    trial::print(&files, output, || table(&matrix, output))?;
-    if entries.iter().any(Option::is_none) {
-        eprintln!("not saved: it was interrupted");
-        return Ok(EXIT_INTERRUPTED);
-    }
-    match all {
-        true => trial::save(&files, &reports, "matrix")?,
-        false => eprintln!("not saved: a report shows all pairs of a pipeline without bugs only"),
-    }
-    Ok(matrix.status().exit_code())
+    let end = End { entries: &entries, files: &files, reports: &reports, whole, cells: "pairs" };
+    end.conclude(matrix.status(), arguments.output, || table(&matrix, arguments.output))
 }
 
 /// The pairs that fit one of these patterns, in the order of the table.
@@ -94,12 +68,7 @@ fn prepared(
     pairs: &[Pair],
 ) -> miette::Result<(RunArguments, Vec<Work>)> {
     let (together, mut arguments) = (arguments.together, arguments.run.clone());
-    let runs_dir = arguments.folders.runs_dir.clone();
-    ignored(&runs_dir)?;
-    let bug = arguments.bug().unwrap_or_default();
-    arguments.folders.runs_dir = runs_dir.join("protocol-errors").join(bug);
-    let folder = arguments.folders.runs_dir.join("scenarios");
-    writable(&folder, "--runs-dir")?;
+    let folder = matrix::folder(&mut arguments, "protocol-errors")?;
     let testbed = arguments.testbed;
     // Containers take a while to start, and one machine bears one set of them.
     let default = if testbed == TestbedName::Docker { 6 } else { 1 };
@@ -110,7 +79,7 @@ fn prepared(
             let seed = arguments.seed.wrapping_add(repeated);
             let of_run = cells.iter().map(|cell| pairs[*cell]).collect();
             let run = Run::new(of_run, testbed);
-            let file = written(&folder, &run)?;
+            let file = matrix::written(&folder, &run.name(), run.scenario())?;
             works.push(Work { cells, run, seed, file });
         }
     }
@@ -134,30 +103,7 @@ fn shared(pairs: &[Pair], testbed: TestbedName, together: usize) -> Vec<Vec<usiz
     runs
 }
 
-fn written(folder: &Path, run: &Run) -> miette::Result<ScenarioFile> {
-    let path = folder.join(format!("{}.toml", run.name()));
-    let text = run.scenario();
-    std::fs::write(&path, &text).into_diagnostic()?;
-    Ok(ScenarioFile::parse(&path, text)?)
-}
-
-/// What can be known before the work, and how long the runs may take.
-fn before(arguments: &RunArguments, works: &[Work]) -> miette::Result<Schedule> {
-    let files: Vec<ScenarioFile> = works.iter().map(|work| work.file.clone()).collect();
-    let plans = preflight::resolved(&files, arguments.testbed, arguments.seed)?;
-    // Repetitions are runs of their own here.
-    preflight::folders(&RunArguments { repeat: 1, ..arguments.clone() }, &plans)?;
-    let runs = files.iter().zip(&plans).filter_map(|(file, plan)| match plan {
-        Resolved::Plan(plan) => {
-            let label = format!("{}/{}", arguments.testbed.name(), file.name);
-            Some((label, run::expected(plan, arguments)))
-        }
-        Resolved::NotApplicable { .. } => None,
-    });
-    Ok(Schedule::new(runs, arguments.jobs()))
-}
-
-fn matrix<'a>(
+fn gathered<'a>(
     arguments: &RunArguments,
     pairs: &[Pair],
     done: impl Iterator<Item = (&'a Work, &'a Option<ScenarioEntry>)>,
