@@ -13,6 +13,7 @@ use std::ffi::{CStr, CString};
 use std::marker::PhantomData;
 use std::ptr;
 use std::sync::Arc;
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 /// How far a record got whose delivery failed.
@@ -400,6 +401,9 @@ pub(crate) fn commit<C: ConsumerContext>(
 /// them, and offers none for the client of a consumer.
 pub(crate) struct Inquiry<C: ConsumerContext> {
     queue: *mut rdsys::rd_kafka_queue_t,
+    /// What the group committed is asked for by a thread, which waits for its answer; none if no question
+    /// is open.
+    notes: Option<JoinHandle<KafkaResult<Vec<(i32, String)>>>>,
     /// The queue is destroyed before its client.
     consumer: Arc<BaseConsumer<C>>,
 }
@@ -416,11 +420,11 @@ pub(crate) enum Answer {
 // SAFETY: librdkafka's queues may be used from any thread.
 unsafe impl<C: ConsumerContext> Send for Inquiry<C> {}
 
-impl<C: ConsumerContext> Inquiry<C> {
+impl<C: ConsumerContext + 'static> Inquiry<C> {
     pub(crate) fn new(consumer: Arc<BaseConsumer<C>>) -> Self {
         // SAFETY: the client outlives the queue, which holds on to it.
         let queue = unsafe { rdsys::rd_kafka_queue_new(consumer.client().native_ptr()) };
-        Inquiry { queue, consumer }
+        Inquiry { queue, notes: None, consumer }
     }
 
     /// Asks for the id of a topic.
@@ -440,35 +444,33 @@ impl<C: ConsumerContext> Inquiry<C> {
         Ok(())
     }
 
-    /// Asks for what a group has committed to some partitions of a topic.
+    /// Asks for what the consumer's group has committed to some partitions of a topic. One question at a
+    /// time.
+    ///
+    /// Not by the admin API: librdkafka aborts the process when a connection to the group's coordinator
+    /// breaks in the middle of such a request (its issue 4605, and 5397 for the cause).
     pub(crate) fn notes(
-        &self,
-        group: &str,
+        &mut self,
         topic: &str,
         partitions: &[i32],
         within: Duration,
-    ) -> KafkaResult<()> {
-        let (group, topic) = (CString::new(group)?, CString::new(topic)?);
-        let client = self.consumer.client().native_ptr();
-        let operation = rdsys::rd_kafka_admin_op_t::RD_KAFKA_ADMIN_OP_LISTCONSUMERGROUPOFFSETS;
-        // SAFETY: as above.
-        unsafe {
-            let options = options(client, operation, within);
-            let list = rdsys::rd_kafka_topic_partition_list_new(partitions.len() as i32);
-            for partition in partitions {
-                rdsys::rd_kafka_topic_partition_list_add(list, topic.as_ptr(), *partition);
-            }
-            let mut asked = rdsys::rd_kafka_ListConsumerGroupOffsets_new(group.as_ptr(), list);
-            rdsys::rd_kafka_ListConsumerGroupOffsets(client, &mut asked, 1, options, self.queue);
-            rdsys::rd_kafka_ListConsumerGroupOffsets_destroy(asked);
-            rdsys::rd_kafka_topic_partition_list_destroy(list);
-            rdsys::rd_kafka_AdminOptions_destroy(options);
-        }
+    ) -> Result<(), Box<dyn std::error::Error>> {
+        debug_assert!(self.notes.is_none(), "one question at a time");
+        let topic = CString::new(topic)?;
+        let partitions = partitions.to_vec();
+        let consumer = Arc::clone(&self.consumer);
+        let ask = move || committed_notes(consumer.client(), &topic, &partitions, within);
+        self.notes = Some(std::thread::Builder::new().name("streamlake-notes".into()).spawn(ask)?);
         Ok(())
     }
 
     /// The next answer that has come.
-    pub(crate) fn answer(&self) -> Option<Answer> {
+    pub(crate) fn answer(&mut self) -> Option<Answer> {
+        if let Some(asked) = self.notes.take_if(|asked| asked.is_finished()) {
+            let panicked = rdsys::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR__FAIL;
+            let notes = asked.join().unwrap_or(Err(KafkaError::OffsetFetch(panicked.into())));
+            return Some(Answer::Notes(notes));
+        }
         // SAFETY: the queue is valid. The event is this function's own until it is destroyed, and nothing
         // of it is kept beyond that.
         unsafe {
@@ -476,13 +478,9 @@ impl<C: ConsumerContext> Inquiry<C> {
             if event.is_null() {
                 return None;
             }
-            let answer = match rdsys::rd_kafka_event_type(event) {
-                rdsys::RD_KAFKA_EVENT_DESCRIBETOPICS_RESULT => Some(Answer::TopicId(id_of(event))),
-                rdsys::RD_KAFKA_EVENT_LISTCONSUMERGROUPOFFSETS_RESULT => {
-                    Some(Answer::Notes(notes_of(event)))
-                }
-                _ => None,
-            };
+            let describes =
+                rdsys::rd_kafka_event_type(event) == rdsys::RD_KAFKA_EVENT_DESCRIBETOPICS_RESULT;
+            let answer = describes.then(|| Answer::TopicId(id_of(event)));
             rdsys::rd_kafka_event_destroy(event);
             answer
         }
@@ -491,8 +489,47 @@ impl<C: ConsumerContext> Inquiry<C> {
 
 impl<C: ConsumerContext> Drop for Inquiry<C> {
     fn drop(&mut self) {
+        // Whoever drops the client last closes it, and that is not to be the thread that asks.
+        if let Some(asked) = self.notes.take() {
+            let _ = asked.join();
+        }
         // SAFETY: made in `new`, destroyed once; the client still lives.
         unsafe { rdsys::rd_kafka_queue_destroy(self.queue) };
+    }
+}
+
+/// The notes of what a consumer's group has committed; waits for the answer.
+///
+/// `rdkafka`'s own accessor panics on a note that is not UTF-8, and whoever may commit can write one.
+fn committed_notes<C: ClientContext>(
+    client: &Client<C>,
+    topic: &CStr,
+    partitions: &[i32],
+    within: Duration,
+) -> KafkaResult<Vec<(i32, String)>> {
+    let wait_ms = i32::try_from(within.as_millis()).unwrap_or(i32::MAX);
+    // SAFETY: the client outlives the call; the list is made and destroyed here, and what is kept of it is
+    // copied before that.
+    unsafe {
+        let list = rdsys::rd_kafka_topic_partition_list_new(partitions.len() as i32);
+        for partition in partitions {
+            rdsys::rd_kafka_topic_partition_list_add(list, topic.as_ptr(), *partition);
+        }
+        let err = rdsys::rd_kafka_committed(client.native_ptr(), list, wait_ms);
+        let length = usize::try_from((*list).cnt).unwrap_or(0);
+        let elements = (0..length).map(|index| &*(*list).elems.add(index));
+        let noted = elements.filter(|element| !element.metadata.is_null());
+        let text = |element: &rdsys::rd_kafka_topic_partition_t| {
+            let note =
+                std::slice::from_raw_parts(element.metadata.cast::<u8>(), element.metadata_size);
+            (element.partition, String::from_utf8_lossy(note).into_owned())
+        };
+        let notes = noted.map(text).collect();
+        rdsys::rd_kafka_topic_partition_list_destroy(list);
+        match err {
+            rdsys::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR => Ok(notes),
+            err => Err(KafkaError::OffsetFetch(err.into())),
+        }
     }
 }
 
@@ -537,41 +574,5 @@ unsafe fn id_of(event: *mut rdsys::rd_kafka_event_t) -> Option<u128> {
         let high = rdsys::rd_kafka_Uuid_most_significant_bits(id).cast_unsigned();
         let low = rdsys::rd_kafka_Uuid_least_significant_bits(id).cast_unsigned();
         Some((u128::from(high) << 64) | u128::from(low)).filter(|id| *id != 0)
-    }
-}
-
-/// # Safety
-/// The event is valid and an answer about a group's commits.
-unsafe fn notes_of(event: *mut rdsys::rd_kafka_event_t) -> KafkaResult<Vec<(i32, String)>> {
-    use rdsys::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR as NONE;
-    // SAFETY: what is looked at belongs to the event.
-    unsafe {
-        let refused = rdsys::rd_kafka_event_error(event);
-        if refused != NONE {
-            return Err(KafkaError::AdminOp(refused.into()));
-        }
-        let result = rdsys::rd_kafka_event_ListConsumerGroupOffsets_result(event);
-        let mut count = 0;
-        let groups = rdsys::rd_kafka_ListConsumerGroupOffsets_result_groups(result, &mut count);
-        if groups.is_null() || count == 0 {
-            return Ok(Vec::new());
-        }
-        let refused = rdsys::rd_kafka_error_code(rdsys::rd_kafka_group_result_error(*groups));
-        if refused != NONE {
-            return Err(KafkaError::AdminOp(refused.into()));
-        }
-        let list = rdsys::rd_kafka_group_result_partitions(*groups);
-        if list.is_null() {
-            return Ok(Vec::new());
-        }
-        let length = usize::try_from((*list).cnt).unwrap_or(0);
-        let elements = (0..length).map(|index| &*(*list).elems.add(index));
-        let noted = elements.filter(|element| !element.metadata.is_null());
-        let text = |element: &rdsys::rd_kafka_topic_partition_t| {
-            let note =
-                std::slice::from_raw_parts(element.metadata.cast::<u8>(), element.metadata_size);
-            (element.partition, String::from_utf8_lossy(note).into_owned())
-        };
-        Ok(noted.map(text).collect())
     }
 }

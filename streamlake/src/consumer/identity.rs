@@ -13,13 +13,16 @@ use crate::native::{Answer, Inquiry};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::json;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 /// How often the topic's id is asked for.
 const ASK_EVERY: Duration = Duration::from_secs(2);
-/// How long brokers may take for an answer. Commits wait for the first one no longer than that.
+/// How long brokers may take to tell the id.
 const ANSWER_WITHIN: Duration = Duration::from_secs(5);
+/// How long the coordinator may take to tell what the group has committed. Commits wait for that, and so does
+/// the end of a member that has just begun.
+const NOTES_WITHIN: Duration = Duration::from_secs(3);
 /// What a commit's note begins with; the id follows, as Kafka's own tools print it.
 const NOTE: &str = "topic-id ";
 
@@ -30,8 +33,9 @@ pub(super) struct Identity {
     id: Option<u128>,
     asking_id: bool,
     ask_at: Option<Instant>,
-    /// Answers about commits that are still to come.
-    asking_notes: u32,
+    /// Partitions whose commits are to be asked for.
+    to_ask: BTreeSet<i32>,
+    asking_notes: bool,
     /// The ids that the group's commits bear, by partition, until they were compared.
     noted: BTreeMap<i32, String>,
 }
@@ -43,7 +47,8 @@ impl Identity {
             id: None,
             asking_id: false,
             ask_at: None,
-            asking_notes: 0,
+            to_ask: BTreeSet::new(),
+            asking_notes: false,
             noted: BTreeMap::new(),
         }
     }
@@ -70,15 +75,25 @@ impl PollLoop {
         if numbers.is_empty() {
             return;
         }
-        let (group, topic) = (&self.settings.group, &self.settings.topic);
-        let asked = self.identity.inquiry.notes(group, topic, numbers, ANSWER_WITHIN);
-        if let Err(err) = asked {
-            tracing::debug!(error = %err, "the group's commits cannot be asked for");
+        self.identity.to_ask.extend(numbers);
+        self.identity.doubted();
+        self.ask_notes(now);
+    }
+
+    /// Asks for the commits that nobody has looked at, unless an answer is still to come.
+    fn ask_notes(&mut self, now: Instant) {
+        if self.identity.to_ask.is_empty() {
             return;
         }
-        self.identity.asking_notes += 1;
-        self.identity.doubted();
-        self.core.hold_commits(Some(now + ANSWER_WITHIN));
+        self.core.hold_commits(Some(now + NOTES_WITHIN));
+        if self.identity.asking_notes {
+            return;
+        }
+        let numbers: Vec<_> = std::mem::take(&mut self.identity.to_ask).into_iter().collect();
+        match self.identity.inquiry.notes(&self.settings.topic, &numbers, NOTES_WITHIN) {
+            Ok(()) => self.identity.asking_notes = true,
+            Err(err) => tracing::debug!(error = %err, "the group's commits cannot be asked for"),
+        }
     }
 
     /// Asks when it is time, and acts on the answers that have come.
@@ -89,7 +104,7 @@ impl PollLoop {
             let asked = self.identity.inquiry.topic_id(&self.settings.topic, ANSWER_WITHIN);
             self.identity.asking_id = asked.is_ok();
         }
-        if !self.identity.asking_id && self.identity.asking_notes == 0 {
+        if !self.identity.asking_id && !self.identity.asking_notes {
             return;
         }
         while let Some(answer) = self.identity.inquiry.answer() {
@@ -99,13 +114,14 @@ impl PollLoop {
                     self.identified(id, now);
                 }
                 Answer::Notes(notes) => {
-                    self.identity.asking_notes = self.identity.asking_notes.saturating_sub(1);
+                    self.identity.asking_notes = false;
                     match notes {
                         Ok(notes) => self.identity.noted.extend(ids(notes)),
                         Err(err) => {
                             tracing::debug!(error = %err, "the group's commits were not told")
                         }
                     }
+                    self.ask_notes(now);
                 }
             }
             self.compare(now);
@@ -124,7 +140,7 @@ impl PollLoop {
 
     /// Compares what commits bear with what the topic is, once both are known.
     fn compare(&mut self, now: Instant) {
-        if self.identity.asking_notes > 0 {
+        if self.identity.asking_notes {
             return;
         }
         // Without ids in the commits there is nothing to wait for: brokers that have none may never answer.

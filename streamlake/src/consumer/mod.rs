@@ -121,7 +121,7 @@ struct Ended {
 }
 
 /// One member on a thread of its own. `None` when its deadline came first.
-async fn run_member(state: PollLoop, stop: CancellationToken) -> Result<Option<Ended>> {
+async fn run_member(mut state: PollLoop, stop: CancellationToken) -> Result<Option<Ended>> {
     let (reader, member) = (state.reader.clone(), state.member);
     let (wake, board) = (Arc::clone(&state.wake), Arc::clone(&state.board));
     let deadline = state.settings.shutdown_deadline;
@@ -139,6 +139,7 @@ async fn run_member(state: PollLoop, stop: CancellationToken) -> Result<Option<E
         stopping.cancel();
         let _ = ended.send(outcome);
         // Leaving the group takes as long as it takes: nobody waits for it beyond the deadline.
+        drop(state);
         consumer.context().close();
         crate::planted::let_go(consumer);
         let _ = leave.send(());

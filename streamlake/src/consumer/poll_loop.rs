@@ -76,7 +76,7 @@ pub(super) struct PollLoop {
 
 impl PollLoop {
     /// Runs until told to stop or until something is hopeless, then drains.
-    pub(super) fn run(mut self) -> (Result<()>, bool) {
+    pub(super) fn run(&mut self) -> (Result<()>, bool) {
         let consumer = Arc::clone(&self.consumer);
         let topic = self.settings.topic.clone();
         let subscribed = consumer.subscribe(&[&topic]);
