@@ -90,6 +90,12 @@ Examples:
   streamlake-harness protocol-errors 'offset-commit-*' --testbed docker
   streamlake-harness protocol-errors -q --json | jq .status";
 
+const EXPLORE_EXAMPLES: &str = "\
+Examples:
+  streamlake-harness explore                             for ten minutes, from seed 1
+  streamlake-harness explore --time 1h --fresh --keep-going
+  streamlake-harness explore --testbed docker --seed 7 --time 30m";
+
 /// Help that ends with examples and exit codes.
 fn ending(examples: &str, codes: &str) -> String {
     if examples.is_empty() { codes.to_owned() } else { format!("{examples}\n\n{codes}") }
@@ -152,6 +158,13 @@ enum Command {
         ))
     )]
     ProtocolErrors(ProtocolErrorsArguments),
+    /// Let a seed choose what is done to the pipeline, run after run; keep what fails, made as small as it goes.
+    #[command(
+        after_help = ending(EXPLORE_EXAMPLES, ABOUT_EXIT),
+        mut_arg("scenarios", |arg| arg.hide(true)),
+        mut_arg("repeat", |arg| arg.hide(true))
+    )]
+    Explore(ExploreArguments),
     /// End processes, and remove containers and networks, that a harness which was killed left behind.
     #[command(after_help = ending("", ABOUT_EXIT_SIMPLE))]
     Sweep(SweepArguments),
@@ -328,7 +341,30 @@ pub struct ProtocolErrorsArguments {
     pub run: RunArguments,
 }
 
-/// Arguments of `run`, `prove`, `crash-points` and `protocol-errors`.
+/// Arguments of `explore`.
+#[derive(Debug, Clone, Args)]
+pub struct ExploreArguments {
+    /// How long schedules are drawn; what is found then is made smaller all the same.
+    #[arg(
+        long,
+        default_value = "10m",
+        value_name = "DURATION",
+        value_parser = humantime::parse_duration,
+        help_heading = "How they run"
+    )]
+    pub time: Duration,
+    /// Take the seed from the clock; it is printed.
+    #[arg(long, conflicts_with = "seed", help_heading = "How they run")]
+    pub fresh: bool,
+    /// Go on after something was found.
+    #[arg(long, help_heading = "How they run")]
+    pub keep_going: bool,
+    /// What `run` takes.
+    #[command(flatten)]
+    pub run: RunArguments,
+}
+
+/// Arguments of `run`, `prove`, `crash-points`, `protocol-errors` and `explore`.
 #[derive(Debug, Clone, Args)]
 pub struct RunArguments {
     /// Scenarios by name (`broker-*` for several), or paths of scenario files; all of the suite if none
@@ -695,6 +731,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Prove(arguments) => command::prove::main(&arguments),
         Command::CrashPoints(arguments) => command::crash_points::main(&arguments),
         Command::ProtocolErrors(arguments) => command::protocol_errors::main(&arguments),
+        Command::Explore(arguments) => command::explore::main(&arguments),
         Command::Check(arguments) => command::check::main(&arguments),
         Command::Report(arguments) => command::report::main(&arguments),
         Command::View(arguments) => command::view::main(&arguments),

@@ -1,17 +1,19 @@
 //! Promptness: where nothing is broken, a record is stored and committed soon after its batch is old enough.
 //!
 //! Judged by what most records waited, because a machine that is busy with other things makes some of them
-//! wait. A part's records count with the wait of its first one: from its writing to the commit that covers
-//! the whole part. Without a fault only: what a fault holds up is asked where recovery is.
+//! wait. A part's records count with the wait of its first one: from its writing, or from the first position
+//! of the group in its partition if that came later, to the commit that covers the whole part. Without a
+//! fault only: what a fault holds up is asked where recovery is.
 
 use super::case::{Case, anomalous, count, quoted, seconds};
 use super::recovered::{Window, written_us};
 use crate::index::{Index, NO_TIMESTAMP, Part};
+use std::collections::BTreeMap;
 use streamlake_history::event::{BatchPromise, ObjectRole};
 
 /// What the way through broker, pipeline and store may add.
 const ALLOWANCE_US: u64 = 2_000_000;
-/// How long a group may take to form.
+/// How long a group may take to form, where nobody saw it get its first positions.
 const FORMS_WITHIN_US: u64 = 3_000_000;
 /// Fewer records say nothing.
 const RECORDS_MIN: u64 = 50;
@@ -30,6 +32,7 @@ pub(super) fn judge(index: &Index, case: &mut Case<'_>, windows: &[Window]) {
             let here = index.zones[part.zone].groups.contains(&group);
             here && part.role == ObjectRole::Part && !part.during_run
         };
+        let mut begun_us: BTreeMap<usize, u64> = BTreeMap::new();
         let mut waits: Vec<(u64, u64)> = Vec::new();
         for part in index.parts.iter().filter(own) {
             for (number, held) in &part.lanes {
@@ -37,12 +40,15 @@ pub(super) fn judge(index: &Index, case: &mut Case<'_>, windows: &[Window]) {
                     index.lanes[*number].log_record(held.first).map(|log| log.timestamp_ms);
                 let written = written.filter(|ms| *ms != NO_TIMESTAMP);
                 let Some(written) = written.and_then(|ms| written_us(index, ms)) else { continue };
-                let Some(known) = lanes.get(number).filter(|_| written >= formed_us) else {
-                    continue;
-                };
+                let Some(known) = lanes.get(number) else { continue };
+                let begun_us = *begun_us.entry(*number).or_insert_with(|| {
+                    let epochs = index.epochs(group, *number);
+                    epochs.list.first().map_or(formed_us, |epoch| epoch.begin_us)
+                });
                 let commit = known.commits.iter().find(|commit| commit.offset > held.last);
                 if let Some(commit) = commit {
-                    waits.push((commit.at_us.saturating_sub(written), held.records));
+                    let from_us = written.max(begun_us);
+                    waits.push((commit.at_us.saturating_sub(from_us), held.records));
                 }
             }
         }

@@ -11,6 +11,7 @@ mod content;
 mod crash;
 mod document;
 mod escape;
+mod explore;
 #[cfg(any(test, feature = "fixtures"))]
 pub mod harmless;
 mod histogram;
@@ -51,6 +52,10 @@ pub use crash::{
     render as render_crash,
 };
 pub use escape::shell_word;
+pub use explore::{
+    Exploration, Found as Explored, HEAD as EXPLORED_HEAD, Repetition, Strike as ExploredStrike,
+    render as render_exploration, row as explored_row,
+};
 pub use html::FILE as HTML_FILE;
 pub use json::{FILE as JSON_FILE, bytes as to_json, read as read_json};
 pub use observe::{Entry, Observed, Observer, Unreachable, What};

@@ -4,6 +4,7 @@
 pub(crate) mod check;
 mod console;
 pub(crate) mod crash_points;
+pub(crate) mod explore;
 pub(crate) mod gateway;
 pub(crate) mod list;
 pub(crate) mod manual;

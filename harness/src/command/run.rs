@@ -360,7 +360,7 @@ fn command_line(arguments: &RunArguments, asked: &[String]) -> String {
 }
 
 /// The command that runs one scenario once more as it ran.
-fn command_of(file: &ScenarioFile, seed: u64, arguments: &RunArguments) -> String {
+pub(crate) fn command_of(file: &ScenarioFile, seed: u64, arguments: &RunArguments) -> String {
     // A file that was named by its path is found by nothing else.
     let path = file.path.display().to_string();
     let name = if arguments.scenarios.contains(&path) { path } else { file.name.clone() };

@@ -10,11 +10,10 @@ use crate::classify::{self, Decision};
 use crate::config::KafkaSettings;
 use crate::error::{Error, Result};
 use crate::kafka::{self, Role};
-use crate::producer::delivery::{Delivery, RawProducer, RawRecord, owned_headers};
+use crate::producer::delivery::{Delivery, LastingProducer, RawRecord, owned_headers};
 use crate::raw_zone::part::Header;
 use crate::raw_zone::store::{backoff, next_delay};
 use crate::record::{Invalid, now_rfc3339};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 /// Header: why the consumer refused the record, one line.
@@ -160,15 +159,15 @@ pub struct Position {
 /// Writes dead letters.
 pub struct DeadLetterWriter {
     topic: String,
-    settings: KafkaSettings,
-    producer: Mutex<Arc<RawProducer>>,
+    producer: LastingProducer,
 }
 
 impl DeadLetterWriter {
     /// A writer to `topic`. No connection is waited for.
     pub fn new(settings: &KafkaSettings, topic: &str) -> Result<DeadLetterWriter> {
-        let producer = Mutex::new(Arc::new(connect(settings)?));
-        Ok(DeadLetterWriter { topic: topic.to_owned(), settings: settings.clone(), producer })
+        let config = kafka::producer_config(settings, Role::DeadLetters)?;
+        let producer = LastingProducer::new(config, "producer of dead letters")?;
+        Ok(DeadLetterWriter { topic: topic.to_owned(), producer })
     }
 
     /// The topic that is written to.
@@ -178,7 +177,7 @@ impl DeadLetterWriter {
 
     /// The properties in effect.
     pub fn effective(&self) -> std::collections::BTreeMap<String, String> {
-        self.producer().effective(Role::DeadLetters)
+        self.producer.current().effective(Role::DeadLetters)
     }
 
     /// Writes a dead letter and returns when it is acknowledged, however long Kafka is away.
@@ -213,7 +212,6 @@ impl DeadLetterWriter {
 
     /// Writes a dead letter once, with the client's own retries.
     pub(crate) async fn attempt(&self, letter: &DeadLetter) -> Delivery {
-        let producer = self.producer();
         let record = RawRecord {
             topic: &self.topic,
             partition: None,
@@ -221,37 +219,11 @@ impl DeadLetterWriter {
             value: letter.value.as_deref(),
             headers: owned_headers(&letter.headers),
         };
-        let delivery = producer.deliver(record).await;
-        if producer.is_spent() {
-            self.renew(&producer);
-        }
-        delivery
+        self.producer.current().deliver(record).await
     }
 
     /// As [`RawProducer::flush`].
     pub(crate) fn flush(&self, deadline: Duration) {
-        self.producer().flush(deadline);
+        self.producer.current().flush(deadline);
     }
-
-    fn producer(&self) -> Arc<RawProducer> {
-        Arc::clone(&self.producer.lock().unwrap_or_else(PoisonError::into_inner))
-    }
-
-    /// An idempotent producer that met a fatal error refuses everything from then on.
-    fn renew(&self, spent: &Arc<RawProducer>) {
-        let mut current = self.producer.lock().unwrap_or_else(PoisonError::into_inner);
-        if Arc::ptr_eq(&current, spent)
-            && let Ok(fresh) = connect(&self.settings)
-        {
-            tracing::warn!(
-                topic = self.topic,
-                "the dead-letter producer was replaced after a fatal error"
-            );
-            *current = Arc::new(fresh);
-        }
-    }
-}
-
-fn connect(settings: &KafkaSettings) -> Result<RawProducer> {
-    RawProducer::new(&kafka::producer_config(settings, Role::DeadLetters)?)
 }

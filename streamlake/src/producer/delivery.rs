@@ -15,8 +15,8 @@ use rdkafka::producer::{
 };
 use std::borrow::Cow;
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::sync::{Notify, watch};
 
@@ -60,6 +60,8 @@ struct Reports {
     worked: AtomicBool,
     /// What brokers refused this client with, before anything was acknowledged.
     refused: watch::Sender<Option<(KafkaError, String)>>,
+    /// A record failed since the client was last asked whether it is spent.
+    failed: AtomicBool,
     /// Told at each delivery while somebody waits for room in the queue.
     room: Notify,
     waiting: AtomicBool,
@@ -92,10 +94,13 @@ impl ProducerContext for Reports {
                 self.worked.store(true, Ordering::Relaxed);
                 Delivery::Acknowledged { partition: message.partition(), offset: message.offset() }
             }
-            Err((error, message)) => match native::persistence(message) {
-                Persistence::Not => Delivery::Failed(error.clone()),
-                Persistence::Possibly => Delivery::Unknown(error.clone()),
-            },
+            Err((error, message)) => {
+                self.failed.store(true, Ordering::Relaxed);
+                match native::persistence(message) {
+                    Persistence::Not => Delivery::Failed(error.clone()),
+                    Persistence::Possibly => Delivery::Unknown(error.clone()),
+                }
+            }
         };
         done(delivery);
         // Nearly always nobody waits, and telling nobody would still take a lock a record.
@@ -116,6 +121,7 @@ impl RawProducer {
         let context = Reports {
             worked: AtomicBool::new(false),
             refused: watch::Sender::new(None),
+            failed: AtomicBool::new(false),
             room: Notify::new(),
             waiting: AtomicBool::new(false),
         };
@@ -125,10 +131,19 @@ impl RawProducer {
         Ok(RawProducer { inner, reports })
     }
 
-    /// Whether a fatal error has ended this producer's life. The client itself is asked: the event that is
-    /// to tell of it was seen not to come.
-    pub(crate) fn is_spent(&self) -> bool {
-        self.inner.client().fatal_error().is_some()
+    /// Whether a fatal error has ended this producer's life. The client itself is asked, because the event
+    /// that is to tell of it was seen not to come; but only after a record failed, because asking for each
+    /// one would cost more than sending it.
+    fn is_spent(&self) -> bool {
+        if !self.reports.failed.swap(false, Ordering::Relaxed) {
+            return false;
+        }
+        let spent = self.inner.client().fatal_error().is_some();
+        if spent {
+            // Whoever asks next is to hear the same.
+            self.reports.failed.store(true, Ordering::Relaxed);
+        }
+        spent
     }
 
     /// Waits until brokers refuse this client before anything was acknowledged; for ever if they do
@@ -168,6 +183,7 @@ impl RawProducer {
                 }
                 Err((error, back)) => {
                     // Never enqueued, so certainly not written.
+                    self.reports.failed.store(true, Ordering::Relaxed);
                     (back.delivery_opaque)(Delivery::Failed(error));
                     return;
                 }
@@ -194,6 +210,42 @@ impl RawProducer {
             self.inner.purge(PurgeConfig::default().queue().inflight());
             let _ = self.inner.flush(Duration::from_secs(1));
         }
+    }
+}
+
+/// How long a spent producer may take to give its last records their outcomes.
+const LAST_OUTCOMES: Duration = Duration::from_secs(30);
+
+/// A producer that outlives its client: an idempotent one that met a fatal error refuses everything from
+/// then on, and another takes its place.
+pub(crate) struct LastingProducer {
+    config: ClientConfig,
+    /// As people are told of it.
+    name: &'static str,
+    current: Mutex<Arc<RawProducer>>,
+}
+
+impl LastingProducer {
+    pub(crate) fn new(config: ClientConfig, name: &'static str) -> Result<LastingProducer> {
+        let current = Mutex::new(Arc::new(RawProducer::new(&config)?));
+        Ok(LastingProducer { config, name, current })
+    }
+
+    /// The producer to send with.
+    pub(crate) fn current(&self) -> Arc<RawProducer> {
+        let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
+        if current.is_spent() {
+            match RawProducer::new(&self.config) {
+                Ok(fresh) => {
+                    tracing::warn!("the {} was replaced after a fatal error", self.name);
+                    let spent = std::mem::replace(&mut *current, Arc::new(fresh));
+                    // A client that is dropped with records on their way would forget their outcomes.
+                    std::thread::spawn(move || spent.flush(LAST_OUTCOMES));
+                }
+                Err(err) => tracing::error!(error = %err, "the {} cannot be replaced", self.name),
+            }
+        }
+        Arc::clone(&current)
     }
 }
 

@@ -13,7 +13,7 @@ use crate::kafka::{self, Role};
 use crate::planted;
 use crate::raw_zone::part::Header;
 use crate::record::{self, Invalid};
-use delivery::{Delivery, Done, RawProducer, RawRecord};
+use delivery::{Delivery, Done, LastingProducer, RawRecord};
 use rdkafka::message::OwnedHeaders;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -67,7 +67,7 @@ pub enum Outcome {
 /// Sends events of one dataset.
 pub struct Producer {
     settings: ProducerSettings,
-    raw: Arc<RawProducer>,
+    raw: LastingProducer,
     dead_letters: Arc<DeadLetterWriter>,
     slots: Arc<Semaphore>,
 }
@@ -76,16 +76,17 @@ impl Producer {
     /// A producer. No connection is waited for.
     pub fn new(settings: ProducerSettings) -> Result<Producer> {
         settings.check()?;
-        let raw = RawProducer::new(&kafka::producer_config(&settings.kafka, Role::Producer)?)?;
+        let config = kafka::producer_config(&settings.kafka, Role::Producer)?;
+        let raw = LastingProducer::new(config, "producer")?;
         let dead_letters = DeadLetterWriter::new(&settings.kafka, &settings.dead_letter_topic)?;
         let slots = Arc::new(Semaphore::new(settings.in_flight_max));
-        let (raw, dead_letters) = (Arc::new(raw), Arc::new(dead_letters));
+        let dead_letters = Arc::new(dead_letters);
         Ok(Producer { settings, raw, dead_letters, slots })
     }
 
     /// The properties in effect.
     pub fn effective(&self) -> BTreeMap<String, String> {
-        self.raw.effective(Role::Producer)
+        self.raw.current().effective(Role::Producer)
     }
 
     /// The same of the client that writes dead letters.
@@ -155,7 +156,7 @@ impl Producer {
             on_receipt(Receipt { ingestion_id: planted::told_id(ingestion_id), key, outcome });
             drop(slot);
         });
-        planted::send(&self.raw, record, done).await;
+        planted::send(&self.raw.current(), record, done).await;
     }
 
     fn reject(
@@ -222,13 +223,13 @@ impl Producer {
     /// before anything was acknowledged, and says so with the remedy; for ever if they do not. The
     /// client would try on until `message.timeout.ms`.
     pub async fn refused(&self) -> crate::error::Error {
-        self.raw.refused().await
+        self.raw.current().refused().await
     }
 
     /// Waits until every event has its receipt, blocking. What is left at the deadline is reported
     /// as failed if it never left this process, else as unknown.
     pub fn flush(&self, deadline: Duration) {
-        self.raw.flush(deadline);
+        self.raw.current().flush(deadline);
         self.dead_letters.flush(deadline);
     }
 

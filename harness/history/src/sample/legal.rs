@@ -146,9 +146,12 @@ impl World {
             self.sample.tell(t_us, &producer, Fact::Invoked(fact));
             let outcome = self.end(op, dice, t_us + 1_500);
             let mut done_us = t_us + self.rng.random_range(2_000..30_000);
-            // A producer sends again when it has waited for an answer.
+            // A producer sends again when it has waited for an answer, and that took a broker that gave none.
             if (22..26).contains(&dice) && !self.sample.header.promises.idempotent {
                 done_us += 100_000;
+                let (target, detail) = ("broker-1".to_owned(), "no answer".to_owned());
+                let probe = Probe { target, answered: false, detail };
+                self.sample.tell(t_us, "prober", Fact::Probe(probe));
             }
             let Some(outcome) = outcome else { continue };
             let ingestion_id = Some(format!("id-{op}"));

@@ -303,8 +303,9 @@ impl Index {
         let of_group: Vec<&At<Position>> =
             self.rare.positions.iter().filter(|p| &p.fact.group == name).collect();
         let here = |p: &Position| p.topic == place.topic && p.partition == place.partition;
-        let own: Vec<&Position> =
+        let asked: Vec<&Position> =
             of_group.iter().map(|p| &p.fact).filter(|position| here(position)).collect();
+        let own = self.given(group, &asked, lives);
         let mut seen: BTreeSet<&str> = BTreeSet::new();
         let mut by_time = own.clone();
         by_time.sort_by_key(|position| (position.at_us, &position.member));
@@ -344,6 +345,42 @@ impl Index {
             });
         }
         epochs
+    }
+
+    /// Of the positions that members were told, those from which they can have read. Who asks once more
+    /// without having been dealt its partitions anew only looks at what its group has committed, unless it
+    /// may go back by itself.
+    fn given<'a>(&self, group: usize, asked: &[&'a Position], lives: &[Life]) -> Vec<&'a Position> {
+        let promise = &self.header.promises.groups[group];
+        let dealt: Vec<&Membership> = self
+            .rare
+            .memberships
+            .iter()
+            .map(|seen| &seen.fact)
+            .filter(|fact| fact.group == promise.group)
+            .collect();
+        let mut by_time: Vec<&Position> = asked.to_vec();
+        by_time.sort_by_key(|position| position.at_us);
+        let mut given: Vec<&Position> = Vec::new();
+        for position in by_time {
+            let watched = dealt.iter().any(|fact| fact.member == position.member);
+            let life = life_of(lives, &position.member, position.at_us);
+            let before = given.iter().rfind(|before| {
+                let same_life = life.is_none_or(|life| before.at_us >= life.begin_us);
+                before.member == position.member && same_life
+            });
+            let looks = before.is_some_and(|before| {
+                !dealt.iter().any(|fact| {
+                    fact.member == position.member
+                        && (before.at_us..=position.at_us).contains(&fact.at_us)
+                })
+            });
+            let stray = watched && looks && position.how == PositionChange::Fetched;
+            if !stray || promise.may_seek_back || self.is_foreign() {
+                given.push(position);
+            }
+        }
+        given
     }
 
     /// Until when the member can have read from a position: its process ends, it gets its next position

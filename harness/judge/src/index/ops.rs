@@ -74,7 +74,16 @@ pub enum Bit {
     Logged,
     /// Its request may have been repeated: its answer came late, or was no acknowledgement.
     Late,
+    /// The same where nothing ever cut a connection or made a broker err: its request timed out, or was no
+    /// acknowledgement.
+    TimedOut,
 }
+
+/// How many there are.
+const BITS: usize = Bit::TimedOut as usize + 1;
+
+/// A client's request times out no sooner than this.
+const TIMEOUT_US: u64 = 5_000_000;
 
 /// A producer asks again no sooner than this after the first time: an operation that was acknowledged
 /// within it was sent once. Clients wait 100 ms, less their jitter, before they send again.
@@ -90,7 +99,7 @@ enum Owner {
 
 #[derive(Debug, Clone, Default)]
 struct Chunk {
-    bits: [Bits; 4],
+    bits: [Bits; BITS],
     owner: Owner,
 }
 
@@ -111,7 +120,7 @@ impl Chunk {
 pub struct Ops {
     chunks: Vec<Chunk>,
     place: BTreeMap<u64, u32>,
-    last: [(u64, u32); 4],
+    last: [(u64, u32); BITS],
     waiting: HashMap<u64, Invocation, Quick>,
     early: HashMap<u64, (End, u64, u64), Quick>,
     /// Operations of which more is kept, filled up when the history is at its end.
@@ -166,7 +175,18 @@ impl Ops {
     /// Whether an operation was acknowledged so soon that its producer cannot have sent it again.
     #[must_use]
     pub fn sent_once(&self, op: u64) -> bool {
-        self.is(op, Bit::Invoked) && self.is(op, Bit::Completed) && !self.is(op, Bit::Late)
+        self.answered_without(op, Bit::Late)
+    }
+
+    /// Whether an operation was acknowledged before its request can have timed out: where no connection broke
+    /// and no broker was down, it was sent once.
+    #[must_use]
+    pub fn sent_once_in_peace(&self, op: u64) -> bool {
+        self.answered_without(op, Bit::TimedOut)
+    }
+
+    fn answered_without(&self, op: u64, bit: Bit) -> bool {
+        self.is(op, Bit::Invoked) && self.is(op, Bit::Completed) && !self.is(op, bit)
     }
 
     /// Whether an operation was invalid on purpose.
@@ -277,6 +297,9 @@ impl Ops {
         if took_us == 0 || took_us >= RETRY_US || !matches!(end, End::Acknowledged(..)) {
             self.set(op, Bit::Late);
         }
+        if took_us == 0 || took_us >= TIMEOUT_US || !matches!(end, End::Acknowledged(..)) {
+            self.set(op, Bit::TimedOut);
+        }
         if invocation.poison || !matches!(end, End::Acknowledged(..)) {
             self.kept.insert(op, Kept { invocation, end: Some(end), ended_us: Some(t_us), id });
         }
@@ -310,7 +333,7 @@ impl Ops {
     pub fn logged_uninvoked(&self) -> Vec<u64> {
         let mut ops = Vec::new();
         for (&number, &index) in &self.place {
-            let [invoked, _, logged, _] = self.chunks[index as usize].bits;
+            let [invoked, _, logged, ..] = self.chunks[index as usize].bits;
             ops.extend(logged.minus(&invoked).places().map(|at| number * CHUNK + at));
         }
         ops

@@ -55,6 +55,19 @@ fn a_duplicate_in_the_log_is_found_where_the_configuration_promises_none() {
     sample.facts.sort_by_key(|f| f.0);
     comes(&sample, "duplicates", Status::Pass);
     assert_eq!(sample.judge().unwrap().tally.logged_duplicates, 1);
+    // A broker that nothing was done to, and that answered whenever it was asked, gives nobody a reason to
+    // send again before a request times out.
+    let mut peace = sample.clone();
+    peace.header.promises.faults[0].kind = "store-failure".to_owned();
+    let answered = |answered| {
+        let (target, detail) = ("broker-1".to_owned(), String::new());
+        Fact::Probe(Probe { target, answered, detail })
+    };
+    peace.facts.retain(|(_, _, fact)| !matches!(fact, Fact::Probe(p) if !p.answered));
+    peace.tell(150_000, "probes", answered(true));
+    found(&peace, "duplicates", "logged-twice-without-retry");
+    peace.tell(151_000, "probes", answered(false));
+    comes(&peace, "duplicates", Status::Pass);
     change(&mut sample, |f| match f {
         Fact::Completed(c) if c.op == 3 => c.outcome = Outcome::Unknown { error: String::new() },
         _ => {}

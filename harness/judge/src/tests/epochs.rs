@@ -175,6 +175,25 @@ fn owns(sample: &mut Sample, at_us: u64, member: &str, partitions: &[u32]) {
 }
 
 #[test]
+fn a_member_that_only_asks_where_its_group_stands_reads_nothing_again() {
+    let asks_once_more = |dealt_anew: bool| {
+        let mut sample = Sample::honest();
+        owns(&mut sample, 10, "consumer-1", &[0, 1]);
+        if dealt_anew {
+            owns(&mut sample, 311_000, "consumer-1", &[0, 1]);
+        }
+        positions(&mut sample, 312_000, "consumer-1");
+        again(&mut sample, 50, 350_000, &[25]);
+        sample
+    };
+    found(&asks_once_more(false), "duplicates", "stored-twice-in-one-epoch");
+    comes(&asks_once_more(true), "duplicates", Status::Pass);
+    let mut goes_back = asks_once_more(false);
+    goes_back.header.promises.groups[0].may_seek_back = true;
+    comes(&goes_back, "duplicates", Status::Pass);
+}
+
+#[test]
 fn a_member_that_is_given_the_same_partition_again_reads_on_without_a_position() {
     // Operation 55 was sent after the first member had another position. By then it had been told that both
     // partitions are its own, so the second member is not the only one that can have delivered it.
