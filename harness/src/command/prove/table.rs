@@ -206,7 +206,7 @@ pub(super) const TRIALS: &[Trial] = &[
     trial("rejected-place-of-the-one-before", "variety", "dead-letters", "two-groups"),
     trial("rejected-letter-of-another-id", "variety", "identity", "two-groups"),
     trial("unknown-sent-again", "lost-answers", "outcomes", "lost-answers"),
-    trial("receipts-at-the-end", "store-down", "outcomes", "two-groups"),
+    trial("receipts-at-the-end", "slow-load", "outcomes", "two-groups"),
     trial("last-line-lost", "variety", "outcomes", "two-groups"),
     // Settings.
     trial("idempotence-off", "plain", "configuration", "two-groups"),
