@@ -32,6 +32,10 @@ crash-points *ARGS:
 protocol-errors *ARGS:
     cargo run -- protocol-errors {{ARGS}}
 
+# Lets a seed choose what is done to the pipeline, run after run; what fails is made small and kept.
+explore *ARGS:
+    cargo run --features crash-points -- explore {{ARGS}}
+
 # Copies the reports of the last whole runs to where they are published. Runs write to runs/, which git
 # ignores; what is not the whole suite stays there.
 publish-reports:

@@ -345,6 +345,20 @@ unsafe fn state_in(
     Ok(None)
 }
 
+/// Whether the group's coordinator is at hand, waiting so long for it. Asks nobody else: librdkafka answers a
+/// question about no partition itself, as soon as it has a coordinator.
+pub(crate) fn has_coordinator<C: ClientContext>(client: &Client<C>, within: Duration) -> bool {
+    let wait_ms = i32::try_from(within.as_millis()).unwrap_or(i32::MAX);
+    // SAFETY: the client outlives the call; the list is made and destroyed here.
+    let err = unsafe {
+        let nothing = rdsys::rd_kafka_topic_partition_list_new(0);
+        let err = rdsys::rd_kafka_committed(client.native_ptr(), nothing, wait_ms);
+        rdsys::rd_kafka_topic_partition_list_destroy(nothing);
+        err
+    };
+    err == rdsys::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR
+}
+
 /// An offset to be committed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Commit {

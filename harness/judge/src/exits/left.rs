@@ -26,6 +26,7 @@ pub(super) fn judge(index: &Index, case: &mut Case<'_>, exit: &At<ProcessState>)
     let Some(asked_us) = asked_at(index, exit).filter(|_| orderly) else { return false };
     late(index, case, exit, asked_us);
     stayed(index, case, exit, asked_us);
+    let begun_us = begun(index, exit);
     let mut judged = false;
     for (group, promise, lanes) in index.promised_groups() {
         let took = exit.t_us - asked_us;
@@ -38,7 +39,9 @@ pub(super) fn judge(index: &Index, case: &mut Case<'_>, exit: &At<ProcessState>)
         }
         for (lane, known) in lanes {
             let epochs = index.epochs(group, *lane).list;
-            let Some(own) = held(&epochs, &fact.name, asked_us, exit.t_us) else { continue };
+            let held = held(&epochs, &fact.name, asked_us, exit.t_us);
+            // What an earlier process of that name left behind is not this one's.
+            let Some(own) = held.filter(|own| own.begin_us >= begun_us) else { continue };
             let from_us = own.begin_us.max(asked_us.saturating_sub(REBALANCE_US));
             if rebalanced(index, &promise.group, &fact.name, (from_us, exit.t_us)) {
                 continue;
