@@ -43,9 +43,14 @@ const LEFT_OUT: [usize; 6] = [5, 4, 2, 6, 3, 1];
 #[must_use]
 pub fn summary(suite: &SuiteReport, look: Look) -> String {
     let mut text = String::new();
-    if !look.quiet && suite.scenarios.iter().any(|entry| shown(entry, look)) {
+    let some_ran = suite.scenarios.iter().any(|entry| shown(entry, look));
+    if !look.quiet && some_ran {
         text = figures(suite, look);
         text.push_str(&left_out(suite, look));
+    }
+    if !some_ran {
+        // Then why is the answer.
+        text.push_str(&left_out(suite, Look { verbose: true, ..look }));
     }
     for entry in &suite.scenarios {
         match entry {

@@ -69,14 +69,8 @@ pub(crate) fn main(arguments: &ExploreArguments) -> miette::Result<u8> {
         run.bug(),
         strikes.iter().map(|strike| ExploredStrike::new(&strike.name)).collect(),
     );
-    let mut explorer = Explorer {
-        strikes,
-        console: Console::plain(quiet),
-        told,
-        folder,
-        run,
-        exploration,
-    };
+    let mut explorer =
+        Explorer { strikes, console: Console::plain(quiet), told, folder, run, exploration };
     let interrupted = runtime.block_on(explorer.explore(arguments))?;
     let Explorer { exploration, run, .. } = explorer;
     let files = render_exploration(&exploration).into_diagnostic()?;

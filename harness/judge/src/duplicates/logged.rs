@@ -1,11 +1,14 @@
 //! Duplicates in the log.
 
 use crate::case::{Case, anomalous, count, spelled};
-use crate::index::{Index, NO_OP, RangeSet};
+use crate::index::{Index, NO_OP, RangeSet, Seen};
 use streamlake_history::event::Evidence;
 
 /// How surplus records of the log are called among the causes.
 pub(super) const CAUSE: &str = "producer retry";
+
+/// A broker's default for `producer.id.expiration.ms`.
+const PRODUCER_EXPIRES_MS: i64 = 24 * 60 * 60 * 1000;
 
 /// Records of the log that repeat an operation, or an ingestion id where no operation is named.
 pub(crate) fn log_surplus(index: &Index) -> u64 {
@@ -28,10 +31,19 @@ pub(super) fn judge(index: &Index, case: &mut Case<'_>) -> u64 {
     surplus
 }
 
-/// A producer that is idempotent and a broker that deduplicates leave none.
+/// A producer that is idempotent and a broker that deduplicates leave none, unless the broker was started
+/// again: then it knows a producer no more whose last record bears a timestamp that is older than a day
+/// (`producer.id.expiration.ms`).
 fn deduplicated(index: &Index, case: &mut Case<'_>, surplus: u64) {
     let mut placed = false;
-    for (number, set) in again(index, |_| true) {
+    let restarted = index.header.promises.faults.iter().any(|f| f.kind.starts_with("broker-"));
+    let expires_ms = index.started_at_ms.map(|ms| ms.saturating_sub(PRODUCER_EXPIRES_MS));
+    let forgotten = |seen: &Seen| restarted && expires_ms.is_some_and(|ms| seen.timestamp_ms <= ms);
+    let mut excused = false;
+    for (number, set) in again(index, |seen| {
+        excused |= forgotten(seen);
+        !forgotten(seen)
+    }) {
         let text = format!(
             "{} of {} with an operation that the log holds more than once, although the producer \
              is idempotent: {}",
@@ -42,7 +54,7 @@ fn deduplicated(index: &Index, case: &mut Case<'_>, surplus: u64) {
         case.find_at("duplicate-in-log", None, number, &set, text);
         placed = true;
     }
-    if !placed {
+    if !placed && !excused {
         let text = count(surplus, "record");
         let text = format!(
             "{text} of the log repeat an ingestion id, although the producer is idempotent"
@@ -59,7 +71,7 @@ fn repeated(index: &Index, case: &mut Case<'_>) {
         true => index.ops.sent_once_in_peace(op),
         false => index.ops.sent_once(op),
     };
-    for (number, set) in again(index, sent_once) {
+    for (number, set) in again(index, |seen| sent_once(seen.op)) {
         let text = format!(
             "{} of {} with an operation that the log holds more than once, although it was \
              acknowledged before a client would have sent it again: {}",
@@ -90,16 +102,16 @@ fn in_peace(index: &Index) -> bool {
 }
 
 /// Per partition the records whose operation, or ingestion id, the log holds more than once.
-fn again(index: &Index, asked: impl Fn(u64) -> bool) -> Vec<(usize, RangeSet)> {
+fn again(index: &Index, mut asked: impl FnMut(&Seen) -> bool) -> Vec<(usize, RangeSet)> {
     let mut found = Vec::new();
     for (number, lane) in index.promised_lanes() {
         let mut set = Vec::new();
         for (offset, seen) in lane.log_records() {
             let again = match seen.op {
-                NO_OP => asked(NO_OP) && index.ops.nameless.get(&seen.id).is_some_and(|&n| n > 1),
-                op => index.ops.logged_again.contains_key(&op) && asked(op),
+                NO_OP => index.ops.nameless.get(&seen.id).is_some_and(|&n| n > 1),
+                op => index.ops.logged_again.contains_key(&op),
             };
-            if again {
+            if again && asked(&seen) {
                 set.push((offset, offset));
             }
         }

@@ -45,27 +45,27 @@ pub struct Skew {
     pub low: i64,
     /// Highest correction.
     pub high: i64,
+    /// Of a measured one: the likeliest correction.
+    pub likely: i64,
     /// Somebody measured it.
     pub measured: bool,
 }
 
 impl Skew {
-    const NONE: Self = Self { low: 0, high: 0, measured: true };
+    const NONE: Self = Self { low: 0, high: 0, likely: 0, measured: true };
 
     /// One clock or the other.
     fn or(self, other: Self) -> Self {
-        Self {
-            low: self.low.min(other.low),
-            high: self.high.max(other.high),
-            measured: self.measured && other.measured,
-        }
+        let (low, high) = (self.low.min(other.low), self.high.max(other.high));
+        let measured = self.measured && other.measured;
+        Self { low, high, likely: low + (high - low) / 2, measured }
     }
 
-    /// The likeliest correction: the middle of what was measured, else the smallest possible.
+    /// The likeliest correction: the middle of what all measurements allow, else the smallest possible.
     #[must_use]
     pub fn nominal(&self) -> i64 {
         match self.measured {
-            true => self.low + (self.high - self.low) / 2,
+            true => self.likely,
             false => 0i64.clamp(self.low, self.high.max(self.low)),
         }
     }
@@ -127,6 +127,7 @@ impl Clocks {
             _ => self.known.get(&base).copied().unwrap_or(Skew {
                 low: i64::MIN / 4,
                 high: i64::MAX / 4,
+                likely: 0,
                 measured: false,
             }),
         }
@@ -139,25 +140,32 @@ impl Clocks {
     }
 }
 
-/// The hull of the measurements of clocks that are called so: a clock may drift between two of them.
+/// The hull of the measurements of clocks that are called so: a clock may drift between two of them. The
+/// likeliest correction is one that all of them allow, if there is one: a measurement that was made while the
+/// machine was busy is no more than a wide one.
 fn measured(clocks: &[At<Clock>], names: &[&str]) -> Option<Skew> {
     let own = clocks.iter().map(|clock| &clock.fact).filter(|clock| {
         clock.low_us <= clock.high_us && names.iter().any(|name| clock.of.starts_with(name))
     });
-    own.map(|clock| Skew { low: clock.low_us, high: clock.high_us, measured: true })
-        .reduce(|a, b| Skew { low: a.low.min(b.low), high: a.high.max(b.high), measured: true })
+    let own: Vec<&Clock> = own.collect();
+    let lows = || own.iter().map(|clock| clock.low_us);
+    let highs = || own.iter().map(|clock| clock.high_us);
+    let (low, high) = (lows().min()?, highs().max()?);
+    let common = (lows().max()?, highs().min()?);
+    let (least, most) = if common.0 <= common.1 { common } else { (low, high) };
+    Some(Skew { low, high, likely: least + (most - least) / 2, measured: true })
 }
 
 /// A clock of a testbed that nobody measured: bounded by what its facts show, and else assumed. One
 /// that is shown to be behind is a doubt of its own; nobody is convicted by how far.
 fn of_testbed(seen: Seen) -> Skew {
     let high = if seen.high < i64::MAX { seen.high } else { NATIVE_SKEW_US };
-    Skew { low: seen.low.clamp(-NATIVE_SKEW_US, 0).min(high), high, measured: false }
+    Skew { low: seen.low.clamp(-NATIVE_SKEW_US, 0).min(high), high, likely: 0, measured: false }
 }
 
 fn of_stranger(seen: Seen) -> Skew {
     let low = seen.low.clamp(-FOREIGN_SKEW_US, 0);
-    Skew { low, high: FOREIGN_SKEW_US, measured: false }
+    Skew { low, high: FOREIGN_SKEW_US, likely: 0, measured: false }
 }
 
 impl Index {
