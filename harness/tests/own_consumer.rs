@@ -261,7 +261,7 @@ fn a_consumer_that_commits_before_it_delivers_is_convicted_without_any_fault() {
     let ran = run(folder.path(), "commit-first", &files(), "");
     assert_eq!(ran.code, Some(1), "{}", ran.output);
     assert_eq!(ran.status("commit-frontier"), "fail", "{}", ran.check("commit-frontier"));
-    assert_eq!(ran.status("no-loss"), "pass", "{}", ran.check("no-loss"));
+    // Whether anything is lost is a matter of luck: it is stopped once it has committed all.
 }
 
 #[test]
