@@ -1,7 +1,7 @@
 //! Duplicates in the log.
 
 use crate::case::{Case, anomalous, count, spelled};
-use crate::index::{Index, NO_OP, RangeSet, Seen};
+use crate::index::{Index, NO_OP, NO_TIMESTAMP, RangeSet, Seen};
 use streamlake_history::event::Evidence;
 
 /// How surplus records of the log are called among the causes.
@@ -38,7 +38,10 @@ fn deduplicated(index: &Index, case: &mut Case<'_>, surplus: u64) {
     let mut placed = false;
     let restarted = index.header.promises.faults.iter().any(|f| f.kind.starts_with("broker-"));
     let expires_ms = index.started_at_ms.map(|ms| ms.saturating_sub(PRODUCER_EXPIRES_MS));
-    let forgotten = |seen: &Seen| restarted && expires_ms.is_some_and(|ms| seen.timestamp_ms <= ms);
+    let forgotten = |seen: &Seen| {
+        let old = expires_ms.is_some_and(|ms| seen.timestamp_ms <= ms);
+        index.is_full() && restarted && old && seen.timestamp_ms != NO_TIMESTAMP
+    };
     let mut excused = false;
     for (number, set) in again(index, |seen| {
         excused |= forgotten(seen);
@@ -51,8 +54,12 @@ fn deduplicated(index: &Index, case: &mut Case<'_>, surplus: u64) {
             index.lane_name(number),
             spelled(&set)
         );
-        case.find_at("duplicate-in-log", None, number, &set, text);
         placed = true;
+        if restarted && !index.is_full() {
+            case.doubt(format!("{text}; how old their timestamps are was not kept"));
+            continue;
+        }
+        case.find_at("duplicate-in-log", None, number, &set, text);
     }
     if !placed && !excused {
         let text = count(surplus, "record");
