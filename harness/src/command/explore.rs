@@ -32,7 +32,8 @@ use streamlake_report::{
     render_exploration, terminal_table,
 };
 
-/// A smaller schedule is tried so often before it is given up: what fails may not fail each time.
+/// A smaller schedule takes the place of a bigger one if it fails so often in a row: one that fails by luck
+/// is of no use to whoever replays it.
 const ATTEMPTS: u64 = 2;
 /// How often a schedule that was found is run once more, for its rate.
 const REPETITIONS: u64 = 5;
@@ -247,7 +248,7 @@ impl Explorer {
             let mut fails = None;
             for candidate in &candidates {
                 let Some(failed) = runs.next().await else { break };
-                if failed? > 0 {
+                if failed? == ATTEMPTS {
                     fails = Some(candidate);
                     break;
                 }
