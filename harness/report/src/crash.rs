@@ -204,19 +204,12 @@ pub fn render(matrix: &CrashMatrix) -> Result<Vec<ReportFile>, ReportError> {
     let mut document = Document::default();
     document.heading(1, "Crash Points", "crash-points");
     write(matrix, &mut document);
-    let name = &matrix.testbed;
-    Ok(vec![
-        ReportFile { name: format!("{name}.json"), bytes: json },
-        ReportFile::text(&format!("{name}.md"), markdown::render(&document)),
-    ])
+    Ok(markdown::beside(&matrix.testbed, json, &document))
 }
 
 fn write(matrix: &CrashMatrix, document: &mut Document) {
     document.paragraph(Text::data(matrix.summary()));
-    let mut origin = Text::prose("Testbed ").code_too(&matrix.testbed);
-    if !matrix.commit.is_empty() {
-        origin = origin.and(", commit ").code_too(&matrix.commit);
-    }
+    let origin = Text::origin(&matrix.testbed, &matrix.commit);
     document.paragraph(origin.and(
         ". At each point a consumer sent itself SIGKILL, under load, and was started again; then it died at the \
          next passing that was asked for. Every run was judged like any other.",

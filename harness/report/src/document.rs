@@ -123,6 +123,15 @@ impl Text {
         self
     }
 
+    /// Where what a page tells of was run, and by which harness, if that is known.
+    pub(super) fn origin(testbed: &str, commit: &str) -> Self {
+        let origin = Text::prose("Testbed ").code_too(testbed);
+        match commit {
+            "" => origin,
+            commit => origin.and(", commit ").code_too(commit),
+        }
+    }
+
     pub(super) fn code_too(mut self, text: impl Into<String>) -> Self {
         self.0.push(Span::Code(text.into()));
         self

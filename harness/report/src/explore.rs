@@ -253,19 +253,12 @@ pub fn render(exploration: &Exploration) -> Result<Vec<ReportFile>, ReportError>
     let mut document = Document::default();
     document.heading(1, "Exploration", "exploration");
     write(exploration, &mut document);
-    let name = &exploration.testbed;
-    Ok(vec![
-        ReportFile { name: format!("{name}.json"), bytes: json },
-        ReportFile::text(&format!("{name}.md"), markdown::render(&document)),
-    ])
+    Ok(markdown::beside(&exploration.testbed, json, &document))
 }
 
 fn write(exploration: &Exploration, document: &mut Document) {
     document.paragraph(Text::data(exploration.summary()));
-    let mut origin = Text::prose("Testbed ").code_too(&exploration.testbed);
-    if !exploration.commit.is_empty() {
-        origin = origin.and(", commit ").code_too(&exploration.commit);
-    }
+    let origin = Text::origin(&exploration.testbed, &exploration.commit);
     document.paragraph(origin.and(
         ". A seed chose how the pipeline was set up, which faults there were, and when. Every run was judged \
          like any other.",

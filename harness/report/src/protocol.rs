@@ -214,19 +214,12 @@ pub fn render(matrix: &ProtocolMatrix) -> Result<Vec<ReportFile>, ReportError> {
     let mut document = Document::default();
     document.heading(1, "Protocol Errors", "protocol-errors");
     write(matrix, &mut document);
-    let name = &matrix.testbed;
-    Ok(vec![
-        ReportFile { name: format!("{name}.json"), bytes: json },
-        ReportFile::text(&format!("{name}.md"), markdown::render(&document)),
-    ])
+    Ok(markdown::beside(&matrix.testbed, json, &document))
 }
 
 fn write(matrix: &ProtocolMatrix, document: &mut Document) {
     document.paragraph(Text::data(matrix.summary()));
-    let mut origin = Text::prose("Testbed ").code_too(&matrix.testbed);
-    if !matrix.commit.is_empty() {
-        origin = origin.and(", commit ").code_too(&matrix.commit);
-    }
+    let origin = Text::origin(&matrix.testbed, &matrix.commit);
     document.paragraph(origin.and(
         ". The proxy between a client and its brokers told it the error, under load. \u{201c}Carried out\u{201d} is \
          a request that the broker had handled; of the others it never knew. Every run was judged like any other.",

@@ -60,9 +60,7 @@ pub(crate) fn main(arguments: &ExploreArguments) -> miette::Result<u8> {
     let quiet = Output { quiet: true, verbose: false, ..run.output };
     let told = Console::plain(run.output);
     told.tell(&format!("exploring for {:?} from seed {}", arguments.time, run.seed));
-    let strikes = strikes::all();
-    let usable = usable(&strikes, &run);
-    let strikes: Vec<Strike> = usable.iter().map(|place| strikes[*place].clone()).collect();
+    let strikes = usable(strikes::all(), &run);
     let exploration = Exploration::new(
         run.testbed.name(),
         crate::COMMIT,
@@ -85,19 +83,19 @@ pub(crate) fn main(arguments: &ExploreArguments) -> miette::Result<u8> {
 /// found by it is nothing about the pipeline.
 const NOT_ON_THE_MOCK: [&str; 2] = ["broker-kill", "broker-restart"];
 
-/// The strikes that the testbed can carry out, by their places.
-fn usable(strikes: &[Strike], run: &RunArguments) -> Vec<usize> {
+/// The strikes that the testbed can carry out.
+fn usable(mut strikes: Vec<Strike>, run: &RunArguments) -> Vec<Strike> {
     let abilities = testbed::abilities(run.testbed);
-    let can = |place: &usize| {
-        if run.testbed == TestbedName::Embedded && NOT_ON_THE_MOCK.contains(&strikes[*place].kind) {
+    strikes.retain(|strike| {
+        if run.testbed == TestbedName::Embedded && NOT_ON_THE_MOCK.contains(&strike.kind) {
             return false;
         }
-        let text = Schedule::only(*place, &strikes[*place], run.testbed).scenario(strikes);
+        let text = Schedule::only(strike, run.testbed).scenario(std::slice::from_ref(strike));
         let file = ScenarioFile::parse(Path::new("strike.toml"), text);
         let plan = file.map(|file| resolve(&file, run.testbed.name(), &abilities, 0));
         matches!(plan, Ok(Ok(Resolved::Plan(_))))
-    };
-    (0..strikes.len()).filter(can).collect()
+    });
+    strikes
 }
 
 struct Explorer {
