@@ -11,11 +11,11 @@ pub(super) fn write(suite: &SuiteReport) -> Result<Vec<ReportFile>, ReportError>
     Ok(vec![ReportFile::text(FILE, render(&content::report(suite)))])
 }
 
-/// The two files of a trial on one testbed: its JSON, and a page about it beside that.
-pub(super) fn beside(testbed: &str, json: Vec<u8>, document: &Document) -> Vec<ReportFile> {
+/// The two files of a trial: its JSON, and a page about it beside that.
+pub(super) fn beside(name: &str, json: Vec<u8>, document: &Document) -> Vec<ReportFile> {
     vec![
-        ReportFile { name: format!("{testbed}.json"), bytes: json },
-        ReportFile::text(&format!("{testbed}.md"), render(document)),
+        ReportFile { name: format!("{name}.json"), bytes: json },
+        ReportFile::text(&format!("{name}.md"), render(document)),
     ]
 }
 

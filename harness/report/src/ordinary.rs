@@ -140,11 +140,7 @@ pub fn render(trial: &OrdinaryTrial) -> Result<Vec<ReportFile>, ReportError> {
     let mut document = Document::default();
     document.heading(1, "The Ordinary Suite on Trial", "ordinary");
     write(trial, &mut document);
-    let name = format!("ordinary-{}", trial.testbed);
-    Ok(vec![
-        ReportFile { name: format!("{name}.json"), bytes: json },
-        ReportFile::text(&format!("{name}.md"), markdown::render(&document)),
-    ])
+    Ok(markdown::beside(&format!("ordinary-{}", trial.testbed), json, &document))
 }
 
 /// The score, what was not found, and the matrix.

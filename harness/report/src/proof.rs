@@ -112,11 +112,7 @@ pub fn render(proof: &Proof) -> Result<Vec<ReportFile>, ReportError> {
     let mut document = Document::default();
     document.heading(1, "The Checkers on Trial", "trial");
     write(proof, &mut document);
-    let name = &proof.testbed;
-    Ok(vec![
-        ReportFile { name: format!("{name}.json"), bytes: json },
-        ReportFile::text(&format!("{name}.md"), markdown::render(&document)),
-    ])
+    Ok(markdown::beside(&proof.testbed, json, &document))
 }
 
 /// The matrix, the clean runs, and what cannot be seen.
