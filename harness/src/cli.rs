@@ -55,6 +55,12 @@ Examples:
   streamlake-harness check --from kafka-verifiable --log log.jsonl producer.jsonl billing.jsonl
   streamlake-harness check --json history.jsonl | jq .status";
 
+const OBSERVE_EXAMPLES: &str = "\
+Examples:
+  streamlake-harness observe billing.toml --time 10m     for ten minutes, into observed.jsonl
+  streamlake-harness observe billing.toml                until Ctrl-C
+  streamlake-harness check observed.jsonl                judge it again";
+
 const LIST_EXAMPLES: &str = "\
 Examples:
   streamlake-harness list                                all scenarios
@@ -128,6 +134,9 @@ enum Command {
     /// Judge a saved history again, offline; with `--from`, one that others wrote.
     #[command(after_help = ending(CHECK_EXAMPLES, ABOUT_EXIT))]
     Check(CheckArguments),
+    /// Look at consumer groups that run anyway, break nothing, and judge what they delivered and committed.
+    #[command(after_help = ending(OBSERVE_EXAMPLES, ABOUT_EXIT))]
+    Observe(ObserveArguments),
     /// Write the reports anew from the histories of all runs that are still there.
     #[command(after_help = ending("", ABOUT_EXIT))]
     Report(ReportArguments),
@@ -520,6 +529,23 @@ impl Folders {
     }
 }
 
+/// Arguments of `observe`.
+#[derive(Debug, Args)]
+pub struct ObserveArguments {
+    /// The file that says where brokers are, which topic is read, by whom, and where it is delivered.
+    #[arg(value_name = "FILE")]
+    pub description: PathBuf,
+    /// Look for so long [default: until Ctrl-C].
+    #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]
+    pub time: Option<Duration>,
+    /// Where the history is written; a file that is there is left alone.
+    #[arg(long, value_name = "FILE", default_value = "observed.jsonl")]
+    pub out: PathBuf,
+    /// What is printed, and how.
+    #[command(flatten)]
+    pub output: Output,
+}
+
 /// Arguments of `check`.
 #[derive(Debug, Args)]
 pub struct CheckArguments {
@@ -565,7 +591,7 @@ impl SendOrder {
 }
 
 /// What lines of others do not say of themselves.
-#[derive(Debug, Args)]
+#[derive(Debug, Default, Args)]
 #[command(next_help_heading = "Histories that others wrote")]
 pub struct ForeignArguments {
     /// With `--from`: the topic read back to its end; without it nothing is passed.
@@ -733,6 +759,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::ProtocolErrors(arguments) => command::protocol_errors::main(&arguments),
         Command::Explore(arguments) => command::explore::main(&arguments),
         Command::Check(arguments) => command::check::main(&arguments),
+        Command::Observe(arguments) => command::observe::main(&arguments),
         Command::Report(arguments) => command::report::main(&arguments),
         Command::View(arguments) => command::view::main(&arguments),
         Command::List(arguments) => command::list::main(&arguments),

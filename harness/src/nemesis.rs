@@ -55,7 +55,7 @@ pub(crate) async fn walk(
         progress.window_closed();
     }
     // A process that was held still for an act that was given up.
-    stage.processes.release_all();
+    stage.processes.release_all().await;
 }
 
 /// Waits until the counters say that it is time. False when nobody counts any more.

@@ -90,7 +90,7 @@ impl Patients {
     pub(crate) async fn ends(&self, member: &str) -> Option<Ends> {
         self.groups.get(member)?;
         let watch = self.watch.clone();
-        let asked = move || log::ends(&watch.bootstrap, &watch.topics).ok();
+        let asked = move || log::ends(&watch.brokers, &watch.topics).ok();
         in_time(asked).await
     }
 

@@ -21,9 +21,10 @@ use crate::scenario::{Group, ScenarioError, ScenarioFile, Workload};
 use crate::testbed::{Abilities, Capability, TopicSpec, Topology};
 use crate::workload::source::SourcePlan;
 use crate::workload::{Variety, WorkloadPlan};
-use streamlake_history::event::{About, FaultLoad, GroupStart, Promises};
+use streamlake_history::event::{About, FaultLoad, GroupPromise, GroupStart, Promises};
 
 use about::about;
+pub(crate) use about::about_of;
 use promises::promises;
 
 /// Dataset that every scenario produces into.
@@ -334,6 +335,9 @@ fn needs(
     if topology.topics.iter().any(|topic| topic.replication > 1) {
         needs.insert(Capability::Replication);
     }
+    if topology.database {
+        needs.insert(Capability::Database);
+    }
     if topology.change_data_capture {
         needs.insert(Capability::ChangeDataCapture);
     }
@@ -373,6 +377,41 @@ fn not_applicable(
         ));
     }
     None
+}
+
+/// Resolves groups that run anyway, and are only looked at: what they read, where they deliver, and what
+/// they will be judged by. `topics` are the partitions of all topics that there are.
+///
+/// # Errors
+/// When a value cannot be meant.
+pub(crate) fn observed(
+    file: &ScenarioFile,
+    topic: &str,
+    topics: &BTreeMap<String, u32>,
+) -> Result<(Vec<GroupPlan>, Vec<GroupPromise>), ScenarioError> {
+    let reader = Reader { file };
+    let partitions = topics.get(topic).copied().unwrap_or_default();
+    let around = consumer::Around {
+        topic,
+        partitions,
+        producer_letters: "",
+        seed: 0,
+        observed: Some(topics),
+    };
+    let mut groups = Vec::new();
+    for group in &file.scenario.groups {
+        let Some(consumer) = &group.consumer else {
+            return Err(file.error_at(
+                group.name.span(),
+                "it is not said what the group is",
+                "add a table `[group.consumer]`, which may be empty, and `[group.delivery]`",
+            ));
+        };
+        groups.push(reader.own_group(group, consumer, Vec::new(), &around)?);
+    }
+    reader.letters_apart(&groups)?;
+    let promises = groups.iter().map(|group| promises::group_promise(group, topic)).collect();
+    Ok((groups, promises))
 }
 
 /// Reads values out of a scenario, each mistake with its place.
@@ -496,7 +535,8 @@ impl Reader<'_> {
             let partitions = self.small(&self.file.scenario.cluster.partitions, 1..1025)?;
             let (topic, producer_letters) = (load.topic(), dead_letters_of_pipeline());
             let (topic, producer_letters) = (topic.as_str(), producer_letters.as_str());
-            let around = consumer::Around { topic, partitions, producer_letters, seed };
+            let around =
+                consumer::Around { topic, partitions, producer_letters, seed, observed: None };
             return self.own_group(group, consumer, members, &around);
         }
         self.no_consumer(group)?;
@@ -600,6 +640,7 @@ impl Reader<'_> {
             broker_properties: cluster.broker_properties.clone(),
             topics,
             buckets: vec![BUCKET.to_owned()],
+            database: groups.iter().any(delivers_rows),
             change_data_capture: false,
             worker_properties: BTreeMap::new(),
             start_within: START_WITHIN,
@@ -631,6 +672,13 @@ impl Reader<'_> {
                 "write a number with its unit, `500ms`, `3s` or `2m`",
             )
         })
+    }
+}
+
+fn delivers_rows(group: &GroupPlan) -> bool {
+    match &group.consumer {
+        ConsumerPlan::Command(plan) => matches!(plan.delivery.at, DeliveryPlace::Rows { .. }),
+        ConsumerPlan::Pipeline(_) => false,
     }
 }
 

@@ -11,6 +11,7 @@ mod ready;
 mod replay;
 mod source;
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -161,7 +162,7 @@ impl Run {
             patients: Arc::new(patients),
             crash_turn: Arc::default(),
         };
-        self.start_consumers(&plan)?;
+        self.start_consumers(&plan).await?;
         self.until_ready(&plan, &stage.patients).await?;
         let faults = std::mem::take(&mut plan.faults);
         let load = match &plan.load {
@@ -192,14 +193,14 @@ impl Run {
         Surroundings { testbed: self.context.testbed.as_ref(), folder: &self.context.folder }
     }
 
-    fn start_consumers(&self, plan: &Plan) -> Result<(), RunError> {
+    async fn start_consumers(&self, plan: &Plan) -> Result<(), RunError> {
         for group in &plan.groups {
             let adapter = self.context.systems.of(group);
             let folder = &self.context.folder;
             let files = |source| RunError::Files { path: folder.clone(), source };
-            adapter.prepare(group, folder).map_err(files)?;
+            adapter.prepare(group, self.surroundings()).await.map_err(files)?;
             for member in &group.members {
-                self.supervisor.start(adapter.consumer(member, group, self.surroundings()))?;
+                self.supervisor.start(adapter.consumer(member, group, self.surroundings())).await?;
             }
         }
         Ok(())
@@ -334,7 +335,7 @@ impl Run {
             if self.supervisor.has_given_up(member) {
                 continue;
             }
-            if let Err(error) = self.supervisor.terminate(member) {
+            if let Err(error) = self.supervisor.terminate(member).await {
                 self.warning(format!("at the drain: {error}"));
             }
         }
@@ -364,6 +365,7 @@ impl Run {
             folder: &self.context.folder,
             lists_headers: plan.promises.lists_headers(),
             known: &known,
+            begins: &BTreeMap::new(),
             recorder: &self.recorder,
         };
         for group in &plan.groups {
@@ -384,17 +386,18 @@ impl Run {
 
     /// Reads the topic under test and the pipeline's dead letters, and gives what the former holds.
     async fn read_log(&self, plan: &Plan) -> Known {
-        let bootstrap = self.context.testbed.observer_bootstrap_servers();
+        let clients = self.context.testbed.observer_brokers();
         let (raw, dead) = (raw_topics(plan), dead_letter_topics(plan));
         let recorder = self.recorder.clone();
         let detail = observer::log::HeaderDetail::of(&plan.promises);
         let own = |group: &GroupPlan| matches!(group.consumer, ConsumerPlan::Command(_));
         let mut known = Known::new(&plan.topic, plan.groups.iter().any(own));
         let log = deadline::blocking("reading the log", 3 * FINAL_READ_WITHIN, move || {
-            use observer::log::{Role, read, read_raw};
+            use observer::log::{Role, Span, read, read_raw};
             let within = FINAL_READ_WITHIN;
-            read_raw(&bootstrap, &raw, &detail, &mut known, &recorder, within)?;
-            read(&bootstrap, &dead, Role::DeadLetters, &detail, &recorder, within).map(|()| known)
+            let span = Span { begins: &BTreeMap::new(), within };
+            read_raw(&clients, &raw, &detail, &mut known, &recorder, &span)?;
+            read(&clients, &dead, Role::DeadLetters, &detail, &recorder, within).map(|()| known)
         });
         match log.await {
             Ok(known) => known,
@@ -419,11 +422,12 @@ impl Run {
     fn start_observers(&self, plan: &Plan) -> Observers {
         let testbed = self.context.testbed.clone();
         let watch = Watch {
-            bootstrap: testbed.observer_bootstrap_servers(),
+            brokers: testbed.observer_brokers(),
             groups: plan.groups.iter().map(|group| group.group.clone()).collect(),
             alone: plan.groups.iter().filter_map(GroupPlan::alone).collect(),
             topics: raw_topics(plan),
             recorder: self.recorder.clone(),
+            from_now: false,
             progress: self.context.progress.clone(),
         };
         let stop = CancellationToken::new();
@@ -437,8 +441,15 @@ impl Run {
         let mut parts = brokers(plan);
         parts.extend((!plan.topology.buckets.is_empty()).then_some(Part::Store));
         let captures = plan.topology.change_data_capture;
-        parts.extend(captures.then_some([Part::Database, Part::Connect]).into_iter().flatten());
-        let clocked = parts.iter().filter(|part| **part != Part::Connect).cloned().collect();
+        parts.extend(plan.topology.database.then_some(Part::Database));
+        parts.extend(captures.then_some(Part::Connect));
+        let stamps = |part: &&Part| **part != Part::Connect;
+        // What is captured from is a clock of its own; what is delivered into is a store like any other.
+        let whose = |part: &Part| match part {
+            Part::Database if !captures => (part.clone(), "store"),
+            part => (part.clone(), observer::clocks::name(part)),
+        };
+        let clocked = parts.iter().filter(stamps).map(whose).collect();
         let clocks = tokio::spawn(observer::clocks::watch(
             testbed.clone(),
             clocked,
@@ -541,7 +552,7 @@ impl Observers {
 
 /// Records in the log that some group has not committed, over all groups.
 fn lag(watch: &Watch, topics: &Topics) -> rdkafka::error::KafkaResult<u64> {
-    let ends = observer::log::ends(&watch.bootstrap, topics)?;
+    let ends = observer::log::ends(&watch.brokers, topics)?;
     let committed = commits::committed_now(watch)?;
     let of_group = |offsets: &commits::Offsets| -> u64 {
         let lag = |(place, end): (&(String, u32), &u64)| {

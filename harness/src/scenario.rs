@@ -73,6 +73,30 @@ pub struct Scenario {
     pub recovery: Recovery,
 }
 
+impl Scenario {
+    /// Of groups that run anyway.
+    pub(crate) fn observed(title: String, groups: Vec<Group>) -> Self {
+        Self {
+            title,
+            id: None,
+            criterion: "What the group committed, it had delivered".to_owned(),
+            story: "Somebody else's pipeline is looked at while it runs.".to_owned(),
+            expected: "No record is lost; what comes twice has a cause.".to_owned(),
+            testbeds: Spanned::new(0..0, Vec::new()),
+            in_suite: false,
+            tags: Vec::new(),
+            cluster: Cluster::default(),
+            workload: None,
+            source: None,
+            producer: Producer::default(),
+            groups,
+            replay: None,
+            faults: Vec::new(),
+            recovery: Recovery::default(),
+        }
+    }
+}
+
 /// Table `[cluster]`.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -356,13 +380,16 @@ impl ScenarioFile {
         let name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
         match toml::from_str::<Scenario>(&text) {
             Ok(scenario) => Ok(Self { name, path: path.to_owned(), text, scenario }),
-            Err(error) => {
-                let span = error.span().unwrap_or(0..0);
-                let remedy = remedy_for(error.message());
-                let message = without_types(error.message());
-                Err(error_at(path, &text, span, message, remedy))
-            }
+            Err(error) => Err(Self::mistake(path, &text, &error)),
         }
+    }
+
+    /// What is wrong with a text that could not be parsed.
+    #[must_use]
+    pub fn mistake(path: &Path, text: &str, error: &toml::de::Error) -> ScenarioError {
+        let span = error.span().unwrap_or(0..0);
+        let remedy = remedy_for(error.message());
+        error_at(path, text, span, without_types(error.message()), remedy)
     }
 
     /// The words by which it can be selected: its own, and `suite` for what `run` runs.

@@ -9,23 +9,23 @@
 //! A process that ends without having been told to is the end of a run: [`Supervisor::fallen`] tells
 //! of the first one, and the last lines of its log go into the history.
 
-use std::collections::BTreeMap;
+pub(crate) mod body;
+
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io::{Read as _, Seek as _, SeekFrom};
-use std::os::unix::process::ExitStatusExt as _;
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use nix::sys::signal::{Signal, killpg};
-use nix::unistd::Pid;
-use tokio::process::{Child, ChildStdin, ChildStdout, Command};
+use futures::future::BoxFuture;
+use nix::sys::signal::Signal;
+use tokio::process::{ChildStdin, ChildStdout};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use crate::sweep;
+use body::{Body, End, Started, Vessel};
 use streamlake::crash::read_hits;
 use streamlake_history::Recorder;
 use streamlake_history::event::{
@@ -49,6 +49,8 @@ pub struct Launch {
     pub role: ProcessRole,
     /// The group that it is a member of, or that it replays.
     pub group: Option<String>,
+    /// What it runs in, if it is no process of this machine.
+    pub(crate) vessel: Option<Arc<dyn Vessel>>,
     /// Program.
     pub program: PathBuf,
     /// Its arguments.
@@ -116,7 +118,7 @@ pub enum SupervisorError {
         signal: &'static str,
         /// Why.
         #[source]
-        source: nix::Error,
+        source: std::io::Error,
     },
     /// It did not reach the awaited state.
     #[error("{name} was not {state} within {within:?}")]
@@ -150,6 +152,8 @@ pub struct Supervisor {
 struct Inner {
     recorder: Recorder,
     processes: Mutex<BTreeMap<String, Process>>,
+    // Those that are being started.
+    starting: Mutex<BTreeSet<String>>,
     fallen: watch::Sender<Option<Fallen>>,
     // How often each process has ended by itself.
     deaths: Mutex<BTreeMap<String, u32>>,
@@ -159,7 +163,7 @@ struct Inner {
 
 struct Process {
     launch: Launch,
-    pid: u32,
+    body: Arc<dyn Body>,
     // What was asked of it; shared with the task that records its end.
     asked: Arc<Mutex<Option<Ask>>>,
     ended: watch::Receiver<Option<String>>,
@@ -175,6 +179,7 @@ impl Supervisor {
             inner: Arc::new(Inner {
                 recorder,
                 processes: Mutex::default(),
+                starting: Mutex::default(),
                 fallen: watch::Sender::new(None),
                 deaths: Mutex::default(),
                 winding_down: CancellationToken::new(),
@@ -186,8 +191,16 @@ impl Supervisor {
     ///
     /// # Errors
     /// When it runs already or cannot be started.
-    pub fn start(&self, launch: Launch) -> Result<(), SupervisorError> {
-        self.spawn(launch, false).map(drop)
+    pub async fn start(&self, launch: Launch) -> Result<(), SupervisorError> {
+        let starting = self.claim(&launch.name)?;
+        let failed = |source| cannot_start(&launch, source);
+        let started = match &launch.vessel {
+            Some(vessel) => vessel.start(&launch).await.map_err(failed)?,
+            None => body::process(&launch, false).map_err(failed)?.0,
+        };
+        self.take_in(launch, started);
+        drop(starting);
+        Ok(())
     }
 
     /// Starts a process and returns its standard input and output.
@@ -198,49 +211,50 @@ impl Supervisor {
         &self,
         launch: Launch,
     ) -> Result<(ChildStdin, ChildStdout), SupervisorError> {
-        let pipes = self.spawn(launch, true)?;
+        let starting = self.claim(&launch.name)?;
+        let failed = |source| cannot_start(&launch, source);
+        let (started, pipes) = body::process(&launch, true).map_err(failed)?;
+        self.take_in(launch, started);
+        drop(starting);
         Ok(pipes.expect("a process started with pipes has them"))
     }
 
-    /// Starts a process anew that was launched before and has ended.
+    /// Starts a process again that was launched before and has ended.
     ///
     /// # Errors
     /// When there was none, it runs, or it cannot be started.
-    pub fn restart(&self, name: &str) -> Result<(), SupervisorError> {
+    pub async fn restart(&self, name: &str) -> Result<(), SupervisorError> {
         let launch = self.with(name, |process| process.launch.clone())?;
-        self.start(launch)
+        self.start(launch).await
     }
 
-    fn spawn(
-        &self,
-        launch: Launch,
-        piped: bool,
-    ) -> Result<Option<(ChildStdin, ChildStdout)>, SupervisorError> {
-        if let Ok(None) = self.with(&launch.name, |process| process.ended.borrow().clone()) {
-            return Err(SupervisorError::Running(launch.name));
+    /// Nobody else starts a process of this name meanwhile.
+    fn claim(&self, name: &str) -> Result<Starting, SupervisorError> {
+        let running = SupervisorError::Running(name.to_owned());
+        let inner = self.inner.clone();
+        if !inner.starting.lock().unwrap_or_else(PoisonError::into_inner).insert(name.to_owned()) {
+            return Err(running);
         }
-        let mut child =
-            command(&launch, piped).and_then(|mut command| command.spawn()).map_err(|source| {
-                SupervisorError::Start {
-                    name: launch.name.clone(),
-                    program: launch.program.display().to_string(),
-                    source,
-                }
-            })?;
-        let pipes = child.stdin.take().zip(child.stdout.take());
-        let pid = child.id().unwrap_or_default();
+        let starting = Starting { inner, name: name.to_owned() };
+        match self.with(name, |process| process.ended.borrow().is_none()) {
+            Ok(true) => Err(running),
+            _ => Ok(starting),
+        }
+    }
+
+    fn take_in(&self, launch: Launch, started: Started) {
+        let Started { body, ended } = started;
         let asked = Arc::new(Mutex::new(None));
-        self.inner.recorder.record("supervisor", fact(&launch, pid, ProcessChange::Started));
+        self.inner.recorder.record("supervisor", fact(&launch, body.pid(), ProcessChange::Started));
         let watched = Watched {
             inner: self.inner.clone(),
             launch: launch.clone(),
-            pid,
+            pid: body.pid(),
             asked: asked.clone(),
         };
-        let ended = watched.until_its_end(child);
+        let ended = watched.until_its_end(ended);
         let name = launch.name.clone();
-        self.lock().insert(name, Process { launch, pid, asked, ended, held: false });
-        Ok(pipes)
+        self.lock().insert(name, Process { launch, body, asked, ended, held: false });
     }
 
     /// SIGKILL, and the process seen to have ended. Returns how it ended.
@@ -249,7 +263,7 @@ impl Supervisor {
     /// When it is not running or does not end.
     pub async fn kill(&self, name: &str) -> Result<String, SupervisorError> {
         self.ask(name, Ask::Kill)?;
-        self.signal(name, Signal::SIGKILL)?;
+        self.signal(name, Signal::SIGKILL).await?;
         self.ended(name, SIGNAL_WITHIN).await
     }
 
@@ -257,10 +271,10 @@ impl Supervisor {
     ///
     /// # Errors
     /// When it is not running.
-    pub fn terminate(&self, name: &str) -> Result<(), SupervisorError> {
+    pub async fn terminate(&self, name: &str) -> Result<(), SupervisorError> {
         let signal = self.with(name, |process| process.launch.stop_signal)?;
         self.ask(name, Ask::Stop)?;
-        self.signal(name, signal)
+        self.signal(name, signal).await
     }
 
     /// How long a process may take for an orderly stop.
@@ -379,25 +393,27 @@ impl Supervisor {
     /// # Errors
     /// When it is not running or does not stop.
     pub(crate) async fn hold(&self, name: &str) -> Result<(), SupervisorError> {
-        self.signal(name, Signal::SIGSTOP)?;
+        self.act(name, "SIGSTOP", |body| async move { body.freeze().await }).await?;
         self.set_held(name, true);
-        self.until(name, "held", |state| state == 'T').await
+        self.until(name, "held", true).await
     }
 
     /// Lets a process go that was held.
-    pub(crate) fn release(&self, name: &str) {
+    pub(crate) async fn release(&self, name: &str) {
         self.set_held(name, false);
         // One that has ended meanwhile has nothing to be let go of.
-        if let Err(error) = self.signal(name, Signal::SIGCONT) {
+        if let Err(error) = self.act(name, "SIGCONT", |body| async move { body.thaw().await }).await {
             tracing::debug!(%error, "letting go");
         }
     }
 
     /// Lets every process go that is still held.
-    pub(crate) fn release_all(&self) {
+    pub(crate) async fn release_all(&self) {
         let held = |(name, process): (&String, &Process)| process.held.then(|| name.clone());
         let held: Vec<_> = self.lock().iter().filter_map(held).collect();
-        held.iter().for_each(|name| self.release(name));
+        for name in held {
+            self.release(&name).await;
+        }
     }
 
     fn set_held(&self, name: &str, held: bool) {
@@ -411,8 +427,11 @@ impl Supervisor {
     /// # Errors
     /// When it is not running or does not stop.
     pub async fn freeze(&self, name: &str) -> Result<(), SupervisorError> {
-        self.signal(name, Signal::SIGSTOP)?;
-        self.until(name, "frozen", |state| state == 'T').await?;
+        // One that is held stands still already.
+        if !self.is_held(name)? {
+            self.act(name, "SIGSTOP", |body| async move { body.freeze().await }).await?;
+        }
+        self.until(name, "frozen", true).await?;
         self.set_held(name, false);
         self.note(name, ProcessChange::Stopped)?;
         Ok(())
@@ -423,8 +442,8 @@ impl Supervisor {
     /// # Errors
     /// When it is not running or does not go on.
     pub async fn thaw(&self, name: &str) -> Result<(), SupervisorError> {
-        self.signal(name, Signal::SIGCONT)?;
-        self.until(name, "thawed", |state| state != 'T').await?;
+        self.act(name, "SIGCONT", |body| async move { body.thaw().await }).await?;
+        self.until(name, "thawed", false).await?;
         self.note(name, ProcessChange::Continued)?;
         Ok(())
     }
@@ -433,15 +452,13 @@ impl Supervisor {
     ///
     /// # Errors
     /// When there is no such process.
-    pub fn observe(&self, name: &str) -> Result<BTreeMap<String, String>, SupervisorError> {
-        let (pid, status) =
-            self.with(name, |process| (process.pid, process.ended.borrow().clone()))?;
-        let mut seen = BTreeMap::from([("pid".to_owned(), pid.to_string())]);
-        if let Some(status) = status {
-            seen.insert("state".to_owned(), format!("ended: {status}"));
-        } else if let Ok(stat) = sweep::Stat::of(pid) {
-            seen.insert("state".to_owned(), stat.state_in_words());
-            seen.insert("started_ticks".to_owned(), stat.started.to_string());
+    pub async fn observe(&self, name: &str) -> Result<BTreeMap<String, String>, SupervisorError> {
+        let (body, status) =
+            self.with(name, |process| (process.body.clone(), process.ended.borrow().clone()))?;
+        let mut seen = BTreeMap::from([("pid".to_owned(), body.pid().to_string())]);
+        match status {
+            Some(status) => drop(seen.insert("state".to_owned(), format!("ended: {status}"))),
+            None => seen.extend(body.observe().await),
         }
         Ok(seen)
     }
@@ -464,29 +481,38 @@ impl Supervisor {
         }
     }
 
-    fn signal(&self, name: &str, signal: Signal) -> Result<(), SupervisorError> {
-        let (pid, status) =
-            self.with(name, |process| (process.pid, process.ended.borrow().clone()))?;
+    async fn signal(&self, name: &str, signal: Signal) -> Result<(), SupervisorError> {
+        self.act(name, signal.as_str(), |body| async move { body.signal(signal).await }).await
+    }
+
+    async fn act<Acting: Future<Output = std::io::Result<()>>>(
+        &self,
+        name: &str,
+        signal: &'static str,
+        act: impl FnOnce(Arc<dyn Body>) -> Acting,
+    ) -> Result<(), SupervisorError> {
+        let (body, status) =
+            self.with(name, |process| (process.body.clone(), process.ended.borrow().clone()))?;
         if let Some(status) = status {
             return Err(SupervisorError::NotRunning { name: name.to_owned(), status });
         }
-        // Its whole group: what it started itself goes with it.
-        killpg(Pid::from_raw(pid.cast_signed()), signal).map_err(|source| SupervisorError::Signal {
-            name: name.to_owned(),
-            signal: signal.as_str(),
-            source,
-        })
+        let failed = |source| SupervisorError::Signal { name: name.to_owned(), signal, source };
+        act(body).await.map_err(failed)
+    }
+
+    fn is_held(&self, name: &str) -> Result<bool, SupervisorError> {
+        self.with(name, |process| process.held)
     }
 
     async fn until(
         &self,
         name: &str,
         state: &'static str,
-        reached: impl Fn(char) -> bool,
+        frozen: bool,
     ) -> Result<(), SupervisorError> {
-        let pid = self.with(name, |process| process.pid)?;
+        let body = self.with(name, |process| process.body.clone())?;
         let seen = async {
-            while !sweep::Stat::of(pid).is_ok_and(|stat| reached(stat.state)) {
+            while body.is_frozen().await != Some(frozen) {
                 tokio::time::sleep(Duration::from_millis(2)).await;
             }
         };
@@ -498,7 +524,7 @@ impl Supervisor {
     }
 
     fn note(&self, name: &str, change: ProcessChange) -> Result<(), SupervisorError> {
-        let seen = self.with(name, |process| fact(&process.launch, process.pid, change))?;
+        let seen = self.with(name, |process| fact(&process.launch, process.body.pid(), change))?;
         self.inner.recorder.record("supervisor", seen);
         Ok(())
     }
@@ -513,23 +539,21 @@ impl Supervisor {
     }
 }
 
-fn command(launch: &Launch, piped: bool) -> std::io::Result<Command> {
-    let log = File::options().create(true).append(true).open(&launch.log)?;
-    let output = if piped { Stdio::piped() } else { Stdio::from(log.try_clone()?) };
-    let mut command = Command::new(&launch.program);
-    command
-        .args(&launch.arguments)
-        .envs(&launch.environment)
-        .env(sweep::OWNER_VARIABLE, sweep::owner_label())
-        .stdin(if piped { Stdio::piped() } else { Stdio::null() })
-        .stdout(output)
-        .stderr(Stdio::from(log))
-        .process_group(0)
-        .kill_on_drop(true);
-    if let Some(directory) = &launch.directory {
-        command.current_dir(directory);
+fn cannot_start(launch: &Launch, source: std::io::Error) -> SupervisorError {
+    let program = launch.program.display().to_string();
+    SupervisorError::Start { name: launch.name.clone(), program, source }
+}
+
+/// A process that is being started.
+struct Starting {
+    inner: Arc<Inner>,
+    name: String,
+}
+
+impl Drop for Starting {
+    fn drop(&mut self) {
+        self.inner.starting.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.name);
     }
-    Ok(command)
 }
 
 /// What the task that waits for a process's end needs to tell of it.
@@ -543,20 +567,12 @@ struct Watched {
 impl Watched {
     /// Waits for the process in a task of its own, so that its end is recorded when it happens and not
     /// when somebody asks.
-    fn until_its_end(self, mut child: Child) -> watch::Receiver<Option<String>> {
+    fn until_its_end(self, end: BoxFuture<'static, End>) -> watch::Receiver<Option<String>> {
         let (tell, ended) = watch::channel(None);
         tokio::spawn(async move {
+            let End { end, status } = end.await;
             let mut exited = state(&self.launch, self.pid, ProcessChange::Exited);
-            let status = match child.wait().await {
-                Ok(status) => {
-                    let signal = || status.signal().map(ProcessEnd::Signal);
-                    exited.end = status.code().map(ProcessEnd::Code).or_else(signal);
-                    status.to_string()
-                }
-                Err(error) => format!("cannot be told: {error}"),
-            };
-            // Whatever it started and left behind would go on as a member without a name.
-            let _ = killpg(Pid::from_raw(self.pid.cast_signed()), Signal::SIGKILL);
+            exited.end = end;
             exited.status = Some(status.clone());
             exited.asked = *self.asked.lock().expect("no holder of this lock panics");
             if self.crashed_as_armed(exited.end) {
@@ -619,7 +635,7 @@ impl Watched {
             () = self.inner.winding_down.cancelled() => return,
         }
         let supervisor = Supervisor { inner: self.inner };
-        match supervisor.start(self.launch) {
+        match supervisor.start(self.launch).await {
             // Somebody else was faster.
             Ok(()) | Err(SupervisorError::Running(_)) => {}
             Err(error) => tracing::warn!(%error, process = name, "starting it again"),
@@ -665,6 +681,7 @@ fn fact(launch: &Launch, pid: u32, change: ProcessChange) -> Fact {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
+    use crate::sweep;
     use streamlake_history::sample;
 
     const SOON: Duration = Duration::from_secs(20);
@@ -674,6 +691,7 @@ mod tests {
             name: "consumer-1".to_owned(),
             role: ProcessRole::Consumer,
             group: None,
+            vessel: None,
             program: "sh".into(),
             arguments: vec!["-c".to_owned(), script.to_owned()],
             environment: BTreeMap::new(),
@@ -701,7 +719,7 @@ mod tests {
         let supervisor = supervisor();
         let log = log("fallen");
         let script = "for n in $(seq 30); do echo line $n; done; echo it is over >&2; exit 7";
-        supervisor.start(shell(script, log.clone())).unwrap();
+        supervisor.start(shell(script, log.clone())).await.unwrap();
         let mut fallen = supervisor.fallen();
         let seen = tokio::time::timeout(SOON, fallen.wait_for(Option::is_some)).await.unwrap();
         let seen = seen.unwrap().clone().unwrap();
@@ -720,7 +738,7 @@ mod tests {
         for (pid, falls) in [("$$", false), ("1", true)] {
             let script = format!("PID={pid}; {said} > {}; kill -9 $$", hits.display());
             let launch = Launch { crash_file: Some(file.clone()), ..shell(&script, log.clone()) };
-            supervisor.start(launch).unwrap();
+            supervisor.start(launch).await.unwrap();
             let status = supervisor.ended("consumer-1", SOON).await.unwrap();
             assert!(status.contains("signal: 9"), "{status}");
             assert_eq!(supervisor.fallen().borrow().is_some(), falls);
@@ -733,11 +751,11 @@ mod tests {
     async fn one_that_was_told_to_end_does_not_fall() {
         let supervisor = supervisor();
         let log = log("told");
-        supervisor.start(shell("exec sleep 60", log.clone())).unwrap();
+        supervisor.start(shell("exec sleep 60", log.clone())).await.unwrap();
         supervisor.kill("consumer-1").await.unwrap();
         assert_eq!(*supervisor.fallen().borrow(), None);
-        supervisor.restart("consumer-1").unwrap();
-        supervisor.terminate("consumer-1").unwrap();
+        supervisor.restart("consumer-1").await.unwrap();
+        supervisor.terminate("consumer-1").await.unwrap();
         supervisor.ended("consumer-1", SOON).await.unwrap();
         assert_eq!(*supervisor.fallen().borrow(), None);
         std::fs::remove_file(log).unwrap();
@@ -747,11 +765,11 @@ mod tests {
     async fn what_was_held_goes_on_whoever_lets_it_go() {
         let supervisor = supervisor();
         let log = log("held");
-        supervisor.start(shell("exec sleep 60", log.clone())).unwrap();
+        supervisor.start(shell("exec sleep 60", log.clone())).await.unwrap();
         supervisor.hold("consumer-1").await.unwrap();
-        assert_eq!(supervisor.observe("consumer-1").unwrap()["state"], "T (stopped)");
-        supervisor.release_all();
-        supervisor.until("consumer-1", "going on", |state| state != 'T').await.unwrap();
+        assert_eq!(supervisor.observe("consumer-1").await.unwrap()["state"], "T (stopped)");
+        supervisor.release_all().await;
+        supervisor.until("consumer-1", "going on", false).await.unwrap();
         // One that is still held can be killed.
         supervisor.hold("consumer-1").await.unwrap();
         assert!(supervisor.kill("consumer-1").await.unwrap().contains("signal: 9"));
@@ -764,7 +782,7 @@ mod tests {
         let log = log("again");
         let restarts = Restarts { after: Duration::from_millis(5), at_most: 2 };
         let launch = shell("echo started; exit 3", log.clone());
-        supervisor.start(Launch { restarts: Some(restarts), ..launch }).unwrap();
+        supervisor.start(Launch { restarts: Some(restarts), ..launch }).await.unwrap();
         let given_up = async {
             while !supervisor.has_given_up("consumer-1") {
                 tokio::time::sleep(Duration::from_millis(5)).await;
@@ -782,7 +800,7 @@ mod tests {
         let log = log("group");
         let script = "trap 'echo asked; exit 0' INT; sleep 600 & echo $!; wait";
         let launch = Launch { stop_signal: Signal::SIGINT, ..shell(script, log.clone()) };
-        supervisor.start(launch).unwrap();
+        supervisor.start(launch).await.unwrap();
         let child = async {
             loop {
                 let line = supervisor.last_lines("consumer-1").into_iter().next();
@@ -793,7 +811,7 @@ mod tests {
             }
         };
         let child = tokio::time::timeout(SOON, child).await.unwrap();
-        supervisor.terminate("consumer-1").unwrap();
+        supervisor.terminate("consumer-1").await.unwrap();
         assert_eq!(supervisor.ended("consumer-1", SOON).await.unwrap(), "exit status: 0");
         let gone = async {
             while sweep::Stat::of(child).is_ok_and(|stat| !matches!(stat.state, 'Z' | 'X')) {

@@ -50,6 +50,7 @@ fn topology(brokers: u32) -> Topology {
             properties: BTreeMap::from([("max.message.bytes".into(), "2000000".into())]),
         }],
         buckets: vec!["streamlake-raw".into()],
+        database: false,
         change_data_capture: false,
         worker_properties: BTreeMap::new(),
         start_within: Duration::from_secs(120),
@@ -422,6 +423,7 @@ async fn rows_of_the_database_become_records() {
     };
     let topology = Topology {
         topics: vec![topic("shop.public.orders")],
+        database: true,
         change_data_capture: true,
         ..topology(1)
     };

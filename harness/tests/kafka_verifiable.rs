@@ -34,6 +34,7 @@ fn topology() -> Topology {
             properties: BTreeMap::new(),
         }],
         buckets: Vec::new(),
+        database: false,
         change_data_capture: false,
         worker_properties: BTreeMap::new(),
         start_within: Duration::from_secs(120),

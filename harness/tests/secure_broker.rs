@@ -91,6 +91,7 @@ fn topology(authority: &Authority) -> Topology {
         ]),
         topics: vec![topic(TOPIC, 3), topic("streamlake.orders.dlq", 1)],
         buckets: Vec::new(),
+        database: false,
         change_data_capture: false,
         worker_properties: BTreeMap::new(),
         start_within: Duration::from_secs(120),

@@ -876,8 +876,12 @@ pub struct Object {
     pub name: String,
     /// Generation that the store reports.
     pub generation: String,
-    /// When the store says that this generation was created.
+    /// When the store says that this generation was created; or, with `earliest_us`, when it was there at
+    /// the latest.
     pub created_us: u64,
+    /// It was not there yet at this instant, and nobody can say when it came between this and `created_us`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub earliest_us: Option<u64>,
     /// Size in bytes.
     pub bytes: u64,
     /// Fingerprint of the content, where it was read.

@@ -43,6 +43,8 @@ pub(crate) struct Reading<'a> {
     pub lists_headers: bool,
     /// The log of the topic under test, which has been read.
     pub known: &'a Known,
+    /// First offset of each partition that is of interest, where it is not the first of all.
+    pub begins: &'a BTreeMap<u32, u64>,
     /// Where facts go.
     pub recorder: &'a Recorder,
 }
@@ -59,7 +61,7 @@ pub(crate) trait Adapter: Send + Sync {
     ///
     /// # Errors
     /// When it cannot be made.
-    fn prepare(&self, _group: &GroupPlan, _folder: &Path) -> std::io::Result<()> {
+    async fn prepare(&self, _: &GroupPlan, _: Surroundings<'_>) -> std::io::Result<()> {
         Ok(())
     }
 

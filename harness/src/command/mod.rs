@@ -9,6 +9,7 @@ pub(crate) mod gateway;
 pub(crate) mod list;
 pub(crate) mod manual;
 mod matrix;
+pub(crate) mod observe;
 pub(crate) mod plan;
 mod preflight;
 pub(crate) mod protocol_errors;

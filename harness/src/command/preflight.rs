@@ -11,7 +11,7 @@ use crate::canary;
 use crate::cli::{RunArguments, TestbedName};
 use crate::command::suite::{Selection, ignored, writable};
 use crate::plan::{ConsumerPlan, Plan, Resolved, resolve};
-use crate::scenario::ScenarioFile;
+use crate::scenario::{Consumer, ScenarioFile};
 use crate::testbed;
 
 /// What a record leaves in histories, logs and raw zones, generously.
@@ -46,18 +46,22 @@ fn programs_are_there(file: &ScenarioFile, plan: &Plan) -> miette::Result<()> {
         let ConsumerPlan::Command(consumer) = &group.consumer else { continue };
         let (at, directory) = match &table.consumer {
             Some(consumer) => (
-                consumer.get_ref().command.get_ref().first().map_or(consumer.span(), Spanned::span),
+                first_word(consumer.get_ref()).map_or(consumer.span(), Spanned::span),
                 consumer.get_ref().directory.as_ref().map_or(consumer.span(), Spanned::span),
             ),
             None => continue,
         };
-        if !consumer.directory.is_dir() {
-            let message = format!("there is no folder {}", consumer.directory.display());
+        let Some(folder) = &consumer.directory else { continue };
+        if !folder.is_dir() {
+            let message = format!("there is no folder {}", folder.display());
             let remedy = "give one that is there, relative to the scenario's file";
             return Err(file.error_at(directory, message, remedy).into());
         }
+        if consumer.image.is_some() {
+            continue;
+        }
         let program = consumer.command.first().map(|word| word.fill(&consumer.values));
-        let program = command::program_in(&consumer.directory, &program.unwrap_or_default());
+        let program = command::program_in(folder, &program.unwrap_or_default());
         if !command::is_there(&program) {
             let message = format!("there is no program {}", program.display());
             let remedy = "give the name of one on the PATH, or a path relative to `directory` (by default the \
@@ -66,6 +70,10 @@ fn programs_are_there(file: &ScenarioFile, plan: &Plan) -> miette::Result<()> {
         }
     }
     Ok(())
+}
+
+fn first_word(consumer: &Consumer) -> Option<&Spanned<String>> {
+    consumer.command.as_ref()?.get_ref().first()
 }
 
 /// The scenarios of a run in their order, the canary first where the whole suite was asked for: it has

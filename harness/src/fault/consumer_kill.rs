@@ -55,15 +55,15 @@ impl Fault for ConsumerKill {
                 last: self.status.clone(),
             });
         }
-        self.target.observe(stage, "during")
+        self.target.observe(stage, "during").await
     }
 
     async fn heal(&mut self, stage: &Stage) -> Result<Shown, FaultError> {
-        stage.processes.restart(&self.target.name)?;
+        stage.processes.restart(&self.target.name).await?;
         Ok(Shown::default())
     }
 
     async fn back(&mut self, stage: &Stage) -> Result<Shown, FaultError> {
-        self.target.runs_again(stage)
+        self.target.runs_again(stage).await
     }
 }

@@ -46,7 +46,7 @@ impl Fault for ConsumerPause {
     }
 
     async fn seen(&mut self, stage: &Stage, _: Instant) -> Result<Shown, FaultError> {
-        self.0.observe(stage, "during")
+        self.0.observe(stage, "during").await
     }
 
     async fn heal(&mut self, stage: &Stage) -> Result<Shown, FaultError> {
@@ -55,6 +55,6 @@ impl Fault for ConsumerPause {
     }
 
     async fn back(&mut self, stage: &Stage) -> Result<Shown, FaultError> {
-        self.0.observe(stage, "after")
+        self.0.observe(stage, "after").await
     }
 }

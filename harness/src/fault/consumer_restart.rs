@@ -44,22 +44,22 @@ impl Fault for ConsumerRestart {
 
     async fn inject(&mut self, stage: &Stage) -> Result<Shown, FaultError> {
         let evidence = self.target.look()?;
-        stage.processes.terminate(&self.target.name)?;
+        stage.processes.terminate(&self.target.name).await?;
         let within = stage.processes.stop_within(&self.target.name)?;
         self.status = stage.processes.ended(&self.target.name, within).await?;
         Ok(evidence)
     }
 
     async fn seen(&mut self, stage: &Stage, _: Instant) -> Result<Shown, FaultError> {
-        Ok(self.target.observe(stage, "during")?.with("exit", &self.status))
+        Ok(self.target.observe(stage, "during").await?.with("exit", &self.status))
     }
 
     async fn heal(&mut self, stage: &Stage) -> Result<Shown, FaultError> {
-        stage.processes.restart(&self.target.name)?;
+        stage.processes.restart(&self.target.name).await?;
         Ok(Shown::default())
     }
 
     async fn back(&mut self, stage: &Stage) -> Result<Shown, FaultError> {
-        self.target.runs_again(stage)
+        self.target.runs_again(stage).await
     }
 }

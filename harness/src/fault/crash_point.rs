@@ -140,8 +140,8 @@ impl CrashPoint {
 
     /// An orderly stop, waited for.
     async fn stop(&self, stage: &Stage, name: &str) -> Result<(), FaultError> {
-        stage.processes.terminate(name)?;
-        stage.processes.release(name);
+        stage.processes.terminate(name).await?;
+        stage.processes.release(name).await;
         let within = stage.processes.stop_within(name)?;
         stage.processes.ended(name, within).await?;
         Ok(())
@@ -160,7 +160,7 @@ impl CrashPoint {
         while owned() <= before && Instant::now() < deadline {
             tokio::time::sleep(LOOK_EVERY).await;
         }
-        stage.processes.restart(peer)?;
+        stage.processes.restart(peer).await?;
         Ok(())
     }
 
@@ -176,14 +176,14 @@ impl CrashPoint {
         let shown = self.target.look()?;
         self.arm(stage)?;
         match self.label.occasion {
-            Occasion::Load => stage.processes.release(name),
-            Occasion::Start => stage.processes.restart(name)?,
+            Occasion::Load => stage.processes.release(name).await,
+            Occasion::Start => stage.processes.restart(name).await?,
             Occasion::Stop => {
-                stage.processes.terminate(name)?;
-                stage.processes.release(name);
+                stage.processes.terminate(name).await?;
+                stage.processes.release(name).await;
             }
             Occasion::Revocation => {
-                stage.processes.release(name);
+                stage.processes.release(name).await;
                 self.rebalance(stage).await?;
             }
         }
@@ -206,8 +206,8 @@ impl CrashPoint {
     }
 
     /// What the process that has just ended wrote down.
-    fn hit(&self, stage: &Stage) -> Result<Option<Hit>, FaultError> {
-        let seen = stage.processes.observe(&self.target.name)?;
+    async fn hit(&self, stage: &Stage) -> Result<Option<Hit>, FaultError> {
+        let seen = stage.processes.observe(&self.target.name).await?;
         let pid = seen.get("pid").and_then(|pid| pid.parse::<u32>().ok());
         let hits = crash::read_hits(&self.file(stage)?);
         Ok(hits.into_iter().rev().find(|hit| Some(hit.pid) == pid))
@@ -251,7 +251,7 @@ impl Fault for CrashPoint {
         let struck = self.strike(stage).await;
         if struck.is_err() {
             self.disarm(stage);
-            stage.processes.release(&self.target.name);
+            stage.processes.release(&self.target.name).await;
         }
         struck
     }
@@ -260,25 +260,25 @@ impl Fault for CrashPoint {
         let ended = self.end(stage).await;
         self.disarm(stage);
         let status = ended?;
-        let hit = self.hit(stage)?;
+        let hit = self.hit(stage).await?;
         let as_armed = |hit: &Hit| hit.point == self.armed.point && hit.nth == self.armed.nth;
         if !status.contains("signal: 9") || !hit.as_ref().is_some_and(as_armed) {
             return Err(self.not_passed(Duration::ZERO, format!("{status}, noted: {hit:?}")));
         }
-        let shown = self.target.observe(stage, "during")?;
+        let shown = self.target.observe(stage, "during").await?;
         Ok(shown.with(CRASH_POINT, &self.armed.point).with("passing", self.armed.nth))
     }
 
     async fn heal(&mut self, stage: &Stage) -> Result<Shown, FaultError> {
         self.disarm(stage);
         if stage.processes.status(&self.target.name)?.is_some() {
-            stage.processes.restart(&self.target.name)?;
+            stage.processes.restart(&self.target.name).await?;
         }
         Ok(Shown::default())
     }
 
     async fn back(&mut self, stage: &Stage) -> Result<Shown, FaultError> {
-        let shown = self.target.runs_again(stage);
+        let shown = self.target.runs_again(stage).await;
         self.turn = None;
         shown
     }

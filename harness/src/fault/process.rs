@@ -57,7 +57,7 @@ impl Target {
 
     async fn takes_aim(&mut self, stage: &Stage, worth: Worth, last: bool) -> bool {
         let patients = &stage.patients;
-        self.before = stage.processes.observe(&self.name).unwrap_or_default();
+        self.before = stage.processes.observe(&self.name).await.unwrap_or_default();
         self.met = Standing { owned: patients.owned(&self.name), uncommitted: None };
         let idle = self.met.owned.as_ref().is_some_and(Vec::is_empty);
         if idle && !last {
@@ -78,7 +78,7 @@ impl Target {
         self.met.uncommitted = self.uncommitted(stage, ends.as_ref()).await;
         let meets = !idle && self.met.uncommitted != Some(0);
         if !meets && !last {
-            stage.processes.release(&self.name);
+            stage.processes.release(&self.name).await;
         }
         meets
     }
@@ -116,13 +116,13 @@ impl Target {
     }
 
     /// What can be seen of it now.
-    pub(super) fn observe(&self, stage: &Stage, when: &str) -> Result<Shown, FaultError> {
-        Ok(look(when, &stage.processes.observe(&self.name)?))
+    pub(super) async fn observe(&self, stage: &Stage, when: &str) -> Result<Shown, FaultError> {
+        Ok(look(when, &stage.processes.observe(&self.name).await?))
     }
 
     /// The process must be seen to run again; whether as another one is for the checker to compare.
-    pub(super) fn runs_again(&self, stage: &Stage) -> Result<Shown, FaultError> {
-        let now = stage.processes.observe(&self.name)?;
+    pub(super) async fn runs_again(&self, stage: &Stage) -> Result<Shown, FaultError> {
+        let now = stage.processes.observe(&self.name).await?;
         if now.contains_key("started_ticks") {
             return Ok(look("after", &now));
         }

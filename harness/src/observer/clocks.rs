@@ -28,7 +28,7 @@ const STEP_US: i64 = 2_000;
 /// Measures now, after each step of the wall clock, and once more when `stop` is cancelled.
 pub(crate) async fn watch(
     testbed: Arc<dyn Testbed>,
-    parts: Vec<Part>,
+    parts: Vec<(Part, &'static str)>,
     recorder: Recorder,
     stop: CancellationToken,
 ) {
@@ -54,7 +54,7 @@ fn wall_ahead_us(recorder: &Recorder) -> i64 {
     recorder.run_us_of_wall_us_signed(wall).saturating_sub_unsigned(recorder.now_us())
 }
 
-async fn measure(testbed: &dyn Testbed, parts: &[Part], recorder: &Recorder) {
+async fn measure(testbed: &dyn Testbed, parts: &[(Part, &str)], recorder: &Recorder) {
     let mut own = Measurement::default();
     for _ in 0..ROUNDS {
         let sent_us = recorder.now_us();
@@ -64,7 +64,7 @@ async fn measure(testbed: &dyn Testbed, parts: &[Part], recorder: &Recorder) {
         own.take(recorder, sent_us, &reading);
     }
     own.tell(recorder, "processes", "this machine's wall clock against the recorder's clock");
-    for part in parts {
+    for (part, name) in parts {
         let mut of_part = Measurement::default();
         let mut how = String::new();
         for _ in 0..ROUNDS {
@@ -82,12 +82,12 @@ async fn measure(testbed: &dyn Testbed, parts: &[Part], recorder: &Recorder) {
                 }
             }
         }
-        of_part.tell(recorder, name(part), &how);
+        of_part.tell(recorder, name, &how);
     }
 }
 
 /// Whose clock it is in a history: brokers are not told apart there.
-fn name(part: &Part) -> &'static str {
+pub(crate) fn name(part: &Part) -> &'static str {
     match part {
         Part::Broker(_) => "broker",
         Part::Store => "store",

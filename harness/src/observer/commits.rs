@@ -14,13 +14,13 @@ use rdkafka::message::{BorrowedMessage, Message as _, Timestamp};
 use rdkafka::{Offset, TopicPartitionList};
 use tokio_util::sync::CancellationToken;
 
-use crate::observer::{Topics, generations, reader};
+use crate::observer::{Brokers, Topics, generations, reader};
 use crate::progress::Progress;
 use streamlake_history::Recorder;
 use streamlake_history::event::{Committed, Fact, Generation};
 
 /// Process name of these facts in a history.
-pub(super) const PROCESS: &str = "commit-watch";
+pub(crate) const PROCESS: &str = "commit-watch";
 /// The same where the record had to be read again: facts of its own, in an order of their own.
 const PROCESS_AGAIN: &str = "commit-watch-2";
 /// Where a broker keeps its own record of commits.
@@ -35,7 +35,7 @@ const CATCH_UP_WITHIN: Duration = Duration::from_secs(10);
 #[derive(Clone)]
 pub(crate) struct Watch {
     /// Brokers, past the links that faults cut.
-    pub bootstrap: String,
+    pub brokers: Brokers,
     /// Groups under test.
     pub groups: Vec<String>,
     /// Groups that have one member and nobody else who asks in their name, with that member's name:
@@ -45,6 +45,8 @@ pub(crate) struct Watch {
     pub topics: Topics,
     /// Where facts go.
     pub recorder: Recorder,
+    /// What was committed before is of no interest, but for where the groups stand.
+    pub from_now: bool,
     /// Where the nemesis looks.
     pub progress: Arc<Progress>,
 }
@@ -62,7 +64,7 @@ pub(crate) fn start(watch: Watch, stop: CancellationToken) -> JoinHandle<()> {
 /// Committed offset of each partition of each topic that has one.
 pub(crate) type Offsets = BTreeMap<(String, u32), u64>;
 /// The same by group.
-pub(super) type Groups = BTreeMap<String, Offsets>;
+pub(crate) type Groups = BTreeMap<String, Offsets>;
 
 /// Whether the record shows what the coordinators say last.
 enum Caught {
@@ -87,13 +89,21 @@ impl Watch {
 
     /// Reads the record from its start, and after the stop until it is complete or the time is over.
     fn read_record(&self, process: &'static str, stop: &CancellationToken) -> KafkaResult<Caught> {
-        let log = reader(&self.bootstrap, "streamlake-harness-commit-watch")?;
+        let log = reader(&self.brokers, "streamlake-harness-commit-watch")?;
         // The broker makes the topic when the first group asks for its coordinator.
         let mut assigned = false;
-        let mut seen = Groups::new();
+        let mut seen = if self.from_now { self.last_words()? } else { Groups::new() };
+        for (group, offsets) in &seen {
+            for ((topic, partition), offset) in offsets {
+                let (group, topic) = (group.clone(), topic.clone());
+                let (partition, offset, at_us) = (*partition, *offset, 0);
+                let stand = Committed { group, topic, partition, offset, at_us, exact: false };
+                self.recorder.record(process, Fact::Committed(stand));
+            }
+        }
         let mut awaited: Option<(Groups, Instant)> = None;
         loop {
-            assigned = assigned || assign_commits(&log)?;
+            assigned = assigned || assign_commits(&log, self.from_now)?;
             if let Some(Ok(message)) = log.poll(Duration::from_millis(50)) {
                 self.take(process, &message, &mut seen);
             }
@@ -176,7 +186,7 @@ impl Watch {
 
     fn readers(&self) -> KafkaResult<Vec<(&str, BaseConsumer)>> {
         let groups = self.groups.iter();
-        groups.map(|group| Ok((group.as_str(), reader(&self.bootstrap, group)?))).collect()
+        groups.map(|group| Ok((group.as_str(), reader(&self.brokers, group)?))).collect()
     }
 
     fn last_words(&self) -> KafkaResult<Groups> {
@@ -214,7 +224,7 @@ pub(crate) fn committed_now(watch: &Watch) -> KafkaResult<Groups> {
 }
 
 /// Assigns the whole record of commits to a reader. False while there is none yet.
-fn assign_commits(client: &BaseConsumer) -> KafkaResult<bool> {
+fn assign_commits(client: &BaseConsumer, from_now: bool) -> KafkaResult<bool> {
     // No answer while a broker is down is no reason to give up.
     let Ok(metadata) = client.fetch_metadata(Some(COMMITS_TOPIC), ANSWER_WITHIN) else {
         return Ok(false);
@@ -224,7 +234,13 @@ fn assign_commits(client: &BaseConsumer) -> KafkaResult<bool> {
     };
     let mut list = TopicPartitionList::new();
     for partition in topic.partitions() {
-        list.add_partition_offset(COMMITS_TOPIC, partition.id(), Offset::Beginning)?;
+        // "End" would be wherever that is when the first fetch is answered.
+        let offset = match from_now {
+            true => client.fetch_watermarks(COMMITS_TOPIC, partition.id(), ANSWER_WITHIN)?.1,
+            false => 0,
+        };
+        let offset = if from_now { Offset::Offset(offset) } else { Offset::Beginning };
+        list.add_partition_offset(COMMITS_TOPIC, partition.id(), offset)?;
     }
     client.assign(&list)?;
     Ok(true)

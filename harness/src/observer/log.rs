@@ -13,7 +13,7 @@ use crate::adapter::streamlake::letter;
 use crate::observer::known::Known;
 use crate::observer::native::{self, RawHeaders};
 use crate::observer::source::events;
-use crate::observer::{Topics, committed_reader, reader};
+use crate::observer::{Brokers, Topics, committed_reader, reader};
 use crate::workload::odd::op_of_headers;
 use crate::workload::op_of;
 use streamlake_history::Recorder;
@@ -52,12 +52,20 @@ impl HeaderDetail {
     }
 }
 
+/// What is read of a topic.
+pub(crate) struct Span<'a> {
+    /// First offset that is of interest in a partition, where it is not the first of all.
+    pub begins: &'a BTreeMap<u32, u64>,
+    /// It must be read within this time.
+    pub within: Duration,
+}
+
 /// Reads topics to their ends and records each record and each partition's bounds. Blocks.
 ///
 /// # Errors
 /// When a broker does not answer; what was read until then is recorded, without bounds.
 pub(crate) fn read(
-    bootstrap: &str,
+    brokers: &Brokers,
     topics: &Topics,
     role: Role,
     detail: &HeaderDetail,
@@ -66,8 +74,8 @@ pub(crate) fn read(
 ) -> KafkaResult<()> {
     let name = "streamlake-harness-log-reader";
     let client = match role {
-        Role::DeadLetters => reader(bootstrap, name)?,
-        Role::ChangeEvents | Role::ConnectOffsets => committed_reader(bootstrap, name)?,
+        Role::DeadLetters => reader(brokers, name)?,
+        Role::ChangeEvents | Role::ConnectOffsets => committed_reader(brokers, name)?,
     };
     let bounds = each(&client, topics, within, |message| {
         if let Some(fact) = fact(message, role, detail, recorder) {
@@ -85,15 +93,15 @@ pub(crate) fn read(
 /// # Errors
 /// As [`read`].
 pub(crate) fn read_raw(
-    bootstrap: &str,
+    brokers: &Brokers,
     topics: &Topics,
     detail: &HeaderDetail,
     known: &mut Known,
     recorder: &Recorder,
-    within: Duration,
+    span: &Span<'_>,
 ) -> KafkaResult<()> {
-    let client = reader(bootstrap, "streamlake-harness-log-reader")?;
-    let bounds = each(&client, topics, within, |message| {
+    let client = reader(brokers, "streamlake-harness-log-reader")?;
+    let bounds = each_of(&client, topics, span, |message| {
         let logged = logged(message, detail);
         known.take(logged.partition, logged.offset, logged.op, message.payload());
         recorder.record(PROCESS, Fact::Logged(logged));
@@ -112,10 +120,19 @@ pub(crate) fn each(
     client: &BaseConsumer,
     topics: &Topics,
     within: Duration,
+    take: impl FnMut(&BorrowedMessage<'_>),
+) -> KafkaResult<Vec<LogBounds>> {
+    each_of(client, topics, &Span { begins: &BTreeMap::new(), within }, take)
+}
+
+fn each_of(
+    client: &BaseConsumer,
+    topics: &Topics,
+    span: &Span<'_>,
     mut take: impl FnMut(&BorrowedMessage<'_>),
 ) -> KafkaResult<Vec<LogBounds>> {
-    let mut partitions = assign(client, topics)?;
-    let deadline = Instant::now() + within;
+    let mut partitions = assign(client, topics, span.begins)?;
+    let deadline = Instant::now() + span.within;
     while partitions.values().any(|bounds| !bounds.complete()) && Instant::now() < deadline {
         match client.poll(Duration::from_millis(100)) {
             Some(Ok(message)) => {
@@ -141,8 +158,8 @@ pub(crate) fn each(
 ///
 /// # Errors
 /// When a broker does not answer.
-pub(crate) fn ends(bootstrap: &str, topics: &Topics) -> KafkaResult<BTreeMap<(String, u32), u64>> {
-    let client = reader(bootstrap, "streamlake-harness-log-reader")?;
+pub(crate) fn ends(brokers: &Brokers, topics: &Topics) -> KafkaResult<BTreeMap<(String, u32), u64>> {
+    let client = reader(brokers, "streamlake-harness-log-reader")?;
     let mut ends = BTreeMap::new();
     for (topic, count) in topics {
         for partition in 0..*count {
@@ -200,12 +217,18 @@ impl Bounds {
     }
 }
 
-fn assign(client: &BaseConsumer, topics: &Topics) -> KafkaResult<BTreeMap<(String, i32), Bounds>> {
+fn assign(
+    client: &BaseConsumer,
+    topics: &Topics,
+    begins: &BTreeMap<u32, u64>,
+) -> KafkaResult<BTreeMap<(String, i32), Bounds>> {
     let mut list = TopicPartitionList::new();
     let mut partitions = BTreeMap::new();
     for (topic, count) in topics {
         for partition in 0..count.cast_signed() {
             let (low, high) = client.fetch_watermarks(topic, partition, ANSWER_WITHIN)?;
+            let begin = begins.get(&partition.unsigned_abs()).copied().unwrap_or(0);
+            let low = low.max(i64::try_from(begin).unwrap_or(i64::MAX)).min(high);
             list.add_partition_offset(topic, partition, Offset::Offset(low))?;
             let bounds = Bounds { low, high, next: low, holes: Vec::new() };
             partitions.insert((topic.clone(), partition), bounds);

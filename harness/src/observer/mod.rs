@@ -23,21 +23,41 @@ use rdkafka::error::KafkaResult;
 
 use crate::testbed::{Part, Testbed};
 
+/// How the harness's own clients reach the brokers.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Brokers {
+    /// `host:port,…`
+    pub servers: String,
+    /// librdkafka properties that they need beside: `security.protocol`, …
+    pub properties: BTreeMap<String, String>,
+}
+
+impl Brokers {
+    /// Without authentication.
+    pub(crate) fn plain(servers: String) -> Self {
+        Self { servers, properties: BTreeMap::new() }
+    }
+}
+
 /// A client that reads without taking part in any group's work: it never subscribes and never
 /// commits. `group` is only named in order to ask for that group's committed offsets.
-pub(crate) fn reader(bootstrap: &str, group: &str) -> KafkaResult<BaseConsumer> {
-    isolated_reader(bootstrap, group, "read_uncommitted")
+pub(crate) fn reader(brokers: &Brokers, group: &str) -> KafkaResult<BaseConsumer> {
+    isolated_reader(brokers, group, "read_uncommitted")
 }
 
 /// As [`reader`], for topics whose readers are promised committed records only: what an aborted
 /// transaction left behind is a hole to it.
-pub(crate) fn committed_reader(bootstrap: &str, group: &str) -> KafkaResult<BaseConsumer> {
-    isolated_reader(bootstrap, group, "read_committed")
+pub(crate) fn committed_reader(brokers: &Brokers, group: &str) -> KafkaResult<BaseConsumer> {
+    isolated_reader(brokers, group, "read_committed")
 }
 
-fn isolated_reader(bootstrap: &str, group: &str, isolation: &str) -> KafkaResult<BaseConsumer> {
-    ClientConfig::new()
-        .set("bootstrap.servers", bootstrap)
+fn isolated_reader(brokers: &Brokers, group: &str, isolation: &str) -> KafkaResult<BaseConsumer> {
+    let mut config = ClientConfig::new();
+    for (name, value) in &brokers.properties {
+        config.set(name, value);
+    }
+    config
+        .set("bootstrap.servers", &brokers.servers)
         .set("group.id", group)
         .set("client.id", "streamlake-harness")
         .set("enable.auto.commit", "false")

@@ -49,12 +49,16 @@ fn consumer(group: &GroupPlan, file: &ScenarioFile) -> String {
                 file.scenario.groups.iter().find(|known| *known.name.get_ref() == group.group);
             let consumer = tables.and_then(|tables| tables.consumer.as_ref());
             let words = consumer.map(|consumer| {
-                let words = consumer.get_ref().command.get_ref().iter();
-                words.map(|word| word.get_ref().as_str()).collect::<Vec<_>>().join(" ")
+                let consumer = consumer.get_ref();
+                let image = consumer.image.iter().map(|image| image.get_ref().as_str());
+                let command = consumer.command.iter().flat_map(|command| command.get_ref());
+                let words = image.chain(command.map(|word| word.get_ref().as_str()));
+                words.collect::<Vec<_>>().join(" ")
             });
             let delivery = match &plan.delivery.at {
                 DeliveryPlace::Files { .. } => "files",
                 DeliveryPlace::Objects { .. } => "objects of the store",
+                DeliveryPlace::Rows { .. } => "rows of a table",
                 DeliveryPlace::Topic { .. } => "records of another topic",
             };
             format!(" ({}), delivering {delivery}", words.unwrap_or_default())
@@ -113,7 +117,7 @@ fn in_words(fault: &FaultPlan, entry: Option<&FaultEntry>, noun: &str) -> String
 }
 
 /// A scenario in its own words, without what only a plan knows.
-fn about_of(file: &ScenarioFile) -> About {
+pub(crate) fn about_of(file: &ScenarioFile) -> About {
     let scenario = &file.scenario;
     About {
         title: scenario.title.clone(),

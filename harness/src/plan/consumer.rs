@@ -1,6 +1,7 @@
 //! Consumers that are somebody's own: what a scenario says of them, resolved.
 
-use std::path::Path;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,8 +10,8 @@ use toml::Spanned;
 
 use super::{BUCKET, ConsumerPlan, GroupPlan, Reader, small_number};
 use crate::adapter::command::{
-    CommandPlan, DeliveryPlace, DeliveryPlan, Include, LettersPlan, Mapping, Origin, Pointer,
-    Template, Values, files_zone,
+    CommandPlan, DeliveryPlace, DeliveryPlan, Durable, Format, ImagePlan, Include, LettersPlan, Mapping,
+    NamePattern, Origin, Pointer, Template, Values, files_zone,
 };
 use crate::scenario::{
     self, Consumer, DeadLetters, Delivery, Group, Restarts as RestartsTable, ScenarioError,
@@ -36,6 +37,9 @@ pub(super) struct Around<'a> {
     pub producer_letters: &'a str,
     /// Seed of the run.
     pub seed: u64,
+    /// The consumer runs anyway, and is only looked at. Then these are the partitions of every topic that it
+    /// may deliver into.
+    pub observed: Option<&'a BTreeMap<String, u32>>,
 }
 
 impl Reader<'_> {
@@ -61,8 +65,12 @@ impl Reader<'_> {
             Some(letters) => Some(self.letters(name, letters, around)?),
             None => None,
         };
+        let own_place = delivery.get_ref().at.as_ref().map(|at| at.get_ref().trim_end_matches('/').to_owned());
         let delivery = self.delivery(name, delivery, around)?;
-        let (raw_zone, mut values) = place(name, &delivery.at);
+        let (mut raw_zone, mut values) = place(name, &delivery.at);
+        if let (Some(own_place), DeliveryPlace::Objects { .. }) = (own_place, &delivery.at) {
+            raw_zone = own_place;
+        }
         values.insert("topic", around.topic.to_owned());
         values.insert("partitions", around.partitions.to_string());
         values.insert("group", name.clone());
@@ -75,14 +83,19 @@ impl Reader<'_> {
         let folder = folder.unwrap_or(Path::new("."));
         let folder = std::path::absolute(folder).unwrap_or_else(|_| folder.to_owned());
         values.insert("scenario_folder", folder.display().to_string());
-        let consumer = consumer.get_ref();
-        let command = self.command(consumer, &values)?;
+        let (at, consumer) = (consumer.span(), consumer.get_ref());
+        let command = match around.observed {
+            None => self.command(at, consumer, &values)?,
+            Some(_) => self.nothing_to_start(at, consumer).map(|()| Vec::new())?,
+        };
         let plan = CommandPlan {
             environment: self.environment(consumer, &values)?,
-            directory: match &consumer.directory {
-                Some(directory) => folder.join(directory.get_ref()),
-                None => folder,
+            directory: match (&consumer.directory, &consumer.image) {
+                (Some(directory), _) => Some(folder.join(directory.get_ref())),
+                (None, None) => Some(folder),
+                (None, Some(_)) => None,
             },
+            image: self.image(consumer)?,
             command,
             values,
             stop_signal: self.stop_signal(consumer)?,
@@ -101,7 +114,11 @@ impl Reader<'_> {
             members,
             raw_zone,
             keeps_members: group.keeps_members,
-            starts: self.starts(consumer)?,
+            starts: match (&consumer.starts, around.observed) {
+                // It may have begun long before anybody looked.
+                (None, Some(_)) => GroupStart::Unknown,
+                _ => self.starts(consumer)?,
+            },
             may_seek_back: consumer.may_seek_back,
             consumer: ConsumerPlan::Command(Arc::new(plan)),
         })
@@ -161,26 +178,76 @@ impl Reader<'_> {
 
     fn command(
         &self,
+        at: std::ops::Range<usize>,
         consumer: &Consumer,
         values: &Values,
     ) -> Result<Vec<Template>, ScenarioError> {
-        let words = consumer.command.get_ref();
-        if words.first().is_none_or(|program| program.get_ref().is_empty()) {
+        let words = consumer.command.as_ref().map(Spanned::get_ref);
+        let words = words.map_or(&[][..], Vec::as_slice);
+        let nothing = words.first().is_none_or(|program| program.get_ref().is_empty());
+        if nothing && consumer.image.is_none() {
             return Err(self.file.error_at(
-                consumer.command.span(),
+                consumer.command.as_ref().map_or(at, Spanned::span),
                 "there is no program to start",
-                "give the program and its arguments, `[\"python3\", \"consumer.py\"]`",
+                "give the program and its arguments, `command = [\"python3\", \"consumer.py\"]`, or the `image` \
+                 of a container",
             ));
         }
         words.iter().map(|word| self.template(word, values)).collect()
+    }
+
+    /// Whoever is only looked at is started by somebody else.
+    fn nothing_to_start(
+        &self,
+        at: std::ops::Range<usize>,
+        consumer: &Consumer,
+    ) -> Result<(), ScenarioError> {
+        let starts = consumer.command.is_some()
+            || consumer.image.is_some()
+            || consumer.restarts.is_some()
+            || !consumer.environment.is_empty();
+        match starts {
+            true => Err(self.file.error_at(
+                at,
+                "an observed consumer is started by somebody else",
+                "leave `command`, `image`, `environment` and `restarts` out; say `starts`, `may_seek_back` and \
+                 `commits_every` only",
+            )),
+            false => Ok(()),
+        }
+    }
+
+    fn image(&self, consumer: &Consumer) -> Result<Option<ImagePlan>, ScenarioError> {
+        let Some(image) = &consumer.image else {
+            let only = |key: &str, there: bool| match (there, &consumer.command) {
+                (true, Some(command)) => Err(self.file.error_at(
+                    command.span(),
+                    format!("`{key}` is of a container, and there is no `image`"),
+                    "remove it, or give the `image`",
+                )),
+                _ => Ok(()),
+            };
+            only("entrypoint", consumer.entrypoint.is_some())?;
+            only("user", consumer.user.is_some())?;
+            return Ok(None);
+        };
+        if image.get_ref().trim() != image.get_ref() || image.get_ref().is_empty() {
+            return Err(self.file.error_at(
+                image.span(),
+                format!("`{}` is no name of an image", image.get_ref()),
+                "give the name by which the container engine knows it, `registry/name:tag`",
+            ));
+        }
+        let (entrypoint, user) = (consumer.entrypoint.clone(), consumer.user.clone());
+        Ok(Some(ImagePlan { reference: image.get_ref().clone(), entrypoint, user }))
     }
 
     fn environment(
         &self,
         consumer: &Consumer,
         values: &Values,
-    ) -> Result<std::collections::BTreeMap<String, Template>, ScenarioError> {
-        let mut environment = std::collections::BTreeMap::new();
+    ) -> Result<BTreeMap<String, Template>, ScenarioError> {
+        let mut environment = BTreeMap::new();
         for (name, value) in &consumer.environment {
             if name.is_empty() || name.contains(['=', '\0']) || value.get_ref().contains('\0') {
                 return Err(self.file.error_at(
@@ -205,6 +272,9 @@ impl Reader<'_> {
             let remedy = match absent {
                 "dead_letter_topic" => {
                     "add a table `[group.dead_letters]`, or leave the placeholder out"
+                }
+                "database_url" => {
+                    "it stands for something with `kind = \"rows\"` in `[group.delivery]` only"
                 }
                 _ => "it stands for something with `kind = \"objects\"` in `[group.delivery]` only",
             };
@@ -271,17 +341,35 @@ impl Reader<'_> {
         let (span, table) = (table.span(), table.get_ref());
         let kind = table.kind.get_ref().as_str();
         let at = match kind {
-            "files" => DeliveryPlace::Files { include: self.include(table.include.as_ref())? },
-            "objects" => DeliveryPlace::Objects { include: self.include(table.include.as_ref())? },
-            "topic" => DeliveryPlace::Topic {
-                name: format!("streamlake.{group}.delivered"),
-                partitions: around.partitions,
+            "files" => DeliveryPlace::Files {
+                folder: self.told_place(table, span.clone(), around)?.map(PathBuf::from),
+                include: self.include(table.include.as_ref())?,
+                durable: self.durable(table.durable.as_ref())?,
             },
+            "objects" => {
+                self.told_place(table, span.clone(), around)?;
+                DeliveryPlace::Objects { include: self.include(table.include.as_ref())? }
+            }
+            "topic" => match (self.told_place(table, span.clone(), around)?, around.observed) {
+                (Some(name), Some(known)) => {
+                    let partitions = *known.get(&name).ok_or_else(|| {
+                        let at = table.at.as_ref().map_or(span.clone(), Spanned::span);
+                        let message = format!("the brokers know no topic `{name}`");
+                        self.file.error_at(at, message, "give the name of one that is there")
+                    })?;
+                    DeliveryPlace::Topic { name, partitions }
+                }
+                _ => DeliveryPlace::Topic {
+                    name: format!("streamlake.{group}.delivered"),
+                    partitions: around.partitions,
+                },
+            },
+            "rows" => self.rows(span.clone(), table, around)?,
             other => {
                 return Err(self.file.error_at(
                     table.kind.span(),
                     format!("nothing is delivered as `{other}`"),
-                    "say `files` (a folder), `objects` (the object store) or `topic`",
+                    "say `files` (a folder), `objects` (the object store), `rows` (a table) or `topic`",
                 ));
             }
         };
@@ -294,19 +382,14 @@ impl Reader<'_> {
             _ => Ok(()),
         };
         only(&["files", "objects"], "include", table.include.as_ref().map(Spanned::span))?;
+        only(&["rows"], "table", table.table.as_ref().map(Spanned::span))?;
+        only(&["rows"], "setup", table.setup.as_ref().map(Spanned::span))?;
         only(&["files"], "durable", table.durable.as_ref().map(Spanned::span))?;
-        if let Some(durable) = &table.durable
-            && durable.get_ref() != "final-name"
-        {
-            return Err(self.file.error_at(
-                durable.span(),
-                format!("files do not become durable by `{}`", durable.get_ref()),
-                "say `final-name`: write under a name that does not match `include`, then rename",
-            ));
-        }
+        only(&["files", "objects"], "format", table.format.as_ref().map(Spanned::span))?;
+        let format = self.format(table.format.as_ref(), &at)?;
         let record =
-            self.mapping(table.record.as_ref(), table.compare.as_ref(), kind == "topic")?;
-        if record.origin == Origin::Value && kind != "topic" {
+            self.mapping(table.record.as_ref(), table.compare.as_ref(), kind == "topic", format)?;
+        if record.origin == Origin::Value && kind != "topic" && format != Format::Text {
             return Err(self.file.error_at(
                 table.record.as_ref().map_or(span, Spanned::span),
                 "it is not said where a line says which record it is",
@@ -314,7 +397,102 @@ impl Reader<'_> {
                  both, or `record = { op = \"/value/op\" }`",
             ));
         }
-        Ok(DeliveryPlan { at, overwrites: table.overwrites, record })
+        Ok(DeliveryPlan { at, format, overwrites: table.overwrites, record })
+    }
+
+    fn rows(
+        &self,
+        at: std::ops::Range<usize>,
+        table: &Delivery,
+        around: &Around<'_>,
+    ) -> Result<DeliveryPlace, ScenarioError> {
+        if around.observed.is_some() {
+            return Err(self.file.error_at(
+                table.kind.span(),
+                "tables of other people's databases are not read",
+                "tell what is in them in lines of the format `plain`",
+            ));
+        }
+        let Some(name) = &table.table else {
+            return Err(self.file.error_at(
+                at,
+                "it is not said which table the consumer delivers into",
+                "add `table = \"delivered\"`, and `setup = \"CREATE TABLE …\"` if it does not make it itself",
+            ));
+        };
+        // It becomes part of a statement.
+        let plain = |c: char| c.is_ascii_alphanumeric() || "_.\"".contains(c);
+        if name.get_ref().is_empty() || !name.get_ref().chars().all(plain) {
+            return Err(self.file.error_at(
+                name.span(),
+                format!("`{}` is no name of a table", name.get_ref()),
+                "give it as SQL has it, `schema.table`",
+            ));
+        }
+        let setup = table.setup.as_ref().map(|setup| setup.get_ref().clone());
+        Ok(DeliveryPlace::Rows { table: name.get_ref().clone(), setup })
+    }
+
+    /// Where somebody delivers whom the harness did not start.
+    fn told_place(
+        &self,
+        table: &Delivery,
+        span: std::ops::Range<usize>,
+        around: &Around<'_>,
+    ) -> Result<Option<String>, ScenarioError> {
+        match (&table.at, around.observed) {
+            (None, None) => Ok(None),
+            (Some(at), Some(_)) => Ok(Some(at.get_ref().clone())),
+            (Some(at), None) => Err(self.file.error_at(
+                at.span(),
+                "the harness makes the place of delivery",
+                "remove `at`, and have the consumer take `{delivery}` or STREAMLAKE_DELIVERY",
+            )),
+            (None, Some(_)) => Err(self.file.error_at(
+                span,
+                "it is not said where the consumer delivers",
+                "add `at`: a folder, `gs://bucket/prefix`, or a topic",
+            )),
+        }
+    }
+
+    fn durable(&self, durable: Option<&Spanned<String>>) -> Result<Durable, ScenarioError> {
+        match durable.map(|durable| (durable.get_ref().as_str(), durable.span())) {
+            None | Some(("final-name", _)) => Ok(Durable::FinalName),
+            Some(("appended", _)) => Ok(Durable::Appended),
+            Some((other, span)) => Err(self.file.error_at(
+                span,
+                format!("files do not become durable by `{other}`"),
+                "say `final-name` (write under a name that does not match `include`, then rename) or `appended` \
+                 (each line counts when it is there)",
+            )),
+        }
+    }
+
+    fn format(
+        &self,
+        format: Option<&Spanned<String>>,
+        at: &DeliveryPlace,
+    ) -> Result<Format, ScenarioError> {
+        let Some(name) = format else { return Ok(Format::JsonLines) };
+        let known = Format::NAMED.iter().find(|(known, _)| known == name.get_ref());
+        let Some((_, format)) = known else {
+            let names: Vec<_> = Format::NAMED.iter().map(|(name, _)| *name).collect();
+            return Err(self.file.error_at(
+                name.span(),
+                format!("`{}` is no format that can be read", name.get_ref()),
+                format!("say one of {}", names.join(", ")),
+            ));
+        };
+        let grows = matches!(at, DeliveryPlace::Files { durable: Durable::Appended, .. });
+        match grows && !format.is_of_lines() {
+            true => Err(self.file.error_at(
+                name.span(),
+                format!("a file of `{}` cannot be read while it grows", name.get_ref()),
+                "say `json-lines` or `text`, or `durable = \"final-name\"`",
+            )),
+            false => Ok(*format),
+        }
     }
 
     fn include(&self, pattern: Option<&Spanned<String>>) -> Result<Include, ScenarioError> {
@@ -331,8 +509,15 @@ impl Reader<'_> {
         table: &Spanned<DeadLetters>,
         around: &Around<'_>,
     ) -> Result<LettersPlan, ScenarioError> {
-        let table = table.get_ref();
+        let (at, table) = (table.span(), table.get_ref());
         let topic = match &table.topic {
+            None if around.observed.is_some() => {
+                return Err(self.file.error_at(
+                    at,
+                    "it is not said where the consumer's dead letters are",
+                    "add `topic`",
+                ));
+            }
             None => format!("streamlake.{group}.dlq"),
             Some(topic)
                 if [around.topic, around.producer_letters].contains(&topic.get_ref().as_str()) =>
@@ -345,7 +530,8 @@ impl Reader<'_> {
             }
             Some(topic) => topic.get_ref().clone(),
         };
-        let record = self.mapping(table.record.as_ref(), table.compare.as_ref(), true)?;
+        let (record, compare) = (table.record.as_ref(), table.compare.as_ref());
+        let record = self.mapping(record, compare, true, Format::JsonLines)?;
         Ok(LettersPlan { topic, record })
     }
 
@@ -354,6 +540,7 @@ impl Reader<'_> {
         table: Option<&Spanned<scenario::Mapping>>,
         compare: Option<&Spanned<String>>,
         of_a_topic: bool,
+        format: Format,
     ) -> Result<Mapping, ScenarioError> {
         let default = scenario::Mapping::default();
         let (span, table) = table.map_or((0..0, &default), |table| (table.span(), table.get_ref()));
@@ -368,14 +555,32 @@ impl Reader<'_> {
         let (offset, op) = (pointer(&table.offset)?, pointer(&table.op)?);
         let placed = topic.is_some() || partition.is_some() || offset.is_some();
         let ways =
-            usize::from(placed) + usize::from(op.is_some()) + usize::from(table.headers.is_some());
-        if ways > 1 {
+            [placed, op.is_some(), table.headers.is_some(), table.name.is_some()].map(usize::from);
+        if ways.iter().sum::<usize>() > 1 {
             return Err(self.file.error_at(
                 span,
                 "it is said in several ways which record something is",
-                "give `partition` and `offset` (and `topic`), or `headers`, or `op`",
+                "give `partition` and `offset` (and `topic`), or `name`, or `headers`, or `op`",
             ));
         }
+        if let Some(name) = table.name.as_ref().filter(|_| of_a_topic) {
+            return Err(self.file.error_at(
+                name.span(),
+                "records of a topic are in no file whose name could say which they are",
+                "give `partition` and `offset` as JSON pointers, or `headers`",
+            ));
+        }
+        let named = match &table.name {
+            Some(name) => Some(NamePattern::parse(name.get_ref()).map_err(
+                |(message, remedy)| self.file.error_at(name.span(), message, remedy),
+            )?),
+            None => None,
+        };
+        let only = table.only.iter().map(|(at, wanted)| match Pointer::parse(at) {
+            Ok(pointer) => Ok((pointer, wanted.get_ref().clone())),
+            Err((message, remedy)) => Err(self.file.error_at(wanted.span(), message, remedy)),
+        });
+        let only = only.collect::<Result<Vec<_>, _>>()?;
         if table.headers.is_some() && !of_a_topic {
             return Err(self.file.error_at(
                 span,
@@ -384,6 +589,7 @@ impl Reader<'_> {
             ));
         }
         let origin = match (partition, offset, op, &table.headers) {
+            _ if named.is_some() => named.map_or(Origin::Value, Origin::Name),
             (Some(partition), Some(offset), _, _) => Origin::Place { topic, partition, offset },
             (_, _, Some(op), _) => Origin::Op(op),
             (_, _, _, Some(names)) => Origin::Headers {
@@ -402,7 +608,7 @@ impl Reader<'_> {
         };
         let key = [pointer(&table.key)?, pointer(&table.key_base64)?];
         let value = [pointer(&table.value)?, pointer(&table.value_base64)?];
-        let told = of_a_topic || value.iter().any(Option::is_some);
+        let told = of_a_topic || format == Format::Text || value.iter().any(Option::is_some);
         let compare = match compare.map(|compare| (compare.get_ref().as_str(), compare.span())) {
             None if told => ValuePromise::Bytes,
             None | Some(("none", _)) => ValuePromise::Untold,
@@ -423,7 +629,7 @@ impl Reader<'_> {
                 ));
             }
         };
-        Ok(Mapping { origin, key, value, compare })
+        Ok(Mapping { only, origin, key, value, compare })
     }
 
     fn duration_or(
@@ -447,6 +653,12 @@ fn place(group: &str, at: &DeliveryPlace) -> (String, Values) {
                 ("prefix", group.to_owned()),
             ]);
             (url, values)
+        }
+        DeliveryPlace::Rows { table, .. } => {
+            // The run knows the database's address.
+            let values =
+                Values::from([("delivery", table.clone()), ("database_url", String::new())]);
+            (format!("table:{table}"), values)
         }
         DeliveryPlace::Topic { name, .. } => {
             (format!("topic:{name}"), Values::from([("delivery", name.clone())]))
@@ -512,7 +724,7 @@ record = { headers = { partition = "p", offset = "o" } }
     fn a_consumer_of_ones_own_is_resolved_with_its_promises() {
         let plan = plan(SCENARIO).unwrap();
         let command = command(&plan);
-        assert_eq!(command.directory, Path::new("/scenarios/../bin"));
+        assert_eq!(command.directory.as_deref(), Some(Path::new("/scenarios/../bin")));
         assert_eq!(command.command[1].fill(&command.values), "--topic=streamlake.orders.raw");
         assert_eq!(command.command[2].fill(&command.values), "streamlake.sink.dlq");
         assert_eq!(

@@ -47,7 +47,7 @@ pub(super) fn promises(
         idempotent,
         key_order: idempotent,
         partition_order: false,
-        groups: groups.iter().map(|group| group_promise(group, load)).collect(),
+        groups: groups.iter().map(|group| group_promise(group, &load.topic())).collect(),
         faults: faults.iter().map(|fault| planned(fault, held)).collect(),
         recovery_within_us: u64::try_from(recovery_within.as_micros()).unwrap_or(u64::MAX),
         evidence: abilities.evidence.iter().copied().collect(),
@@ -94,7 +94,7 @@ fn delivers_into(group: &GroupPlan, topic: &str) -> bool {
     }
 }
 
-fn group_promise(group: &GroupPlan, load: &Load) -> GroupPromise {
+pub(super) fn group_promise(group: &GroupPlan, topic: &str) -> GroupPromise {
     let promise = GroupPromise {
         group: group.group.clone(),
         raw_zone: Some(group.raw_zone.clone()),
@@ -123,14 +123,17 @@ fn group_promise(group: &GroupPlan, load: &Load) -> GroupPromise {
     };
     let record = &plan.delivery.record;
     GroupPromise {
-        topics: vec![load.topic()],
+        topics: vec![topic.to_owned()],
         free_layout: true,
         consumer: Some(ConsumerPromise {
             stop_signal: plan.stop_signal as i32,
             restarts_at_most: plan.restarts.map_or(0, |restarts| restarts.at_most),
-            // A record of a topic cannot be replaced: nothing is promised by saying so.
+            // A record of a topic cannot be replaced, and a row is not watched: nothing is promised by saying so.
             keeps_objects: !plan.delivery.overwrites
-                && !matches!(plan.delivery.at, DeliveryPlace::Topic { .. }),
+                && !matches!(
+                    plan.delivery.at,
+                    DeliveryPlace::Topic { .. } | DeliveryPlace::Rows { .. }
+                ),
             keeps_keys: record.tells_keys(),
             values: record.compare,
             letter_values: plan.letters.as_ref().map_or(ValuePromise::Untold, |l| l.record.compare),

@@ -123,6 +123,7 @@ impl Reader<'_> {
             broker_properties: scenario.cluster.broker_properties.clone(),
             topics: vec![under_test],
             buckets: Vec::new(),
+            database: true,
             change_data_capture: true,
             worker_properties: source.map(|s| s.worker_properties.clone()).unwrap_or_default(),
             start_within: START_WITHIN,

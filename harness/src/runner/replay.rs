@@ -21,14 +21,14 @@ impl Run {
                 self.error(format!("group {} has no command to be set back by", group.group));
                 continue;
             };
-            self.supervisor.start(launch)?;
+            self.supervisor.start(launch).await?;
             match self.supervisor.ended(&name, REPLAY_WITHIN).await {
                 Ok(status) if status == "exit status: 0" => {}
                 Ok(status) => self.error(format!("{name} was not carried out: {status}")),
                 Err(error) => self.error(format!("{name} was not carried out: {error}")),
             }
             for member in &group.members {
-                self.supervisor.restart(member)?;
+                self.supervisor.restart(member).await?;
             }
         }
         self.interrupted()

@@ -110,9 +110,9 @@ impl Run {
     async fn captured(&self, plan: &Plan, source: &SourceAccess) -> Result<(), String> {
         let tables = plan.promises.source.as_ref().map(|s| s.tables.clone()).unwrap_or_default();
         let deadline = Instant::now() + plan.recovery_within;
-        let bootstrap = self.context.testbed.observer_bootstrap_servers();
+        let brokers = self.context.testbed.observer_brokers();
         let tombstones = plan.promises.source.as_ref().is_some_and(|s| !s.no_tombstones);
-        let ends = Ends::of(&bootstrap, raw_topics(plan), tombstones);
+        let ends = Ends::of(&brokers, raw_topics(plan), tombstones);
         let ends = ends.map_err(|error| error.to_string())?;
         let ends = Arc::new(ends);
         loop {
@@ -142,13 +142,13 @@ impl Run {
         if let Err(reason) = journal {
             self.error(format!("the final read of the database's log failed: {reason}"));
         }
-        let bootstrap = self.context.testbed.observer_bootstrap_servers();
+        let brokers = self.context.testbed.observer_brokers();
         let (topics, recorder) = (raw_topics(plan), self.recorder.clone());
         let offsets = Topics::from([(OFFSETS_TOPIC.to_owned(), 1)]);
         let detail = HeaderDetail::of(&plan.promises);
         let reading = deadline::blocking("reading the topics", 3 * FINAL_READ_WITHIN, move || {
-            read(&bootstrap, &topics, Role::ChangeEvents, &detail, &recorder, FINAL_READ_WITHIN)?;
-            read(&bootstrap, &offsets, Role::ConnectOffsets, &detail, &recorder, FINAL_READ_WITHIN)
+            read(&brokers, &topics, Role::ChangeEvents, &detail, &recorder, FINAL_READ_WITHIN)?;
+            read(&brokers, &offsets, Role::ConnectOffsets, &detail, &recorder, FINAL_READ_WITHIN)
         });
         if let Err(error) = reading.await {
             self.error(format!("the final read of the topics failed: {error}"));

@@ -10,9 +10,16 @@ use toml::Spanned;
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Consumer {
-    /// Program and arguments; `{placeholders}` are filled in.
-    pub command: Spanned<Vec<Spanned<String>>>,
-    /// Where it is started, relative to the scenario's file; by default that file's folder.
+    /// Program and arguments; with `image`, the arguments alone. `{placeholders}` are filled in.
+    pub command: Option<Spanned<Vec<Spanned<String>>>>,
+    /// The image of a container, instead of a program of this machine.
+    pub image: Option<Spanned<String>>,
+    /// With `image`: the program and its first arguments, instead of the image's own.
+    pub entrypoint: Option<Vec<String>>,
+    /// With `image`: the user that it runs as, by default the image's own.
+    pub user: Option<String>,
+    /// Where it is started, relative to the scenario's file; by default that file's folder. With `image`, it
+    /// is seen in the container under the same path, to be read.
     pub directory: Option<Spanned<String>>,
     /// Environment beside the documented one; `{placeholders}` in values are filled in.
     #[serde(default)]
@@ -59,12 +66,22 @@ pub struct Restarts {
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Delivery {
-    /// `files`, `objects` or `topic`.
+    /// `files`, `objects`, `rows` or `topic`.
     pub kind: Spanned<String>,
+    /// Of rows: the table.
+    pub table: Option<Spanned<String>>,
+    /// Of rows: SQL that is run before the first consumer is started, `CREATE TABLE …`.
+    pub setup: Option<Spanned<String>>,
+    /// Of a consumer that is only observed: its folder, `gs://bucket/prefix`, or its topic. In a scenario
+    /// the harness makes the place.
+    pub at: Option<Spanned<String>>,
     /// Names below the place of delivery that count, `**/*.jsonl`; all others are left alone.
     pub include: Option<Spanned<String>>,
-    /// Of files: `final-name`, a file is whole, and stays as it is, from when it has such a name on.
+    /// Of files: `final-name`, a file is whole, and stays as it is, from when it has such a name on; or
+    /// `appended`, each line counts when it is there.
     pub durable: Option<Spanned<String>>,
+    /// Of files and objects: `json-lines`, `json`, `csv`, `avro`, `parquet` or `text`.
+    pub format: Option<Spanned<String>>,
     /// What was delivered may be replaced.
     #[serde(default)]
     pub overwrites: bool,
@@ -96,6 +113,12 @@ pub struct Mapping {
     pub partition: Option<Spanned<String>>,
     /// JSON pointer to the offset.
     pub offset: Option<Spanned<String>>,
+    /// Of files and objects: what their names are like, with `{topic}`, `{partition}` and
+    /// `{start_offset}` of the first record in them; the others follow it without a gap. Instead of
+    /// partition and offset.
+    pub name: Option<Spanned<String>>,
+    /// JSON pointers, and what must stand there for a line to be a record at all.
+    pub only: BTreeMap<String, Spanned<String>>,
     /// JSON pointer to the key as text.
     pub key: Option<Spanned<String>>,
     /// JSON pointer to the key in base64.

@@ -8,6 +8,7 @@
 //! below it.
 
 pub mod docker;
+pub mod elsewhere;
 pub mod embedded;
 pub mod gateway;
 pub mod probe;
@@ -16,6 +17,7 @@ pub mod source;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -23,7 +25,11 @@ use async_trait::async_trait;
 use tokio::sync::mpsc::UnboundedReceiver;
 
 use crate::cli::TestbedName;
+use crate::observer::Brokers;
 use streamlake_history::event::Evidence;
+
+/// A table of any size is read within this time.
+const DATABASE_WITHIN: Duration = Duration::from_secs(60);
 
 /// Names of all testbeds, as in scenario files.
 pub const NAMES: [&str; 2] = ["embedded", "docker"];
@@ -113,7 +119,9 @@ pub struct Topology {
     pub topics: Vec<TopicSpec>,
     /// Buckets to create in the object store; empty for no store.
     pub buckets: Vec<String>,
-    /// PostgreSQL with Kafka Connect and Debezium.
+    /// PostgreSQL.
+    pub database: bool,
+    /// Kafka Connect and Debezium, which capture the database's changes.
     pub change_data_capture: bool,
     /// Properties of the Connect worker beside the testbed's own, `offset.flush.interval.ms`.
     pub worker_properties: BTreeMap<String, String>,
@@ -197,7 +205,9 @@ pub enum Capability {
     StoreFaults,
     /// Restart, kill or freeze the object store's server.
     StoreProcess,
-    /// PostgreSQL, Kafka Connect and Debezium.
+    /// PostgreSQL.
+    Database,
+    /// Kafka Connect and Debezium beside it.
     ChangeDataCapture,
     /// More than one broker with replication.
     Replication,
@@ -215,6 +225,7 @@ impl fmt::Display for Capability {
             Self::Answers => "answer clients otherwise than the brokers do",
             Self::StoreFaults => "make the object store fail",
             Self::StoreProcess => "stop the object store's server",
+            Self::Database => "run PostgreSQL",
             Self::ChangeDataCapture => "run PostgreSQL, Kafka Connect and Debezium",
             Self::Replication => "replicate over several brokers",
             Self::SetOffsets => "set the offsets of a group from outside",
@@ -303,6 +314,31 @@ pub struct StoreAccess {
     pub client_environment: BTreeMap<String, String>,
 }
 
+/// How clients reach the database.
+#[derive(Debug, Clone, Copy)]
+pub struct DatabaseAccess {
+    /// For clients, through the link that faults cut.
+    pub client: SocketAddr,
+    /// For the harness's own look at it.
+    pub observer: SocketAddr,
+}
+
+impl DatabaseAccess {
+    /// The address for clients, without a password.
+    #[must_use]
+    pub fn client_url(&self) -> String {
+        docker::database_url(self.client)
+    }
+
+    /// Runs statements on a new connection past all links.
+    ///
+    /// # Errors
+    /// Why there is no answer, or the database's own message.
+    pub async fn query(&self, statements: &str) -> Result<docker::Rows, String> {
+        docker::DatabaseConnection::open(self.observer, DATABASE_WITHIN).await?.run(statements).await
+    }
+}
+
 /// A started testbed.
 #[async_trait]
 pub trait Testbed: Send + Sync {
@@ -318,6 +354,11 @@ pub trait Testbed: Send + Sync {
     /// `host:port,…` for the harness's own clients. It goes past the injected link faults where the
     /// testbed can do so, so that observers see while clients are cut off.
     fn observer_bootstrap_servers(&self) -> String;
+
+    /// The same with what it takes to be let in.
+    fn observer_brokers(&self) -> Brokers {
+        Brokers::plain(self.observer_bootstrap_servers())
+    }
 
     /// The object store, if the topology has one.
     fn store(&self) -> Option<StoreAccess>;
@@ -350,6 +391,11 @@ pub trait Testbed: Send + Sync {
     /// What the system under test met at the object store since its fault was last changed, apart from
     /// what the harness itself asked, where the testbed sees the requests pass.
     fn store_hits(&self) -> Option<gateway::Hits> {
+        None
+    }
+
+    /// The database, if the topology has one.
+    fn database(&self) -> Option<DatabaseAccess> {
         None
     }
 

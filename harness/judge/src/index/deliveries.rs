@@ -89,6 +89,7 @@ impl Index {
                 name: fact.name.clone(),
                 generation: fact.generation.clone(),
                 created_us: fact.created_us,
+                earliest_us: fact.earliest_us,
                 bytes: fact.bytes,
                 content: fact.content,
                 role: fact.role,
@@ -143,7 +144,8 @@ impl Index {
             op: NO_OP,
             id: id_print(fact.ingestion_id.as_ref()),
         };
-        let created_us = part.created_us;
+        // A commit in the interval in which a line appeared may well have come after it.
+        let created_us = part.earliest_us.unwrap_or(part.created_us);
         for &group in &self.zones[part.zone].groups {
             let entry = self.groups[group].entry(lane).or_default();
             entry.stored(fact.offset, created_us, number);

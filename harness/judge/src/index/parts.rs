@@ -26,6 +26,8 @@ pub struct Part {
     pub generation: String,
     /// Creation of this generation.
     pub created_us: u64,
+    /// It was not there before this, where its creation is known by an interval only.
+    pub earliest_us: Option<u64>,
     /// Size.
     pub bytes: u64,
     /// Content, where it was read.

@@ -19,8 +19,8 @@ use streamlake_history::Recorder;
 use streamlake_history::event::{Fact, Object, ObjectRole};
 
 /// Process name of these facts in a history; the watch of the store has the same.
-const WATCH: &str = "store-watch";
-const EVERY: Duration = Duration::from_millis(50);
+pub(super) const WATCH: &str = "store-watch";
+pub(super) const EVERY: Duration = Duration::from_millis(50);
 
 /// A look at a folder, again and again.
 pub(super) struct Watching {
@@ -35,9 +35,9 @@ pub(super) struct Watching {
 pub(super) struct Seen {
     /// Name below the folder.
     pub(super) name: String,
-    path: PathBuf,
-    inode: u64,
-    bytes: u64,
+    pub(super) path: PathBuf,
+    pub(super) inode: u64,
+    pub(super) bytes: u64,
     modified_ns: i128,
     changed_us: i64,
 }
@@ -92,7 +92,19 @@ impl Watching {
     }
 }
 
-/// The files below a folder whose names count, by name.
+/// The files below a folder whose names count, by name; none where there is no folder yet.
+pub(super) fn found(folder: &Path, include: &Include) -> Result<Vec<Seen>, Unread> {
+    match files(folder, include) {
+        Ok(found) => Ok(found),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
+        Err(error) => Err(unread(folder, &error)),
+    }
+}
+
+pub(super) fn unread(path: &Path, error: &io::Error) -> Unread {
+    Unread(format!("{}: {error}", path.display()))
+}
+
 fn files(folder: &Path, include: &Include) -> io::Result<Vec<Seen>> {
     let (mut found, mut open) = (Vec::new(), vec![(String::new(), folder.to_owned())]);
     while let Some((prefix, folder)) = open.pop() {
@@ -118,14 +130,8 @@ pub(super) fn read(
     include: &Include,
     mut sink: Delivered<'_>,
 ) -> Result<(), Unread> {
-    let failed = |path: &Path, error: io::Error| Unread(format!("{}: {error}", path.display()));
-    let found = match files(folder, include) {
-        Ok(found) => found,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
-        Err(error) => return Err(failed(folder, error)),
-    };
-    for file in found {
-        let content = fs::read(&file.path).map_err(|error| failed(&file.path, error))?;
+    for file in found(folder, include)? {
+        let content = fs::read(&file.path).map_err(|error| unread(&file.path, &error))?;
         let object = file.object(sink.next_object(), sink.raw_zone(), sink.recorder());
         sink.part(object, &content);
     }

@@ -6,6 +6,7 @@ use rdkafka::message::Message as _;
 
 use super::LettersPlan;
 use super::lines::{self, Oddity};
+use super::mapping::Around;
 use super::resolve::Resolver;
 use crate::adapter::{Reading, Unread};
 use crate::observer::{Topics, log, native, reader};
@@ -26,14 +27,14 @@ pub(super) fn read(
 ) -> Result<(), Unread> {
     let failed = |error: rdkafka::error::KafkaError| Unread(format!("{}: {error}", plan.topic));
     let process = format!("log-reader {}", plan.topic);
-    let bootstrap = reading.testbed.observer_bootstrap_servers();
-    let client = reader(&bootstrap, "streamlake-harness-log-reader").map_err(failed)?;
+    let brokers = reading.testbed.observer_brokers();
+    let client = reader(&brokers, "streamlake-harness-log-reader").map_err(failed)?;
     let topics = Topics::from([(plan.topic.clone(), 1)]);
     let mut resolver = Resolver::new(reading.known);
     let (mut unplaced, recorder) = (Oddity::default(), reading.recorder);
     let ends = log::each(&client, &topics, READ_WITHIN, |message| {
         let value = message.payload();
-        let read = lines::whole(&plan.record, value, &native::headers(message));
+        let read = lines::whole(&plan.record, value, Around::message(&native::headers(message)));
         let own = |read: &super::mapping::Line| {
             read.value.as_ref().map(|value| value.print(ValuePromise::Bytes, None))
         };

@@ -4,13 +4,12 @@
 //! A line that is no JSON is the consumer's fault and a finding. A line that is JSON and does not say
 //! which record it is may as well be the scenario's: nothing is concluded from what is missing then.
 
-use std::borrow::Cow;
 use std::collections::BTreeMap;
-use std::io::Read as _;
 
 use serde_json::Value;
 
-use super::mapping::{Headers, Line, Mapping, SaidValue};
+use super::format::{self, Entry, Format};
+use super::mapping::{Around, Headers, Line, Mapping, SaidValue};
 use super::resolve::{Name, Resolver};
 use super::{DeliveryPlan, mapping};
 use crate::adapter::Reading;
@@ -30,8 +29,6 @@ pub(super) const DELIVERIES: [&str; 7] = [
     "fidelity",
     "group-independence",
 ];
-/// What unfolds to more is an error.
-const PLAIN_MAX: u64 = 1 << 30;
 
 /// Something that happened several times.
 #[derive(Debug, Default)]
@@ -72,6 +69,7 @@ pub(super) struct Delivered<'a> {
     raw_zone: &'a str,
     process: String,
     record: &'a Mapping,
+    format: Format,
     resolver: Resolver<'a>,
     objects: u32,
     unplaced: Oddity,
@@ -91,6 +89,7 @@ impl<'a> Delivered<'a> {
             raw_zone: &group.raw_zone,
             process: format!("store-reader {}", group.raw_zone),
             record: &delivery.record,
+            format: delivery.format,
             resolver: Resolver::new(reading.known),
             objects: 0,
             unplaced: Oddity::default(),
@@ -116,34 +115,55 @@ impl<'a> Delivered<'a> {
         self.objects
     }
 
-    /// A file or an object of JSON lines, plain or compressed as a whole.
-    pub(super) fn part(&mut self, mut object: Object, content: &[u8]) {
+    /// A file or an object, plain or compressed as a whole.
+    pub(super) fn part(&mut self, object: Object, content: &[u8]) {
+        self.portion(object, content, 0);
+    }
+
+    /// A portion of a file, before which so many of its records stand. Returns how many there are in it.
+    pub(super) fn portion(&mut self, mut object: Object, content: &[u8], before: u64) -> u64 {
         object.bytes = content.len() as u64;
         object.content = Some(Print::of(content));
-        let plain = unfolded(content);
-        let lines: Vec<(u32, Result<Value, String>)> = match &plain {
-            Ok(plain) => parsed(plain).collect(),
-            Err(_) => Vec::new(),
-        };
-        let broken = lines.iter().find_map(|(_, line)| line.as_ref().err().cloned());
-        object.problem = plain.as_ref().err().cloned().or(broken);
+        let entries = format::read(self.format, content);
+        object.problem = entries.problem;
         let (name, number) = (object.name.clone(), object.object);
         self.open(object);
-        for (line, value) in &lines {
-            let Ok(value) = value else { continue };
-            let place = || format!("line {line} of {name}");
-            match self.record.read(value, &[]) {
+        let mut count = 0;
+        for (line, entry) in &entries.good {
+            let around = Around { headers: &[], file: Some((&name, before + count)) };
+            let read = match entry {
+                Entry::Json(value) if !self.record.counts(value) => continue,
+                Entry::Json(value) => self.record.read(value, around),
+                Entry::Value(bytes) => whole(self.record, Some(bytes), around),
+            };
+            count += 1;
+            let place = || format!("number {line} of {name}");
+            match read {
                 Ok(read) => self.stored((number, *line), read, place),
                 Err(why) => self.unplaced.add(|| format!("{}: {why}", place())),
             }
         }
+        count
     }
 
     /// A record of a topic.
     pub(super) fn message(&mut self, object: Object, value: Option<&[u8]>, headers: &Headers<'_>) {
         let (name, number) = (object.name.clone(), object.object);
         self.open(object);
-        match whole(self.record, value, headers) {
+        match whole(self.record, value, Around::message(headers)) {
+            Ok(read) => self.stored((number, 1), read, || name.clone()),
+            Err(why) => self.unplaced.add(|| format!("{name}: {why}")),
+        }
+    }
+
+    /// A row of a table.
+    pub(super) fn row(&mut self, object: Object, row: &Value) {
+        let (name, number) = (object.name.clone(), object.object);
+        if !self.record.counts(row) {
+            return;
+        }
+        self.open(object);
+        match self.record.read(row, Around { headers: &[], file: None }) {
             Ok(read) => self.stored((number, 1), read, || name.clone()),
             Err(why) => self.unplaced.add(|| format!("{name}: {why}")),
         }
@@ -161,6 +181,11 @@ impl<'a> Delivered<'a> {
             Ok(found) => found,
             Err(why) => return self.unknown.add(|| format!("{}: {why}", place())),
         };
+        // Delivered before anybody looked.
+        let begin = self.reading.begins.get(&partition).copied().unwrap_or(0);
+        if offset < begin && topic == self.reading.known.topic() {
+            return;
+        }
         let logged = self.reading.known.at(&topic, partition, offset);
         let value = read.value.as_ref().map(|value| value.print(compare, logged));
         let stored = Stored {
@@ -222,14 +247,14 @@ impl<'a> Delivered<'a> {
 pub(super) fn whole(
     mapping: &Mapping,
     value: Option<&[u8]>,
-    headers: &Headers<'_>,
+    around: Around<'_>,
 ) -> Result<Line, String> {
     let json = value.and_then(|value| serde_json::from_slice(value).ok());
     let pointed = mapping.value.iter().any(Option::is_some);
     if pointed && json.is_none() {
         return Err("its value is no JSON, in which something could be pointed to".to_owned());
     }
-    let mut line = mapping.read(&json.unwrap_or(Value::Null), headers)?;
+    let mut line = mapping.read(&json.unwrap_or(Value::Null), around)?;
     if !pointed {
         line.value = Some(match value {
             Some(value) => SaidValue::of_bytes(value.to_vec()),
@@ -237,34 +262,6 @@ pub(super) fn whole(
         });
     }
     Ok(line)
-}
-
-/// The lines of a file that are not blank, each with its number from 1.
-fn parsed(content: &[u8]) -> impl Iterator<Item = (u32, Result<Value, String>)> + '_ {
-    let lines = (1u32..).zip(content.split(|&byte| byte == b'\n'));
-    let lines = lines.filter(|(_, line)| !line.trim_ascii().is_empty());
-    lines.map(|(number, line)| {
-        let value = serde_json::from_slice(line);
-        (number, value.map_err(|error| format!("line {number} is no JSON: {error}")))
-    })
-}
-
-/// The content as it was before it was compressed, by how it begins: no JSON begins so.
-fn unfolded(content: &[u8]) -> Result<Cow<'_, [u8]>, String> {
-    let reader: Box<dyn std::io::Read + '_> = match content {
-        [0x1f, 0x8b, ..] => Box::new(flate2::read::MultiGzDecoder::new(content)),
-        [0x28, 0xb5, 0x2f, 0xfd, ..] => Box::new(
-            zstd::Decoder::with_buffer(content)
-                .map_err(|e| format!("it cannot be decompressed: {e}"))?,
-        ),
-        _ => return Ok(Cow::Borrowed(content)),
-    };
-    let mut plain = Vec::new();
-    match reader.take(PLAIN_MAX + 1).read_to_end(&mut plain) {
-        Ok(read) if read as u64 <= PLAIN_MAX => Ok(Cow::Owned(plain)),
-        Ok(_) => Err(format!("it unfolds to more than {PLAIN_MAX} bytes")),
-        Err(error) => Err(format!("it cannot be decompressed: {error}")),
-    }
 }
 
 /// The key of a letter or record, where it is told.
@@ -275,42 +272,26 @@ pub(super) fn key(read: &Line) -> Option<Blob> {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
-    use std::io::Write as _;
-
     use super::*;
 
-    #[test]
-    fn lines_are_read_plain_and_compressed_and_broken_ones_have_their_number() {
-        let plain = b"{\"a\":1}\n\n{\"a\":2}\n{\"a\":";
-        let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
-        gzip.write_all(plain).unwrap();
-        let gzip = gzip.finish().unwrap();
-        let zstd = zstd::encode_all(&plain[..], 1).unwrap();
-        for content in [&plain[..], &gzip, &zstd] {
-            let unfolded = unfolded(content).unwrap();
-            let lines: Vec<_> = parsed(&unfolded).collect();
-            let good: Vec<_> = lines.iter().filter(|(_, line)| line.is_ok()).map(|l| l.0).collect();
-            assert_eq!((lines.len(), good), (3, vec![1, 3]));
-            assert!(lines[2].1.as_ref().unwrap_err().starts_with("line 4 is no JSON"));
-        }
-        assert!(unfolded(&gzip[..gzip.len() - 9]).is_err());
-    }
+    const NOTHING: Around<'_> = Around { headers: &[], file: None };
 
     #[test]
     fn the_value_of_a_record_counts_whole_where_no_pointer_says_otherwise() {
         let mapping = Mapping {
+            only: Vec::new(),
             origin: super::super::Origin::Value,
             key: [None, None],
             value: [None, None],
             compare: ValuePromise::Bytes,
         };
-        let read = whole(&mapping, Some(b"no json"), &[]).unwrap();
+        let read = whole(&mapping, Some(b"no json"), NOTHING).unwrap();
         assert_eq!(read.value.unwrap().bytes.as_deref(), Some(&b"no json"[..]));
-        assert!(whole(&mapping, None, &[]).unwrap().value.unwrap().null);
+        assert!(whole(&mapping, None, NOTHING).unwrap().value.unwrap().null);
         let pointer = super::super::Pointer::parse("/payload").unwrap();
         let mapping = Mapping { value: [Some(pointer), None], ..mapping };
-        assert!(whole(&mapping, Some(b"no json"), &[]).is_err());
-        let read = whole(&mapping, Some(b"{\"payload\":\"x\"}"), &[]).unwrap();
+        assert!(whole(&mapping, Some(b"no json"), NOTHING).is_err());
+        let read = whole(&mapping, Some(b"{\"payload\":\"x\"}"), NOTHING).unwrap();
         assert_eq!(read.value.unwrap().bytes.as_deref(), Some(&b"x"[..]));
     }
 }

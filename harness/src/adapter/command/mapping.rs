@@ -5,6 +5,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use serde_json::Value;
 
+use super::named::NamePattern;
 use streamlake_history::event::{Blob, Print, ValuePromise};
 
 /// A JSON pointer (RFC 6901).
@@ -65,6 +66,8 @@ pub enum Origin {
     },
     /// By the number of its operation, which its payload has.
     Op(Pointer),
+    /// By the name of the file or object in which it is, and how many records stand before it there.
+    Name(NamePattern),
     /// By its value, which is the record's own.
     Value,
 }
@@ -72,6 +75,8 @@ pub enum Origin {
 /// Where a line says what.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Mapping {
+    /// A line counts only if each of these says this; any other is no record.
+    pub only: Vec<(Pointer, String)>,
     /// Which record it is.
     pub origin: Origin,
     /// The key, as text and in base64.
@@ -118,6 +123,22 @@ pub(super) struct Line {
 /// Headers of a record of a topic.
 pub(super) type Headers<'a> = [(&'a [u8], Option<&'a [u8]>)];
 
+/// What stands around a record where it was delivered.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Around<'a> {
+    /// Its headers, if it is one of a topic.
+    pub headers: &'a Headers<'a>,
+    /// The name of the file or object, and how many records stand before it there.
+    pub file: Option<(&'a str, u64)>,
+}
+
+impl<'a> Around<'a> {
+    /// Of a record of a topic.
+    pub(super) fn message(headers: &'a Headers<'a>) -> Self {
+        Self { headers, file: None }
+    }
+}
+
 impl Mapping {
     /// Lines tell keys.
     #[must_use]
@@ -125,11 +146,21 @@ impl Mapping {
         self.key.iter().any(Option::is_some)
     }
 
-    /// Reads a line, or the value of a record with its headers.
+    /// Whether a line is a record at all, and not something else that its consumer writes down.
+    pub(super) fn counts(&self, line: &Value) -> bool {
+        self.only.iter().all(|(at, wanted)| match at.of(line) {
+            Some(Value::String(text)) => text == wanted,
+            Some(other) => other.to_string() == *wanted,
+            None => false,
+        })
+    }
+
+    /// Reads a line, or the value of a record, with what stands around it.
     ///
     /// # Errors
     /// What is missing, and where it was looked for.
-    pub(super) fn read(&self, line: &Value, headers: &Headers<'_>) -> Result<Line, String> {
+    pub(super) fn read(&self, line: &Value, around: Around<'_>) -> Result<Line, String> {
+        let headers = around.headers;
         let said = match &self.origin {
             Origin::Place { topic, partition, offset } => {
                 let topic = match topic {
@@ -152,6 +183,11 @@ impl Mapping {
                 Said::Place(topic, partition, number(offset)?)
             }
             Origin::Op(at) => Said::Op(number(line, at)?),
+            Origin::Name(pattern) => {
+                let (name, before) = around.file.ok_or("a record of a topic has no file's name")?;
+                let (topic, partition, first) = pattern.place(name)?;
+                Said::Place(topic, partition, first.saturating_add(before))
+            }
             Origin::Value => Said::Value,
         };
         Ok(Line { said, key: self.key(line)?, value: self.value(line)? })
@@ -330,6 +366,8 @@ mod tests {
     use super::*;
     use serde_json::json;
 
+    const NOTHING: Around<'_> = Around { headers: &[], file: None };
+
     fn at(text: &str) -> Pointer {
         Pointer::parse(text).unwrap()
     }
@@ -341,6 +379,7 @@ mod tests {
                 partition: at("/k/p"),
                 offset: at("/k/o"),
             },
+            only: Vec::new(),
             key: [Some(at("/key")), Some(at("/key64"))],
             value: [Some(at("/v")), Some(at("/v64"))],
             compare: ValuePromise::Bytes,
@@ -350,20 +389,20 @@ mod tests {
     #[test]
     fn a_line_is_read_by_its_pointers() {
         let line = json!({"k": {"topic": "t", "p": 1, "o": "7"}, "key": "a", "v": "{\"x\": 1}"});
-        let read = by_place().read(&line, &[]).unwrap();
+        let read = by_place().read(&line, NOTHING).unwrap();
         assert_eq!(read.said, Said::Place(Some("t".to_owned()), 1, 7));
         assert_eq!(read.key, Some(Some(Blob(b"a".to_vec()))));
         let print = read.value.unwrap().print(ValuePromise::Bytes, None);
         assert_eq!(print, Print::of_value(Some(b"{\"x\": 1}")));
         let line = json!({"k": {"topic": "t", "p": 1, "o": 7}, "key64": "/w==", "v64": "/w=="});
-        let read = by_place().read(&line, &[]).unwrap();
+        let read = by_place().read(&line, NOTHING).unwrap();
         assert_eq!(read.key, Some(Some(Blob(vec![0xff]))));
         assert_eq!(read.value.unwrap().bytes, Some(vec![0xff]));
     }
 
     #[test]
     fn what_is_not_there_or_cannot_be_meant_is_named() {
-        let read = |line: Value| by_place().read(&line, &[]).unwrap_err();
+        let read = |line: Value| by_place().read(&line, NOTHING).unwrap_err();
         assert_eq!(read(json!({"k": {"topic": "t", "p": 1}})), "there is nothing at `/k/o`");
         let negative = read(json!({"k": {"topic": "t", "p": -1, "o": 1}}));
         assert_eq!(negative, "at `/k/p` stands a number and no number that can be meant");
@@ -372,6 +411,25 @@ mod tests {
         let own = json!({"k": {"topic": "t", "p": 1, "o": 1}, "v": {"x": 1}});
         assert!(read(own).ends_with("say `compare = \"json\"`"));
         assert!(Pointer::parse("offset").is_err() && Pointer::parse("/a~2").is_err());
+    }
+
+    #[test]
+    fn a_record_is_known_by_the_name_of_its_file_and_by_what_stands_before_it() {
+        let pattern = NamePattern::parse("{topic}+{partition}+{start_offset}.json").unwrap();
+        let mapping = Mapping { origin: Origin::Name(pattern), ..by_place() };
+        let around = Around { headers: &[], file: Some(("t+1+40.json", 2)) };
+        let read = mapping.read(&json!({"v": "x"}), around).unwrap();
+        assert_eq!(read.said, Said::Place(Some("t".to_owned()), 1, 42));
+        assert!(mapping.read(&json!({"v": "x"}), NOTHING).is_err());
+    }
+
+    #[test]
+    fn lines_that_are_no_records_do_not_count() {
+        let only = vec![(at("/name"), "record".to_owned()), (at("/n"), "1".to_owned())];
+        let mapping = Mapping { only, ..by_place() };
+        assert!(mapping.counts(&json!({"name": "record", "n": 1})));
+        assert!(!mapping.counts(&json!({"name": "other", "n": 1})));
+        assert!(!mapping.counts(&json!({"n": 1})) && by_place().counts(&json!(7)));
     }
 
     #[test]
@@ -384,10 +442,10 @@ mod tests {
         let mapping = Mapping { origin, ..by_place() };
         let headers: &Headers<'_> =
             &[(b"o", Some(b"3")), (b"t", Some(b"orders")), (b"p", Some(b"2")), (b"o", Some(b"4"))];
-        let read = mapping.read(&Value::Null, headers).unwrap();
+        let read = mapping.read(&Value::Null, Around::message(headers)).unwrap();
         assert_eq!(read.said, Said::Place(Some("orders".to_owned()), 2, 4));
         assert_eq!(
-            mapping.read(&Value::Null, &headers[..2]).unwrap_err(),
+            mapping.read(&Value::Null, Around::message(&headers[..2])).unwrap_err(),
             "there is no header `p`"
         );
     }

@@ -4,18 +4,24 @@
 //! it delivered and committed. Nothing is asked of it but what the scenario says that it promises.
 
 mod files;
+mod format;
+mod growing;
 mod include;
 mod letters;
 mod lines;
 mod mapping;
+mod named;
 mod objects;
 mod resolve;
+mod rows;
 mod template;
 mod topic;
 
 use std::collections::BTreeMap;
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -26,21 +32,27 @@ use tokio_util::sync::CancellationToken;
 use super::{Adapter, Reading, Surroundings, Unread};
 use crate::observer::store::{PartNames, Zone};
 use crate::plan::GroupPlan;
+use crate::supervisor::body::Vessel;
 use crate::supervisor::{Launch, Restarts};
+use crate::testbed::docker::{Access, Image};
 use streamlake_history::Recorder;
 use streamlake_history::event::ProcessRole;
 
+pub use format::Format;
 pub use include::Include;
 pub use mapping::{Logged, Mapping, Origin, Pointer};
+pub use named::NamePattern;
 pub use template::{PLACEHOLDERS, Template, Values};
 
 /// A consumer as the plan has it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct CommandPlan {
-    /// Program and arguments.
+    /// Program and arguments; of a container the arguments alone.
     pub command: Vec<Template>,
-    /// Where it is started.
-    pub directory: PathBuf,
+    /// The container that it runs in, if it does.
+    pub image: Option<ImagePlan>,
+    /// Where it is started; none is the image's own.
+    pub directory: Option<PathBuf>,
     /// Environment beside the documented one.
     pub environment: BTreeMap<String, Template>,
     /// What the placeholders stand for that the plan knows.
@@ -61,11 +73,24 @@ pub struct CommandPlan {
     pub letters: Option<LettersPlan>,
 }
 
+/// A container in which a consumer runs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ImagePlan {
+    /// Its image.
+    pub reference: String,
+    /// Instead of the image's own.
+    pub entrypoint: Option<Vec<String>>,
+    /// Instead of the image's own.
+    pub user: Option<String>,
+}
+
 /// What a consumer delivers where.
 #[derive(Debug, Clone, PartialEq)]
 pub struct DeliveryPlan {
     /// Where.
     pub at: DeliveryPlace,
+    /// How files and objects are read.
+    pub format: Format,
     /// What was delivered may be replaced.
     pub overwrites: bool,
     /// Which record each line is.
@@ -77,13 +102,24 @@ pub struct DeliveryPlan {
 pub enum DeliveryPlace {
     /// Into a folder of the run.
     Files {
-        /// Names that count: a file is whole when it has one of them.
+        /// The folder, if it is not one of the run's.
+        folder: Option<PathBuf>,
+        /// Names that count.
         include: Include,
+        /// When what is in them counts.
+        durable: Durable,
     },
     /// Into the object store.
     Objects {
         /// Names that count.
         include: Include,
+    },
+    /// Into a table of the database.
+    Rows {
+        /// Its name.
+        table: String,
+        /// Statements that are run before the first consumer is started.
+        setup: Option<String>,
     },
     /// Into a topic.
     Topic {
@@ -92,6 +128,15 @@ pub enum DeliveryPlace {
         /// Its partitions.
         partitions: u32,
     },
+}
+
+/// When what is in a file counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Durable {
+    /// When the file has a name that counts: it is whole then, and stays as it is.
+    FinalName,
+    /// Each line when it is there: files grow.
+    Appended,
 }
 
 /// Where a consumer's dead letters are.
@@ -106,14 +151,18 @@ pub struct LettersPlan {
 /// The folder below the run's that holds what consumers deliver as files.
 const DELIVERY_FOLDER: &str = "delivery";
 
+const NO_DATABASE: &str = "the testbed has no database";
+
 /// A consumer in a run.
 pub(crate) struct Command {
     plan: Arc<CommandPlan>,
+    /// How the files grew that are appended to.
+    grown: Arc<Mutex<growing::Grown>>,
 }
 
 impl Command {
-    pub(super) fn new(plan: Arc<CommandPlan>) -> Self {
-        Self { plan }
+    pub(crate) fn new(plan: Arc<CommandPlan>) -> Self {
+        Self { plan, grown: Arc::default() }
     }
 
     /// What the placeholders of a process stand for.
@@ -126,6 +175,9 @@ impl Command {
         if let Some(store) = around.testbed.store() {
             put("store_url", store.client_url);
         }
+        if let Some(database) = around.testbed.database() {
+            put("database_url", database.client_url());
+        }
         if matches!(self.plan.delivery.at, DeliveryPlace::Files { .. }) {
             put("delivery", delivery_folder(&folder, &group.group).display().to_string());
         }
@@ -134,9 +186,23 @@ impl Command {
     }
 }
 
+impl Command {
+    /// The container of a member: it sees the folder of the run, and that of the scenario.
+    fn vessel(&self, image: &ImagePlan, around: Surroundings<'_>) -> Arc<dyn Vessel> {
+        let run = (absolute(around.folder), Access::Write);
+        let own = self.plan.directory.iter().map(|folder| (folder.clone(), Access::Read));
+        Arc::new(Image {
+            reference: image.reference.clone(),
+            entrypoint: image.entrypoint.clone(),
+            user: image.user.clone(),
+            folders: own.chain([run]).collect(),
+        })
+    }
+}
+
 /// The environment that every consumer has: its names are documented and stay.
 fn environment(values: &Values) -> BTreeMap<String, String> {
-    const NAMES: [(&str, &str); 11] = [
+    const NAMES: [(&str, &str); 13] = [
         ("STREAMLAKE_BOOTSTRAP_SERVERS", "bootstrap_servers"),
         ("STREAMLAKE_TOPIC", "topic"),
         ("STREAMLAKE_PARTITIONS", "partitions"),
@@ -145,6 +211,9 @@ fn environment(values: &Values) -> BTreeMap<String, String> {
         ("STREAMLAKE_DELIVERY", "delivery"),
         ("STREAMLAKE_DEAD_LETTER_TOPIC", "dead_letter_topic"),
         ("STREAMLAKE_STORE_URL", "store_url"),
+        ("STREAMLAKE_DATABASE_URL", "database_url"),
+        // What many libraries ask for.
+        ("DATABASE_URL", "database_url"),
         ("STREAMLAKE_BUCKET", "bucket"),
         ("STREAMLAKE_PREFIX", "prefix"),
         ("STREAMLAKE_RUN_FOLDER", "run_folder"),
@@ -160,9 +229,14 @@ fn environment(values: &Values) -> BTreeMap<String, String> {
     environment
 }
 
-/// Where a group's files are.
+/// Where a group's files are in the folder of a run.
 fn delivery_folder(run: &Path, group: &str) -> PathBuf {
     run.join(DELIVERY_FOLDER).join(group)
+}
+
+/// Where they are, there or anywhere else.
+fn folder_of_files(own: Option<&PathBuf>, run: &Path, group: &str) -> PathBuf {
+    own.cloned().unwrap_or_else(|| delivery_folder(&absolute(run), group))
 }
 
 fn absolute(folder: &Path) -> PathBuf {
@@ -177,10 +251,24 @@ pub fn files_zone(group: &str) -> String {
 
 #[async_trait]
 impl Adapter for Command {
-    fn prepare(&self, group: &GroupPlan, folder: &Path) -> std::io::Result<()> {
-        match self.plan.delivery.at {
+    async fn prepare(&self, group: &GroupPlan, around: Surroundings<'_>) -> std::io::Result<()> {
+        match &self.plan.delivery.at {
             DeliveryPlace::Files { .. } => {
-                std::fs::create_dir_all(delivery_folder(folder, &group.group))
+                let folder = delivery_folder(around.folder, &group.group);
+                std::fs::create_dir_all(&folder)?;
+                match self.plan.image {
+                    // Whoever the user of the image is.
+                    Some(_) => std::fs::set_permissions(&folder, Permissions::from_mode(0o777)),
+                    None => Ok(()),
+                }
+            }
+            DeliveryPlace::Rows { setup: Some(setup), .. } => {
+                let database = around.testbed.database();
+                let database = database.ok_or_else(|| std::io::Error::other(NO_DATABASE))?;
+                let done = database.query(setup).await;
+                done.map(drop).map_err(|error| {
+                    std::io::Error::other(format!("`setup` of group {}: {error}", group.group))
+                })
             }
             _ => Ok(()),
         }
@@ -189,7 +277,14 @@ impl Adapter for Command {
     fn consumer(&self, member: &str, group: &GroupPlan, around: Surroundings<'_>) -> Launch {
         let values = self.values(member, group, around);
         let mut words = self.plan.command.iter().map(|word| word.fill(&values));
-        let program = words.next().unwrap_or_default();
+        let directory = self.plan.directory.clone();
+        let (program, vessel) = match &self.plan.image {
+            Some(image) => (image.reference.clone().into(), Some(self.vessel(image, around))),
+            None => {
+                let program = words.next().unwrap_or_default();
+                (program_in(directory.as_deref().unwrap_or(Path::new(".")), &program), None)
+            }
+        };
         let mut environment = environment(&values);
         if let Some(store) = around.testbed.store() {
             environment.extend(store.client_environment);
@@ -200,10 +295,11 @@ impl Adapter for Command {
             name: member.to_owned(),
             role: ProcessRole::Consumer,
             group: Some(group.group.clone()),
-            program: program_in(&self.plan.directory, &program),
+            vessel,
+            program,
             arguments: words.collect(),
             environment,
-            directory: Some(self.plan.directory.clone()),
+            directory,
             log: around.folder.join(format!("{member}.log")),
             stop_signal: self.plan.stop_signal,
             stop_within: self.plan.stop_within,
@@ -229,25 +325,41 @@ impl Adapter for Command {
         recorder: &Recorder,
         stop: CancellationToken,
     ) -> Option<JoinHandle<()>> {
-        let DeliveryPlace::Files { include } = &self.plan.delivery.at else { return None };
+        let DeliveryPlace::Files { folder: own, include, durable } = &self.plan.delivery.at else {
+            return None;
+        };
         let watching = files::Watching {
-            folder: delivery_folder(&absolute(folder), &group.group),
+            folder: folder_of_files(own.as_ref(), folder, &group.group),
             raw_zone: group.raw_zone.clone(),
             include: include.clone(),
             recorder: recorder.clone(),
         };
-        Some(tokio::task::spawn_blocking(move || watching.until(&stop)))
+        let grown = self.grown.clone();
+        Some(match durable {
+            Durable::FinalName => tokio::task::spawn_blocking(move || watching.until(&stop)),
+            Durable::Appended => {
+                tokio::task::spawn_blocking(move || growing::watch(&watching, &grown, &stop))
+            }
+        })
     }
 
     async fn read_delivery(&self, group: &GroupPlan, reading: &Reading<'_>) -> Result<(), Unread> {
         let delivery = &self.plan.delivery;
         let sink = lines::Delivered::new(group, delivery, reading);
         match &delivery.at {
-            DeliveryPlace::Files { include } => {
-                let folder = delivery_folder(&absolute(reading.folder), &group.group);
-                files::read(&folder, include, sink)
+            DeliveryPlace::Files { folder, include, durable } => {
+                let folder = folder_of_files(folder.as_ref(), reading.folder, &group.group);
+                match durable {
+                    Durable::FinalName => files::read(&folder, include, sink),
+                    Durable::Appended => growing::read(&folder, include, &self.grown, sink),
+                }
             }
             DeliveryPlace::Objects { include } => objects::read(include, sink).await,
+            DeliveryPlace::Rows { table, .. } => {
+                let database = reading.testbed.database();
+                let database = database.ok_or_else(|| Unread(NO_DATABASE.to_owned()))?;
+                rows::read(table, &database, sink).await
+            }
             // The client blocks, and has a deadline of its own.
             DeliveryPlace::Topic { name, partitions } => {
                 tokio::task::block_in_place(|| topic::read(name, *partitions, sink))
@@ -277,7 +389,6 @@ pub fn program_in(directory: &Path, program: &str) -> PathBuf {
 #[must_use]
 pub fn is_there(program: &Path) -> bool {
     let executable = |path: &Path| {
-        use std::os::unix::fs::PermissionsExt as _;
         std::fs::metadata(path)
             .is_ok_and(|meta| meta.is_file() && meta.permissions().mode() & 0o111 != 0)
     };

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 /// The placeholders that there are, with what each stands for.
-pub const PLACEHOLDERS: [(&str, &str); 14] = [
+pub const PLACEHOLDERS: [(&str, &str); 15] = [
     ("bootstrap_servers", "`host:port,…` of the brokers"),
     ("topic", "the topic under test"),
     ("partitions", "its number of partitions"),
@@ -12,6 +12,7 @@ pub const PLACEHOLDERS: [(&str, &str); 14] = [
     ("delivery", "where to deliver: a folder, `gs://bucket/prefix`, or a topic"),
     ("dead_letter_topic", "the topic for dead letters"),
     ("store_url", "address of the object store"),
+    ("database_url", "address of the database, `postgresql://…`"),
     ("bucket", "the bucket to deliver into"),
     ("prefix", "what the names of delivered objects begin with, without a slash at its end"),
     ("run_folder", "the folder of the run, with the logs"),

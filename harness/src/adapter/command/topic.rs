@@ -17,8 +17,8 @@ const READ_WITHIN: Duration = Duration::from_secs(120);
 /// Reads a topic to its end. Blocks for as long as that takes.
 pub(super) fn read(name: &str, partitions: u32, mut sink: Delivered<'_>) -> Result<(), Unread> {
     let failed = |error: rdkafka::error::KafkaError| Unread(format!("topic {name}: {error}"));
-    let bootstrap = sink.reading().testbed.observer_bootstrap_servers();
-    let client = committed_reader(&bootstrap, "streamlake-harness-log-reader").map_err(failed)?;
+    let brokers = sink.reading().testbed.observer_brokers();
+    let client = committed_reader(&brokers, "streamlake-harness-log-reader").map_err(failed)?;
     let topics = Topics::from([(name.to_owned(), partitions)]);
     let ends = log::each(&client, &topics, READ_WITHIN, |message| {
         let created_ms = message.timestamp().to_millis().unwrap_or(0);

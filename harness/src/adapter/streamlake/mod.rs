@@ -108,6 +108,7 @@ impl Streamlake {
         run: &Path,
     ) -> Launch {
         Launch {
+            vessel: None,
             name: name.to_owned(),
             role,
             group,

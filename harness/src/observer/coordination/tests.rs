@@ -4,6 +4,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::*;
+use crate::observer::Brokers;
 use crate::progress::Progress;
 use streamlake_history::sample::Sample;
 use streamlake_history::{Recorder, Sink};
@@ -34,7 +35,8 @@ fn told(commits: bool, seen: Vec<Seen>, last: Option<Groups>) -> Vec<(String, Fa
     let shown = Shown::default();
     let recorder = Recorder::start(shown.clone(), Sample::empty(0, 1).header).unwrap();
     let watch = Watch {
-        bootstrap: String::new(),
+        brokers: Brokers::default(),
+        from_now: false,
         alone: BTreeMap::new(),
         groups: vec!["billing".to_owned()],
         topics: [("orders".to_owned(), 3)].into(),

@@ -11,7 +11,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value};
 
 use super::values;
-use crate::observer::{Topics, committed_reader};
+use crate::observer::{Brokers, Topics, committed_reader};
 use crate::workload::source::PREFIX;
 use streamlake_history::Recorder;
 use streamlake_history::event::{ChangeEvent, Lsn, OffsetFlush, RowImage, RowOperation};
@@ -162,8 +162,8 @@ pub(crate) struct Ends {
 
 impl Ends {
     /// A look at topics. With `tombstones`, each delete is to be followed by one.
-    pub(crate) fn of(bootstrap: &str, topics: Topics, tombstones: bool) -> KafkaResult<Self> {
-        let client = committed_reader(bootstrap, "streamlake-harness-log-reader")?;
+    pub(crate) fn of(brokers: &Brokers, topics: Topics, tombstones: bool) -> KafkaResult<Self> {
+        let client = committed_reader(brokers, "streamlake-harness-log-reader")?;
         Ok(Self { client, topics, tombstones })
     }
 

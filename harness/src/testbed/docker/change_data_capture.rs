@@ -51,6 +51,9 @@ pub(super) fn database_arguments() -> Vec<String> {
         "-c",
         "wal_level=logical",
         "-c",
+        // When a row that was delivered became durable.
+        "track_commit_timestamp=on",
+        "-c",
         "log_line_prefix=%m [%p] ",
         "-c",
         "log_timezone=UTC",

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bollard::models::{
     ContainerInspectResponse, ContainerStateStatusEnum as Status, HostConfig, PortBinding,
@@ -22,10 +22,6 @@ use crate::testbed::{Observation, Part, TestbedError};
 
 /// Exit code of a process that SIGKILL ended.
 const KILLED: i64 = 137;
-/// How long the engine may be asked to freeze a container whose processes are too busy for it. Container
-/// runtimes give up on cgroups of version 1 after a few milliseconds and leave it to the caller to ask again.
-const FREEZE_WITHIN: Duration = Duration::from_secs(3);
-const FREEZE_AGAIN: Duration = Duration::from_millis(20);
 /// Lines of its log that go into the error about a part that does not come up.
 const LOG_TAIL: usize = 12;
 
@@ -162,15 +158,7 @@ impl Container {
 
     pub(super) async fn pause(&self, engine: &Engine) -> Result<(), TestbedError> {
         self.require(engine, "pause", &[Status::RUNNING]).await?;
-        let until = Instant::now() + FREEZE_WITHIN;
-        loop {
-            match engine.pause(&self.id).await {
-                Err(error) if was_too_busy(&error) && Instant::now() < until => {
-                    tokio::time::sleep(FREEZE_AGAIN).await;
-                }
-                outcome => return outcome,
-            }
-        }
+        engine.freeze(&self.id).await
     }
 
     pub(super) async fn unpause(&self, engine: &Engine) -> Result<(), TestbedError> {
@@ -267,11 +255,6 @@ fn stop_signal(inspected: &ContainerInspectResponse) -> String {
     }
 }
 
-/// Whether the engine could not freeze a container because its processes did not hold still.
-fn was_too_busy(error: &TestbedError) -> bool {
-    matches!(error, TestbedError::Request { source, .. } if source.to_string().contains("unable to freeze"))
-}
-
 /// The last lines that are not frames of a Java stack trace, which would leave no room for the
 /// error itself.
 fn tail_without_traces(lines: &[String]) -> Vec<&str> {
@@ -314,16 +297,6 @@ mod tests {
         assert_eq!(stopped_by(Some("SIGINT")), "SIGINT");
         assert_eq!(stopped_by(Some("QUIT")), "SIGQUIT");
         assert_eq!(stopped_by(Some("2")), "signal 2");
-    }
-
-    #[test]
-    fn a_busy_container_is_told_from_one_that_cannot_be_frozen() {
-        let refused =
-            |words: &str| was_too_busy(&TestbedError::request("pause container ab", words));
-        assert!(refused(
-            "Cannot pause container ab: OCI runtime pause failed: unable to freeze: unknown"
-        ));
-        assert!(!refused("Container ab is not running"));
     }
 
     #[test]

@@ -9,17 +9,20 @@ use std::path::Path;
 use std::time::Duration;
 
 use bollard::Docker;
+use bollard::container::LogOutput;
 use bollard::errors::Error as EngineError;
 use bollard::models::{
-    ContainerInspectResponse, ContainerStateStatusEnum, NetworkCreateRequest, SystemVersion,
+    ContainerCreateBody, ContainerInspectResponse, ContainerStateStatusEnum, NetworkCreateRequest,
+    SystemVersion,
 };
 use bollard::query_parameters::{
-    CreateImageOptionsBuilder, InspectContainerOptions, InspectNetworkOptions,
+    CreateContainerOptions, CreateImageOptionsBuilder, InspectContainerOptions, InspectNetworkOptions,
     KillContainerOptionsBuilder, ListContainersOptionsBuilder, ListNetworksOptionsBuilder,
     LogsOptionsBuilder, RemoveContainerOptionsBuilder, StartContainerOptions,
-    StopContainerOptionsBuilder,
+    StopContainerOptionsBuilder, WaitContainerOptions,
 };
 use chrono::{DateTime, Utc};
+use futures::stream::BoxStream;
 use futures::{StreamExt, TryStreamExt};
 use tokio::time::Instant;
 
@@ -29,8 +32,14 @@ use crate::testbed::TestbedError;
 const POLL: Duration = Duration::from_millis(20);
 /// A container that was sent SIGKILL has ended within this time, or something is badly wrong.
 const KILL_WITHIN: Duration = Duration::from_secs(15);
+/// How long the engine may be asked to freeze a container whose processes are too busy for it. Container
+/// runtimes give up on cgroups of version 1 after a few milliseconds and leave it to the caller to ask again.
+const FREEZE_WITHIN: Duration = Duration::from_secs(3);
+const FREEZE_AGAIN: Duration = Duration::from_millis(20);
 /// Longest answer of the engine, beside what a stop takes by itself.
 const ANSWER_WITHIN: Duration = Duration::from_secs(60);
+/// No run lasts longer.
+const LIFE_WITHIN: Duration = Duration::from_secs(24 * 3600);
 
 /// Labels by name.
 pub(super) type Labels = HashMap<String, String>;
@@ -115,6 +124,45 @@ impl Engine {
         self.await_exit(id).await
     }
 
+    /// Any other signal than SIGKILL may do anything.
+    pub(super) async fn signal(&self, id: &str, signal: &str) -> Result<(), TestbedError> {
+        let options = KillContainerOptionsBuilder::new().signal(signal).build();
+        let sent = self.docker.kill_container(id, Some(options)).await;
+        sent.map_err(|error| TestbedError::request(format!("send {signal} to container {id}"), error))
+    }
+
+    /// Makes a container, without starting it. Returns its id.
+    pub(super) async fn create(&self, body: ContainerCreateBody) -> Result<String, TestbedError> {
+        let made = self.docker.create_container(None::<CreateContainerOptions>, body).await;
+        let made = made.map_err(|error| TestbedError::request("create a container", error))?;
+        Ok(made.id)
+    }
+
+    /// Waits until a container ends, however long that takes, and tells its exit code.
+    pub(super) async fn wait(&self, id: &str) -> Result<i64, TestbedError> {
+        let docker = self.docker.clone().with_timeout(LIFE_WITHIN);
+        let mut ends = Box::pin(docker.wait_container(id, None::<WaitContainerOptions>));
+        match ends.next().await {
+            Some(Ok(end)) => Ok(end.status_code),
+            // The client calls every code but 0 an error.
+            Some(Err(EngineError::DockerContainerWaitError { code, .. })) => Ok(code),
+            Some(Err(error)) => {
+                Err(TestbedError::request(format!("wait for container {id}"), error))
+            }
+            None => Err(TestbedError::request(format!("wait for container {id}"), "no answer")),
+        }
+    }
+
+    /// What a container writes to its standard output and error, until it ends.
+    pub(super) fn follow(
+        &self,
+        id: &str,
+    ) -> BoxStream<'static, Result<LogOutput, EngineError>> {
+        let options = LogsOptionsBuilder::new().stdout(true).stderr(true).follow(true).build();
+        let docker = self.docker.clone().with_timeout(LIFE_WITHIN);
+        docker.logs(id, Some(options)).boxed()
+    }
+
     async fn await_exit(&self, id: &str) -> Result<(), TestbedError> {
         let deadline = Instant::now() + KILL_WITHIN;
         loop {
@@ -144,11 +192,24 @@ impl Engine {
             .map_err(|error| TestbedError::request(format!("start container {id}"), error))
     }
 
-    pub(super) async fn pause(&self, id: &str) -> Result<(), TestbedError> {
+    async fn pause(&self, id: &str) -> Result<(), TestbedError> {
         self.docker
             .pause_container(id)
             .await
             .map_err(|error| TestbedError::request(format!("pause container {id}"), error))
+    }
+
+    /// Freezes a container, however busy it is.
+    pub(super) async fn freeze(&self, id: &str) -> Result<(), TestbedError> {
+        let until = Instant::now() + FREEZE_WITHIN;
+        loop {
+            match self.pause(id).await {
+                Err(error) if was_too_busy(&error) && Instant::now() < until => {
+                    tokio::time::sleep(FREEZE_AGAIN).await;
+                }
+                outcome => return outcome,
+            }
+        }
     }
 
     pub(super) async fn unpause(&self, id: &str) -> Result<(), TestbedError> {
@@ -353,6 +414,11 @@ fn in_container() -> bool {
     ["/.dockerenv", "/run/.containerenv"].iter().any(|path| Path::new(path).exists())
 }
 
+/// Whether the engine could not freeze a container because its processes did not hold still.
+fn was_too_busy(error: &TestbedError) -> bool {
+    matches!(error, TestbedError::Request { source, .. } if source.to_string().contains("unable to freeze"))
+}
+
 /// The state that the engine reports.
 pub(super) fn status_of(inspected: &ContainerInspectResponse) -> Option<ContainerStateStatusEnum> {
     inspected.state.as_ref()?.status
@@ -406,6 +472,16 @@ mod tests {
         ] {
             assert_eq!(remote_host(address), None, "{address}");
         }
+    }
+
+    #[test]
+    fn a_busy_container_is_told_from_one_that_cannot_be_frozen() {
+        let refused =
+            |words: &str| was_too_busy(&TestbedError::request("pause container ab", words));
+        assert!(refused(
+            "Cannot pause container ab: OCI runtime pause failed: unable to freeze: unknown"
+        ));
+        assert!(!refused("Container ab is not running"));
     }
 
     #[test]

@@ -57,9 +57,8 @@ impl Entrances {
             http,
         };
         let mut both: Vec<Part> = (1..=topology.brokers).map(Part::Broker).collect();
-        if topology.change_data_capture {
-            both.extend([Part::Database, Part::Connect]);
-        }
+        both.extend(topology.database.then_some(Part::Database));
+        both.extend(topology.change_data_capture.then_some(Part::Connect));
         if !topology.buckets.is_empty() {
             entrances.bind_store().await?;
         }

@@ -165,6 +165,7 @@ mod tests {
             broker_properties: BTreeMap::from([("log.segment.bytes".into(), "1048576".into())]),
             topics: Vec::new(),
             buckets: Vec::new(),
+            database: false,
             change_data_capture: false,
             worker_properties: BTreeMap::new(),
             start_within: Duration::from_secs(60),

@@ -16,6 +16,7 @@ mod engine;
 mod entrances;
 mod images;
 mod kafka;
+mod member;
 mod observe;
 mod postgres;
 mod run;
@@ -32,7 +33,8 @@ use chrono::{DateTime, Utc};
 use tokio::sync::mpsc::UnboundedReceiver;
 
 pub use self::images::{ImageChoice, ImageSet, References};
-pub use self::postgres::{DatabaseConnection, Rows};
+pub use self::member::{Access, Image};
+pub use self::postgres::{DatabaseConnection, Rows, database_url};
 
 use self::change_data_capture as cdc;
 use self::cluster::Cluster;
@@ -48,7 +50,7 @@ use super::proxy::alter::Rules;
 use super::proxy::wire::Seen;
 use super::source::SourceAccess;
 use super::{
-    Abilities, Act, Capability, ClockReading, Observation, Part, StoreAccess, Testbed,
+    Abilities, Act, Capability, ClockReading, DatabaseAccess, Observation, Part, StoreAccess, Testbed,
     TestbedError, Topology,
 };
 use streamlake_history::event::Evidence;
@@ -95,6 +97,7 @@ impl DockerTestbed {
                 Can::Answers,
                 Can::StoreFaults,
                 Can::StoreProcess,
+                Can::Database,
                 Can::ChangeDataCapture,
                 Can::Replication,
                 Can::SetOffsets,
@@ -271,6 +274,11 @@ impl Testbed for DockerTestbed {
         let server = self.entrances.store_server.as_ref()?;
         // A client that cannot be made cannot look: the runner says that the store was not read.
         JsonApi::new(url(server)).ok().map(|api| Arc::new(api) as Arc<dyn ObserverStore>)
+    }
+
+    fn database(&self) -> Option<DatabaseAccess> {
+        let (client, observer) = (self.database_address()?, self.observer_database_address()?);
+        Some(DatabaseAccess { client, observer })
     }
 
     fn source(&self) -> Option<SourceAccess> {

@@ -18,6 +18,12 @@ const PROTOCOL: i32 = 196_608;
 /// No message that a testbed asks for is longer.
 const MESSAGE_BYTES_MAX: usize = 64 << 20;
 
+/// Where clients find the database, and as whom.
+#[must_use]
+pub fn database_url(address: SocketAddr) -> String {
+    format!("postgresql://{NAME}@{address}/{NAME}")
+}
+
 /// Rows of a result, columns as text, `None` for NULL.
 pub type Rows = Vec<Vec<Option<String>>>;
 

@@ -69,6 +69,14 @@ impl Run {
     }
 }
 
+/// Labels of the container of a consumer under test: it belongs to the harness that started it.
+pub(super) fn labels_of_member(name: &str) -> Labels {
+    Labels::from([
+        (OWNER_LABEL.to_owned(), owner_label()),
+        (PART_LABEL.to_owned(), name.to_owned()),
+    ])
+}
+
 /// Removes whatever carries `label` until the engine lists nothing more. The engine may refuse for a
 /// moment, a network while the last container is leaving it: only the last refusal counts.
 async fn remove_labelled(engine: &Engine, label: &str) -> Result<(), TestbedError> {

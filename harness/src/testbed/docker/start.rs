@@ -76,9 +76,8 @@ fn kinds(topology: &Topology) -> Vec<ImageKind> {
     if !topology.buckets.is_empty() {
         kinds.push(ImageKind::FakeGcs);
     }
-    if topology.change_data_capture {
-        kinds.extend([ImageKind::Postgres, ImageKind::Connect]);
-    }
+    kinds.extend(topology.database.then_some(ImageKind::Postgres));
+    kinds.extend(topology.change_data_capture.then_some(ImageKind::Connect));
     kinds
 }
 
@@ -142,13 +141,15 @@ impl Starting<'_> {
                 ..self.specification(Part::Store, ImageKind::FakeGcs)
             });
         }
-        if self.topology.change_data_capture {
+        if self.topology.database {
             specifications.push(Specification {
                 environment: cdc::database_environment(),
                 arguments: cdc::database_arguments(),
                 doors: self.two_doors(&Part::Database, cdc::DATABASE_PORT, cdc::DATABASE_PORT),
                 ..self.specification(Part::Database, ImageKind::Postgres)
             });
+        }
+        if self.topology.change_data_capture {
             specifications.push(Specification {
                 environment: cdc::connect_environment(&hosts, &self.topology.worker_properties),
                 doors: self.two_doors(&Part::Connect, cdc::CONNECT_PORT, cdc::CONNECT_PORT),

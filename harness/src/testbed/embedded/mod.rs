@@ -129,6 +129,9 @@ impl Embedded {
         if topology.change_data_capture {
             return Err(unsupported(&Part::Connect, "start"));
         }
+        if topology.database {
+            return Err(unsupported(&Part::Database, "start"));
+        }
         let host = Host::start(command, topology.start_within).await?;
         let (tap, passing) = Tap::new();
         let watched = Watched { tap, rules: Rules::default() };
