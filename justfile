@@ -63,6 +63,32 @@ publish-reports:
         echo "reports/protocol-errors"
     fi
 
+# Runs the examples on real Kafka, each folder with its own report: some are there to be convicted. `just gallery
+# connect` runs one folder.
+gallery *FOLDERS:
+    #!/usr/bin/env bash
+    set -euo pipefail
+    folders="{{FOLDERS}}"
+    python3 -m venv target/gallery/python
+    target/gallery/python/bin/pip install --quiet -r examples/python/requirements.txt -r examples/postgres/requirements.txt
+    # Not in every image of Kafka.
+    jar=examples/connect/plugins/connect-file-4.1.0.jar
+    if [ ! -f "$jar" ]; then
+        mkdir -p examples/connect/plugins
+        curl -sSfL -o "$jar.part" https://repo1.maven.org/maven2/org/apache/kafka/connect-file/4.1.0/connect-file-4.1.0.jar
+        echo "0aac0a37c9654a12bc1a5c9bf48f9497ba0faeba8cd7663705b0342bc6dc983d  $jar.part" | sha256sum --check --quiet
+        mv "$jar.part" "$jar"
+    fi
+    cargo build
+    export PATH="$PWD/target/gallery/python/bin:$PATH"
+    for folder in ${folders:-python connect verifiable postgres}; do
+        verdict=0
+        target/debug/streamlake-harness run --testbed docker --runs-dir "target/gallery/$folder" examples/"$folder"/*.toml || verdict=$?
+        # 1 is a conviction, 3 a doubt; anything else is no verdict.
+        [ "$verdict" -le 1 ] || [ "$verdict" -eq 3 ] || exit "$verdict"
+        cp "target/gallery/$folder/reports/partial/docker/kafka-delivery-report.md" "examples/$folder/REPORT.md"
+    done
+
 # Runs that the tests edit, from both testbeds; needs a container engine and zstd.
 keep-histories:
     cargo run -- run two-groups consumer-kill-uncommitted consumer-pause store-unavailable --runs-dir target/keep

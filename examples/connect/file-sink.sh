@@ -11,7 +11,8 @@ offset.storage.file.filename=/tmp/connect.offsets
 # How often what was flushed is committed; by default once a minute.
 offset.flush.interval.ms=1000
 listeners=HTTP://127.0.0.1:0
-plugin.path=/opt/kafka/libs,$PLUGINS
+plugin.path=$PLUGINS
+plugin.discovery=service_load
 connector.client.config.override.policy=All
 EOF
 
@@ -28,5 +29,7 @@ consumer.override.heartbeat.interval.ms=1500
 EOF
 
 export KAFKA_HEAP_OPTS="-Xmx256m"
+# Warnings and errors to standard error.
+export KAFKA_LOG4J_OPTS="-Dlog4j2.configurationFile=/opt/kafka/config/tools-log4j2.yaml"
 exec /opt/kafka/bin/kafka-run-class.sh org.apache.kafka.connect.cli.ConnectStandalone \
     /tmp/worker.properties /tmp/sink.properties

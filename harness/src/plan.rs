@@ -410,7 +410,10 @@ pub(crate) fn observed(
         groups.push(reader.own_group(group, consumer, Vec::new(), &around)?);
     }
     reader.letters_apart(&groups)?;
-    let promises = groups.iter().map(|group| promises::group_promise(group, topic)).collect();
+    // It goes on when nobody looks any more.
+    let promise =
+        |group| GroupPromise { may_stop_early: true, ..promises::group_promise(group, topic) };
+    let promises = groups.iter().map(promise).collect();
     Ok((groups, promises))
 }
 

@@ -20,7 +20,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use crate::adapter::{Adapter as _, Reading, Surroundings, Systems};
+use crate::adapter::{Adapter as _, Reading, Sighted, Surroundings, Systems};
 use crate::fault::Stage;
 use crate::observer::commits::{self, Watch};
 use crate::observer::known::Known;
@@ -366,6 +366,7 @@ impl Run {
             lists_headers: plan.promises.lists_headers(),
             known: &known,
             begins: &BTreeMap::new(),
+            live: None,
             recorder: &self.recorder,
         };
         for group in &plan.groups {
@@ -466,11 +467,12 @@ impl Run {
         let zones = plan.groups.iter().filter_map(|g| systems.of(g).zone(g)).collect();
         let deliveries = plan.groups.iter().filter_map(|group| {
             let folder = &self.context.folder;
-            systems.of(group).watch(group, folder, &self.recorder, stop.clone())
+            systems.of(group).watch(group, folder, &self.recorder, Sighted::default(), stop.clone())
         });
         let deliveries = deliveries.collect();
         let store = testbed.observer_store().map(|store| {
-            tokio::spawn(observer::store::watch(store, zones, self.recorder.clone(), stop.clone()))
+            let (recorder, sighted) = (self.recorder.clone(), Sighted::default());
+            tokio::spawn(observer::store::watch(store, zones, recorder, sighted, stop.clone()))
         });
         let source = testbed.source().map(|source| {
             tokio::spawn(observer::source::watch(source, self.recorder.clone(), stop.clone()))

@@ -402,7 +402,8 @@ impl Supervisor {
     pub(crate) async fn release(&self, name: &str) {
         self.set_held(name, false);
         // One that has ended meanwhile has nothing to be let go of.
-        if let Err(error) = self.act(name, "SIGCONT", |body| async move { body.thaw().await }).await {
+        if let Err(error) = self.act(name, "SIGCONT", |body| async move { body.thaw().await }).await
+        {
             tracing::debug!(%error, "letting go");
         }
     }

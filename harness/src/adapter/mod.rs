@@ -10,8 +10,9 @@
 pub mod command;
 pub mod streamlake;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
+use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
 use tokio::task::JoinHandle;
@@ -45,8 +46,21 @@ pub(crate) struct Reading<'a> {
     pub known: &'a Known,
     /// First offset of each partition that is of interest, where it is not the first of all.
     pub begins: &'a BTreeMap<u32, u64>,
+    /// What is known of consumers that go on while they are read; none where all have ended.
+    pub live: Option<&'a Live<'a>>,
     /// Where facts go.
     pub recorder: &'a Recorder,
+}
+
+/// Names of objects that were seen while a run went on.
+pub(crate) type Sighted = Arc<Mutex<BTreeSet<String>>>;
+
+/// Consumers that go on while what they delivered is read.
+pub(crate) struct Live<'a> {
+    /// The objects that the watch has seen. What came later is of no interest.
+    pub sighted: Sighted,
+    /// Whether an offset of a partition is below the end of the log by now.
+    pub is_logged_by_now: &'a (dyn Fn(u32, u64) -> bool + Sync),
 }
 
 /// Why something could not be read; a sentence.
@@ -87,6 +101,7 @@ pub(crate) trait Adapter: Send + Sync {
         _group: &GroupPlan,
         _folder: &Path,
         _recorder: &Recorder,
+        _sighted: Sighted,
         _stop: CancellationToken,
     ) -> Option<JoinHandle<()>> {
         None

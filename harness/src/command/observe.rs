@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use miette::{IntoDiagnostic as _, WrapErr as _};
@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 use toml::Spanned;
 
 use crate::adapter::command::Command;
-use crate::adapter::{Adapter as _, Reading};
+use crate::adapter::{Adapter as _, Live, Reading, Sighted};
 use crate::cli::{CheckArguments, ForeignArguments, ObserveArguments};
 use crate::observer::commits::{self, Watch};
 use crate::observer::known::Known;
@@ -185,8 +185,7 @@ fn header(
     groups: Vec<GroupPromise>,
     sampled: bool,
 ) -> Header {
-    let commits =
-        if sampled { vec![] } else { vec![Evidence::CommitsComplete] };
+    let commits = if sampled { vec![] } else { vec![Evidence::CommitsComplete] };
     let evidence = [Evidence::Log, Evidence::CommitsSampled, Evidence::Objects];
     let letters = groups.iter().any(|group| group.dead_letter_topic.is_some());
     let letters = letters.then_some(Evidence::DeadLetters);
@@ -202,7 +201,8 @@ fn header(
             commit: crate::COMMIT.to_owned(),
             components: BTreeMap::new(),
             limits: vec![
-                "Looked at from outside while it ran: what happened before is not judged.".to_owned(),
+                "Looked at from outside while it ran: what happened before is not judged."
+                    .to_owned(),
             ],
             about: plan::about_of(file),
         },
@@ -240,7 +240,14 @@ impl Looking {
         };
         let begins = self.begins(&watch)?;
         let systems: Vec<_> = self.groups.iter().map(|group| (group, system(group))).collect();
-        let stop = CancellationToken::new();
+        let (stop, sighted) = (CancellationToken::new(), Sighted::default());
+        // This machine's two clocks at least: whose clock brokers and store have nobody can say here.
+        let clocks = tokio::spawn(observer::clocks::watch(
+            self.testbed.clone(),
+            Vec::new(),
+            self.recorder.clone(),
+            stop.clone(),
+        ));
         let commits = match self.sampled {
             false => commits::start(watch, stop.clone()),
             true => sample(watch, stop.clone()),
@@ -248,14 +255,22 @@ impl Looking {
         let zones = systems.iter().filter_map(|(group, system)| system.zone(group)).collect();
         let store = self.testbed.observer_store().map(|store| {
             let recorder = self.recorder.clone();
-            tokio::spawn(observer::store::watch(store, zones, recorder, stop.clone()))
+            tokio::spawn(observer::store::watch(
+                store,
+                zones,
+                recorder,
+                sighted.clone(),
+                stop.clone(),
+            ))
         });
         let watches: Vec<_> = systems
             .iter()
             .filter_map(|(group, system)| {
-                system.watch(group, Path::new("."), &self.recorder, stop.clone())
+                let (sighted, stop) = (sighted.clone(), stop.clone());
+                system.watch(group, Path::new("."), &self.recorder, sighted, stop)
             })
             .chain(store)
+            .chain([clocks])
             .collect();
         until(time).await;
         stop.cancel();
@@ -266,7 +281,7 @@ impl Looking {
         if joined.await.into_diagnostic()?.is_err() {
             return Err(miette::miette!("the watch of the commits broke down"));
         }
-        self.read(&systems, &begins).await
+        self.read(&systems, &begins, sighted).await
     }
 
     /// Where the look begins: below it nothing is of interest. A group owes what it had not committed.
@@ -290,6 +305,7 @@ impl Looking {
         &self,
         systems: &[(&GroupPlan, Command)],
         begins: &BTreeMap<u32, u64>,
+        sighted: Sighted,
     ) -> miette::Result<()> {
         let promises = Promises::default();
         let detail = log::HeaderDetail::of(&promises);
@@ -301,13 +317,29 @@ impl Looking {
             let span = log::Span { begins: &span_begins, within: READ_WITHIN };
             log::read_raw(&brokers, &topics, &detail, &mut known, &recorder, &span).map(|()| known)
         });
-        let known = read.await.into_diagnostic()?.into_diagnostic().wrap_err("reading the topic")?;
+        let known =
+            read.await.into_diagnostic()?.into_diagnostic().wrap_err("reading the topic")?;
+        let ends = Mutex::new(BTreeMap::new());
+        let is_logged_by_now = |partition: u32, offset: u64| {
+            let mut ends = ends.lock().unwrap_or_else(PoisonError::into_inner);
+            let place = (self.topic.clone(), partition);
+            if ends.get(&place).is_none_or(|end| offset >= *end) {
+                // The log has grown since it was last asked for its ends, or nobody has written this.
+                match tokio::task::block_in_place(|| log::ends(&self.brokers, &self.topics)) {
+                    Ok(now) => *ends = now,
+                    Err(error) => tracing::warn!(%error, "asking for the ends of the log"),
+                }
+            }
+            ends.get(&place).is_some_and(|end| offset < *end)
+        };
+        let live = Live { sighted, is_logged_by_now: &is_logged_by_now };
         let reading = Reading {
             testbed: self.testbed.as_ref(),
             folder: Path::new("."),
             lists_headers: false,
             known: &known,
             begins,
+            live: Some(&live),
             recorder: &self.recorder,
         };
         for (group, system) in systems {
@@ -316,8 +348,7 @@ impl Looking {
             for unread in [delivered, letters].into_iter().filter_map(Result::err) {
                 let text = format!("what {} delivered was not read: {unread}", group.group);
                 tracing::error!("{text}");
-                self.recorder
-                    .record("observer", Fact::Note { level: "error".to_owned(), text });
+                self.recorder.record("observer", Fact::Note { level: "error".to_owned(), text });
             }
         }
         self.recorder.record("observer", Fact::Phase { name: "done".to_owned() });
@@ -367,8 +398,14 @@ fn sample(watch: Watch, stop: CancellationToken) -> std::thread::JoinHandle<()> 
                                 let (topic, partition) = place.clone();
                                 let (group, offset) = (group.clone(), *offset);
                                 let at_us = watch.recorder.now_us();
-                                let seen =
-                                    Committed { group, topic, partition, offset, at_us, exact: false };
+                                let seen = Committed {
+                                    group,
+                                    topic,
+                                    partition,
+                                    offset,
+                                    at_us,
+                                    exact: false,
+                                };
                                 watch.recorder.record(commits::PROCESS, Fact::Committed(seen));
                             }
                         }
@@ -417,7 +454,10 @@ record = { partition = "/p", offset = "/o" }
             read(&path)
         };
         let (file, observation) = read_text(text).unwrap();
-        assert_eq!((file.name.as_str(), observation.bootstrap_servers.as_str()), ("billing", "kafka:9092"));
+        assert_eq!(
+            (file.name.as_str(), observation.bootstrap_servers.as_str()),
+            ("billing", "kafka:9092")
+        );
         let topics = BTreeMap::from([("orders".to_owned(), 3)]);
         let (groups, promises) = plan::observed(&file, "orders", &topics).unwrap();
         assert_eq!(groups[0].members, Vec::<String>::new());
@@ -430,10 +470,16 @@ record = { partition = "/p", offset = "/o" }
                 Ok((file, _)) => plan::observed(&file, "orders", &topics).unwrap_err().to_string(),
             }
         };
-        assert!(wrong("at = \"/data/out\"\n", "").contains(":7: it is not said where the consumer"));
-        assert!(wrong("[group.consumer]", "[group.consumer]\ncommand = [\"x\"]").contains(":6: an observed"));
+        assert!(
+            wrong("at = \"/data/out\"\n", "").contains(":7: it is not said where the consumer")
+        );
+        assert!(
+            wrong("[group.consumer]", "[group.consumer]\ncommand = [\"x\"]")
+                .contains(":6: an observed")
+        );
         assert!(wrong("topic = ", "tropic = ").contains("unknown field `tropic`"));
-        let topic = wrong("kind = \"files\"\nat = \"/data/out\"", "kind = \"topic\"\nat = \"none\"");
+        let topic =
+            wrong("kind = \"files\"\nat = \"/data/out\"", "kind = \"topic\"\nat = \"none\"");
         assert!(topic.contains(":9: the brokers know no topic `none`"), "{topic}");
     }
 }

@@ -18,6 +18,7 @@ pub(crate) struct Known {
     records: BTreeMap<Place, Logged>,
     by_op: HashMap<u64, Vec<Place>>,
     by_value: HashMap<u64, Vec<Place>>,
+    ends: BTreeMap<u32, u64>,
 }
 
 impl Known {
@@ -43,6 +44,16 @@ impl Known {
         }
         self.by_value.entry(logged.value.0).or_default().push(place);
         self.records.insert(place, logged);
+    }
+
+    /// Takes in that a partition was read up to an offset.
+    pub(crate) fn read_to(&mut self, partition: u32, end: u64) {
+        self.ends.insert(partition, end);
+    }
+
+    /// Whether an offset lies behind all that was read of its partition.
+    pub(crate) fn is_behind(&self, partition: u32, offset: u64) -> bool {
+        self.ends.get(&partition).is_some_and(|end| offset >= *end)
     }
 
     /// The topic.

@@ -107,6 +107,7 @@ pub(crate) fn read_raw(
         recorder.record(PROCESS, Fact::Logged(logged));
     })?;
     for bounds in bounds {
+        known.read_to(bounds.partition, bounds.high);
         recorder.record(PROCESS, Fact::LogBounds(bounds));
     }
     Ok(())
@@ -158,7 +159,10 @@ fn each_of(
 ///
 /// # Errors
 /// When a broker does not answer.
-pub(crate) fn ends(brokers: &Brokers, topics: &Topics) -> KafkaResult<BTreeMap<(String, u32), u64>> {
+pub(crate) fn ends(
+    brokers: &Brokers,
+    topics: &Topics,
+) -> KafkaResult<BTreeMap<(String, u32), u64>> {
     let client = reader(brokers, "streamlake-harness-log-reader")?;
     let mut ends = BTreeMap::new();
     for (topic, count) in topics {

@@ -1,13 +1,14 @@
 //! The raw zone as the store holds it: watched while the run goes on, read to its end afterwards.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use chrono::DateTime;
 use serde::Deserialize;
 use tokio_util::sync::CancellationToken;
 
+use crate::adapter::Sighted;
 use crate::adapter::command::Include;
 use crate::adapter::streamlake::part::{self, PartRecord};
 use crate::testbed::gateway::backend::{ObjectMeta, StoreError};
@@ -65,6 +66,7 @@ pub(crate) async fn watch(
     store: Arc<dyn ObserverStore>,
     zones: Vec<Zone>,
     recorder: Recorder,
+    sighted: Sighted,
     stop: CancellationToken,
 ) {
     let mut seen: BTreeMap<String, (u64, u64)> = BTreeMap::new();
@@ -83,6 +85,8 @@ pub(crate) async fn watch(
                     let mut object = object(number, &zone.raw_zone, &meta, role, &recorder);
                     object.during_run = true;
                     recorder.record(WATCH, Fact::Object(object));
+                    let mut sighted = sighted.lock().unwrap_or_else(PoisonError::into_inner);
+                    sighted.insert(meta.name.clone());
                     number += 1;
                 }
             }

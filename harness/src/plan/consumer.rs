@@ -10,8 +10,8 @@ use toml::Spanned;
 
 use super::{BUCKET, ConsumerPlan, GroupPlan, Reader, small_number};
 use crate::adapter::command::{
-    CommandPlan, DeliveryPlace, DeliveryPlan, Durable, Format, ImagePlan, Include, LettersPlan, Mapping,
-    NamePattern, Origin, Pointer, Template, Values, files_zone,
+    CommandPlan, DeliveryPlace, DeliveryPlan, Durable, Format, ImagePlan, Include, LettersPlan,
+    Mapping, NamePattern, Origin, Pointer, Template, Values, files_zone,
 };
 use crate::scenario::{
     self, Consumer, DeadLetters, Delivery, Group, Restarts as RestartsTable, ScenarioError,
@@ -65,7 +65,8 @@ impl Reader<'_> {
             Some(letters) => Some(self.letters(name, letters, around)?),
             None => None,
         };
-        let own_place = delivery.get_ref().at.as_ref().map(|at| at.get_ref().trim_end_matches('/').to_owned());
+        let own_place =
+            delivery.get_ref().at.as_ref().map(|at| at.get_ref().trim_end_matches('/').to_owned());
         let delivery = self.delivery(name, delivery, around)?;
         let (mut raw_zone, mut values) = place(name, &delivery.at);
         if let (Some(own_place), DeliveryPlace::Objects { .. }) = (own_place, &delivery.at) {
@@ -571,9 +572,11 @@ impl Reader<'_> {
             ));
         }
         let named = match &table.name {
-            Some(name) => Some(NamePattern::parse(name.get_ref()).map_err(
-                |(message, remedy)| self.file.error_at(name.span(), message, remedy),
-            )?),
+            Some(name) => {
+                Some(NamePattern::parse(name.get_ref()).map_err(|(message, remedy)| {
+                    self.file.error_at(name.span(), message, remedy)
+                })?)
+            }
             None => None,
         };
         let only = table.only.iter().map(|(at, wanted)| match Pointer::parse(at) {
@@ -754,6 +757,54 @@ record = { headers = { partition = "p", offset = "o" } }
     }
 
     #[test]
+    fn a_container_needs_no_command_and_sees_the_folder_of_the_scenario_if_it_is_asked_to() {
+        let text = SCENARIO.replace(
+            "command = [\"./sink\", \"--topic={topic}\", \"{dead_letter_topic}\"]\ndirectory = \"../bin\"",
+            "image = \"acme/sink:1\"\nentrypoint = [\"/bin/sh\"]",
+        );
+        let plan = plan(&text).unwrap();
+        let command = command(&plan);
+        let image = command.image.as_ref().unwrap();
+        assert_eq!((image.reference.as_str(), command.command.len()), ("acme/sink:1", 0));
+        assert_eq!(
+            (image.entrypoint.as_deref(), &command.directory),
+            (Some(&["/bin/sh".to_owned()][..]), &None)
+        );
+    }
+
+    #[test]
+    fn rows_need_a_database_and_are_not_watched() {
+        let text = SCENARIO.replace(
+            "kind = \"objects\"\ninclude = \"**/*.jsonl\"",
+            "kind = \"rows\"\ntable = \"public.sink\"\nsetup = \"CREATE TABLE sink (p int)\"",
+        );
+        let reason = plan(&text).unwrap_err();
+        assert_eq!(reason, "the embedded testbed cannot run PostgreSQL");
+    }
+
+    #[test]
+    fn files_that_grow_and_names_that_tell_offsets_are_understood() {
+        let text = SCENARIO.replace(
+            "kind = \"objects\"\ninclude = \"**/*.jsonl\"",
+            "kind = \"files\"\ndurable = \"appended\"",
+        );
+        let grows =
+            plan(&text.replace("value = \"/v\"", "value = \"/v\", only = { \"/k\" = \"x\" }"))
+                .unwrap();
+        let delivery = &command(&grows).delivery;
+        assert!(matches!(delivery.at, DeliveryPlace::Files { durable: Durable::Appended, .. }));
+        assert_eq!(delivery.record.only.len(), 1);
+        let named = SCENARIO.replace(
+            "partition = \"/p\", offset = \"/o\"",
+            "name = \"**/{topic}+{partition}+{start_offset}.avro\"",
+        );
+        let named = plan(&named.replace("include =", "format = \"avro\"\ninclude =")).unwrap();
+        let delivery = &command(&named).delivery;
+        assert_eq!(delivery.format, Format::Avro);
+        assert!(matches!(delivery.record.origin, Origin::Name(_)));
+    }
+
+    #[test]
     fn what_is_not_said_is_not_promised() {
         let text = SCENARIO.replace(
             "[group.dead_letters]\nrecord = { headers = { partition = \"p\", offset = \"o\" } }\n",
@@ -833,6 +884,58 @@ record = { headers = { partition = "p", offset = "o" } }
                 "command = [\"./sink\", \"--topic={topic}\", \"{dead_letter_topic}\"]",
                 "command = []",
                 ":15: there is no program to start",
+            ),
+            (
+                "include =",
+                "format = \"xml\"\ninclude =",
+                ":22: `xml` is no format that can be read",
+            ),
+            (
+                "include =",
+                "table = \"t\"\ninclude =",
+                ":22: `table` means nothing with `kind = \"objects\"`",
+            ),
+            (
+                "include =",
+                "at = \"/out\"\ninclude =",
+                ":22: the harness makes the place of delivery",
+            ),
+            (
+                "kind = \"objects\"\ninclude = \"**/*.jsonl\"",
+                "kind = \"files\"\ndurable = \"appended\"\nformat = \"parquet\"",
+                ":23: a file of `parquet` cannot be read while it grows",
+            ),
+            (
+                "kind = \"objects\"\ninclude = \"**/*.jsonl\"",
+                "kind = \"rows\"\ntable = \"t; drop\"",
+                ":22: `t; drop` is no name of a table",
+            ),
+            (
+                "kind = \"objects\"\ninclude = \"**/*.jsonl\"",
+                "kind = \"rows\"",
+                "it is not said which table the consumer delivers into",
+            ),
+            (
+                "partition = \"/p\", offset = \"/o\"",
+                "name = \"{partition}.json\"",
+                ":23: a name like `{partition}.json` does not say which records it holds",
+            ),
+            (
+                "record = { headers = { partition = \"p\", offset = \"o\" } }",
+                "record = { name = \"{partition}-{start_offset}\" }",
+                ":25: records of a topic are in no file",
+            ),
+            (
+                "partition = \"/p\", offset = \"/o\"",
+                "only = { kind = \"record\" }, partition = \"/p\", offset = \"/o\"",
+                ":23: `kind` is no JSON pointer",
+            ),
+            ("directory =", "user = \"1000\"\ndirectory =", ":15: `user` is of a container"),
+            ("directory =", "image = \"\"\ndirectory =", ":16: `` is no name of an image"),
+            (
+                "\"{dead_letter_topic}\"",
+                "\"{database_url}\"",
+                ":15: `{database_url}` stands for nothing",
             ),
             ("restarts", "ready = \"soon\"\nrestarts", ":19: nobody can wait for `soon`"),
             ("restarts", "starts = \"now\"\nrestarts", ":19: no group starts at `now`"),

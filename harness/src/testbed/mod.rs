@@ -335,7 +335,10 @@ impl DatabaseAccess {
     /// # Errors
     /// Why there is no answer, or the database's own message.
     pub async fn query(&self, statements: &str) -> Result<docker::Rows, String> {
-        docker::DatabaseConnection::open(self.observer, DATABASE_WITHIN).await?.run(statements).await
+        docker::DatabaseConnection::open(self.observer, DATABASE_WITHIN)
+            .await?
+            .run(statements)
+            .await
     }
 }
 

@@ -77,8 +77,9 @@ impl Index {
     }
 
     pub(super) fn object(&mut self, t_us: u64, process: u16, fact: &Object) {
-        if fact.during_run {
-            self.work.seen_clocks.entry(Base::Store).or_default().by(fact.created_us, t_us);
+        let base = clock_of(fact);
+        if fact.during_run && base != Base::Recorder {
+            self.work.seen_clocks.entry(base).or_default().by(fact.created_us, t_us);
         }
         let zone = self.zones.iter().position(|zone| zone.name == fact.raw_zone);
         let by_watch = self.process_is(process, "store-watch");
@@ -90,6 +91,7 @@ impl Index {
                 generation: fact.generation.clone(),
                 created_us: fact.created_us,
                 earliest_us: fact.earliest_us,
+                base,
                 bytes: fact.bytes,
                 content: fact.content,
                 role: fact.role,
@@ -145,10 +147,10 @@ impl Index {
             id: id_print(fact.ingestion_id.as_ref()),
         };
         // A commit in the interval in which a line appeared may well have come after it.
-        let created_us = part.earliest_us.unwrap_or(part.created_us);
+        let (base, created_us) = (part.base, part.earliest_us.unwrap_or(part.created_us));
         for &group in &self.zones[part.zone].groups {
             let entry = self.groups[group].entry(lane).or_default();
-            entry.stored(fact.offset, created_us, number);
+            entry.stored(fact.offset, (base, created_us), number);
             self.lanes[lane].hear(fact.offset, Source::Copy(group), seen);
         }
     }
@@ -179,6 +181,16 @@ impl Index {
             }
         }
         self.dead.push(Dead { letter: fact.clone(), source });
+    }
+}
+
+/// Who stamped the creation of an object: the store; this machine's kernel, if it is a file; or whoever looked
+/// at it and wrote the history.
+fn clock_of(fact: &Object) -> Base {
+    match fact.earliest_us {
+        Some(_) => Base::Recorder,
+        None if fact.raw_zone.starts_with("file:") => Base::Processes,
+        None => Base::Store,
     }
 }
 

@@ -109,7 +109,7 @@ pub struct GroupLane {
     in_a_row: BTreeMap<u16, (u64, u64)>,
 }
 
-fn append(runs: &mut Vec<Run>, offset: u64, at_us: u64, part: u32) {
+fn append(runs: &mut Vec<Run>, offset: u64, (base, at_us): (Base, u64), part: u32) {
     match runs.last_mut() {
         Some(run)
             if run.part == Some(part)
@@ -119,7 +119,7 @@ fn append(runs: &mut Vec<Run>, offset: u64, at_us: u64, part: u32) {
             run.last = offset;
         }
         _ => {
-            let (base, part, reader) = (Base::Store, Some(part), None);
+            let (part, reader) = (Some(part), None);
             runs.push(Run { at_us, base, part, reader, first: offset, last: offset });
         }
     }
@@ -142,8 +142,8 @@ fn join_neighbours(runs: &mut Vec<Run>) {
 }
 
 impl GroupLane {
-    pub(super) fn stored(&mut self, offset: u64, created_us: u64, part: u32) {
-        append(&mut self.runs, offset, created_us, part);
+    pub(super) fn stored(&mut self, offset: u64, created: (Base, u64), part: u32) {
+        append(&mut self.runs, offset, created, part);
     }
 
     pub(super) fn dead(&mut self, offset: u64, created_us: u64) {

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use super::skew::Base;
 use streamlake_history::event::{ListedPart, MetadataHead, ObjectRole, Print};
 
 /// Offsets of one partition within one part.
@@ -26,6 +27,8 @@ pub struct Part {
     pub generation: String,
     /// Creation of this generation.
     pub created_us: u64,
+    /// Whose clock stamped its creation.
+    pub base: Base,
     /// It was not there before this, where its creation is known by an interval only.
     pub earliest_us: Option<u64>,
     /// Size.

@@ -180,7 +180,7 @@ impl Index {
         };
         for part in self.parts.iter().filter(|part| !part.during_run) {
             for (&lane, span) in &part.lanes {
-                from(Base::Store, part.created_us, lane, span.last);
+                from(part.base, part.created_us, lane, span.last);
             }
         }
         for lanes in &self.groups {

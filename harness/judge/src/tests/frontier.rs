@@ -246,3 +246,20 @@ fn an_offset_is_not_committed_again_and_again() {
     let findings = check(&busy.judge().unwrap(), "commit-frontier").findings;
     assert!(findings.is_empty(), "{findings:#?}");
 }
+
+#[test]
+fn what_came_in_an_interval_is_early_only_before_it() {
+    // The part is there at 210 ms; the commit of its records comes at 215 ms, or before that.
+    let seen_between = |low_us: u64, commit_us: u64| {
+        let mut sample = clocks(Some((0, 0)), Some((-50_000, 50_000)));
+        change(&mut sample, |f| match f {
+            Fact::Object(o) if o.created_us == 210_000 => o.earliest_us = Some(low_us),
+            Fact::Committed(c) if c.at_us == 215_000 => c.at_us = commit_us,
+            _ => {}
+        });
+        sample
+    };
+    // Files are seen on the recorder's clock, whatever is known of a store's.
+    comes(&seen_between(205_000, 206_000), "commit-frontier", Status::Pass);
+    found(&seen_between(205_000, 200_000), "commit-frontier", "commit-before-durable");
+}

@@ -8,13 +8,14 @@ use std::fs;
 use std::io;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
+use std::sync::PoisonError;
 use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
 use super::include::Include;
 use super::lines::Delivered;
-use crate::adapter::Unread;
+use crate::adapter::{Sighted, Unread};
 use streamlake_history::Recorder;
 use streamlake_history::event::{Fact, Object, ObjectRole};
 
@@ -28,6 +29,7 @@ pub(super) struct Watching {
     pub(super) raw_zone: String,
     pub(super) include: Include,
     pub(super) recorder: Recorder,
+    pub(super) sighted: Sighted,
 }
 
 /// A file as it stood there.
@@ -82,6 +84,10 @@ impl Watching {
                     let mut object = file.object(number, &self.raw_zone, &self.recorder);
                     object.during_run = true;
                     self.recorder.record(WATCH, Fact::Object(object));
+                    self.sighted
+                        .lock()
+                        .unwrap_or_else(PoisonError::into_inner)
+                        .insert(file.name.clone());
                     number += 1;
                 }
             }

@@ -244,7 +244,8 @@ mod tests {
     #[test]
     fn values_alone_are_lines_as_they_are() {
         let entries = read(Format::Text, b"no json\n{\"a\":1}\n");
-        let good = [(1, Entry::Value(b"no json".to_vec())), (2, Entry::Value(b"{\"a\":1}".to_vec()))];
+        let good =
+            [(1, Entry::Value(b"no json".to_vec())), (2, Entry::Value(b"{\"a\":1}".to_vec()))];
         assert_eq!((entries.good, entries.problem), (good.to_vec(), None));
     }
 

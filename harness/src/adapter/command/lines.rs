@@ -5,6 +5,7 @@
 //! which record it is may as well be the scenario's: nothing is concluded from what is missing then.
 
 use std::collections::BTreeMap;
+use std::sync::PoisonError;
 
 use serde_json::Value;
 
@@ -12,7 +13,7 @@ use super::format::{self, Entry, Format};
 use super::mapping::{Around, Headers, Line, Mapping, SaidValue};
 use super::resolve::{Name, Resolver};
 use super::{DeliveryPlan, mapping};
-use crate::adapter::Reading;
+use crate::adapter::{Live, Reading};
 use crate::plan::GroupPlan;
 use streamlake_history::Recorder;
 use streamlake_history::event::{
@@ -117,7 +118,19 @@ impl<'a> Delivered<'a> {
 
     /// A file or an object, plain or compressed as a whole.
     pub(super) fn part(&mut self, object: Object, content: &[u8]) {
+        let sighted = |live: &Live<'_>| {
+            let sighted = live.sighted.lock().unwrap_or_else(PoisonError::into_inner);
+            sighted.contains(&object.name)
+        };
+        if !self.reading.live.is_none_or(sighted) {
+            return;
+        }
         self.portion(object, content, 0);
+    }
+
+    /// Those who deliver go on while this is read.
+    pub(super) fn is_live(&self) -> bool {
+        self.reading.live.is_some()
     }
 
     /// A portion of a file, before which so many of its records stand. Returns how many there are in it.
@@ -184,6 +197,12 @@ impl<'a> Delivered<'a> {
         // Delivered before anybody looked.
         let begin = self.reading.begins.get(&partition).copied().unwrap_or(0);
         if offset < begin && topic == self.reading.known.topic() {
+            return;
+        }
+        // Delivered since the log was read.
+        if self.reading.known.is_behind(partition, offset)
+            && self.reading.live.is_some_and(|live| (live.is_logged_by_now)(partition, offset))
+        {
             return;
         }
         let logged = self.reading.known.at(&topic, partition, offset);

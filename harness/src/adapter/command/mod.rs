@@ -29,7 +29,7 @@ use nix::sys::signal::Signal;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use super::{Adapter, Reading, Surroundings, Unread};
+use super::{Adapter, Reading, Sighted, Surroundings, Unread};
 use crate::observer::store::{PartNames, Zone};
 use crate::plan::GroupPlan;
 use crate::supervisor::body::Vessel;
@@ -323,6 +323,7 @@ impl Adapter for Command {
         group: &GroupPlan,
         folder: &Path,
         recorder: &Recorder,
+        sighted: Sighted,
         stop: CancellationToken,
     ) -> Option<JoinHandle<()>> {
         let DeliveryPlace::Files { folder: own, include, durable } = &self.plan.delivery.at else {
@@ -333,6 +334,7 @@ impl Adapter for Command {
             raw_zone: group.raw_zone.clone(),
             include: include.clone(),
             recorder: recorder.clone(),
+            sighted,
         };
         let grown = self.grown.clone();
         Some(match durable {

@@ -76,7 +76,8 @@ impl NamePattern {
     pub(super) fn place(&self, name: &str) -> Result<(Option<String>, u32, u64), String> {
         let found = self.regex.captures(name);
         let found = found.ok_or_else(|| format!("its name is not like `{}`", self.text))?;
-        let number = |part: &str| found.name(part).and_then(|found| found.as_str().parse::<u64>().ok());
+        let number =
+            |part: &str| found.name(part).and_then(|found| found.as_str().parse::<u64>().ok());
         let partition = number("partition").and_then(|number| u32::try_from(number).ok());
         let place = partition.zip(number("offset"));
         let (partition, offset) =
@@ -93,7 +94,8 @@ mod tests {
     #[test]
     fn a_name_says_where_the_first_record_stood() {
         let pattern =
-            NamePattern::parse("**/{topic}/day=*/{topic}+{partition}+{start_offset}.json*").unwrap();
+            NamePattern::parse("**/{topic}/day=*/{topic}+{partition}+{start_offset}.json*")
+                .unwrap();
         let place = pattern.place("a/o.raw/day=1/o.raw+2+0000000120.json.gz").unwrap();
         assert_eq!(place, (Some("o.raw".to_owned()), 2, 120));
         assert!(pattern.place("o.raw/day=1/o.raw+2+x.json").unwrap_err().contains("is not like"));

@@ -20,7 +20,7 @@ use streamlake::crash;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use super::{Adapter, Reading, Surroundings, Unread};
+use super::{Adapter, Reading, Sighted, Surroundings, Unread};
 use crate::observer::store::{self, PartNames, Zone};
 use crate::plan::{ConsumerPlan, DATASET, GroupPlan, Plan};
 use crate::supervisor::Launch;
@@ -189,6 +189,7 @@ impl Adapter for Streamlake {
         group: &GroupPlan,
         folder: &Path,
         recorder: &Recorder,
+        _: Sighted,
         stop: CancellationToken,
     ) -> Option<JoinHandle<()>> {
         let members = group.members.iter();

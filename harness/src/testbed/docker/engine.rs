@@ -16,10 +16,10 @@ use bollard::models::{
     SystemVersion,
 };
 use bollard::query_parameters::{
-    CreateContainerOptions, CreateImageOptionsBuilder, InspectContainerOptions, InspectNetworkOptions,
-    KillContainerOptionsBuilder, ListContainersOptionsBuilder, ListNetworksOptionsBuilder,
-    LogsOptionsBuilder, RemoveContainerOptionsBuilder, StartContainerOptions,
-    StopContainerOptionsBuilder, WaitContainerOptions,
+    CreateContainerOptions, CreateImageOptionsBuilder, InspectContainerOptions,
+    InspectNetworkOptions, KillContainerOptionsBuilder, ListContainersOptionsBuilder,
+    ListNetworksOptionsBuilder, LogsOptionsBuilder, RemoveContainerOptionsBuilder,
+    StartContainerOptions, StopContainerOptionsBuilder, WaitContainerOptions,
 };
 use chrono::{DateTime, Utc};
 use futures::stream::BoxStream;
@@ -128,7 +128,9 @@ impl Engine {
     pub(super) async fn signal(&self, id: &str, signal: &str) -> Result<(), TestbedError> {
         let options = KillContainerOptionsBuilder::new().signal(signal).build();
         let sent = self.docker.kill_container(id, Some(options)).await;
-        sent.map_err(|error| TestbedError::request(format!("send {signal} to container {id}"), error))
+        sent.map_err(|error| {
+            TestbedError::request(format!("send {signal} to container {id}"), error)
+        })
     }
 
     /// Makes a container, without starting it. Returns its id.
@@ -154,10 +156,7 @@ impl Engine {
     }
 
     /// What a container writes to its standard output and error, until it ends.
-    pub(super) fn follow(
-        &self,
-        id: &str,
-    ) -> BoxStream<'static, Result<LogOutput, EngineError>> {
+    pub(super) fn follow(&self, id: &str) -> BoxStream<'static, Result<LogOutput, EngineError>> {
         let options = LogsOptionsBuilder::new().stdout(true).stderr(true).follow(true).build();
         let docker = self.docker.clone().with_timeout(LIFE_WITHIN);
         docker.logs(id, Some(options)).boxed()

@@ -76,7 +76,8 @@ impl Image {
     async fn have(&self, engine: &Engine) -> io::Result<()> {
         if engine.image_digest(&self.reference).await.map_err(io::Error::other)?.is_none() {
             let pulled = engine.pull(&self.reference).await;
-            pulled.map_err(|why| io::Error::other(format!("no image {}: {why}", self.reference)))?;
+            pulled
+                .map_err(|why| io::Error::other(format!("no image {}: {why}", self.reference)))?;
         }
         Ok(())
     }

@@ -50,8 +50,8 @@ use super::proxy::alter::Rules;
 use super::proxy::wire::Seen;
 use super::source::SourceAccess;
 use super::{
-    Abilities, Act, Capability, ClockReading, DatabaseAccess, Observation, Part, StoreAccess, Testbed,
-    TestbedError, Topology,
+    Abilities, Act, Capability, ClockReading, DatabaseAccess, Observation, Part, StoreAccess,
+    Testbed, TestbedError, Topology,
 };
 use streamlake_history::event::Evidence;
 
