@@ -11,7 +11,11 @@
 //! can miss a violation, not invent one.
 //!
 //! A commit goes back once for each replay, and for each reset that somebody told; every other time is
-//! an anomaly.
+//! an anomaly. So is a position below what was committed: the coordinator had forgotten a commit. And so is a
+//! commit of a member for a partition that another one has by then.
+
+mod handed_out;
+mod of_others;
 
 use super::case::{Case, EVIDENCE_MAX, count, quoted, seconds, spelled};
 use super::evidence::{Observed, foreign, observed_groups, owed_from, perhaps_aborted, read_lanes};
@@ -40,8 +44,10 @@ pub(super) fn judge(index: &Index, case: &mut Case<'_>) -> String {
             beyond(case, &group, number, lane, known);
             backwards(index, case, &group, number, known);
             repeated(index, case, &group, number, known);
+            handed_out::judge(index, case, &group, number, known);
         }
     }
+    of_others::judge(index, case);
     if judged == 0 {
         case.doubt("no commit covered any record");
     }

@@ -8,8 +8,11 @@
 use std::collections::BTreeSet;
 
 use super::case::{Case, anomalous, quoted};
+use super::evidence::foreign;
 use crate::index::{Index, ReadBack};
-use streamlake_history::event::{GroupPromise, GroupStart, Header, ProcessChange, ProcessRole};
+use streamlake_history::event::{
+    Evidence, GroupPromise, GroupStart, Header, ProcessChange, ProcessRole,
+};
 
 /// A property that a promise rests on.
 struct Demand {
@@ -34,6 +37,7 @@ pub(super) fn judge(index: &Index, case: &mut Case<'_>) -> String {
         differing(index, case, &demand);
         silent(index, case, &demand);
     }
+    servers(index, case);
     let properties: usize = index.rare.configuration.iter().map(|r| r.fact.properties.len()).sum();
     case.figure("parts_read", read.len() as u64);
     case.figure("properties_read", properties as u64);
@@ -156,6 +160,26 @@ fn silent(index: &Index, case: &mut Case<'_>, demand: &Demand) {
     }
     if ran.is_empty() && by_process.is_empty() {
         case.doubt(format!("{} of the {} was not read back", demand.names[0], demand.of));
+    }
+}
+
+/// What brokers and topics run with decides what an acknowledgement is worth, and whose clock stamps.
+/// Histories that do not say whose client is whose did not ask them.
+fn servers(index: &Index, case: &mut Case<'_>) {
+    let read = || index.rare.configuration.iter().map(|read| &read.fact);
+    if foreign(&index.header) || !read().any(|read| read.process.is_some()) {
+        return;
+    }
+    if !read().any(|read| is_of(read, "broker")) {
+        case.doubt("no configuration of a broker was read back");
+    }
+    // The topics of a stand-in for a broker have none.
+    let real = index.vouches(Evidence::Idempotence);
+    for topic in index.header.promises.topics.keys().filter(|_| real) {
+        let of = format!("topic {topic}");
+        if !read().any(|read| read.of == of) {
+            case.doubt(format!("the configuration of topic {} was not read back", quoted(topic)));
+        }
     }
 }
 

@@ -199,6 +199,11 @@ fn segment(
             None => {
                 let again = copies[number].run;
                 if let Some(how) = sought_back(index, group, known, range, &again) {
+                    // It had been committed by then, unless the clocks stand as it needs.
+                    let likely = known.committed_likely(again.base, again.at_us, &index.clocks);
+                    if likely.is_some_and(|committed| committed > range.0) {
+                        explained.by_clocks.push(range);
+                    }
                     *explained.causes.entry(how).or_insert(0) += size;
                     continue;
                 }

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 
 use super::case::{count, quoted, spelled};
 use super::placement::is_kept;
-use crate::index::{Bit, GroupLane, Index, Lane, OddKind, Part, RangeSet};
+use crate::index::{Base, Bit, GroupLane, Index, Lane, OddKind, Part, RangeSet, shifted};
 use streamlake_history::event::{
     Evidence, GroupPromise, GroupStart, Header, ObjectRole, ProcessRole,
 };
@@ -36,6 +36,8 @@ pub(super) enum Need {
     Processes,
     /// Whether the parts around them answered, from the first probe to the last.
     Probes,
+    /// What passed between members and coordinators.
+    Coordination,
     /// Configuration, read back.
     Configuration,
     /// The log of a source database.
@@ -48,7 +50,7 @@ pub(super) enum Need {
 
 impl Need {
     /// All of them.
-    pub(super) const ALL: [Self; 14] = [
+    pub(super) const ALL: [Self; 15] = [
         Self::Receipts,
         Self::Log,
         Self::Commits,
@@ -59,6 +61,7 @@ impl Need {
         Self::DeadLetters,
         Self::Processes,
         Self::Probes,
+        Self::Coordination,
         Self::Configuration,
         Self::Source,
         Self::Clocks,
@@ -77,6 +80,7 @@ impl Need {
             Self::DeadLetters => dead_letters(index),
             Self::Processes => processes(index),
             Self::Probes => probes(index),
+            Self::Coordination => coordination(index),
             Self::Configuration => configuration(index),
             Self::Source => source(index),
             Self::Clocks => clocks(index),
@@ -413,9 +417,63 @@ fn probes(index: &Index) -> Vec<String> {
     let over = index.rare.phases.iter().find(|phase| phase.fact == "final-read");
     let over = over.map_or(0, |phase| phase.t_us);
     let cut = last.iter().filter(|(_, (probes, at_us))| *probes < 2 || *at_us < over);
-    cut.map(|(target, _)| format!("{} was not probed to the end of the run", quoted(target)))
+    let cut =
+        cut.map(|(target, _)| format!("{} was not probed to the end of the run", quoted(target)));
+    let never = |target: &&str| !last.keys().any(|known| known.starts_with(*target));
+    let never = to_be_probed(&index.header).into_iter().filter(never);
+    cut.chain(never.map(|target| format!("{} was never probed from outside", quoted(target))))
         .collect()
 }
+
+/// Parts that every run of the harness with such promises probes: the brokers, the store that the pipeline
+/// writes to, the database and its worker. Version 1 did not tell of all of them.
+fn to_be_probed(header: &Header) -> Vec<&'static str> {
+    if header.version < 2 || header.promises.topics.is_empty() {
+        return Vec::new();
+    }
+    let mut groups = header.promises.groups.iter();
+    let of_pipeline = groups.any(|group| group.raw_zone.is_some() && group.consumer.is_none());
+    let source = header.promises.source.is_some();
+    let named =
+        [("broker", true), ("store", of_pipeline), ("database", source), ("connect", source)];
+    named.into_iter().filter(|(_, due)| *due).map(|(name, _)| name).collect()
+}
+
+/// What passed between the members and their coordinator was seen to the end: no group rebalanced or
+/// committed after the last of it, by the broker's own record.
+fn coordination(index: &Index) -> Vec<String> {
+    if foreign(&index.header) || !index.vouches(Evidence::Positions) {
+        return Vec::new();
+    }
+    let rare = &index.rare;
+    index.promised_groups().filter_map(|(_, promise, lanes)| {
+        let own = |group: &String| *group == promise.group;
+        let steps = rare.memberships.iter().filter(|m| own(&m.fact.group)).map(|m| m.fact.at_us);
+        let asked = rare.attempts.iter().filter(|a| own(&a.fact.group)).map(|a| a.fact.at_us);
+        let told = rare.positions.iter().filter(|p| own(&p.fact.group)).map(|p| p.fact.at_us);
+        // A testbed that tells of neither shows positions only, and those do not go on to the end.
+        let last = steps.chain(asked).max()?.max(told.max().unwrap_or(0));
+        let last = shifted(last.saturating_add(UNWATCHED_US), 0);
+        let later = |at_us: u64| shifted(at_us, index.clocks.of(Base::Broker).low) > last;
+        let dealt = rare.generations.iter().map(|seen| &seen.fact);
+        let mut dealt = dealt.filter(|seen| own(&seen.group) && !seen.members.is_empty());
+        let unseen = |lane: &GroupLane| {
+            lane.commits.iter().any(|c| c.exact && c.base == Base::Broker && later(c.at_us))
+        };
+        let committed = rare.attempts.iter().any(|a| own(&a.fact.group) && a.fact.taken)
+            && lanes.values().any(unseen);
+        (dealt.any(|seen| later(seen.at_us)) || committed).then(|| {
+            format!(
+                "what passed between the members of group {} and their coordinator was not seen to the \
+                 end: the broker's own record goes on",
+                quoted(&promise.group)
+            )
+        })
+    }).collect()
+}
+
+/// The last that was seen to pass, and what the broker wrote down then, lie no further apart.
+const UNWATCHED_US: u64 = 1_000_000;
 
 fn configuration(index: &Index) -> Vec<String> {
     match index.rare.configuration.is_empty() && !foreign(&index.header) {
@@ -425,10 +483,18 @@ fn configuration(index: &Index) -> Vec<String> {
 }
 
 fn source(index: &Index) -> Vec<String> {
-    match index.header.promises.source.is_some() && !index.vouches(Evidence::Source) {
-        true => vec!["the testbed cannot read the log of a source database".to_owned()],
-        false => Vec::new(),
+    if index.header.promises.source.is_some() && !index.vouches(Evidence::Source) {
+        return vec!["the testbed cannot read the log of a source database".to_owned()];
     }
+    let source = &index.rare.source;
+    let told = source.starts.len() as u64;
+    let counted = source.reads.iter().filter_map(|read| read.starts);
+    let differing = counted.filter(|starts| *starts != told).map(|starts| {
+        format!(
+            "the reader of the database's record of senders saw {starts} starts and told {told}"
+        )
+    });
+    differing.take(1).collect()
 }
 
 fn clocks(index: &Index) -> Vec<String> {
@@ -441,6 +507,26 @@ fn clocks(index: &Index) -> Vec<String> {
         )
     });
     odd(index, OddKind::Clock, back).into_iter().chain(set).collect()
+}
+
+/// A run of the harness measures every clock that it reads instants from, and one that was not measured is an
+/// observer that is missing. Version 1 did not. What looks right by any clock is right all the same: no other
+/// check asks for this.
+pub(super) fn unmeasured(index: &Index) -> Option<String> {
+    let groups = &index.header.promises.groups;
+    if foreign(&index.header) || index.header.version < 2 || groups.is_empty() {
+        return None;
+    }
+    let stored = groups.iter().any(|group| group.raw_zone.is_some() && group.consumer.is_none());
+    let read = [(Base::Broker, true), (Base::Store, stored)];
+    let unknown = read.into_iter().filter(|(base, due)| *due && !index.clocks.of(*base).measured);
+    let names: Vec<String> = unknown.map(|(base, _)| index.clock_name(base)).collect();
+    (!names.is_empty()).then(|| {
+        format!(
+            "nobody measured the clock of {}: how far its stamps can be believed is not known",
+            names.join(" and of ")
+        )
+    })
 }
 
 fn phases(index: &Index) -> Vec<String> {

@@ -4,8 +4,8 @@
 //! What was asked stands in the fact of a process's end. Histories of version 1 did not say it: there,
 //! what ended after the drain began, or in a fault window that was aimed at it, was asked to.
 //!
-//! In a history that others wrote, a signal may have been anybody's: a doubt. An exit code is the
-//! process's own.
+//! In a history that others wrote, a signal may have been anybody's: a doubt, unless somebody says that it was
+//! a kill. An exit code is the process's own.
 
 mod left;
 
@@ -111,7 +111,11 @@ fn wrong(index: &Index, case: &mut Case<'_>, exit: &At<ProcessState>) -> Option<
     };
     // Nobody sends the signals by which a process dies of itself.
     let sent = |signal: i32| fact.asked.is_some() || !OF_ITSELF.contains(&signal);
-    if foreign(&index.header) && matches!(end, ProcessEnd::Signal(signal) if sent(signal)) {
+    let killed = fact.asked == Some(Ask::Kill) && end == ProcessEnd::Signal(SIGKILL);
+    if foreign(&index.header)
+        && !killed
+        && matches!(end, ProcessEnd::Signal(signal) if sent(signal))
+    {
         let (name, word) = (quoted(&fact.name), words(end));
         case.doubt(format!("process {name} ended by {word}, and nobody said who sent it"));
         return None;

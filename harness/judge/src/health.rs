@@ -17,22 +17,22 @@ const WELL: &str = "200";
 const READY_WITHIN_US: u64 = 10_000_000;
 
 pub(super) fn judge(index: &Index, case: &mut Case<'_>) {
-    let (mut answers, mut ever): (BTreeMap<&str, Vec<(u64, &str)>>, BTreeSet<&str>) =
-        Default::default();
+    let (mut answers, mut ever, mut unready) = (Answers::new(), BTreeSet::new(), Answers::new());
     for probe in &index.rare.probes {
         let Some((process, path)) = probe.fact.of_health() else { continue };
+        let told = (probe.t_us, probe.fact.detail.as_str());
         match path {
-            "healthz" => answers.entry(process).or_default().push((probe.t_us, &probe.fact.detail)),
-            "readyz" if probe.fact.detail == WELL => drop(ever.insert(process)),
+            "healthz" => answers.entry(process).or_default().push(told),
+            "readyz" if told.1 == WELL => drop(ever.insert(process)),
+            "readyz" => unready.entry(process).or_default().push(told),
             _ => {}
         }
     }
+    unasked(index, case, &answers);
     for (process, answers) in answers {
         ill(index, case, process, &answers);
-        let asked =
-            answers.iter().filter(|(_, told)| [ILL, WELL].contains(told)).map(|told| told.0);
-        let (first, last) = (asked.clone().min(), asked.max());
-        let long = first.zip(last).is_some_and(|(first, last)| last - first > READY_WITHIN_US);
+        let answers = unready.remove(process).unwrap_or_default();
+        let long = longest_unready(index, &answers) > READY_WITHIN_US;
         if long && !ever.contains(process) && worked(index, process) {
             let text = format!(
                 "process {} never called itself ready, although its group committed what it read",
@@ -41,6 +41,36 @@ pub(super) fn judge(index: &Index, case: &mut Case<'_>) {
             case.find(anomalous("never-ready", text));
         }
     }
+}
+
+/// What was answered, and when, by process. Only changes are recorded, and the first and the last answer.
+type Answers<'a> = BTreeMap<&'a str, Vec<(u64, &'a str)>>;
+
+/// Members that nobody asked, where others were.
+fn unasked(index: &Index, case: &mut Case<'_>, answers: &Answers<'_>) {
+    let groups = index.header.promises.groups.iter().filter(|group| group.consumer.is_none());
+    let members = groups.flat_map(|group| &group.members);
+    for member in members.filter(|member| !answers.contains_key(member.as_str())) {
+        if !answers.is_empty() {
+            case.doubt(format!("nobody asked process {} whether it is well", quoted(member)));
+        }
+    }
+}
+
+/// The longest time for which a process that was never ready said so: an answer lasts until the next one.
+fn longest_unready(index: &Index, answers: &[(u64, &str)]) -> u64 {
+    let mut longest = 0;
+    let mut begun = None;
+    for (number, (from, told)) in answers.iter().enumerate() {
+        if *told != ILL {
+            begun = None;
+            continue;
+        }
+        let from = *begun.get_or_insert(*from);
+        let to = answers.get(number + 1).map_or(index.end_us, |next| next.0);
+        longest = longest.max(to.saturating_sub(from));
+    }
+    longest
 }
 
 /// It is the one member of a group that committed something.

@@ -9,7 +9,7 @@
 use super::case::{Case, count, quoted, seconds, spelled};
 use super::commit_frontier::CLOCK_US;
 use super::evidence::{Observed, observed_groups};
-use crate::index::{Backward, Base, GroupLane, Index, RangeSet, Surplus, shifted};
+use crate::index::{Backward, Base, Dead, GroupLane, Index, RangeSet, Surplus, shifted};
 use streamlake_history::event::{ProcessChange, ProcessRole};
 
 pub(super) fn judge(index: &Index, case: &mut Case<'_>) -> String {
@@ -37,6 +37,29 @@ pub(super) fn judge(index: &Index, case: &mut Case<'_>) -> String {
     }
     case.figure("replayed_records", again);
     format!("{} stored again from offset {asked} on", count(again, "record"))
+}
+
+/// Poison in a replayed range is read again as well, and dead-lettered again. Somebody's own consumer may
+/// know its letters.
+fn unlettered(
+    index: &Index,
+    group: &Observed<'_>,
+    number: usize,
+    (asked, before): (u64, u64),
+    since: impl Fn(u64) -> bool,
+) -> RangeSet {
+    let own = |dead: &&Dead| dead.letter.group.as_ref() == Some(&group.promise.group);
+    let letters = || {
+        let places = index.dead.iter().filter(own).filter_map(|dead| Some((dead, dead.source?)));
+        places.filter(|(_, place)| place.0 == number)
+    };
+    if group.promise.consumer.is_some() {
+        return RangeSet::default();
+    }
+    let once = |(_, (_, offset)): (&Dead, (usize, u64))| (offset, offset);
+    let again = letters().filter(|(dead, _)| since(dead.letter.created_us));
+    let again = RangeSet::of(again.map(once));
+    RangeSet::of(letters().map(once)).from(asked).below(before).minus(&again)
 }
 
 /// Judges one partition and returns how many records were stored again.
@@ -75,10 +98,12 @@ fn partition(
         finding.at_us = Some(at_us);
         finding.evidence.push(format!("from {from} to {to} by {}", seconds(at_us)));
     }
-    let since = |copy: &&Surplus| since(Base::Store, copy.again_us);
-    let copies = known.surplus.iter().filter(since).map(|copy| copy.range);
+    let since_letter = |at_us: u64| since(index.letter_base(), at_us);
+    let stored_since = |copy: &&Surplus| since(Base::Store, copy.again_us);
+    let copies = known.surplus.iter().filter(stored_since).map(|copy| copy.range);
     let again = RangeSet::of(copies);
-    let missing = due.minus(&again);
+    let letters = unlettered(index, group, number, (asked, before), since_letter);
+    let missing = due.minus(&again).union(&letters);
     let extra = again.below(asked);
     for (kind, set, which) in [
         ("replay-incomplete", missing, format!("from {asked} on were not stored again")),

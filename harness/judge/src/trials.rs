@@ -162,6 +162,10 @@ fn sparse_offsets_and_hostile_keys_do_no_harm() {
             }
             Fact::Stored(s) => (s.offset, s.key) = (far(s.offset), evil),
             Fact::Committed(c) => c.offset = far(c.offset - 1) + 1,
+            Fact::Position(p) => {
+                let next = |offset: u64| offset.checked_sub(1).map_or(0, |last| far(last) + 1);
+                p.offset = p.offset.map(next);
+            }
             Fact::DeadLetter(d) => {
                 d.key = evil;
                 d.source = d.source.take().map(|(t, p, o)| (t, p, far(o)));

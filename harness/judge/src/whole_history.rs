@@ -4,7 +4,7 @@
 //! needs it.
 
 use super::case::{Case, count, quoted};
-use super::evidence::{Ledger, Need};
+use super::evidence::{Ledger, Need, unmeasured};
 use crate::index::{Bit, Index};
 
 pub(super) fn judge(index: &Index, case: &mut Case<'_>) -> String {
@@ -13,6 +13,12 @@ pub(super) fn judge(index: &Index, case: &mut Case<'_>) -> String {
     // First: what the harness itself met explains what else is missing.
     for note in index.rare.notes.iter().filter(|note| note.fact.0 == "error") {
         case.doubt(format!("the harness met an error: {}", quoted(&note.fact.1)));
+    }
+    if let Some(step) = super::fault_bit::unplanned(index) {
+        case.doubt(step);
+    }
+    if let Some(clocks) = unmeasured(index) {
+        case.doubt(clocks);
     }
     let ledger = Ledger::of(index);
     for need in Need::ALL {

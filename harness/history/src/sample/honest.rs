@@ -21,6 +21,7 @@ impl Sample {
         sample.process(10, "consumer-1", "started").process(11, "producer-1", "started");
         sample.position(20, "consumer-1", 0, None).position(20, "consumer-1", 1, None);
         sample.probe(5, "broker-1").probe(END_US, "broker-1");
+        sample.probe(6, "store").probe(END_US, "store");
         sample.load();
         sample.fault(300_000, FaultStage::Injecting).fault(301_000, FaultStage::Injected);
         sample.fault(302_000, FaultStage::Seen).fault(330_000, FaultStage::Healing);

@@ -115,7 +115,7 @@ impl World {
         self.sample.tell(0, "configuration", read("producer", &producer));
         self.sample.tell(0, "configuration", read("consumer", &super::CONSUMER));
         self.sample.tell(0, "configuration", read("dead-letter producer", &super::LETTER_WRITER));
-        self.sample.probe(0, "broker-1");
+        self.sample.probe(0, "broker-1").probe(0, "store");
         for producer in ["producer-0", "producer-1"] {
             self.process(0, producer, "started");
         }
@@ -430,7 +430,7 @@ impl World {
             self.sample.tell(end_us, &format!("log-reader-{lane}"), Fact::LogBounds(bounds));
         }
         self.sample.bounds(super::DEAD_LETTERS, 0, 0, self.dead);
-        self.sample.probe(end_us, "broker-1");
+        self.sample.probe(end_us, "broker-1").probe(end_us, "store");
         for (t_us, _, fact) in &mut self.sample.facts {
             if *t_us == u64::MAX || matches!(fact, Fact::LogBounds(_)) {
                 *t_us = end_us;

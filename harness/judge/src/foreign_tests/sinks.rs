@@ -98,3 +98,73 @@ fn a_dead_letter_after_its_commit_is_found_where_both_clocks_that_may_have_stamp
     let verdict = plain(&format!("{late}{known}\n")).unwrap();
     assert_eq!(status(&verdict, "commit-frontier"), Status::Fail, "{verdict:#?}");
 }
+
+/// One record that a consumer of its own words read and committed, and read and stored again afterwards.
+fn told_again(more: &[&str]) -> Verdict {
+    let mut lines: Vec<&str> = r#"
+{"t_ms":1000,"process":"p","send":{"op":0,"topic":"t","key":"a","value":"v0"}}
+{"t_ms":1001,"process":"p","sent":{"op":0,"outcome":"acknowledged","topic":"t","partition":0,"offset":0}}
+{"t_ms":900,"process":"c","assign":{"group":"g","member":"m","topic":"t","partition":0,"change":"assigned"}}
+{"t_ms":1010,"process":"c","read":{"group":"g","member":"m","topic":"t","partition":0,"offset":0}}
+{"t_ms":1100,"process":"c","commit":{"group":"g","topic":"t","partition":0,"offset":1}}
+{"t_ms":5000,"process":"c","assign":{"group":"g","member":"m","topic":"t","partition":0,"change":"revoked"}}
+{"t_ms":7000,"process":"c","assign":{"group":"g","member":"m","topic":"t","partition":0,"change":"assigned"}}
+{"t_ms":7010,"process":"c","read":{"group":"g","member":"m","topic":"t","partition":0,"offset":0}}
+{"t_ms":7100,"process":"c","commit":{"group":"g","topic":"t","partition":0,"offset":1}}
+{"process":"l","log":{"topic":"t","partition":0,"offset":0,"op":0,"key":"a","value":"v0"}}
+{"process":"l","log_end":{"topic":"t","partition":0,"high":1}}"#
+        .lines()
+        .collect();
+    lines.extend(more);
+    plain(&lines.join("\n")).unwrap()
+}
+
+#[test]
+fn an_operators_reset_sets_back_what_members_told_of_their_commits() {
+    let reset =
+        r#"{"t_ms":6000,"process":"o","reset":{"group":"g","topic":"t","partition":0,"offset":0}}"#;
+    let further = reset.replace("\"offset\":0", "\"offset\":1");
+    assert_eq!(status(&told_again(&[reset]), "duplicates"), Status::Pass);
+    assert_eq!(status(&told_again(&[&further]), "duplicates"), Status::Fail);
+    assert_eq!(status(&told_again(&[]), "duplicates"), Status::Fail);
+}
+
+#[test]
+fn a_kill_that_was_asked_for_is_nobodys_doubt() {
+    let end = |asked: &str| {
+        let start = r#"{"t_ms":900,"process":"s","process_state":{"name":"c1","group":"g","state":"started"}}"#;
+        let end = format!(
+            r#"{{"t_ms":9000,"process":"s","process_state":{{"name":"c1","group":"g","state":"exited","signal":9{asked}}}}}"#
+        );
+        status(&told_again(&[start, &end]), "exits")
+    };
+    assert_eq!(end(r#","asked":"kill""#), Status::Pass);
+    assert_eq!(end(r#","asked":"stop""#), Status::Inconclusive);
+    assert_eq!(end(""), Status::Inconclusive);
+}
+
+#[test]
+fn a_copy_that_looks_committed_is_sought_back_only_if_the_clocks_say_so() {
+    let stored = |created_ms: u64, again_ms: u64| {
+        let part = |name: &str, at: u64| {
+            format!(
+                r#"{{"process":"r","stored":{{"group":"g","object":"{name}","created_ms":{at},"topic":"t","partition":0,"offset":0,"key":"a","value":"v0"}}}}"#
+            )
+        };
+        let lines = [part("1", created_ms), part("2", again_ms)].join("\n");
+        let once = r#"
+{"t_ms":1000,"process":"p","send":{"op":0,"topic":"t","key":"a","value":"v0"}}
+{"t_ms":1001,"process":"p","sent":{"op":0,"outcome":"acknowledged","topic":"t","partition":0,"offset":0}}
+{"t_ms":900,"process":"c","assign":{"group":"g","member":"m","topic":"t","partition":0,"change":"assigned"}}
+{"t_ms":1010,"process":"c","read":{"group":"g","member":"m","topic":"t","partition":0,"offset":0}}
+{"t_ms":1100,"process":"c","commit":{"group":"g","topic":"t","partition":0,"offset":1}}
+{"process":"l","log":{"topic":"t","partition":0,"offset":0,"op":0,"key":"a","value":"v0"}}
+{"process":"l","log_end":{"topic":"t","partition":0,"high":1}}
+{"process":"r","stored_end":{"group":"g"}}"#;
+        status(&plain(&format!("{once}\n{lines}")).unwrap(), "duplicates")
+    };
+    // Before the commit; after it, by clocks that nobody compared; and after it by any.
+    assert_eq!(stored(1050, 1080), Status::Pass);
+    assert_eq!(stored(1050, 1300), Status::Inconclusive);
+    assert_eq!(stored(1050, 3000), Status::Fail);
+}

@@ -33,7 +33,11 @@ impl Index {
             self.work.seen_clocks.entry(base).or_default().by(fact.at_us, t_us);
         }
         let commit = Commit { at_us: fact.at_us, offset: fact.offset, exact: fact.exact, base };
-        self.groups[group].entry(lane).or_default().committed(process, commit);
+        let entry = self.groups[group].entry(lane).or_default();
+        entry.committed(process, commit);
+        if fact.exact {
+            entry.learned(t_us, fact.offset);
+        }
     }
 
     /// Whose clock a commit's instant was read from: a sample's is the recorder's, the broker's record

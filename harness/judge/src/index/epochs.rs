@@ -588,7 +588,11 @@ impl Index {
     /// committed until the next one began.
     fn start_where_committed(&self, group: usize, lane: usize, epochs: &mut [Epoch]) {
         let begins: Vec<u64> = epochs.iter().map(|epoch| epoch.begin_us).collect();
-        let complete = self.vouches(Evidence::CommitsComplete);
+        // What members themselves told of their commits does not tell of a reset.
+        let known = self.groups[group].get(&lane);
+        let own = |known: &super::GroupLane| known.commits.iter().all(|c| c.base != Base::Broker);
+        let complete = self.vouches(Evidence::CommitsComplete)
+            && !(self.is_foreign() && known.is_none_or(own));
         let mut permits = self.permits(group, lane);
         for (number, epoch) in epochs.iter_mut().enumerate() {
             let next = begins[number + 1..].iter().find(|begin| **begin > epoch.begin_us);

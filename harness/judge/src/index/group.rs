@@ -103,6 +103,8 @@ pub struct GroupLane {
     pub commits: Vec<Commit>,
     /// Commits that went back, by time.
     pub backwards: Vec<Backward>,
+    /// Commits that were seen by themselves: when the recorder had learned of each, and the offset.
+    pub learned: Vec<(u64, u64)>,
     /// The offset that was committed most often in a row, each commit seen by itself, and how often.
     pub repeated: Option<(u64, u64)>,
     /// The same of the last commits, by who watched.
@@ -185,6 +187,22 @@ impl GroupLane {
             }
         }
         seen.push(commit);
+    }
+
+    /// The recorder knew of a commit by this instant: it was in force before, whatever the clocks.
+    pub(super) fn learned(&mut self, t_us: u64, offset: u64) {
+        self.learned.push((t_us, offset));
+    }
+
+    /// The lowest offset that can have been in force at an instant of the recorder's, by what it had learned
+    /// until then: what it learned later may have been in force already. None if it knew of no commit yet.
+    #[must_use]
+    pub fn in_force(&self, at_us: u64) -> Option<u64> {
+        let known = self.learned.iter().filter(|(t_us, _)| *t_us < at_us);
+        let last = known.max_by_key(|(t_us, _)| *t_us)?;
+        // Learned in one instant, or later: either may be the last one.
+        let others = self.learned.iter().filter(|(t_us, _)| *t_us >= last.0);
+        others.map(|(_, offset)| *offset).min()
     }
 
     fn count_in_a_row(&mut self, watcher: u16, offset: u64) {

@@ -693,6 +693,12 @@ fn every_client_of_every_process_says_what_it_runs_with() {
         for process in ["consumer-1", "consumer-2", "producer-1"] {
             read_back(&mut sample, "dead-letter producer", process, &sample::LETTER_WRITER);
         }
+        let topics: Vec<String> = sample.header.promises.topics.keys().cloned().collect();
+        let servers = topics.iter().map(|topic| format!("topic {topic}"));
+        for of in servers.chain(["broker-1".to_owned()]) {
+            let (properties, process) = (Default::default(), None);
+            sample.tell(4, "configuration", Fact::Configuration { of, properties, process });
+        }
         alter(&mut sample);
         sample.facts.sort_by_key(|(t_us, _, _)| *t_us);
         sample

@@ -252,3 +252,119 @@ fn a_group_that_may_stop_early_leaves_a_doubt_and_no_anomaly() {
     sample.header.promises.groups[0].may_stop_early = true;
     comes(&sample, "recovery", Status::Inconclusive);
 }
+
+#[test]
+fn an_observer_that_is_missing_is_a_doubt_of_the_history() {
+    type Leave = fn(&mut Sample);
+    let cases: [Leave; 4] = [
+        |s| drop_facts(s, |f| matches!(f, Fact::Probe(p) if p.target == "store")),
+        |s| drop_facts(s, |f| matches!(f, Fact::Probe(p) if p.target == "broker-1")),
+        |s| drop_facts(s, |f| matches!(f, Fact::Clock(c) if c.of == "store")),
+        |s| {
+            let step = FaultStep {
+                fault: 7,
+                step: FaultStage::Injecting,
+                evidence: Default::default(),
+                target: None,
+                patient: None,
+            };
+            s.tell(100_000, "nemesis", Fact::Fault(step)).facts.sort_by_key(|f| f.0);
+        },
+    ];
+    for (number, leave) in cases.into_iter().enumerate() {
+        let mut sample = Sample::honest();
+        leave(&mut sample);
+        let check = check(&sample.judge().unwrap(), "history");
+        assert_eq!(check.status, Status::Inconclusive, "{number}");
+        assert_eq!(check.reasons.len(), 1, "{check:#?}");
+    }
+    // Neither version 1 nor somebody's own consumer and store are asked for what they cannot have.
+    let mut old = Sample::honest();
+    old.header.version = 1;
+    drop_facts(&mut old, |f| {
+        matches!(f, Fact::Clock(_)) || matches!(f, Fact::Probe(p) if p.target == "store")
+    });
+    comes(&old, "history", Status::Pass);
+    let mut own = Sample::honest();
+    own.header.promises.groups[0].consumer = Some(ConsumerPromise::default());
+    drop_facts(&mut own, |f| {
+        matches!(f, Fact::Clock(c) if c.of == "store")
+            || matches!(f, Fact::Probe(p) if p.target == "store")
+    });
+    comes(&own, "history", Status::Pass);
+}
+
+#[test]
+fn coordination_is_watched_to_the_end() {
+    let with = |generation_us: u64| {
+        let mut sample = Sample::honest();
+        let joined = Membership {
+            group: GROUP.to_owned(),
+            member: "consumer-1".to_owned(),
+            id: "consumer-1-a".to_owned(),
+            change: MembershipChange::Joined,
+            generation: Some(1),
+            partitions: Default::default(),
+            refusal: None,
+            at_us: 15,
+        };
+        sample.tell(16, "coordination-watch", Fact::Membership(joined));
+        let dealt = Generation {
+            group: GROUP.to_owned(),
+            generation: 2,
+            members: vec!["consumer-1-a".to_owned()],
+            at_us: generation_us,
+        };
+        sample.tell(END_US, "commit-watch", Fact::Generation(dealt));
+        sample.facts.sort_by_key(|f| f.0);
+        sample
+    };
+    comes(&with(17), "history", Status::Pass);
+    comes(&with(1_500_000), "history", Status::Inconclusive);
+}
+
+#[test]
+fn servers_are_asked_for_their_configuration_where_clients_were() {
+    let with = |names: &[&str]| {
+        let mut sample = Sample::honest();
+        change(&mut sample, |f| {
+            if let Fact::Configuration { of, process, .. } = f {
+                let own = if of == "producer" { "producer-1" } else { "consumer-1" };
+                *process = Some(own.to_owned());
+            }
+        });
+        let of = |of: &str, process: Option<&str>| Fact::Configuration {
+            of: of.to_owned(),
+            properties: match of {
+                "dead-letter producer" => [("acks", "all"), ("enable.idempotence", "true")]
+                    .map(|(name, value)| (name.to_owned(), value.to_owned()))
+                    .into(),
+                _ => Default::default(),
+            },
+            process: process.map(str::to_owned),
+        };
+        sample.tell(4, "configuration", of("dead-letter producer", Some("producer-1")));
+        for name in names {
+            sample.tell(4, "configuration", of(name, None));
+        }
+        sample.facts.sort_by_key(|f| f.0);
+        sample
+    };
+    let (raw, dead) = (format!("topic {TOPIC}"), format!("topic {DEAD_LETTERS}"));
+    let mut all = vec!["broker-1"];
+    all.extend(
+        with(&[])
+            .header
+            .promises
+            .topics
+            .keys()
+            .map(|topic| if topic == TOPIC { raw.as_str() } else { dead.as_str() }),
+    );
+    comes(&with(&all), "configuration", Status::Pass);
+    comes(&with(&all[1..]), "configuration", Status::Inconclusive);
+    comes(&with(&all[..all.len() - 1]), "configuration", Status::Inconclusive);
+    // A stand-in for a broker has topics without a configuration.
+    let mut stand_in = with(&["broker-1"]);
+    stand_in.header.promises.evidence.retain(|e| *e != Evidence::Idempotence);
+    comes(&stand_in, "configuration", Status::Pass);
+}

@@ -262,4 +262,105 @@ fn what_came_in_an_interval_is_early_only_before_it() {
     // Files are seen on the recorder's clock, whatever is known of a store's.
     comes(&seen_between(205_000, 206_000), "commit-frontier", Status::Pass);
     found(&seen_between(205_000, 200_000), "commit-frontier", "commit-before-durable");
+
+fn a_member_is_told_to_begin_where_its_group_has_committed() {
+    let at = |at_us: u64, back: u64| {
+        let mut sample = Sample::honest();
+        let before = sample.facts.iter().filter_map(|(t_us, _, fact)| match fact {
+            Fact::Committed(c) if c.partition == 0 && *t_us < at_us => Some(c.offset),
+            _ => None,
+        });
+        let committed = before.max().unwrap();
+        sample.position(at_us, "consumer-1", 0, Some(committed - back));
+        sample.facts.sort_by_key(|f| f.0);
+        sample
+    };
+    found(&at(400_000, 1), "commit-frontier", "commit-forgotten");
+    comes(&at(400_000, 0), "commit-frontier", Status::Pass);
+    // The commit was learned of when the position had been told: nobody knows which was first.
+    let mut late = at(400_000, 1);
+    for (t_us, _, fact) in &mut late.facts {
+        if matches!(fact, Fact::Committed(c) if c.partition == 0 && c.at_us == 315_000) {
+            *t_us = 401_000;
+        }
+    }
+    late.facts.sort_by_key(|f| f.0);
+    comes(&late, "commit-frontier", Status::Pass);
+    // What was set back on purpose stands lower.
+    let mut replayed = Sample::honest();
+    replayed.commit(730_000, 0, 2).commit(760_000, 0, 3).position(
+        740_000,
+        "consumer-1",
+        0,
+        Some(2),
+    );
+    replayed.reset(725_000, Some(0), Some(2), "an operator");
+    replayed.facts.sort_by_key(|f| f.0);
+    let check = check(&replayed.judge().unwrap(), "commit-frontier");
+    assert!(check.findings.iter().all(|f| f.anomaly != "commit-forgotten"), "{check:#?}");
+}
+
+/// The second of two members is told at 100 ms to have partition 1, and the first commits there at 200 ms.
+fn commits_for_another(change: impl Fn(&mut CommitAttempt)) -> Sample {
+    let mut sample = Sample::honest();
+    for (member, partition, at_us) in [("consumer-1", 0, 99_000), ("consumer-2", 1, 100_000)] {
+        let owns = Membership {
+            group: GROUP.to_owned(),
+            member: member.to_owned(),
+            id: format!("{member}-a"),
+            change: MembershipChange::Owns,
+            generation: Some(1),
+            partitions: [(TOPIC.to_owned(), vec![partition])].into(),
+            refusal: None,
+            at_us,
+        };
+        sample.tell(at_us, "coordination-watch", Fact::Membership(owns));
+    }
+    let mut attempt = CommitAttempt {
+        group: GROUP.to_owned(),
+        member: "consumer-1".to_owned(),
+        topic: TOPIC.to_owned(),
+        partition: 1,
+        offset: 1,
+        refused: None,
+        taken: true,
+        at_us: 200_000,
+    };
+    change(&mut attempt);
+    sample.tell(201_000, "coordination-watch", Fact::CommitAttempt(attempt));
+    sample.facts.sort_by_key(|f| f.0);
+    sample
+}
+
+#[test]
+fn a_member_commits_for_its_own_partitions() {
+    let sample = commits_for_another(|_| {});
+    found(&sample, "commit-frontier", "commit-for-another");
+    // It was refused; it passed before the other had the partition; it is the other's; it is of no member.
+    let legal: [fn(&mut CommitAttempt); 4] = [
+        |a| (a.refused, a.taken) = (Some("ILLEGAL_GENERATION".to_owned()), false),
+        |a| a.at_us = 99_500,
+        |a| a.member = "consumer-2".to_owned(),
+        |a| a.member = "replay-1".to_owned(),
+    ];
+    for change in legal {
+        comes(&commits_for_another(change), "commit-frontier", Status::Pass);
+    }
+    // The other one has left meanwhile, or takes part in a rebalance.
+    for step in [MembershipChange::Left, MembershipChange::Joined, MembershipChange::Refused] {
+        let mut sample = commits_for_another(|_| {});
+        let gone = sample.facts.iter().find_map(|(_, _, fact)| match fact {
+            Fact::Membership(m) if m.member == "consumer-2" => Some(m.clone()),
+            _ => None,
+        });
+        let gone = Membership {
+            change: step,
+            at_us: 150_000,
+            partitions: Default::default(),
+            ..gone.unwrap()
+        };
+        sample.tell(150_000, "coordination-watch", Fact::Membership(gone));
+        sample.facts.sort_by_key(|f| f.0);
+        comes(&sample, "commit-frontier", Status::Pass);
+    }
 }

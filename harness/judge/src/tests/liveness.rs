@@ -178,6 +178,18 @@ fn a_consumer_that_works_calls_itself_well_and_ready() {
         all.extend([(from, health, "503"), (to, health, "200")]);
         telling(&all)
     };
+    // Only changes are recorded: who is never ready says so once, and lives on.
+    let never = [(20, health, "200"), (30, ready, "503"), (11_000_000, health, "200")];
+    found(&telling(&never), "recovery", "never-ready");
+    // It was ready a second later; or it ended after nine; or nobody knows how long it lived on.
+    for last in [(1_000_000, ready, "200"), (9_000_000, ready, "it does not answer")] {
+        let sample = telling(&[never[0], never[1], last, never[2]]);
+        let check = check(&sample.judge().unwrap(), "recovery");
+        assert!(check.findings.iter().all(|f| f.anomaly != "never-ready"), "{check:#?}");
+    }
+    let mut two = telling(&well);
+    two.header.promises.groups[0].members.push("consumer-2".to_owned());
+    comes(&two, "recovery", Status::Inconclusive);
     // The fault lasts from 300 to 340 ms.
     comes(&ill(310_000, 350_000), "recovery", Status::Pass);
     found(&ill(100_000, 150_000), "recovery", "ill-without-a-fault");

@@ -126,3 +126,26 @@ fn a_replay_that_did_not_happen_is_found_and_one_never_started_is_in_doubt() {
     drop_facts(&mut sample, |f| matches!(f, Fact::Process(p) if p.name == "replay-1"));
     comes(&sample, "replay", Status::Inconclusive);
 }
+
+#[test]
+fn poison_in_a_replayed_range_is_dead_lettered_again() {
+    // Offset 12 of partition 0 is poison: a letter instead of a line, once before the replay.
+    let with = |again: bool| {
+        let mut sample = replayed(10, 10, 10);
+        let op = sample.facts.iter().find_map(|(_, _, fact)| match fact {
+            Fact::Logged(l) if (l.partition, l.offset) == (0, 12) => l.op,
+            _ => None,
+        });
+        let op = op.unwrap();
+        drop_facts(&mut sample, |f| matches!(f, Fact::Stored(s) if s.op == Some(op)));
+        sample.dead_lettered(op, 0, 700_000, (0, 12));
+        if again {
+            sample.dead_lettered(op, 1, 750_000, (0, 12));
+        }
+        check(&sample.judge().unwrap(), "replay")
+    };
+    assert_eq!(with(true).status, Status::Pass, "{:#?}", with(true));
+    let found = with(false).findings;
+    assert_eq!(found.len(), 1, "{found:#?}");
+    assert_eq!((found[0].anomaly.as_str(), found[0].offsets[0].first), ("replay-incomplete", 12));
+}

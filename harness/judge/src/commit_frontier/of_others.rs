@@ -1,0 +1,67 @@
+//! A member commits for the partitions that it owns. One that another member was told to have is not its
+//! own any more: to get it, the other one had to wait until it was given up, or the member was put out.
+//!
+//! Judged by what was seen to pass between members and coordinators, on one clock. A commit that passed
+//! before the other member was told of its partition was in time; one that was refused did no harm.
+
+use super::super::case::{Case, quoted, seconds};
+use crate::index::{Index, RangeSet};
+use streamlake_history::event::{CommitAttempt, Membership, MembershipChange, ProcessChange};
+
+pub(super) fn judge(index: &Index, case: &mut Case<'_>) {
+    for attempt in index.rare.attempts.iter().map(|seen| &seen.fact).filter(|fact| fact.taken) {
+        let Some(owner) = taken_over(index, attempt) else { continue };
+        let lane = index.by_name.get(&attempt.topic).and_then(|of| of.get(&attempt.partition));
+        let Some(&lane) = lane else { continue };
+        let text = format!(
+            "{} of group {} committed offset {} of {} at {}, a partition that {} had been told at {} to have",
+            quoted(&attempt.member),
+            quoted(&attempt.group),
+            attempt.offset,
+            index.lane_name(lane),
+            seconds(attempt.at_us),
+            quoted(&owner.member),
+            seconds(owner.at_us)
+        );
+        let set = attempt
+            .offset
+            .checked_sub(1)
+            .map_or(RangeSet::default(), |last| RangeSet::of([(last, last)]));
+        let name = Some(attempt.group.as_str());
+        case.find_at("commit-for-another", name, lane, &set, text).at_us = Some(attempt.at_us);
+        // Each later one says the same.
+        return;
+    }
+}
+
+/// The other member that had the partition of a commit when it passed, if the one that asked is a member, too.
+fn taken_over<'a>(index: &'a Index, attempt: &CommitAttempt) -> Option<&'a Membership> {
+    let promised = index.header.promises.groups.iter().any(|group| group.group == attempt.group);
+    let before = || {
+        let seen = index.rare.memberships.iter().map(|seen| &seen.fact);
+        seen.filter(|fact| fact.group == attempt.group && fact.at_us < attempt.at_us)
+    };
+    let own = before().any(|fact| fact.member == attempt.member);
+    if !promised || !own {
+        return None;
+    }
+    let told =
+        before().filter(|fact| fact.change == MembershipChange::Owns && holds(fact, attempt));
+    let owner = told.max_by_key(|fact| fact.at_us)?;
+    if owner.member == attempt.member {
+        return None;
+    }
+    // It has it still: it was not told otherwise, did not join anew or leave, was not put out, and runs.
+    let kept = !before().any(|fact| fact.member == owner.member && fact.at_us > owner.at_us);
+    let ended = index.rare.processes.iter().any(|process| {
+        process.fact.name == owner.member
+            && process.fact.state == ProcessChange::Exited
+            && (owner.at_us..=attempt.at_us).contains(&process.t_us)
+    });
+    (kept && !ended).then_some(owner)
+}
+
+fn holds(fact: &Membership, attempt: &CommitAttempt) -> bool {
+    let of_topic = fact.partitions.get(&attempt.topic);
+    of_topic.is_some_and(|partitions| partitions.contains(&attempt.partition))
+}
