@@ -262,7 +262,9 @@ fn what_came_in_an_interval_is_early_only_before_it() {
     // Files are seen on the recorder's clock, whatever is known of a store's.
     comes(&seen_between(205_000, 206_000), "commit-frontier", Status::Pass);
     found(&seen_between(205_000, 200_000), "commit-frontier", "commit-before-durable");
+}
 
+#[test]
 fn a_member_is_told_to_begin_where_its_group_has_committed() {
     let at = |at_us: u64, back: u64| {
         let mut sample = Sample::honest();
