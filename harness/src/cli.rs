@@ -61,6 +61,12 @@ Examples:
   streamlake-harness observe billing.toml                until Ctrl-C
   streamlake-harness check observed.jsonl                judge it again";
 
+const INIT_EXAMPLES: &str = "\
+Examples:
+  streamlake-harness init billing --delivery files -- python3 billing.py
+  streamlake-harness init billing --delivery objects --dead-letters --value-at /payload -- java -jar sink.jar
+  streamlake-harness init billing --delivery topic --image acme/billing:1.4";
+
 const LIST_EXAMPLES: &str = "\
 Examples:
   streamlake-harness list                                all scenarios
@@ -137,6 +143,12 @@ enum Command {
     /// Look at consumer groups that run anyway, break nothing, and judge what they delivered and committed.
     #[command(after_help = ending(OBSERVE_EXAMPLES, ABOUT_EXIT))]
     Observe(ObserveArguments),
+    /// Write scenarios for a consumer of your own: the standard suite, with comments, to be run and changed.
+    #[command(after_help = ending(INIT_EXAMPLES, ABOUT_EXIT_SIMPLE))]
+    Init(InitArguments),
+    /// Tell the partition that Kafka's own producer gives each key, by murmur2: one line a key.
+    #[command(after_help = ending("", ABOUT_EXIT_SIMPLE))]
+    Partition(PartitionArguments),
     /// Write the reports anew from the histories of all runs that are still there.
     #[command(after_help = ending("", ABOUT_EXIT))]
     Report(ReportArguments),
@@ -529,6 +541,84 @@ impl Folders {
     }
 }
 
+/// Where a consumer delivers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum DeliveryKind {
+    /// Files in a folder.
+    Files,
+    /// Objects of the store.
+    Objects,
+    /// Rows of a table.
+    Rows,
+    /// Records of another topic.
+    Topic,
+}
+
+impl DeliveryKind {
+    /// The name in scenario files.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Files => "files",
+            Self::Objects => "objects",
+            Self::Rows => "rows",
+            Self::Topic => "topic",
+        }
+    }
+}
+
+/// Arguments of `init`.
+#[derive(Debug, Clone, Args)]
+pub struct InitArguments {
+    /// The folder to write the scenarios into; files that are there are left alone.
+    #[arg(value_name = "FOLDER")]
+    pub folder: PathBuf,
+    /// The consumer group.
+    #[arg(long, default_value = "my-group", value_name = "GROUP")]
+    pub group: String,
+    /// Processes in it.
+    #[arg(long, default_value_t = 1, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=64))]
+    pub members: u32,
+    /// The image of a container, instead of a program.
+    #[arg(long)]
+    pub image: Option<String>,
+    /// Where the program is started [default: the scenarios' folder].
+    #[arg(long, value_name = "FOLDER")]
+    pub directory: Option<PathBuf>,
+    /// Where it delivers.
+    #[arg(long, value_enum)]
+    pub delivery: DeliveryKind,
+    /// JSON pointer to the partition in what it delivers.
+    #[arg(long, default_value = "/partition", value_name = "POINTER")]
+    pub partition_at: String,
+    /// JSON pointer to the offset.
+    #[arg(long, default_value = "/offset", value_name = "POINTER")]
+    pub offset_at: String,
+    /// JSON pointer to the payload's field `op` instead, if it delivers no offsets.
+    #[arg(long, value_name = "POINTER")]
+    pub op_at: Option<String>,
+    /// JSON pointer to the payload, to be compared.
+    #[arg(long, value_name = "POINTER")]
+    pub value_at: Option<String>,
+    /// What it cannot handle it puts into a dead-letter topic.
+    #[arg(long)]
+    pub dead_letters: bool,
+    /// The program and its arguments, after `--`; of a container its arguments.
+    #[arg(last = true, value_name = "COMMAND", required_unless_present = "image")]
+    pub command: Vec<String>,
+}
+
+/// Arguments of `partition`.
+#[derive(Debug, Clone, Args)]
+pub struct PartitionArguments {
+    /// The keys, byte for byte.
+    #[arg(required = true, value_name = "KEY")]
+    pub keys: Vec<OsString>,
+    /// Partitions of the topic.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub partitions: u32,
+}
+
 /// Arguments of `observe`.
 #[derive(Debug, Args)]
 pub struct ObserveArguments {
@@ -759,6 +849,8 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::ProtocolErrors(arguments) => command::protocol_errors::main(&arguments),
         Command::Explore(arguments) => command::explore::main(&arguments),
         Command::Check(arguments) => command::check::main(&arguments),
+        Command::Init(arguments) => command::init::main(&arguments),
+        Command::Partition(arguments) => command::partition::main(&arguments),
         Command::Observe(arguments) => command::observe::main(&arguments),
         Command::Report(arguments) => command::report::main(&arguments),
         Command::View(arguments) => command::view::main(&arguments),

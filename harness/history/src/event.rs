@@ -348,6 +348,20 @@ pub struct PlannedFault {
     /// What its evidence must show. None in version 1: what faults of this kind must show.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub shows: Vec<Demand>,
+    /// Brokers, and the way to them, are left alone. None where nobody said: see
+    /// [`PlannedFault::spares_brokers`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub spares_brokers: Option<bool>,
+}
+
+impl PlannedFault {
+    /// Brokers, and the way to them, are left alone. Histories did not always say so of their faults.
+    #[must_use]
+    pub fn spares_brokers(&self) -> bool {
+        const SPARING: [&str; 4] = ["store-", "consumer-", "crash-point", "tampering"];
+        let by_kind = || SPARING.iter().any(|kind| self.kind.starts_with(kind));
+        self.spares_brokers.unwrap_or_else(by_kind)
+    }
 }
 
 /// A source of evidence that a testbed has or has not.

@@ -17,6 +17,7 @@ pub(super) static KIND: Kind = Kind {
     default_lasts: Duration::from_secs(10),
     load: Some(FaultLoad::Operations),
     shows: &[Demand::FellSilent, Demand::Frozen, Demand::SameProcess, Demand::ClientsConnected],
+    spares_brokers: false,
     make,
 };
 

@@ -17,6 +17,7 @@ pub(super) static KIND: Kind = Kind {
     default_lasts: Duration::ZERO,
     load: Some(FaultLoad::Operations),
     shows: &[Demand::FellSilent, Demand::StartedAnew, Demand::Stopped, Demand::ClientsConnected],
+    spares_brokers: false,
     make,
 };
 

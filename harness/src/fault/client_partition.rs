@@ -19,6 +19,7 @@ pub(super) static KIND: Kind = Kind {
     default_lasts: Duration::from_secs(10),
     load: Some(FaultLoad::Operations),
     shows: &[Demand::FellSilent, Demand::LinkCut, Demand::SameProcess, Demand::ClientsConnected],
+    spares_brokers: false,
     make,
 };
 

@@ -20,6 +20,7 @@ pub(super) static KIND: Kind = Kind {
     default_lasts: Duration::ZERO,
     load: Some(FaultLoad::Operations),
     shows: &[Demand::RestartLogged],
+    spares_brokers: true,
     make,
 };
 

@@ -17,6 +17,7 @@ pub(super) static KIND: Kind = Kind {
     default_lasts: Duration::from_secs(3),
     load: Some(FaultLoad::Deliveries),
     shows: &[Demand::Killed, Demand::StartedAnew, Demand::OwnedPartitions, Demand::HeldUncommitted],
+    spares_brokers: true,
     make,
 };
 

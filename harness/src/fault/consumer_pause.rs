@@ -18,6 +18,7 @@ pub(super) static KIND: Kind = Kind {
     default_lasts: Duration::from_secs(10),
     load: Some(FaultLoad::Deliveries),
     shows: &[Demand::Frozen, Demand::SameProcess, Demand::OwnedPartitions, Demand::HeldUncommitted],
+    spares_brokers: true,
     make,
 };
 

@@ -18,6 +18,7 @@ pub(super) static KIND: Kind = Kind {
     default_lasts: Duration::from_secs(3),
     load: Some(FaultLoad::Deliveries),
     shows: &[Demand::Stopped, Demand::StartedAnew, Demand::OwnedPartitions],
+    spares_brokers: true,
     make,
 };
 

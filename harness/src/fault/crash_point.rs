@@ -31,6 +31,7 @@ pub(super) static KIND: Kind = Kind {
     default_lasts: Duration::from_millis(300),
     load: Some(FaultLoad::Deliveries),
     shows: &[Demand::Killed, Demand::StartedAnew],
+    spares_brokers: true,
     make,
 };
 

@@ -18,6 +18,7 @@ pub(super) static KIND: Kind = Kind {
     default_lasts: Duration::ZERO,
     load: Some(FaultLoad::Operations),
     shows: &[Demand::FellSilent, Demand::StartedAnew, Demand::Stopped],
+    spares_brokers: true,
     make,
 };
 

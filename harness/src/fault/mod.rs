@@ -186,6 +186,8 @@ pub struct Kind {
     pub load: Option<FaultLoad>,
     /// What its evidence must show, or it proves nothing.
     pub shows: &'static [Demand],
+    /// Brokers, and the way to them, are left alone.
+    pub spares_brokers: bool,
     /// Makes one from what a scenario says.
     pub make: fn(Order) -> Result<Box<dyn Fault>, Wrong>,
 }

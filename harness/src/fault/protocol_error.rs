@@ -25,6 +25,7 @@ pub(super) static KIND: Kind = Kind {
     default_lasts: Duration::from_secs(5),
     load: Some(FaultLoad::Operations),
     shows: &[Demand::RequestsHit, Demand::AnswersAltered],
+    spares_brokers: false,
     make,
 };
 

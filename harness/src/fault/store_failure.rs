@@ -20,6 +20,7 @@ pub(super) static KIND: Kind = Kind {
     default_lasts: Duration::from_secs(10),
     load: Some(FaultLoad::Deliveries),
     shows: &[Demand::StoreFaultSet, Demand::RequestsHit],
+    spares_brokers: true,
     make,
 };
 

@@ -35,6 +35,7 @@ pub(super) static KIND: Kind = Kind {
     default_lasts: Duration::ZERO,
     load: None,
     shows: &[Demand::ObjectAltered],
+    spares_brokers: true,
     make,
 };
 

@@ -162,5 +162,6 @@ fn planned(fault: &FaultPlan, held: bool) -> PlannedFault {
         needs_load: load.is_some(),
         load,
         shows: shows.copied().collect(),
+        spares_brokers: kind.map(|kind| kind.spares_brokers),
     }
 }

@@ -150,10 +150,7 @@ fn resent(index: &Index, at_us: u64) -> bool {
         && index.header.promises.faults.iter().any(|fault| {
             let begin = step(fault.fault, FaultStage::Injecting).unwrap_or(u64::MAX);
             let end = step(fault.fault, FaultStage::Healed).unwrap_or(u64::MAX);
-            let ours = ["store", "consumer", "crash-point"]
-                .iter()
-                .all(|part| !fault.kind.starts_with(part));
-            ours && (begin..=end.saturating_add(RESENT_US)).contains(&at_us)
+            !fault.spares_brokers() && (begin..=end.saturating_add(RESENT_US)).contains(&at_us)
         })
 }
 

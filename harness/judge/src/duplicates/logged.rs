@@ -2,7 +2,7 @@
 
 use crate::case::{Case, anomalous, count, spelled};
 use crate::index::{Index, NO_OP, NO_TIMESTAMP, RangeSet, Seen};
-use streamlake_history::event::Evidence;
+use streamlake_history::event::{Demand, Evidence, PlannedFault};
 
 /// How surplus records of the log are called among the causes.
 pub(super) const CAUSE: &str = "producer retry";
@@ -36,7 +36,7 @@ pub(super) fn judge(index: &Index, case: &mut Case<'_>) -> u64 {
 /// (`producer.id.expiration.ms`).
 fn deduplicated(index: &Index, case: &mut Case<'_>, surplus: u64) {
     let mut placed = false;
-    let restarted = index.header.promises.faults.iter().any(|f| f.kind.starts_with("broker-"));
+    let restarted = index.header.promises.faults.iter().any(starts_a_broker);
     let expires_ms = index.started_at_ms.map(|ms| ms.saturating_sub(PRODUCER_EXPIRES_MS));
     let forgotten = |seen: &Seen| {
         let old = expires_ms.is_some_and(|ms| seen.timestamp_ms <= ms);
@@ -70,6 +70,12 @@ fn deduplicated(index: &Index, case: &mut Case<'_>, surplus: u64) {
     }
 }
 
+/// A broker is started again. What an old history's fault had to show is not written down there.
+fn starts_a_broker(fault: &PlannedFault) -> bool {
+    let told = fault.shows.is_empty() || fault.shows.contains(&Demand::StartedAnew);
+    fault.target.starts_with("broker-") && told
+}
+
 /// Without that, an operation stands in the log twice if its request was sent twice, and a client does
 /// so when it has waited for an answer.
 fn repeated(index: &Index, case: &mut Case<'_>) {
@@ -97,13 +103,10 @@ fn repeated(index: &Index, case: &mut Case<'_>) {
 /// Nothing was done to brokers or to the way to them, and each of them answered whenever it was asked: no
 /// request of a producer can have failed before it timed out.
 fn in_peace(index: &Index) -> bool {
-    let elsewhere = |kind: &str| {
-        ["store-", "consumer-", "crash-point", "tampering"].iter().any(|of| kind.starts_with(of))
-    };
     let of_broker = |target: &str| target.starts_with("broker-");
     let mut probes = index.rare.probes.iter().map(|probe| &probe.fact);
     !index.is_foreign()
-        && index.header.promises.faults.iter().all(|fault| elsewhere(&fault.kind))
+        && index.header.promises.faults.iter().all(PlannedFault::spares_brokers)
         && index.rare.probes.iter().any(|probe| of_broker(&probe.fact.target))
         && probes.all(|probe| probe.answered || !of_broker(&probe.target))
 }

@@ -13,7 +13,8 @@ use crate::index::{
     At, Epoch, GroupLane, Index, RESOLUTION_US, RangeSet, Watched, is_of_process, shifted,
 };
 use streamlake_history::event::{
-    Ask, Evidence, FaultStage, MembershipChange, ProcessChange, ProcessEnd, ProcessState,
+    Ask, Evidence, FaultStage, MembershipChange, PlannedFault, ProcessChange, ProcessEnd,
+    ProcessState,
 };
 
 /// A rebalance so long before the stop may not have been over.
@@ -102,8 +103,9 @@ fn stayed(index: &Index, case: &mut Case<'_>, exit: &At<ProcessState>, asked_us:
     let name = &exit.fact.name;
     let disturbed = windows(index).iter().any(|window| {
         let mut planned = index.header.promises.faults.iter();
-        let kind = planned.find(|known| known.fault == window.fault).map(|known| &known.kind);
-        let harmless = kind.is_some_and(|kind| OF_OTHERS.iter().any(|of| kind.starts_with(of)));
+        let harmless = planned
+            .find(|known| known.fault == window.fault)
+            .is_some_and(PlannedFault::spares_brokers);
         !harmless && window.begin <= exit.t_us && window.healed.is_none_or(|at| at >= asked_us)
     });
     if disturbed || foreign(&index.header) {
@@ -168,9 +170,6 @@ fn begun(index: &Index, exit: &At<ProcessState>) -> u64 {
     });
     starts.map(|state| state.t_us).max().unwrap_or(0)
 }
-
-/// Faults that do not stand between a member and its coordinator, by the begin of their kinds.
-const OF_OTHERS: [&str; 3] = ["consumer", "store", "tampering"];
 
 /// When it was asked: by the fault that was aimed at it, or with all others at the end.
 fn asked_at(index: &Index, exit: &At<ProcessState>) -> Option<u64> {

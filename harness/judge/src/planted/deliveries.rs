@@ -107,7 +107,7 @@ const TABLE: [Planted; 11] = [
     Planted { name: "a part is uploaded again after a store error", found: ("duplicates", "stored-twice-in-one-epoch"), plant: |s, rng| {
         let Some(part) = some_part(s, rng) else { return false };
         let t_us = created(s, part.0);
-        s.header.promises.faults.push(PlannedFault { fault: 9, kind: "store-failure".to_owned(), target: "store".to_owned(), needs_load: false, load: None, shows: Vec::new() });
+        s.header.promises.faults.push(PlannedFault { fault: 9, kind: "store-failure".to_owned(), target: "store".to_owned(), ..PlannedFault::default() });
         for (after, step) in [(0, FaultStage::Injecting), (100, FaultStage::Seen), (600, FaultStage::Healed)] {
             s.tell(t_us + after, "nemesis-of-the-store", Fact::Fault(FaultStep { fault: 9, step, evidence: Default::default(), target: None, patient: None }));
         }

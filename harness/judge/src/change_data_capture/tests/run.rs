@@ -270,8 +270,7 @@ pub(super) fn promise(promises: &mut Promises, run: &Run) {
         kind: "connect-kill".to_owned(),
         target: "connect".to_owned(),
         needs_load: true,
-        load: None,
-        shows: Vec::new(),
+        ..PlannedFault::default()
     }];
     promises.source = Some(SourcePromise {
         tables: BTreeMap::from([(TABLE.to_owned(), TOPIC.to_owned())]),
