@@ -87,6 +87,7 @@ gallery *FOLDERS:
         # 1 is a conviction, 3 a doubt; anything else is no verdict.
         [ "$verdict" -le 1 ] || [ "$verdict" -eq 3 ] || exit "$verdict"
         cp "target/gallery/$folder/reports/partial/docker/kafka-delivery-report.md" "examples/$folder/REPORT.md"
+        examples/compare "$folder" "target/gallery/$folder/reports/partial/docker/kafka-delivery-report.json"
     done
 
 # Runs that the tests edit, from both testbeds; needs a container engine and zstd.

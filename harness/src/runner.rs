@@ -428,7 +428,7 @@ impl Run {
             alone: plan.groups.iter().filter_map(GroupPlan::alone).collect(),
             topics: raw_topics(plan),
             recorder: self.recorder.clone(),
-            from_now: false,
+            from: None,
             progress: self.context.progress.clone(),
         };
         let stop = CancellationToken::new();

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::fs::File;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use miette::{IntoDiagnostic as _, WrapErr as _};
 use rdkafka::consumer::Consumer as _;
@@ -18,7 +18,7 @@ use toml::Spanned;
 use crate::adapter::command::Command;
 use crate::adapter::{Adapter as _, Live, Reading, Sighted};
 use crate::cli::{CheckArguments, ForeignArguments, ObserveArguments};
-use crate::observer::commits::{self, Watch};
+use crate::observer::commits::{self, Groups, Watch};
 use crate::observer::known::Known;
 use crate::observer::{self, Brokers, Topics, log, reader};
 use crate::plan::{self, ConsumerPlan, GroupPlan};
@@ -35,6 +35,8 @@ const ANSWER_WITHIN: Duration = Duration::from_secs(15);
 const READ_WITHIN: Duration = Duration::from_secs(3600);
 /// How often a group is asked where it stands, if the broker's own record cannot be read.
 const SAMPLE_EVERY: Duration = Duration::from_millis(100);
+/// The groups have said where they stand within this time.
+const STAND_WITHIN: Duration = Duration::from_secs(30);
 /// The last commits may come a little after the last deliveries.
 const STANDSTILL_WITHIN: Duration = Duration::from_secs(60);
 
@@ -229,16 +231,18 @@ struct Looking {
 
 impl Looking {
     async fn look(&self, time: Option<Duration>) -> miette::Result<()> {
-        let watch = Watch {
+        let mut watch = Watch {
             brokers: self.brokers.clone(),
             groups: self.groups.iter().map(|group| group.group.clone()).collect(),
             alone: BTreeMap::new(),
             topics: self.topics.clone(),
             recorder: self.recorder.clone(),
-            from_now: true,
+            from: None,
             progress: Arc::default(),
         };
-        let begins = self.begins(&watch)?;
+        let stand = stand(&watch).await?;
+        let begins = self.begins(&stand);
+        watch.from = Some(stand);
         let systems: Vec<_> = self.groups.iter().map(|group| (group, system(group))).collect();
         let (stop, sighted) = (CancellationToken::new(), Sighted::default());
         // This machine's two clocks at least: whose clock brokers and store have nobody can say here.
@@ -285,10 +289,7 @@ impl Looking {
     }
 
     /// Where the look begins: below it nothing is of interest. A group owes what it had not committed.
-    fn begins(&self, watch: &Watch) -> miette::Result<BTreeMap<u32, u64>> {
-        let committed = commits::committed_now(watch)
-            .into_diagnostic()
-            .wrap_err("asking where the groups stand")?;
+    fn begins(&self, committed: &Groups) -> BTreeMap<u32, u64> {
         let mut begins = BTreeMap::new();
         for partition in 0..self.topics.get(&self.topic).copied().unwrap_or_default() {
             let place = (self.topic.clone(), partition);
@@ -298,7 +299,7 @@ impl Looking {
                 begins.insert(partition, least);
             }
         }
-        Ok(begins)
+        begins
     }
 
     async fn read(
@@ -363,6 +364,24 @@ fn system(group: &GroupPlan) -> Command {
     }
 }
 
+/// Where the groups stand. A coordinator that is just being found may not answer at once.
+async fn stand(watch: &Watch) -> miette::Result<Groups> {
+    let deadline = Instant::now() + STAND_WITHIN;
+    loop {
+        let asked = watch.clone();
+        let asked = tokio::task::spawn_blocking(move || commits::committed_now(&asked));
+        match asked.await.into_diagnostic()? {
+            Ok(stand) => return Ok(stand),
+            Err(error) if Instant::now() < deadline => {
+                tracing::warn!(%error, "asking where the groups stand");
+            }
+            Err(error) => {
+                return Err(error).into_diagnostic().wrap_err("asking where the groups stand");
+            }
+        }
+    }
+}
+
 /// For so long, or until Ctrl-C.
 async fn until(time: Option<Duration>) {
     let asked = async {
@@ -385,7 +404,7 @@ async fn until(time: Option<Duration>) {
 /// Asks the groups where they stand, again and again, in a thread of its own: the client blocks.
 fn sample(watch: Watch, stop: CancellationToken) -> std::thread::JoinHandle<()> {
     std::thread::spawn(move || {
-        let mut last = commits::Groups::new();
+        let mut last = Groups::new();
         let mut over = false;
         while !over {
             over = stop.is_cancelled();

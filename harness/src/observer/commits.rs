@@ -45,8 +45,8 @@ pub(crate) struct Watch {
     pub topics: Topics,
     /// Where facts go.
     pub recorder: Recorder,
-    /// What was committed before is of no interest, but for where the groups stand.
-    pub from_now: bool,
+    /// Where the groups stood when the watch began, if what they had committed before is of no interest.
+    pub from: Option<Groups>,
     /// Where the nemesis looks.
     pub progress: Arc<Progress>,
 }
@@ -92,7 +92,7 @@ impl Watch {
         let log = reader(&self.brokers, "streamlake-harness-commit-watch")?;
         // The broker makes the topic when the first group asks for its coordinator.
         let mut assigned = false;
-        let mut seen = if self.from_now { self.last_words()? } else { Groups::new() };
+        let mut seen = self.from.clone().unwrap_or_default();
         for (group, offsets) in &seen {
             for ((topic, partition), offset) in offsets {
                 let (group, topic) = (group.clone(), topic.clone());
@@ -103,7 +103,7 @@ impl Watch {
         }
         let mut awaited: Option<(Groups, Instant)> = None;
         loop {
-            assigned = assigned || assign_commits(&log, self.from_now)?;
+            assigned = assigned || assign_commits(&log, self.from.is_some())?;
             if let Some(Ok(message)) = log.poll(Duration::from_millis(50)) {
                 self.take(process, &message, &mut seen);
             }

@@ -36,7 +36,7 @@ fn told(commits: bool, seen: Vec<Seen>, last: Option<Groups>) -> Vec<(String, Fa
     let recorder = Recorder::start(shown.clone(), Sample::empty(0, 1).header).unwrap();
     let watch = Watch {
         brokers: Brokers::default(),
-        from_now: false,
+        from: None,
         alone: BTreeMap::new(),
         groups: vec!["billing".to_owned()],
         topics: [("orders".to_owned(), 3)].into(),
