@@ -3,8 +3,8 @@
 use super::records::{event_time, of_wrong_type, refusal};
 use super::{Bug, PLANTED, acts, acts_each, acts_if, is};
 use crate::dead_letter::{DeadLetter, DeadLetterWriter, Position};
-use crate::producer::{Event, Outcome};
 use crate::producer::delivery::{Delivery, Done, RawProducer, RawRecord};
+use crate::producer::{Event, Outcome};
 use crate::record::{Invalid, Valid};
 use rdkafka::message::{Header, Headers as _, OwnedHeaders};
 use std::process::ExitCode;
