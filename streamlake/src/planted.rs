@@ -437,6 +437,66 @@ bugs! {
     StopCommitsUnstored = "stop-commits-unstored",
     /// A consumer calls itself unhealthy while records flow.
     UnwellWhileRecordsFlow = "unwell-while-records-flow",
+    /// A key loses the white space around it.
+    KeyTrimmed = "key-trimmed",
+    /// A line end of two characters within a payload is sent as one.
+    PayloadCrlfNormalised = "payload-crlf-normalised",
+    /// Records with an empty key go to any partition.
+    EmptyKeySpread = "empty-key-spread",
+    /// A request to the store that is never answered is waited for.
+    HungStoreCallWaitedFor = "hung-store-call-waited-for",
+    /// One acknowledgement in a hundred names the dead-letter topic.
+    ReceiptOfAnotherTopic = "receipt-of-another-topic",
+    /// The producer exits with 0 although not everything was acknowledged.
+    ProducerExitsZeroAfterUnknown = "producer-exits-zero-after-unknown",
+    /// The producer gives a record up after 1.5 s, whatever it was told.
+    DeliveryTimeoutShort = "delivery-timeout-short",
+    /// An audit does not count dead letters.
+    AuditForgetsLetters = "audit-forgets-letters",
+    /// A payload with something behind its document is accepted.
+    TrailingBytesAccepted = "trailing-bytes-accepted",
+    /// An event in a leap second is refused.
+    LeapSecondRefused = "leap-second-refused",
+    /// A good payload whose `ingested_at` is no time becomes a dead letter.
+    OddIngestedAtBuried = "odd-ingested-at-buried",
+    /// The log does not say where a part was stored.
+    LogWithoutPath = "log-without-path",
+    /// Zeros at the end of a fraction are not stored.
+    NumberZerosCut = "number-zeros-cut",
+    /// A header with an empty name is not stored.
+    EmptyHeaderNameDropped = "empty-header-name-dropped",
+    /// Header values are stored up to their first zero byte.
+    HeaderValueCutAtNul = "header-value-cut-at-nul",
+    /// The dead letter of a record without a key has an empty one.
+    LetterNullKeyAsEmpty = "letter-null-key-as-empty",
+    /// The store is not tried out at the start.
+    ProbeSkipped = "probe-skipped",
+    /// Dead letters have failed when their record was ingested.
+    LetterFailedWhenIngested = "letter-failed-when-ingested",
+    /// Of poison records side by side only the first has a dead letter.
+    LetterOfNeighbourLost = "letter-of-neighbour-lost",
+    /// A compressed part of one record is not compressed, whatever its name says.
+    SmallPartStaysPlain = "small-part-stays-plain",
+    /// A part is listed when its upload begins.
+    ListedBeforeWritten = "listed-before-written",
+    /// At the end only the metadata of today's folder is completed.
+    MetadataOfOtherDaysCut = "metadata-of-other-days-cut",
+    /// A part whose upload took longer than 200 ms is stored a second time.
+    SlowUploadHedged = "slow-upload-hedged",
+    /// The day is that of a zone one hour ahead of UTC.
+    DateAnHourAhead = "date-an-hour-ahead",
+    /// A store that is asked too often ends the consumer.
+    TooManyRequestsHopeless = "too-many-requests-hopeless",
+    /// After a pause a partition is read again from before its committed offset.
+    RereadsAfterPause = "rereads-after-pause",
+    /// A record with the key of the one before it in its partition is passed over.
+    DedupesByKey = "dedupes-by-key",
+    /// Commits bear no leader epoch.
+    CommitWithoutLeaderEpoch = "commit-without-leader-epoch",
+    /// A member has 45 s between two polls.
+    PollIntervalShortened = "poll-interval-shortened",
+    /// A consumer calls itself healthy whatever happens.
+    WellWhileNothingFlows = "well-while-nothing-flows",
 }
 
 /// The policy of the consumer's core: the right one, unless this build can misbehave.
@@ -600,6 +660,8 @@ pub(crate) fn configure(config: &mut ClientConfig, role: Role) {
     when(Bug::ReorderedRetries, producer, &reordered);
     when(Bug::LetterAcksOne, letters, &acks_one);
     when(Bug::LetterIdempotenceOff, letters, &not_idempotent);
+    when(Bug::DeliveryTimeoutShort, producer, &[("message.timeout.ms", "1500")]);
+    when(Bug::PollIntervalShortened, consumer, &[("max.poll.interval.ms", "45000")]);
     when(Bug::OffsetResetLatest, consumer, &[("auto.offset.reset", "latest")]);
     when(Bug::ReadsUncommitted, consumer, &[("isolation.level", "read_uncommitted")]);
     let automatic = [

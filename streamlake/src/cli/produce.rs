@@ -328,7 +328,8 @@ fn receipt_json(line: u64, receipt: &Receipt, topic: &str, dead_letter_topic: &s
     let mut json = json!({"line": line, "ingestion_id": receipt.ingestion_id});
     let outcome = match &receipt.outcome {
         Outcome::Acknowledged { partition, offset } => json!({
-            "outcome": "acknowledged", "topic": topic, "partition": partition,
+            "outcome": "acknowledged", "partition": partition,
+            "topic": crate::planted::told_topic(topic, dead_letter_topic),
             "offset": told_offset(*offset)}),
         Outcome::Rejected { reason, dead_letter } => json!({
             "outcome": "rejected", "reason": reason, "dead_letter": {"topic": dead_letter_topic,

@@ -81,7 +81,8 @@ impl PollLoop {
         let headers = HeaderView::of(message);
         let schema = self.settings.schema;
         let verdict = record::validate(schema, message.value());
-        match planted::verdict(planted::validated(verdict, message.value())) {
+        let verdict = planted::validated(verdict, message.value());
+        match planted::verdict(verdict, headers.ingested_at) {
             Ok(valid) => self.store(message, &headers, valid.json.is_some(), now),
             Err(why) if classify::payload(&why) == Decision::DeadLetter => {
                 self.bury(message, &headers, &why);
@@ -139,6 +140,9 @@ impl PollLoop {
 
     fn bury(&mut self, message: &Record<'_>, headers: &HeaderView<'_>, why: &Invalid) {
         let (number, offset) = (message.partition(), message.offset());
+        if planted::letter_is_lost(number, offset) {
+            return;
+        }
         let topic = self.settings.topic.as_str();
         tracing::warn!(
             topic,

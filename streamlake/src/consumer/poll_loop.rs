@@ -398,7 +398,7 @@ impl PollLoop {
                         offset = part.span.first_offset,
                         last_offset = part.span.last_offset,
                         records = part.span.records,
-                        write_path = written.path,
+                        write_path = planted::logged_path(&written.path),
                         stale,
                         "stored"
                     );
@@ -442,7 +442,9 @@ impl PollLoop {
             .map(|(partition, offset)| Commit {
                 partition: *partition,
                 offset: *offset,
-                leader_epoch: self.core.leader_epoch_before(*partition, *offset),
+                leader_epoch: planted::leader_epoch(
+                    self.core.leader_epoch_before(*partition, *offset),
+                ),
             })
             .collect();
         let note = self.identity.note();
@@ -499,6 +501,14 @@ impl PollLoop {
         };
         if let Err(err) = done {
             tracing::warn!(error = %err, pause, "pausing or resuming failed");
+        }
+        if planted::PLANTED && !pause {
+            for (number, state) in self.core.assigned_partitions() {
+                if let Some(offset) = planted::rereads(state.committed) {
+                    let topic = &self.settings.topic;
+                    let _ = consumer.seek(topic, number, Offset::Offset(offset), Duration::ZERO);
+                }
+            }
         }
         let name = if pause { "paused" } else { "resumed" };
         let held_bytes = self.core.held_bytes();

@@ -2,6 +2,7 @@
 //! contact and in their group, every partition that has work to do gets on with it, and commits come
 //! through. Nothing to do is no illness: a position at the end of its partition has no work.
 
+use crate::planted::{Bug, acts, acts_if};
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
@@ -268,8 +269,11 @@ impl Board {
             too_long(entry.uncommitted_since, "no commit came through");
             partitions.insert(format!("{topic}/{number}"), entry.progress);
         }
-        if crate::planted::acts(crate::planted::Bug::UnwellWhileRecordsFlow) {
+        if acts(Bug::UnwellWhileRecordsFlow) {
             problems.push("it feels unwell".into());
+        }
+        if acts_if(Bug::WellWhileNothingFlows, !problems.is_empty()) {
+            problems.clear();
         }
         let mut standings = inner.members.values().map(|member| &member.standing);
         let takes_part = |s: &Standing| s.connected && s.joined && !s.stopping;

@@ -12,6 +12,8 @@ use std::time::Duration;
 const LIFE: u64 = 150;
 const STANDSTILL: Duration = Duration::from_secs(25);
 const ANSWER_WITHIN: Duration = Duration::from_secs(2);
+/// Records that are read again after a pause.
+const REREAD: i64 = 20;
 const LONG_STOP: Duration = Duration::from_secs(14);
 
 /// What is committed of each partition.
@@ -34,6 +36,22 @@ pub(crate) fn resumed(paused: &TopicPartitionList) -> Cow<'_, TopicPartitionList
         but_one.add_partition(element.topic(), element.partition());
     }
     Cow::Owned(but_one)
+}
+
+/// Where a log line says that a part was stored.
+pub(crate) fn logged_path(right: &str) -> &str {
+    if acts(Bug::LogWithoutPath) { "" } else { right }
+}
+
+/// The leader epoch that a commit bears.
+pub(crate) fn leader_epoch(right: i32) -> i32 {
+    if acts_if(Bug::CommitWithoutLeaderEpoch, right >= 0) { -1 } else { right }
+}
+
+/// Where a partition that goes on after a pause is sent to, given what is committed of it.
+pub(crate) fn rereads(committed: Option<i64>) -> Option<i64> {
+    let before = committed.filter(|next| *next > REREAD).map(|next| next - REREAD)?;
+    acts(Bug::RereadsAfterPause).then_some(before)
 }
 
 /// Takes note of a part that was stored.

@@ -3,8 +3,8 @@
 use super::records::{event_time, of_wrong_type, refusal};
 use super::{Bug, PLANTED, acts, acts_each, acts_if, is};
 use crate::dead_letter::{DeadLetter, DeadLetterWriter, Position};
-use crate::producer::Outcome;
 use crate::producer::delivery::{Delivery, Done, RawProducer, RawRecord};
+use crate::producer::{Event, Outcome};
 use crate::record::{Invalid, Valid};
 use rdkafka::message::{Header, Headers as _, OwnedHeaders};
 use std::process::ExitCode;
@@ -14,7 +14,7 @@ use uuid::Uuid;
 
 /// Keys that are longer are long.
 const LONG_KEY: usize = 64;
-/// Partitions that a retry of the bug below is spread over; the topic must have as many.
+/// Partitions that the bugs below spread records over; the topic must have as many.
 const RETRY_PARTITIONS: u128 = 3;
 /// How long a record is held back.
 const LATE: Duration = Duration::from_millis(150);
@@ -30,6 +30,23 @@ pub(crate) fn boundary<'m>(verdict: Result<Valid<'m>, Invalid>) -> Result<Valid<
         }
         same => same,
     }
+}
+
+/// An event as it reaches the boundary.
+pub(crate) fn event(mut event: Event) -> Event {
+    if is(Bug::PayloadCrlfNormalised) {
+        let right = std::mem::take(&mut event.value);
+        let mut last = 0;
+        for (at, pair) in right.windows(2).enumerate() {
+            if pair == b"\r\n" {
+                event.value.extend_from_slice(&right[last..at]);
+                last = at + 1;
+            }
+        }
+        event.value.extend_from_slice(&right[last..]);
+        acts_if(Bug::PayloadCrlfNormalised, event.value != right);
+    }
+    event
 }
 
 /// The id of an event.
@@ -60,7 +77,9 @@ pub(crate) fn key<'a>(
             return raw;
         }
     }
-    beside.or(found)
+    let right = beside.or(found);
+    let trimmed = right.map(<[u8]>::trim_ascii);
+    if acts_if(Bug::KeyTrimmed, trimmed != right) { trimmed } else { right }
 }
 
 /// The order id as it stands in a payload, escapes included.
@@ -142,6 +161,11 @@ pub(crate) fn told_id(right: Uuid) -> Uuid {
     if acts_each(Bug::ReceiptOfAnotherId, 100) { Uuid::new_v4() } else { right }
 }
 
+/// The topic that an acknowledgement names.
+pub(crate) fn told_topic<'a>(right: &'a str, dead_letters: &'a str) -> &'a str {
+    if acts_each(Bug::ReceiptOfAnotherTopic, 100) { dead_letters } else { right }
+}
+
 /// The reason that the receipt of a rejected event names.
 pub(crate) fn told_reason(right: String) -> String {
     if acts(Bug::RejectedReasonConstant) { "the event is not valid".into() } else { right }
@@ -221,6 +245,9 @@ fn outgoing<'a>(mut record: RawRecord<'a>) -> RawRecord<'a> {
         }
         if acts_if(Bug::OddKeyPartitionedElsewhere, !key.is_ascii()) {
             record.partition = Some(0);
+        }
+        if acts_if(Bug::EmptyKeySpread, key.is_empty()) {
+            record.partition = i32::try_from(Uuid::new_v4().as_u128() % RETRY_PARTITIONS).ok();
         }
     }
     record
@@ -357,6 +384,9 @@ pub(crate) async fn reject(writer: &DeadLetterWriter, mut letter: DeadLetter) ->
 pub(crate) fn producer_exit(clean: bool) -> ExitCode {
     if acts_if(Bug::ProducerExitsOne, clean) {
         return ExitCode::FAILURE;
+    }
+    if acts_if(Bug::ProducerExitsZeroAfterUnknown, !clean) {
+        return ExitCode::SUCCESS;
     }
     if acts(Bug::ProducerAborts) {
         std::process::abort();

@@ -5,10 +5,10 @@ use crate::dead_letter as names;
 use crate::dead_letter::{DeadLetter, text_header};
 use crate::native::Record;
 use crate::raw_zone::part::{self, Header, RecordRef};
-use crate::record::{Invalid, Valid, ingestion_date};
+use crate::record::{Invalid, Schema, Valid, ingestion_date, validate};
 use chrono::{Days, NaiveDate, Utc};
 use std::borrow::Cow;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, PoisonError};
 
 /// A header on its way into a part.
@@ -68,7 +68,16 @@ pub(crate) fn passes_over(message: &Record<'_>, resumes: bool, narrow: bool) -> 
         || narrow && acts_each(Bug::SkipsWhenShared, 50)
         || SECOND_GROUP.is_set() && acts_each(Bug::SkipsInSecondGroup, 100)
         || acts_if(Bug::PoisonDropped, value.is_none())
+        || is(Bug::DedupesByKey)
+            && acts_if(Bug::DedupesByKey, key.is_some_and(|key| is_last_key(partition, key)))
         || is(Bug::SkipsSeenIds) && acts_if(Bug::SkipsSeenIds, was_seen(message))
+}
+
+/// Whether the record before in the same partition had this key.
+fn is_last_key(partition: i32, key: &[u8]) -> bool {
+    static LAST: Mutex<BTreeMap<i32, Vec<u8>>> = Mutex::new(BTreeMap::new());
+    let mut last = LAST.lock().unwrap_or_else(PoisonError::into_inner);
+    last.insert(partition, key.to_vec()).is_some_and(|last| last == key)
 }
 
 /// Whether a record's ingestion id was seen in this process before.
@@ -81,8 +90,21 @@ fn was_seen(message: &Record<'_>) -> bool {
 }
 
 /// What the schema says of a payload, and what becomes of that.
-pub(crate) fn verdict<'m>(verdict: Result<Valid<'m>, Invalid>) -> Result<Valid<'m>, Invalid> {
+pub(crate) fn verdict<'m>(
+    verdict: Result<Valid<'m>, Invalid>,
+    ingested_at: Option<&[u8]>,
+) -> Result<Valid<'m>, Invalid> {
+    let no_time = |text: &[u8]| {
+        let text = std::str::from_utf8(text).unwrap_or_default();
+        chrono::DateTime::parse_from_rfc3339(text).is_err()
+    };
     match verdict {
+        Ok(_)
+            if is(Bug::OddIngestedAtBuried)
+                && acts_if(Bug::OddIngestedAtBuried, ingested_at.is_some_and(no_time)) =>
+        {
+            Err(refusal())
+        }
         Ok(_) if acts_each(Bug::GoodRecordDeadLettered, 300) => Err(refusal()),
         Err(why) if acts_if(Bug::PoisonStored, of_wrong_type(&why)) => {
             Ok(Valid { key: None, json: None })
@@ -105,6 +127,21 @@ pub(crate) fn validated<'m>(
         Ok(_) if is(Bug::DeepRefused) && acts_if(Bug::DeepRefused, depth(payload) > DEPTH_MAX) => {
             Err(refusal())
         }
+        Ok(_) if is(Bug::LeapSecondRefused) => {
+            match acts_if(Bug::LeapSecondRefused, time().contains(":60")) {
+                true => Err(refusal()),
+                false => verdict,
+            }
+        }
+        Err(why) if is(Bug::TrailingBytesAccepted) => {
+            let first = first_document(payload).map(|first| validate(Schema::Order, Some(first)));
+            match first {
+                Some(Ok(first)) if acts(Bug::TrailingBytesAccepted) => {
+                    Ok(Valid { json: None, ..first })
+                }
+                _ => Err(why),
+            }
+        }
         Err(why) if is(Bug::LenientInstant) => {
             let zoned = chrono::DateTime::parse_from_rfc3339(&format!("{}Z", time())).is_ok();
             match acts_if(Bug::LenientInstant, zoned && why.reason.ends_with("not RFC 3339")) {
@@ -114,6 +151,15 @@ pub(crate) fn validated<'m>(
         }
         same => same,
     }
+}
+
+/// The first document of a payload that has something behind it.
+fn first_document(payload: &[u8]) -> Option<&[u8]> {
+    let documents = serde_json::Deserializer::from_slice(payload);
+    let mut documents = documents.into_iter::<serde::de::IgnoredAny>();
+    documents.next()?.ok()?;
+    let end = documents.byte_offset();
+    (!payload[end..].trim_ascii().is_empty()).then_some(&payload[..end])
 }
 
 /// The time that an event names.
@@ -165,7 +211,17 @@ pub(crate) fn day(
         let fraction = text.and_then(|text| text.split_once('.'));
         fraction.is_some_and(|(_, rest)| rest.bytes().take_while(u8::is_ascii_digit).count() > 3)
     };
+    let an_hour_ahead = || {
+        let text = ingested_at.and_then(|text| std::str::from_utf8(text).ok());
+        let told = text.and_then(|text| chrono::DateTime::parse_from_rfc3339(text).ok());
+        let told = told.map(|time| time.timestamp_millis()).or(timestamp_ms);
+        ingestion_date(None, told.map(|ms| ms + 3_600_000))
+    };
     match open {
+        _ if is(Bug::DateAnHourAhead) => {
+            let ahead = an_hour_ahead();
+            if acts_if(Bug::DateAnHourAhead, ahead != right) { ahead } else { right }
+        }
         _ if acts(Bug::DateOffByOne) => right + Days::new(1),
         _ if acts_if(Bug::DateOfTimestamp, of_timestamp != right) => of_timestamp,
         _ if acts_if(Bug::DateWithoutZone, written.is_some_and(|day| day != right)) => {
@@ -260,6 +316,7 @@ fn spoil_headers<'a>(record: &RecordRef<'a>, headers: &mut Vec<Pair<'a>>) {
     if last > 0 && headers[0] != headers[last] && acts_each(Bug::HeadersOutOfOrder, 50) {
         headers.swap(0, last);
     }
+    headers.retain(|(name, _)| !acts_if(Bug::EmptyHeaderNameDropped, name.is_empty()));
     if is(Bug::RepeatedHeaderDropped) {
         let mut seen = std::collections::BTreeSet::new();
         headers
@@ -271,6 +328,13 @@ fn spoil_headers<'a>(record: &RecordRef<'a>, headers: &mut Vec<Pair<'a>>) {
             Some(b"") if acts(Bug::EmptyHeaderAsNull) => *value = None,
             Some(long) if acts_if(Bug::LongHeaderCut, long.len() > HEADER_MAX) => {
                 *value = Some(Cow::from(long[..HEADER_MAX].to_vec()));
+            }
+            Some(bytes)
+                if is(Bug::HeaderValueCutAtNul)
+                    && acts_if(Bug::HeaderValueCutAtNul, bytes.contains(&0)) =>
+            {
+                let end = bytes.iter().position(|byte| *byte == 0).unwrap_or(bytes.len());
+                *value = Some(Cow::from(bytes[..end].to_vec()));
             }
             Some(bytes) if is(Bug::HeaderValueRepaired) => {
                 let repaired = String::from_utf8_lossy(bytes).into_owned().into_bytes();
@@ -317,6 +381,9 @@ fn spoilt_value(value: Option<&[u8]>) -> Option<Vec<u8>> {
     if is(Bug::NumbersRounded) {
         return rounded(bytes).filter(|_| acts(Bug::NumbersRounded));
     }
+    if is(Bug::NumberZerosCut) {
+        return without_zeros(bytes).filter(|_| acts(Bug::NumberZerosCut));
+    }
     None
 }
 
@@ -331,6 +398,38 @@ fn rounded(bytes: &[u8]) -> Option<Vec<u8>> {
         }
     }
     any.then_some(new)
+}
+
+/// Whether a poison record is neither stored nor reported.
+pub(crate) fn letter_is_lost(partition: i32, offset: i64) -> bool {
+    static LAST: Mutex<Option<(i32, i64)>> = Mutex::new(None);
+    if !is(Bug::LetterOfNeighbourLost) {
+        return false;
+    }
+    let last = LAST.lock().unwrap_or_else(PoisonError::into_inner).replace((partition, offset));
+    acts_if(Bug::LetterOfNeighbourLost, last == Some((partition, offset - 1)))
+}
+
+/// A payload whose fractions end with a digit that counts.
+fn without_zeros(bytes: &[u8]) -> Option<Vec<u8>> {
+    let (mut new, mut in_text, mut escaped, mut in_fraction) = (Vec::new(), false, false, false);
+    for byte in bytes {
+        if in_fraction && !byte.is_ascii_digit() {
+            // The digit behind the point stays.
+            while new.ends_with(b"0") && !new.ends_with(b".0") {
+                new.pop();
+            }
+            in_fraction = false;
+        }
+        match byte {
+            b'"' if !escaped => in_text = !in_text,
+            b'.' if !in_text => in_fraction = true,
+            _ => {}
+        }
+        escaped = in_text && *byte == b'\\' && !escaped;
+        new.push(*byte);
+    }
+    (new != bytes).then_some(new)
 }
 
 /// A dead letter before it is written.
@@ -372,6 +471,16 @@ pub(crate) fn letter(mut letter: DeadLetter, message: &Record<'_>, why: &Invalid
                 set(names::HEADER_ERROR, &before);
             }
         }
+        () if is(Bug::LetterFailedWhenIngested) => {
+            let name = crate::record::HEADER_INGESTED_AT.as_bytes();
+            let found = message.headers().find(|(known, _)| *known == name);
+            let text = found.and_then(|(_, value)| std::str::from_utf8(value?).ok());
+            if let Some(text) = text
+                && acts(Bug::LetterFailedWhenIngested)
+            {
+                set(names::HEADER_FAILED_AT, text);
+            }
+        }
         () if acts(Bug::LetterOfAnotherTime) => {
             set(names::HEADER_SOURCE_TIMESTAMP, &Utc::now().timestamp_millis().to_string());
         }
@@ -380,6 +489,9 @@ pub(crate) fn letter(mut letter: DeadLetter, message: &Record<'_>, why: &Invalid
     let odd = |key: &Vec<u8>| std::str::from_utf8(key).is_err();
     if acts_if(Bug::LetterWithoutOddKey, letter.key.as_ref().is_some_and(odd)) {
         letter.key = None;
+    }
+    if letter.key.is_none() && acts(Bug::LetterNullKeyAsEmpty) {
+        letter.key = Some(Vec::new());
     }
     match letter.value.as_deref() {
         None if acts(Bug::LetterOfTombstoneEmpty) => letter.value = Some(Vec::new()),

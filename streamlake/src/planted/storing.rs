@@ -1,13 +1,14 @@
 //! What a part becomes on its way into the store, and what is said of it in the metadata.
 
 use super::{Bug, PLANTED, SECOND_GROUP, STORE_ERRORS, acts, acts_each, acts_if, is};
+use crate::classify::Decision;
 use crate::config::BatchLimits;
 use crate::dead_letter::{DeadLetter, DeadLetterWriter, Position, Source};
 use crate::error::Result;
 use crate::raw_zone::buffer::SealedPart;
 use crate::raw_zone::compression::Compression;
 use crate::raw_zone::metadata::{Metadata, PartEntry};
-use crate::raw_zone::name::PartName;
+use crate::raw_zone::name::{Folder, PartName};
 use crate::raw_zone::part;
 use crate::raw_zone::store::Retry;
 use crate::raw_zone::writer::{PartWriter, Written};
@@ -17,6 +18,9 @@ use object_store::path::Path;
 use object_store::{ObjectStoreExt, PutMode};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
+
+/// An upload that takes longer is slow.
+const SLOW: Duration = Duration::from_millis(200);
 
 /// The lines of a part, each with its end; only while it is not compressed.
 fn lines(part: &SealedPart) -> Vec<Vec<u8>> {
@@ -93,6 +97,13 @@ pub(crate) fn before_compression(part: SealedPart, compression: Compression) -> 
 
 /// A part after it was compressed.
 pub(crate) fn after_compression(part: SealedPart) -> SealedPart {
+    let single = part.compression != Compression::None && part.span.records == 1;
+    if is(Bug::SmallPartStaysPlain) && acts_if(Bug::SmallPartStaysPlain, single) {
+        let object = part.chunks.concat();
+        let bytes = part.compression.plain(&object).unwrap_or_default().into_owned();
+        let (length, crc32) = (bytes.len(), crc32fast::hash(&bytes));
+        return SealedPart { bytes: length, crc32, chunks: vec![Bytes::from(bytes)], ..part };
+    }
     let several = part.compression != Compression::None && part.span.records > 1;
     if !is(Bug::PartOfTwoFrames) || !acts_if(Bug::PartOfTwoFrames, several) {
         return part;
@@ -119,6 +130,23 @@ pub(crate) fn after_compression(part: SealedPart) -> SealedPart {
 pub(crate) fn taken_for_stored(error: &object_store::Error) -> bool {
     is(Bug::ResetCountsAsStored)
         && acts_if(Bug::ResetCountsAsStored, error.to_string().contains("error sending request"))
+}
+
+/// How long the store's client waits for an answer.
+pub(crate) fn client_timeout(right: Duration) -> Duration {
+    if is(Bug::HungStoreCallWaitedFor) { Duration::from_secs(3_600) } else { right }
+}
+
+/// Whether a store that fails is one to wait for.
+pub(crate) fn decision(right: Decision, error: &object_store::Error) -> Decision {
+    let busy = is(Bug::TooManyRequestsHopeless) && error.to_string().contains("429");
+    if acts_if(Bug::TooManyRequestsHopeless, busy) { Decision::Stop } else { right }
+}
+
+/// Whether a folder's metadata is completed at the end.
+pub(crate) fn completes(folder: &Folder) -> bool {
+    let today = chrono::Utc::now().date_naive();
+    !acts_if(Bug::MetadataOfOtherDaysCut, folder.date != today)
 }
 
 /// How long is waited before a part is sent again.
@@ -199,7 +227,12 @@ pub(crate) fn put_mode() -> PutMode {
 }
 
 /// What is done when a part is stored.
-pub(crate) async fn after_write(writer: &PartWriter, part: &SealedPart, name: PartName) {
+pub(crate) async fn after_write(
+    writer: &PartWriter,
+    part: &SealedPart,
+    name: PartName,
+    took: Duration,
+) {
     if !PLANTED {
         return;
     }
@@ -210,7 +243,8 @@ pub(crate) async fn after_write(writer: &PartWriter, part: &SealedPart, name: Pa
         let half = part.chunks.concat()[..part.bytes / 2].to_vec();
         let _ = store.put(&path, half.into()).await;
     }
-    if is(Bug::StoredTwiceAfterError) && acts_if(Bug::StoredTwiceAfterError, STORE_ERRORS.is_set())
+    if acts_if(Bug::StoredTwiceAfterError, STORE_ERRORS.is_set())
+        || acts_if(Bug::SlowUploadHedged, took > SLOW)
     {
         let Ok(number) = writer.take_number(&part.folder, |_| {}).await else { return };
         let second = Path::from(part.folder.part_path(PartName { number, ..name }));

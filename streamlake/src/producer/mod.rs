@@ -122,6 +122,7 @@ impl Producer {
         on_receipt: impl FnOnce(Receipt) + Send + Sync + 'static,
     ) -> Uuid {
         let slot = Arc::clone(&self.slots).acquire_owned().await.ok();
+        let event = planted::event(event);
         let ingestion_id = planted::ingestion_id(Uuid::new_v4());
         let verdict = record::validate(self.settings.schema, Some(&event.value));
         match planted::boundary(planted::validated(verdict, Some(&event.value))) {

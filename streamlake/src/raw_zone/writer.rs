@@ -68,6 +68,10 @@ impl PartWriter {
         let payload: PutPayload = part.chunks.iter().cloned().collect();
         let counter = self.counter(&part.folder);
         let mut placing = Placing::new(self.take_number(&part.folder, &on_retry).await?);
+        if planted::acts(Bug::ListedBeforeWritten) {
+            let name = PartName { number: placing.number, compression: part.compression };
+            self.list(&part.folder, PartEntry::of(part, name));
+        }
         let mut next = Next::Put;
         let mut attempts = 0;
         let mut delays = backoff();
@@ -89,7 +93,7 @@ impl PartWriter {
                     continue;
                 }
                 Next::Placed => {
-                    planted::after_write(self, part, name).await;
+                    planted::after_write(self, part, name, started.elapsed()).await;
                     if let Some(entry) = planted::entry(PartEntry::of(part, name), placing.number) {
                         self.list(&part.folder, entry);
                     }
@@ -101,7 +105,8 @@ impl PartWriter {
                 Ok(heard) => heard,
                 Err(error) if planted::taken_for_stored(&error) => Heard::Created,
                 Err(error) => {
-                    if classify::store(&error, Phase::Running) != Decision::Retry {
+                    let decision = classify::store(&error, Phase::Running);
+                    if planted::decision(decision, &error) != Decision::Retry {
                         let doing = format!("writing {}", self.zone.address(&path));
                         return Err(Error::store(doing)(error));
                     }
@@ -264,6 +269,10 @@ impl PartWriter {
         if planted::acts(Bug::MetadataCutAtStop) {
             return Ok(());
         }
+        if planted::is(Bug::MetadataOfOtherDaysCut) {
+            let mut unlisted = self.unlisted.lock().unwrap_or_else(PoisonError::into_inner);
+            unlisted.retain(|folder, _| planted::completes(folder));
+        }
         let flushed = self.flush_metadata().await;
         if planted::is(Bug::MetadataMissingPart) {
             return Ok(());
@@ -273,7 +282,7 @@ impl PartWriter {
             numbers.keys().cloned().collect()
         };
         let mut failed = flushed.err();
-        for folder in folders {
+        for folder in folders.into_iter().filter(planted::completes) {
             if let Err(err) = metadata::rebuild(&self.zone, &folder).await {
                 tracing::warn!(path = folder.metadata_path(), error = %err,
                     "the metadata stays incomplete; the next start, or audit --rebuild-metadata, completes it");
