@@ -16,6 +16,7 @@ mod poll_loop;
 mod rebalance;
 #[cfg(test)]
 mod sim;
+mod unanswered;
 mod wake;
 mod work;
 
@@ -222,6 +223,7 @@ impl Shared {
             member,
             reader: settings.reader(),
             open_transactions: OpenTransactions::default(),
+            unanswered: Default::default(),
             settings: Arc::clone(settings),
             core: Core::new(Limits {
                 batch: settings.batch,

@@ -60,6 +60,10 @@ pub fn install() -> Result<PrometheusHandle> {
         "Where the records that may be read end (last stable offset), as last seen"
     );
     describe_gauge!(
+        "streamlake_fetch_unanswered",
+        "1 while the fetches of a partition are refused or not answered, so that its end is not known"
+    );
+    describe_gauge!(
         "streamlake_records_behind_open_transaction",
         "Offsets that may not be read before a transaction ends that is still open"
     );
@@ -135,7 +139,10 @@ pub(crate) fn partition(reader: &Reader, number: i32, progress: &Progress) {
             gauge!(name, &labels).set(value as f64);
         }
     };
-    set("streamlake_lag_records", progress.lag());
+    // What is not answered has an end that nobody knows: that nothing waits would be a guess. What is known
+    // to wait goes on waiting.
+    set("streamlake_lag_records", progress.lag().filter(|lag| progress.answered || *lag > 0));
+    set("streamlake_fetch_unanswered", Some(i64::from(!progress.answered)));
     set("streamlake_position_offset", progress.position);
     set("streamlake_durable_offset", progress.durable);
     set("streamlake_committed_offset", progress.committed);
