@@ -9,6 +9,9 @@ use crate::native;
 use crate::raw_zone::part::{Header, StoredRecord};
 use rdkafka::ClientContext;
 use rdkafka::Message;
+use rdkafka::admin::{
+    AdminClient, AdminOptions, ConfigResource, OwnedResourceSpecifier, ResourceSpecifier,
+};
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
@@ -51,6 +54,45 @@ impl ClientContext for Quiet {
 }
 
 impl ConsumerContext for Quiet {}
+
+/// Settings of a topic, by their names.
+pub type TopicSettings = BTreeMap<String, String>;
+
+/// The settings of some topics, as brokers tell them, in the order of the question. Blocking, for as long as
+/// the brokers may take.
+pub fn topic_settings(
+    settings: &KafkaSettings,
+    topics: &[&str],
+    within: Duration,
+) -> Result<Vec<Result<TopicSettings>>> {
+    let asking = |topic: &str| Error::kafka(format!("asking for the settings of {topic}"));
+    let config = kafka::admin_config(settings)?;
+    let admin: AdminClient<Quiet> =
+        config.create_with_context(Quiet::default()).map_err(kafka::not_created)?;
+    let options = AdminOptions::new().request_timeout(Some(within));
+    let question: Vec<_> = topics.iter().map(|topic| ResourceSpecifier::Topic(topic)).collect();
+    let answer = futures::executor::block_on(admin.describe_configs(&question, &options));
+    let answer = answer.map_err(asking(&topics.join(" and ")))?;
+    let told = |topic: &&str| {
+        let own = |found: &&ConfigResource| found.specifier == owned_specifier(topic);
+        let found = answer.iter().filter_map(|found| found.as_ref().ok()).find(own);
+        let found = found.ok_or(KafkaError::AdminOp(Code::UnknownTopicOrPartition));
+        let entries = &found.map_err(asking(topic))?.entries;
+        let known =
+            entries.iter().filter_map(|entry| Some((entry.name.clone(), entry.value.clone()?)));
+        Ok(known.collect())
+    };
+    Ok(topics.iter().map(told).collect())
+}
+
+fn owned_specifier(topic: &str) -> OwnedResourceSpecifier {
+    OwnedResourceSpecifier::Topic(topic.to_owned())
+}
+
+/// How large a batch of records may be in a topic.
+pub fn message_bytes_max(settings: &TopicSettings) -> Option<i64> {
+    settings.get("max.message.bytes")?.parse().ok()
+}
 
 /// A client that looks.
 pub struct Inspector {

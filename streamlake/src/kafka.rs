@@ -2,6 +2,7 @@
 
 use crate::config::{KafkaSettings, canonical_property, check_bootstrap_servers};
 use crate::error::{Error, Result};
+use crate::inspect;
 use crate::native;
 use crate::planted;
 use rdkafka::client::Client;
@@ -9,6 +10,7 @@ use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
 use rdkafka::{ClientConfig, ClientContext};
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 /// How much a consumer prefetches, in KiB.
 const PREFETCH_KIB: &str = "queued.max.messages.kbytes";
@@ -46,9 +48,15 @@ const PRODUCER_DEFAULTS: &[(&str, &str)] = &[
     ("linger.ms", "5"),
     // What every Java client and Debezium does; librdkafka's own default is a CRC-32.
     ("partitioner", "murmur2_random"),
-    // The broker's limit decides, not the client's: a dead letter is larger than its original.
-    ("message.max.bytes", "16777216"),
+    // The broker's limit decides, not the client's: it counts what is compressed, and the client what is not.
+    // This is the client's largest; what is read is bounded elsewhere (`receive.message.max.bytes`, and the
+    // longest line of `produce`).
+    ("message.max.bytes", "1000000000"),
 ];
+
+/// What a producer of dead letters is told as well. A record that was compressed fits into a topic that its
+/// uncompressed letter does not fit into.
+const DEAD_LETTER_DEFAULTS: &[(&str, &str)] = &[("compression.codec", "gzip")];
 
 /// What both are told.
 const COMMON_DEFAULTS: &[(&str, &str)] = &[
@@ -242,10 +250,59 @@ fn warn_of_what_is_given_up(settings: &KafkaSettings) {
 
 /// A producer's configuration; `role` tells events from dead letters.
 pub fn producer_config(settings: &KafkaSettings, role: Role) -> Result<ClientConfig> {
-    let mut config = base(settings, role, PRODUCER_DEFAULTS)?;
+    let letters = if role == Role::DeadLetters { DEAD_LETTER_DEFAULTS } else { &[] };
+    let mut config = base(settings, role, &[PRODUCER_DEFAULTS, letters].concat())?;
     check_acks(&config, role)?;
     planted::configure(&mut config, role);
     Ok(config)
+}
+
+/// The configuration of a producer that sends each record in a batch of its own, as small as it gets: for
+/// what was refused for the size of its batch, or of itself.
+pub(crate) fn alone(config: &ClientConfig) -> ClientConfig {
+    let mut config = config.clone();
+    config.set("batch.num.messages", "1").set("linger.ms", "0");
+    config.set("compression.codec", "zstd").set("compression.level", "9");
+    config
+}
+
+/// librdkafka's own limit of a batch, before it is compressed.
+const BATCH_BYTES: i64 = 1_000_000;
+/// What a batch has besides its records.
+const BATCH_OVERHEAD: i64 = 1 << 10;
+/// How long a topic's limit is waited for.
+const LIMIT_WITHIN: Duration = Duration::from_secs(3);
+
+/// The settings with batches that fit into a topic and into its dead-letter topic: a batch of small records
+/// that is larger than `max.message.bytes` is refused as a whole, although none of them is too large. Where
+/// brokers do not tell the limit, all stays as it is. Blocking.
+pub fn with_batches_that_fit(
+    settings: &KafkaSettings,
+    topic: &str,
+    letters: &str,
+) -> KafkaSettings {
+    let mut fitting = settings.clone();
+    let found = match inspect::topic_settings(settings, &[topic, letters], LIMIT_WITHIN) {
+        Ok(found) => found,
+        Err(err) => {
+            tracing::debug!(topic, error = %err, "its max.message.bytes is not known");
+            return fitting;
+        }
+    };
+    for (property, told) in ["batch.size", "dlq.batch.size"].into_iter().zip(found) {
+        let given =
+            ["batch.size", property].iter().any(|key| settings.properties.contains_key(*key));
+        let size = told.ok().filter(|_| !given);
+        let size = size.and_then(|told| batch_bytes(inspect::message_bytes_max(&told)?));
+        fitting.properties.extend(size.map(|size| (property.to_owned(), size.to_string())));
+    }
+    fitting
+}
+
+/// How large a batch may be where the usual size does not fit.
+fn batch_bytes(limit: i64) -> Option<i64> {
+    let fits = (limit - BATCH_OVERHEAD).max(1);
+    (fits < BATCH_BYTES).then_some(fits)
 }
 
 /// A receipt rests on the broker's word. Without one there is nothing to report, and a dead letter that
@@ -265,6 +322,11 @@ fn check_acks(config: &ClientConfig, role: Role) -> Result<()> {
         )),
         _ => Ok(()),
     }
+}
+
+/// The configuration of a client that asks for settings of topics.
+pub(crate) fn admin_config(settings: &KafkaSettings) -> Result<ClientConfig> {
+    base(settings, Role::Inspector, &[])
 }
 
 /// The configuration of a client that only looks, never joins a group and never writes.
@@ -498,6 +560,28 @@ mod tests {
         assert_eq!(alone.get("group.instance.id"), Some("a"));
         let told = member_config(&settings(&[(PREFETCH_KIB, "99")]), "g", 0, 2).unwrap();
         assert_eq!(told.get(PREFETCH_KIB), Some("99"));
+    }
+
+    #[test]
+    fn batches_fit_into_their_topic_and_letters_are_small() {
+        for (limit, batch) in
+            [(1_048_588, None), (1_000_000_000, None), (20_000, Some(18_976)), (100, Some(1))]
+        {
+            assert_eq!(batch_bytes(limit), batch, "{limit}");
+        }
+        let letters = producer_config(&settings(&[]), Role::DeadLetters).unwrap();
+        assert_eq!(letters.get("compression.codec"), Some("gzip"));
+        let events = producer_config(&settings(&[]), Role::Producer).unwrap();
+        assert_eq!(events.get("compression.codec"), None);
+        let told = settings(&[("dlq.compression.type", "none")]);
+        let told = producer_config(&told, Role::DeadLetters).unwrap();
+        assert_eq!(told.get("compression.codec"), Some("none"));
+        let alone: BaseProducer = alone(&letters).create().unwrap();
+        let found = effective(alone.client(), Role::DeadLetters);
+        assert_eq!(
+            (&*found["compression.codec"], &*found["message.max.bytes"]),
+            ("zstd", "1000000000")
+        );
     }
 
     #[test]
