@@ -7,5 +7,6 @@ pub mod name;
 pub(crate) mod numbering;
 pub mod part;
 pub mod probe;
+mod root;
 pub mod store;
 pub mod writer;

@@ -16,6 +16,7 @@ use std::time::{Duration, Instant};
 use url::Url;
 
 use super::name::{Folder, ObjectName, PartName, dataset_path};
+use super::root::Root;
 
 /// An open raw zone: the store, seen from the zone's root.
 #[derive(Debug, Clone)]
@@ -24,6 +25,8 @@ pub struct Zone {
     pub store: Arc<dyn ObjectStore>,
     /// The root's directory when the zone is local.
     pub local_root: Option<PathBuf>,
+    /// The same, watched.
+    root: Option<Arc<Root>>,
     url: String,
     request_timeout: Duration,
     patience: Patience,
@@ -62,7 +65,21 @@ impl Zone {
             }
         };
         let url = settings.url.as_str().trim_end_matches('/').to_owned();
-        Ok(Zone { store, local_root, url, request_timeout: settings.request_timeout, patience })
+        let root = match &local_root {
+            Some(path) => {
+                let opening = Error::io(format!("opening {}", path.display()));
+                Some(Arc::new(Root::open(path.clone()).map_err(opening)?))
+            }
+            None => None,
+        };
+        Ok(Zone {
+            store,
+            local_root,
+            root,
+            url,
+            request_timeout: settings.request_timeout,
+            patience,
+        })
     }
 
     /// The address of an object, for people.
@@ -76,14 +93,38 @@ impl Zone {
     }
 
     /// The longest that one request may take. The store's client has the same limit; this one holds
-    /// for whatever the client does not count (a name that does not resolve, a disk that hangs).
+    /// for whatever the client does not count (a name that does not resolve, a disk that hangs). A local root
+    /// is looked at before and after: its store makes what is missing, and what was written elsewhere does not
+    /// count.
     pub async fn bounded<T>(
         &self,
         request: impl Future<Output = object_store::Result<T>>,
     ) -> object_store::Result<T> {
-        match tokio::time::timeout(self.request_timeout + Duration::from_secs(1), request).await {
+        let watched = async {
+            self.root_is_there().await?;
+            let answer = request.await;
+            self.root_is_there().await?;
+            answer
+        };
+        match tokio::time::timeout(self.request_timeout + Duration::from_secs(1), watched).await {
             Ok(result) => result,
             Err(_) => Err(silent(self.request_timeout)),
+        }
+    }
+
+    async fn root_is_there(&self) -> object_store::Result<()> {
+        let Some(root) = self.root.clone() else { return Ok(()) };
+        let generic = |source| object_store::Error::Generic { store: "StreamLake", source };
+        match tokio::task::spawn_blocking(move || root.check()).await {
+            Ok(there) => there.map_err(|text| generic(text.into())),
+            Err(err) => Err(generic(err.into())),
+        }
+    }
+
+    /// Something was written; a local root is known by it.
+    pub(super) fn wrote(&self, path: &str) {
+        if let Some(root) = &self.root {
+            root.wrote(path);
         }
     }
 
@@ -279,7 +320,9 @@ fn local(url: &Url, make: bool) -> Result<(Arc<dyn ObjectStore>, PathBuf)> {
     let root = url
         .to_file_path()
         .map_err(|()| Error::Config(format!("{url} is no path of this machine")))?;
-    if make {
+    if make && !root.exists() {
+        // Where a file system was to be mounted, this is the disk below.
+        tracing::warn!("the raw zone's directory {} is not there and is made", root.display());
         std::fs::create_dir_all(&root)
             .map_err(Error::io(format!("creating {}", root.display())))?;
     }

@@ -133,6 +133,7 @@ impl PartWriter {
         let put = self.zone.store.put_opts(&location, payload.clone(), options);
         match self.zone.bounded(put).await {
             Ok(_) => {
+                self.zone.wrote(path);
                 crash::at(Point::AfterStoreAnswer);
                 Ok(Heard::Created)
             }
