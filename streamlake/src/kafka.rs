@@ -29,6 +29,8 @@ const CONSUMER_DEFAULTS: &[(&str, &str)] = &[
     // 135 000 records of 200 bytes, whatever the machine could do.
     ("fetch.queue.backoff.ms", "10"),
     ("fetch.wait.max.ms", "100"),
+    // A new partition is found by asking. librdkafka's own default is five minutes.
+    (REFRESH_MS, "10000"),
     // Lag and high watermarks for the metrics come from here.
     ("statistics.interval.ms", "5000"),
 ];
@@ -175,6 +177,7 @@ pub fn member_config(
 ) -> Result<ClientConfig> {
     check_reset(settings)?;
     check_statistics(settings)?;
+    check_refresh(settings)?;
     warn_of_what_is_given_up(settings);
     let protocol = settings.properties.get("group.protocol");
     let classic = protocol.is_none_or(|name| name.eq_ignore_ascii_case("classic"));
@@ -229,6 +232,20 @@ fn check_statistics(settings: &KafkaSettings) -> Result<()> {
     }
 }
 
+/// A client that does not ask for the topic's partitions never reads a new one, and nothing shows it.
+fn check_refresh(settings: &KafkaSettings) -> Result<()> {
+    let Some(text) = settings.properties.get(REFRESH_MS) else { return Ok(()) };
+    match text.parse::<i64>() {
+        Ok(ms) if !(1..=REFRESH_MS_MAX).contains(&ms) => Err(Error::Config(format!(
+            "{REFRESH_MS}={ms}: new partitions of the topic are found by asking for them; leave it between 1 \
+             and {REFRESH_MS_MAX}"
+        ))),
+        _ => Ok(()),
+    }
+}
+
+const REFRESH_MS: &str = "topic.metadata.refresh.interval.ms";
+const REFRESH_MS_MAX: i64 = 300_000;
 const STATISTICS_MS: &str = "statistics.interval.ms";
 const STATISTICS_MS_MAX: u64 = 5_000;
 
@@ -610,6 +627,12 @@ mod tests {
         for ms in ["0", "60000"] {
             assert!(consumer_config(&settings(&[(STATISTICS_MS, ms)]), "g").is_err(), "{ms}");
         }
+        for (ms, good) in [("-1", false), ("0", false), ("300001", false), ("300000", true)] {
+            let config = consumer_config(&settings(&[(REFRESH_MS, ms)]), "g");
+            assert_eq!(config.is_ok(), good, "{ms}");
+        }
+        let config = consumer_config(&settings(&[]), "g").unwrap();
+        assert_eq!(config.get(REFRESH_MS), Some("10000"));
         let nowhere = KafkaSettings { bootstrap_servers: String::new(), ..settings(&[]) };
         assert_eq!(consumer_config(&nowhere, "g").unwrap_err().exit_code(), 2);
     }
