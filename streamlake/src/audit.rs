@@ -146,7 +146,15 @@ pub async fn audit(zone: &Zone, settings: &KafkaSettings, request: &Request) -> 
 /// What is wrong, or cannot be said to be right.
 fn problems(partitions: &[PartitionReport], parts: &PartsReport, group: &str) -> Vec<String> {
     let mut problems = Vec::new();
-    for PartitionReport { partition, lost, unknown, .. } in partitions {
+    for report in partitions {
+        let PartitionReport { partition, lost, unknown, high_watermark, .. } = report;
+        if let Some(commit) = report.committed.filter(|commit| commit > high_watermark) {
+            problems.push(format!(
+                "partition {partition}: the commit {commit} lies beyond the end {high_watermark} of the log, \
+                 which was cut back, or the offset was set by hand; what comes below it is read only after a \
+                 consumer has started again"
+            ));
+        }
         if *lost > 0 {
             problems
                 .push(format!("partition {partition}: {lost} records are committed and nowhere"));
@@ -348,6 +356,7 @@ mod tests {
             (PartitionReport { lost: 2, ..good() }, "nowhere"),
             (PartitionReport { unknown: 2, ..good() }, "no longer tells"),
             (PartitionReport { committed: None, ..good() }, "has no commit"),
+            (PartitionReport { committed: Some(500), ..good() }, "beyond the end 5"),
         ] {
             assert!(judge(partition, PartsReport::default()).contains(word), "{word}");
         }
