@@ -6,7 +6,7 @@
 use crate::config::KafkaSettings;
 use crate::dead_letter::read::{Filed, SourcePlace};
 use crate::error::{Error, Result};
-use crate::inspect::{Inspector, owned};
+use crate::inspect::{self, Inspector, owned};
 use crate::ranges::Ranges;
 use crate::raw_zone::metadata::{self, PartEntry};
 use crate::raw_zone::name::{Folder, PartName};
@@ -16,6 +16,8 @@ use rdkafka::Message;
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
 
+/// How long the topic's settings are waited for.
+const SETTINGS_WITHIN: std::time::Duration = std::time::Duration::from_secs(5);
 /// How many ranges of a kind are named; all are counted.
 const NAMED_MAX: usize = 50;
 
@@ -41,6 +43,8 @@ pub struct Report {
     pub topic: String,
     /// The group.
     pub group: String,
+    /// The topic's `cleanup.policy`; none where the brokers do not tell it.
+    pub cleanup_policy: Option<String>,
     /// Whether nothing is wrong. Duplicates are not wrong: delivery is at least once.
     pub clean: bool,
     /// Why not, one line each.
@@ -61,7 +65,7 @@ pub struct Span {
 }
 
 /// One partition.
-#[derive(Debug, Default, Serialize)]
+#[derive(Debug, Default, Clone, Serialize)]
 pub struct PartitionReport {
     /// The partition.
     pub partition: i32,
@@ -135,16 +139,33 @@ pub async fn audit(zone: &Zone, settings: &KafkaSettings, request: &Request) -> 
             let commit = committed.get(&partition).copied();
             reports.push(compare(&inspector, &wanted.topic, partition, commit, &stored, &dead)?);
         }
-        Ok((reports, stored.parts))
+        let told = inspect::topic_settings(&kafka, &[&wanted.topic], SETTINGS_WITHIN);
+        let told = told.ok().and_then(|mut told| told.pop()?.ok()).unwrap_or_default();
+        Ok((reports, stored.parts, told))
     });
-    let (partitions, parts) = compared.await?;
-    let problems = problems(&partitions, &parts, &request.group);
+    let (partitions, parts, told) = compared.await?;
+    let compacted = inspect::compaction(&told).is_some();
+    let problems = problems(&partitions, &parts, &request.group, compacted);
     let Request { dataset, topic, group, .. } = request.clone();
-    Ok(Report { dataset, topic, group, clean: problems.is_empty(), problems, partitions, parts })
+    Ok(Report {
+        dataset,
+        topic,
+        group,
+        cleanup_policy: told.get("cleanup.policy").cloned(),
+        clean: problems.is_empty(),
+        problems,
+        partitions,
+        parts,
+    })
 }
 
 /// What is wrong, or cannot be said to be right.
-fn problems(partitions: &[PartitionReport], parts: &PartsReport, group: &str) -> Vec<String> {
+fn problems(
+    partitions: &[PartitionReport],
+    parts: &PartsReport,
+    group: &str,
+    compacted: bool,
+) -> Vec<String> {
     let mut problems = Vec::new();
     for report in partitions {
         let PartitionReport { partition, lost, unknown, high_watermark, .. } = report;
@@ -158,6 +179,13 @@ fn problems(partitions: &[PartitionReport], parts: &PartsReport, group: &str) ->
         if *lost > 0 {
             problems
                 .push(format!("partition {partition}: {lost} records are committed and nowhere"));
+        }
+        if compacted && report.without_record > 0 {
+            problems.push(format!(
+                "partition {partition}: {} offsets below the commit hold no record, and the topic is \
+                 compacted: records may have been gone before they were read",
+                report.without_record
+            ));
         }
         if *unknown > 0 {
             problems.push(format!(
@@ -349,7 +377,7 @@ mod tests {
         let good =
             || PartitionReport { high_watermark: 5, committed: Some(5), ..Default::default() };
         let judge = |partition: PartitionReport, parts: PartsReport| {
-            problems(&[partition], &parts, "g").join("; ")
+            problems(&[partition], &parts, "g", false).join("; ")
         };
         assert_eq!(judge(good(), PartsReport::default()), "");
         for (partition, word) in [
@@ -362,6 +390,10 @@ mod tests {
         }
         let damaged = PartsReport { damaged: vec!["p".into()], ..Default::default() };
         assert!(judge(good(), damaged).contains("damaged"));
+        let holes = PartitionReport { without_record: 3, ..good() };
+        assert_eq!(judge(holes.clone(), PartsReport::default()), "", "marks of transactions");
+        let compacted = problems(&[holes], &PartsReport::default(), "g", true);
+        assert!(compacted[0].contains("compacted"), "{compacted:?}");
         // An empty topic has nothing to commit.
         assert_eq!(judge(PartitionReport::default(), PartsReport::default()), "");
     }

@@ -89,6 +89,12 @@ fn owned_specifier(topic: &str) -> OwnedResourceSpecifier {
     OwnedResourceSpecifier::Topic(topic.to_owned())
 }
 
+/// The cleanup policy of a topic that forgets records by their key.
+pub fn compaction(settings: &TopicSettings) -> Option<&str> {
+    let policy = settings.get("cleanup.policy").map(String::as_str);
+    policy.filter(|policy| policy.split(',').any(|word| word.trim() == "compact"))
+}
+
 /// How large a batch of records may be in a topic.
 pub fn message_bytes_max(settings: &TopicSettings) -> Option<i64> {
     settings.get("max.message.bytes")?.parse().ok()

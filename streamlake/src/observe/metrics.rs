@@ -51,6 +51,10 @@ pub fn install() -> Result<PrometheusHandle> {
         "streamlake_skipped_offsets_total",
         "Offsets that the log no longer held when they were due"
     );
+    describe_counter!(
+        "streamlake_offsets_without_record_total",
+        "Offsets between two records that held none: marks of transactions, aborted records, compaction"
+    );
     describe_gauge!("streamlake_lag_records", "Last stable offset minus commit frontier");
     describe_gauge!("streamlake_position_offset", "Next offset to be read");
     describe_gauge!("streamlake_durable_offset", "Commit frontier: everything below is durable");
@@ -110,6 +114,11 @@ pub(crate) fn retaken(topic: &str) {
 
 pub(crate) fn skipped(topic: &str, offsets: i64) {
     counter!("streamlake_skipped_offsets_total", "topic" => topic.to_owned())
+        .increment(offsets.unsigned_abs());
+}
+
+pub(crate) fn without_record(topic: &str, offsets: i64) {
+    counter!("streamlake_offsets_without_record_total", "topic" => topic.to_owned())
         .increment(offsets.unsigned_abs());
 }
 
