@@ -58,7 +58,11 @@ const PRODUCER_DEFAULTS: &[(&str, &str)] = &[
 
 /// What a producer of dead letters is told as well. A record that was compressed fits into a topic that its
 /// uncompressed letter does not fit into.
-const DEAD_LETTER_DEFAULTS: &[(&str, &str)] = &[("compression.codec", "gzip")];
+const DEAD_LETTER_DEFAULTS: &[(&str, &str)] = &[
+    ("compression.codec", "gzip"),
+    // A topic that is not there is told of after this time, and tried again. librdkafka's own default is 30 s.
+    ("topic.metadata.propagation.max.ms", "5000"),
+];
 
 /// What both are told.
 const COMMON_DEFAULTS: &[(&str, &str)] = &[

@@ -223,6 +223,7 @@ impl Shared {
             dead_letters: Arc::clone(&self.dead_letters),
             events: Arc::clone(&self.events),
             wake: Arc::clone(&wake),
+            troubles: Arc::default(),
             done,
         };
         Ok(PollLoop {

@@ -183,6 +183,7 @@ impl PollLoop {
         let missing = self.identity.missing(now);
         for (number, _) in &found {
             let reason = missing.clone().or_else(|| self.unanswered.reason(*number));
+            let reason = reason.or_else(|| self.work.troubles.of(*number));
             standing.reasons.extend(reason.map(|reason| (*number, reason)));
         }
         if found.is_empty() {
