@@ -8,6 +8,7 @@ use crate::dead_letter::read::{Filed, SourcePlace};
 use crate::error::{Error, Result};
 use crate::inspect::{self, Inspector, owned};
 use crate::ranges::Ranges;
+use crate::raw_zone::leftovers;
 use crate::raw_zone::metadata::{self, PartEntry};
 use crate::raw_zone::name::{Folder, PartName};
 use crate::raw_zone::part;
@@ -108,6 +109,9 @@ pub struct PartsReport {
     pub missing: Vec<String>,
     /// Parts that cannot be read or differ from their entry.
     pub damaged: Vec<String>,
+    /// Files that a crash left half written, or that are being written, on a local directory. A reader that
+    /// takes `part-*` reads them, too.
+    pub leftovers: Vec<String>,
 }
 
 /// What the raw zone holds.
@@ -255,6 +259,8 @@ async fn read_folder(zone: &Zone, folder: &Folder, topic: &str, stored: &mut Sto
             stored.parts.damaged.push(format!("{path}: {err}"));
         }
     }
+    let leaving = || leftovers::in_folder(zone, folder);
+    stored.parts.leftovers.extend(zone.persist("listing leftovers", log_retry, leaving).await?);
     let gone = listed.keys().map(|name| folder.part_path(*name));
     stored.parts.missing.extend(gone);
     Ok(())

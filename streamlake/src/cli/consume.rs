@@ -12,6 +12,7 @@ use crate::observe::health::Board;
 use crate::observe::http;
 use crate::planted;
 use crate::raw_zone::compression::Compression;
+use crate::raw_zone::leftovers;
 use crate::raw_zone::metadata;
 use crate::raw_zone::probe;
 use crate::raw_zone::store::{self, Zone};
@@ -340,6 +341,7 @@ const FOLDERS_MAX: usize = 400;
 fn complete_latest(zone: &Zone, dataset: &str) {
     let (zone, dataset) = (zone.clone(), dataset.to_owned());
     tokio::spawn(async move {
+        leftovers::sweep_probes(&zone).await;
         let listing = || zone.folders(&dataset);
         let folders = zone.persist("listing folders", store::log_retry, listing).await;
         let mut folders = folders.unwrap_or_default();

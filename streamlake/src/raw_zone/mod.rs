@@ -2,6 +2,7 @@
 
 pub mod buffer;
 pub mod compression;
+pub mod leftovers;
 pub mod metadata;
 pub mod name;
 pub(crate) mod numbering;

@@ -92,6 +92,11 @@ impl Zone {
         self.local_root.is_none()
     }
 
+    /// The longest that one request may take.
+    pub fn request_timeout(&self) -> Duration {
+        self.request_timeout
+    }
+
     /// The longest that one request may take. The store's client has the same limit; this one holds
     /// for whatever the client does not count (a name that does not resolve, a disk that hangs). A local root
     /// is looked at before and after: its store makes what is missing, and what was written elsewhere does not
@@ -216,7 +221,7 @@ impl Zone {
 
 /// The names in a directory; none if it is not there. The store's own listing ends at the first name that
 /// is not UTF-8 and follows links in circles: neither of them is ours, and neither may hold up a part.
-async fn local_names(directory: PathBuf) -> object_store::Result<Vec<String>> {
+pub(super) async fn local_names(directory: PathBuf) -> object_store::Result<Vec<String>> {
     let read = tokio::task::spawn_blocking(move || {
         let entries = match std::fs::read_dir(&directory) {
             Err(err) if err.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
