@@ -396,6 +396,7 @@ fn base(settings: &KafkaSettings, role: Role, defaults: &[(&str, &str)]) -> Resu
         }
     }
     config.set("bootstrap.servers", &settings.bootstrap_servers);
+    check_mechanism(&config)?;
     find_authorities(&mut config);
     // Refuse a bad property here, by its name, and not when the client is created.
     config.create_native_config().map_err(|err| match err {
@@ -408,6 +409,23 @@ fn base(settings: &KafkaSettings, role: Role, defaults: &[(&str, &str)]) -> Resu
         other => Error::Config(other.to_string()),
     })?;
     Ok(config)
+}
+
+/// OAUTHBEARER needs tokens, and nothing here fetches any: the client would wait for one for ever, without a
+/// connection and without a word. Only librdkafka's own unsigned tokens, for tests, need nobody.
+fn check_mechanism(config: &ClientConfig) -> Result<()> {
+    let is = |name: &str, value: &str| {
+        config.get(name).is_some_and(|given| given.trim().eq_ignore_ascii_case(value))
+    };
+    let unsigned = is("enable.sasl.oauthbearer.unsecure.jwt", "true");
+    if is("sasl.mechanisms", "OAUTHBEARER") && !unsigned {
+        return Err(Error::Config(
+            "sasl.mechanism=OAUTHBEARER: fetching tokens is not built in; use PLAIN, SCRAM-SHA-256 or \
+             SCRAM-SHA-512"
+                .into(),
+        ));
+    }
+    Ok(())
 }
 
 /// The built-in OpenSSL knows no directory of this system: unless an authority is named, the places
@@ -547,6 +565,19 @@ mod tests {
             assert_eq!(found["ssl.ca.location"], "probe");
             assert!(!found.values().any(|value| value.contains("hunter2")), "{found:?}");
         }
+    }
+
+    #[test]
+    fn a_mechanism_that_would_wait_for_ever_is_refused() {
+        let pairs = [("security.protocol", "sasl_plaintext"), ("sasl.mechanism", "oauthbearer")];
+        for role in [Role::Producer, Role::DeadLetters] {
+            let err = producer_config(&settings(&pairs), role).unwrap_err();
+            assert!(err.to_string().contains("OAUTHBEARER") && err.exit_code() == 2, "{err}");
+        }
+        assert!(consumer_config(&settings(&pairs), "g").is_err());
+        assert!(inspector_config(&settings(&pairs), None).is_err());
+        let unsigned = ("enable.sasl.oauthbearer.unsecure.jwt", "true");
+        assert!(consumer_config(&settings(&[pairs[0], pairs[1], unsigned]), "g").is_ok());
     }
 
     #[test]
