@@ -9,9 +9,7 @@ use crate::native;
 use crate::raw_zone::part::{Header, StoredRecord};
 use rdkafka::ClientContext;
 use rdkafka::Message;
-use rdkafka::admin::{
-    AdminClient, AdminOptions, ConfigResource, OwnedResourceSpecifier, ResourceSpecifier,
-};
+use rdkafka::admin::{AdminClient, AdminOptions, ResourceSpecifier};
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
@@ -73,20 +71,21 @@ pub fn topic_settings(
     let question: Vec<_> = topics.iter().map(|topic| ResourceSpecifier::Topic(topic)).collect();
     let answer = futures::executor::block_on(admin.describe_configs(&question, &options));
     let answer = answer.map_err(asking(&topics.join(" and ")))?;
-    let told = |topic: &&str| {
-        let own = |found: &&ConfigResource| found.specifier == owned_specifier(topic);
-        let found = answer.iter().filter_map(|found| found.as_ref().ok()).find(own);
-        let found = found.ok_or(KafkaError::AdminOp(Code::UnknownTopicOrPartition));
-        let entries = &found.map_err(asking(topic))?.entries;
-        let known =
-            entries.iter().filter_map(|entry| Some((entry.name.clone(), entry.value.clone()?)));
-        Ok(known.collect())
-    };
-    Ok(topics.iter().map(told).collect())
+    // The client keeps the order of the question.
+    let told = topics.iter().zip(answer).map(|(topic, found)| {
+        let found = found.map_err(|code| asking(topic)(KafkaError::MetadataFetch(code)))?;
+        let entries = found.entries.into_iter();
+        Ok(entries.filter_map(|entry| Some((entry.name, entry.value?))).collect())
+    });
+    Ok(told.collect())
 }
 
-fn owned_specifier(topic: &str) -> OwnedResourceSpecifier {
-    OwnedResourceSpecifier::Topic(topic.to_owned())
+/// Whether an answer says that there is no such topic.
+pub fn is_unknown_topic<T>(answer: &Result<T>) -> bool {
+    let Err(Error::Kafka { source, .. }) = answer else { return false };
+    let unknown = Some(Code::UnknownTopicOrPartition);
+    source.rdkafka_error_code() == unknown
+        || source.rdkafka_error_code() == Some(Code::UnknownTopic)
 }
 
 /// The cleanup policy of a topic that forgets records by their key.

@@ -311,6 +311,14 @@ pub fn with_batches_that_fit(
         }
     };
     for (property, told) in ["batch.size", "dlq.batch.size"].into_iter().zip(found) {
+        if inspect::is_unknown_topic(&told) && property == "batch.size" {
+            // A mistyped name makes a topic that nobody reads.
+            tracing::warn!(
+                topic,
+                "this topic is not there; if the brokers make it by themselves, it has their default \
+                 partitions and replicas"
+            );
+        }
         let given =
             ["batch.size", property].iter().any(|key| settings.properties.contains_key(*key));
         let size = told.ok().filter(|_| !given);

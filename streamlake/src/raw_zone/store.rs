@@ -9,9 +9,10 @@ use object_store::gcp::{GoogleCloudStorageBuilder, GoogleConfigKey};
 use object_store::local::LocalFileSystem;
 use object_store::path::Path;
 use object_store::prefix::PrefixStore;
-use object_store::{ClientConfigKey, ObjectStore, ObjectStoreExt, RetryConfig};
+use object_store::{ClientConfigKey, ObjectStore, ObjectStoreExt, PutResult, RetryConfig};
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 use url::Url;
 
@@ -30,6 +31,8 @@ pub struct Zone {
     url: String,
     request_timeout: Duration,
     patience: Patience,
+    /// The store tells a generation with each object that it creates; learned at the start.
+    tells_generations: Arc<AtomicBool>,
 }
 
 /// How long requests are repeated.
@@ -79,6 +82,7 @@ impl Zone {
             url,
             request_timeout: settings.request_timeout,
             patience,
+            tells_generations: Arc::default(),
         })
     }
 
@@ -124,6 +128,27 @@ impl Zone {
             Ok(there) => there.map_err(|text| generic(text.into())),
             Err(err) => Err(generic(err.into())),
         }
+    }
+
+    /// An object was created at the start: whether the store's answers bear a generation is known by it.
+    pub(super) fn learn_from(&self, created: &PutResult) {
+        if created.version.is_some() {
+            self.tells_generations.store(true, Ordering::Relaxed);
+        }
+    }
+
+    /// Whether the answer to a creation is the store's own. A portal or a proxy on the way may answer 200 to
+    /// anything; what it has swallowed is in no store.
+    pub(super) fn vouches(&self, created: &PutResult) -> object_store::Result<()> {
+        if created.version.is_some() || !self.tells_generations.load(Ordering::Relaxed) {
+            return Ok(());
+        }
+        Err(object_store::Error::Generic {
+            store: "StreamLake",
+            source: "the answer bears no generation, as the store's did at the start: something on the way may \
+                     have answered in its place"
+                .into(),
+        })
     }
 
     /// Something was written; a local root is known by it.
@@ -180,7 +205,17 @@ impl Zone {
         let prefix = Path::from(folder.path());
         let mut objects = self.store.list(Some(&prefix));
         let mut names = Vec::new();
+        let (mut seen, mut mark) = (0u64, None);
         while let Some(object) = self.bounded(objects.try_next()).await? {
+            // A server that always gives the same next page would be asked for ever. The name at each power
+            // of two is remembered: in a circle it comes again.
+            seen += 1;
+            if mark.as_ref() == Some(&object.location) {
+                return Err(goes_in_circles(&object.location));
+            }
+            if seen.is_power_of_two() {
+                mark = Some(object.location.clone());
+            }
             if let Some(ObjectName::Part(_, name)) = ObjectName::parse(object.location.as_ref()) {
                 names.push(name);
             }
@@ -234,6 +269,13 @@ pub(super) async fn local_names(directory: PathBuf) -> object_store::Result<Vec<
     match read.await {
         Ok(names) => names.map_err(|err| generic(err.into())),
         Err(err) => Err(generic(err.into())),
+    }
+}
+
+fn goes_in_circles(name: &Path) -> object_store::Error {
+    object_store::Error::Generic {
+        store: "StreamLake",
+        source: format!("the listing goes in circles: {name} came twice").into(),
     }
 }
 
@@ -293,7 +335,11 @@ fn google(settings: &RawZoneSettings) -> Result<Arc<dyn ObjectStore>> {
     let bucket = settings.url.host_str().unwrap_or_default();
     let timeout = format!("{}ms", settings.request_timeout.as_millis());
     let option = |key| GoogleConfigKey::Client(key);
-    let store = GoogleCloudStorageBuilder::from_env()
+    let mut builder = GoogleCloudStorageBuilder::from_env();
+    if let Some(given) = builder.get_config_value(&GoogleConfigKey::BaseUrl) {
+        builder = builder.with_config(GoogleConfigKey::BaseUrl, base_url(&given)?);
+    }
+    let store = builder
         .with_bucket_name(bucket)
         .with_config(option(ClientConfigKey::Timeout), timeout)
         .with_config(option(ClientConfigKey::ConnectTimeout), "5 seconds")
@@ -301,11 +347,29 @@ fn google(settings: &RawZoneSettings) -> Result<Arc<dyn ObjectStore>> {
         // "our own first attempt has it", and only then is no part written twice.
         .with_retry(RetryConfig { max_retries: 0, ..RetryConfig::default() })
         .build()
-        .map_err(Error::store(format!("opening gs://{bucket}")))?;
+        // No request is made here: what fails is a setting.
+        .map_err(|err| Error::Config(format!("opening gs://{bucket}: {err}")))?;
     Ok(match prefix(&settings.url)? {
         None => Arc::new(store),
         Some(prefix) => Arc::new(PrefixStore::new(store, prefix)),
     })
+}
+
+/// The address of the store in place of Google's own. The store's client panics on one that is none, and asks
+/// for `//bucket` where it ends with a slash.
+fn base_url(given: &str) -> Result<String> {
+    let url = Url::parse(given).ok().filter(|url| {
+        let web = matches!(url.scheme(), "http" | "https") && url.host_str().is_some();
+        web && url.path().trim_matches('/').is_empty() && url.query().is_none()
+    });
+    match url {
+        Some(_) => Ok(given.trim_end_matches('/').to_owned()),
+        // A password that took a wrong turn is not repeated.
+        None if given.contains('@') => base_url("…"),
+        None => Err(Error::Config(format!(
+            "GOOGLE_BASE_URL={given:?} is no address of a store: say http://host:port or https://host"
+        ))),
+    }
 }
 
 /// The prefix within the bucket. A URL holds it encoded, and the store's client encodes it for its
@@ -356,6 +420,22 @@ mod tests {
             assert_eq!(found.as_ref().map(Path::as_ref), expected, "{url}");
         }
         assert!(prefix(&raw_zone_url("gs://b/a//b").unwrap()).is_err());
+    }
+
+    #[test]
+    fn an_address_that_is_none_is_a_setting() {
+        for (given, good) in [
+            ("http://127.0.0.1:4443", Some("http://127.0.0.1:4443")),
+            ("https://storage.example.com/", Some("https://storage.example.com")),
+            ("127.0.0.1:4443", None),
+            ("localhost:4443", None),
+            ("http://h/path", None),
+            ("ftp://h", None),
+            ("", None),
+        ] {
+            assert_eq!(base_url(given).ok().as_deref(), good, "{given}");
+        }
+        assert_eq!(base_url("x").unwrap_err().exit_code(), 2);
     }
 
     #[cfg(unix)]

@@ -152,3 +152,35 @@ async fn a_root_that_holds_what_was_written_is_the_same() {
     assert_eq!(second.attempts, 1);
     assert!(root.join(second.path).exists());
 }
+
+/// A number that nobody can have counted to is a stranger's, and one that leaves no others is named.
+#[tokio::test]
+async fn numbers_at_the_end_of_their_range_are_no_crash() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join(folder().path());
+    std::fs::create_dir_all(&path).unwrap();
+    std::fs::write(path.join("part-18446744073709551615.json"), b"").unwrap();
+    let written = PartWriter::new(zone(dir.path())).write(&part(0, 0), |_| {}).await.unwrap();
+    assert!(written.path.ends_with("part-0001.json"), "{}", written.path);
+    std::fs::write(path.join("part-999999999999.json"), b"").unwrap();
+    let refused = PartWriter::new(zone(dir.path())).write(&part(0, 1), |_| {}).await.unwrap_err();
+    assert!(refused.to_string().contains("999999999999"), "{refused}");
+}
+
+/// A portal on the way answers 200 to a request that it has swallowed.
+#[tokio::test]
+async fn an_answer_without_a_generation_is_the_stores_only_where_it_never_tells_one() {
+    let answer = |version: Option<&str>| object_store::PutResult {
+        e_tag: Some("e".into()),
+        version: version.map(str::to_owned),
+        extensions: Default::default(),
+    };
+    let dir = tempfile::tempdir().unwrap();
+    let zone = zone(dir.path());
+    zone.learn_from(&answer(None));
+    assert!(zone.vouches(&answer(None)).is_ok(), "it never tells one");
+    zone.learn_from(&answer(Some("1")));
+    let refused = zone.vouches(&answer(None)).unwrap_err();
+    assert_eq!(classify::store(&refused, Phase::Running), Decision::Retry);
+    assert!(zone.vouches(&answer(Some("2"))).is_ok());
+}
