@@ -135,8 +135,8 @@ impl PollLoop {
     /// Asks when it is time, and acts on the answers that have come.
     pub(super) fn watch_identity(&mut self, now: Instant) {
         let due = self.identity.ask_at.is_none_or(|at| now >= at);
-        // A member that lost all partitions, because the topic is gone, goes on asking.
-        if due && !self.identity.asking_id && self.contact.has_been_assigned {
+        // Also without partitions: a member that has none because there is no topic looks like a spare one.
+        if due && !self.identity.asking_id {
             self.identity.ask_at = Some(now + ASK_EVERY);
             let asked = self.identity.inquiry.topic_id(&self.settings.topic, ANSWER_WITHIN);
             self.identity.asking_id = asked.is_ok();
@@ -188,8 +188,8 @@ impl PollLoop {
         let topic = &self.settings.topic;
         tracing::warn!(
             topic,
-            "the topic is not there any more: it was deleted, or the brokers are those of another cluster. If \
-             it is made again, it is read from its beginning"
+            "the topic is not there: it was deleted or never made, its name is another one, or the brokers are \
+             those of another cluster. Once it is there, it is read from its beginning"
         );
         self.events.emit("topic_missing", json!({"topic": topic}));
     }

@@ -265,14 +265,14 @@ impl Board {
             let limit = member.map_or(Duration::MAX, |member| member.stall_after);
             let reason = member.and_then(|member| member.standing.reasons.get(number));
             let reason = reason.map(|text| format!(": {text}")).unwrap_or_default();
-            let mut too_long = |since: Option<Instant>, what: &str| {
+            let mut too_long = |since: Option<Instant>, what: &str, reason: &str| {
                 let lasts = since.map(|since| now.duration_since(since));
                 if let Some(lasts) = lasts.filter(|lasts| *lasts > limit) {
                     problems.push(format!("{topic}/{number}: {what} for {lasts:.0?}{reason}"));
                 }
             };
-            too_long(entry.standing_since, "no progress");
-            too_long(entry.uncommitted_since, "no commit came through");
+            too_long(entry.standing_since, "no progress", &reason);
+            too_long(entry.uncommitted_since, "no commit came through", "");
             partitions.insert(format!("{topic}/{number}"), entry.progress);
         }
         if crate::planted::acts(crate::planted::Bug::UnwellWhileRecordsFlow) {
