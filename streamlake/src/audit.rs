@@ -6,9 +6,10 @@
 use crate::config::KafkaSettings;
 use crate::dead_letter::read::{Filed, SourcePlace};
 use crate::error::{Error, Result};
-use crate::inspect::{Inspector, owned};
+use crate::inspect::{self, Inspector, owned};
 use crate::planted::{self, Bug};
 use crate::ranges::Ranges;
+use crate::raw_zone::leftovers;
 use crate::raw_zone::metadata::{self, PartEntry};
 use crate::raw_zone::name::{Folder, PartName};
 use crate::raw_zone::part;
@@ -17,6 +18,8 @@ use rdkafka::Message;
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
 
+/// How long the topic's settings are waited for.
+const SETTINGS_WITHIN: std::time::Duration = std::time::Duration::from_secs(5);
 /// How many ranges of a kind are named; all are counted.
 const NAMED_MAX: usize = 50;
 
@@ -42,6 +45,8 @@ pub struct Report {
     pub topic: String,
     /// The group.
     pub group: String,
+    /// The topic's `cleanup.policy`; none where the brokers do not tell it.
+    pub cleanup_policy: Option<String>,
     /// Whether nothing is wrong. Duplicates are not wrong: delivery is at least once.
     pub clean: bool,
     /// Why not, one line each.
@@ -62,7 +67,7 @@ pub struct Span {
 }
 
 /// One partition.
-#[derive(Debug, Default, Serialize)]
+#[derive(Debug, Default, Clone, Serialize)]
 pub struct PartitionReport {
     /// The partition.
     pub partition: i32,
@@ -105,6 +110,9 @@ pub struct PartsReport {
     pub missing: Vec<String>,
     /// Parts that cannot be read or differ from their entry.
     pub damaged: Vec<String>,
+    /// Files that a crash left half written, or that are being written, on a local directory. A reader that
+    /// takes `part-*` reads them, too.
+    pub leftovers: Vec<String>,
 }
 
 /// What the raw zone holds.
@@ -136,21 +144,53 @@ pub async fn audit(zone: &Zone, settings: &KafkaSettings, request: &Request) -> 
             let commit = committed.get(&partition).copied();
             reports.push(compare(&inspector, &wanted.topic, partition, commit, &stored, &dead)?);
         }
-        Ok((reports, stored.parts))
+        let told = inspect::topic_settings(&kafka, &[&wanted.topic], SETTINGS_WITHIN);
+        let told = told.ok().and_then(|mut told| told.pop()?.ok()).unwrap_or_default();
+        Ok((reports, stored.parts, told))
     });
-    let (partitions, parts) = compared.await?;
-    let problems = problems(&partitions, &parts, &request.group);
+    let (partitions, parts, told) = compared.await?;
+    let compacted = inspect::compaction(&told).is_some();
+    let problems = problems(&partitions, &parts, &request.group, compacted);
     let Request { dataset, topic, group, .. } = request.clone();
-    Ok(Report { dataset, topic, group, clean: problems.is_empty(), problems, partitions, parts })
+    Ok(Report {
+        dataset,
+        topic,
+        group,
+        cleanup_policy: told.get("cleanup.policy").cloned(),
+        clean: problems.is_empty(),
+        problems,
+        partitions,
+        parts,
+    })
 }
 
 /// What is wrong, or cannot be said to be right.
-fn problems(partitions: &[PartitionReport], parts: &PartsReport, group: &str) -> Vec<String> {
+fn problems(
+    partitions: &[PartitionReport],
+    parts: &PartsReport,
+    group: &str,
+    compacted: bool,
+) -> Vec<String> {
     let mut problems = Vec::new();
-    for PartitionReport { partition, lost, unknown, .. } in partitions {
+    for report in partitions {
+        let PartitionReport { partition, lost, unknown, high_watermark, .. } = report;
+        if let Some(commit) = report.committed.filter(|commit| commit > high_watermark) {
+            problems.push(format!(
+                "partition {partition}: the commit {commit} lies beyond the end {high_watermark} of the log, \
+                 which was cut back, or the offset was set by hand; what comes below it is read only after a \
+                 consumer has started again"
+            ));
+        }
         if *lost > 0 {
             problems
                 .push(format!("partition {partition}: {lost} records are committed and nowhere"));
+        }
+        if compacted && report.without_record > 0 {
+            problems.push(format!(
+                "partition {partition}: {} offsets below the commit hold no record, and the topic is \
+                 compacted: records may have been gone before they were read",
+                report.without_record
+            ));
         }
         if *unknown > 0 {
             problems.push(format!(
@@ -220,6 +260,8 @@ async fn read_folder(zone: &Zone, folder: &Folder, topic: &str, stored: &mut Sto
             stored.parts.damaged.push(format!("{path}: {err}"));
         }
     }
+    let leaving = || leftovers::in_folder(zone, folder);
+    stored.parts.leftovers.extend(zone.persist("listing leftovers", log_retry, leaving).await?);
     let gone = listed.keys().map(|name| folder.part_path(*name));
     stored.parts.missing.extend(gone);
     Ok(())
@@ -281,6 +323,22 @@ fn dead_letters(inspector: &Inspector, request: &Request) -> Result<BTreeMap<i32
     Ok(dead)
 }
 
+/// Gaps with fewer records between them than this are read in one.
+const NEAR: i64 = 10_000;
+
+/// What is to be read of the log for these gaps, as far as it is committed.
+fn joined(gaps: &[(i64, i64)], commit: i64) -> Vec<(i64, i64)> {
+    let mut joined: Vec<(i64, i64)> = Vec::new();
+    for (from, to) in gaps.iter().map(|(from, to)| (*from, *to.min(&commit))) {
+        match joined.last_mut() {
+            _ if from >= to => {}
+            Some((_, end)) if from - *end < NEAR => *end = to,
+            _ => joined.push((from, to)),
+        }
+    }
+    joined
+}
+
 fn compare(
     inspector: &Inspector,
     topic: &str,
@@ -312,12 +370,24 @@ fn compare(
         waiting: (high - commit).max(0),
         ..PartitionReport::default()
     };
-    for (from, to) in handled.gaps(start, high) {
-        let mut lost = Ranges::default();
-        inspector.read(topic, partition, from, to.min(commit), |message| {
-            lost.insert(message.offset(), message.offset() + 1);
+    let gaps = handled.gaps(start, high);
+    // A question takes some tens of milliseconds, and a topic of transactions has a gap behind each of them:
+    // gaps that lie close together are read in one.
+    let mut lost_all = Ranges::default();
+    for (from, to) in joined(&gaps, commit) {
+        inspector.read(topic, partition, from, to, |message| {
+            let offset = message.offset();
+            if !handled.contains(offset) {
+                lost_all.insert(offset, offset + 1);
+            }
             true
         })?;
+    }
+    for (from, to) in gaps {
+        let mut lost = Ranges::default();
+        for (from, to) in lost_all.within(from, to) {
+            lost.insert(from, to);
+        }
         let below_commit = (to.min(commit) - from).max(0) as u64;
         let gone = (to.min(low).min(commit) - from).max(0) as u64;
         report.lost += lost.count();
@@ -341,22 +411,35 @@ mod tests {
     use super::*;
 
     #[test]
+    fn gaps_that_lie_close_together_are_read_in_one() {
+        let gaps = [(3, 4), (10, 12), (50_000, 50_001), (50_002, 60_000), (70_001, 70_002)];
+        assert_eq!(joined(&gaps, 100_000), [(3, 12), (50_000, 60_000), (70_001, 70_002)]);
+        assert_eq!(joined(&gaps, 11), [(3, 11)]);
+        assert_eq!(joined(&gaps, 3), []);
+    }
+
+    #[test]
     fn what_cannot_be_told_is_not_clean() {
         let good =
             || PartitionReport { high_watermark: 5, committed: Some(5), ..Default::default() };
         let judge = |partition: PartitionReport, parts: PartsReport| {
-            problems(&[partition], &parts, "g").join("; ")
+            problems(&[partition], &parts, "g", false).join("; ")
         };
         assert_eq!(judge(good(), PartsReport::default()), "");
         for (partition, word) in [
             (PartitionReport { lost: 2, ..good() }, "nowhere"),
             (PartitionReport { unknown: 2, ..good() }, "no longer tells"),
             (PartitionReport { committed: None, ..good() }, "has no commit"),
+            (PartitionReport { committed: Some(500), ..good() }, "beyond the end 5"),
         ] {
             assert!(judge(partition, PartsReport::default()).contains(word), "{word}");
         }
         let damaged = PartsReport { damaged: vec!["p".into()], ..Default::default() };
         assert!(judge(good(), damaged).contains("damaged"));
+        let holes = PartitionReport { without_record: 3, ..good() };
+        assert_eq!(judge(holes.clone(), PartsReport::default()), "", "marks of transactions");
+        let compacted = problems(&[holes], &PartsReport::default(), "g", true);
+        assert!(compacted[0].contains("compacted"), "{compacted:?}");
         // An empty topic has nothing to commit.
         assert_eq!(judge(PartitionReport::default(), PartsReport::default()), "");
     }

@@ -3,9 +3,9 @@
 //! | failure | decision |
 //! |---|---|
 //! | store: no connection, reset, time-out, 408, 429, any 5xx, local I/O error | retry |
-//! | store: 400, 401, 403, 404 while running (a token expired, a bucket is being moved) | retry |
-//! | store: 400, 401, 403, 404 at start-up, a local directory that may not be written, a file system without hard links, fsync or flock | stop |
-//! | store: other 4xx, an operation it does not have, an impossible path | stop |
+//! | store: any other 3xx or 4xx while running (a token expired, a bucket is being moved, a proxy in between has its own opinion) | retry |
+//! | store: any other 3xx or 4xx at start-up, a local directory that may not be written, a file system without hard links, fsync or flock | stop |
+//! | store: 413 (the same bytes will never be smaller), an operation it does not have, an impossible path | stop |
 //! | store: the object exists, precondition failed | not a failure: see [`crate::raw_zone::writer`] |
 //! | Kafka: everything that the client retries, transport, coordinator, time-outs | retry |
 //! | Kafka: authentication, authorization, unknown topic while running | retry |
@@ -52,12 +52,15 @@ pub fn store(err: &object_store::Error, phase: Phase) -> Decision {
     };
     match err {
         E::PermissionDenied { .. } | E::Unauthenticated { .. } | E::NotFound { .. } => refusal,
+        // An answer to a question that was never asked.
+        E::NotModified { .. } => refusal,
         E::Generic { .. } if io_refusal(err) => refusal,
         E::Generic { .. } => match http_status(err) {
-            // Also 400: a token service in trouble answers so.
-            Some(400 | 401 | 403 | 404) => refusal,
             Some(408 | 429 | 500..=599) | None => Decision::Retry,
-            Some(_) => Decision::Stop,
+            Some(413) => Decision::Stop,
+            // A token service in trouble answers with 400; a proxy, a portal or a gateway on the way with
+            // whatever it likes. What worked a moment ago is not hopeless for good.
+            Some(_) => refusal,
         },
         E::JoinError { .. } | E::Precondition { .. } | E::AlreadyExists { .. } => Decision::Retry,
         _ => Decision::Stop,
@@ -198,6 +201,24 @@ mod tests {
             (status("408"), Retry, Retry),
             (status("400"), Stop, Retry),
             (status("413"), Stop, Stop),
+            (status("302"), Stop, Retry),
+            (status("405"), Stop, Retry),
+            (status("407"), Stop, Retry),
+            (status("410"), Stop, Retry),
+            (status("418"), Stop, Retry),
+            (
+                object_store::Error::NotModified { path: "p".into(), source: "x".into() },
+                Stop,
+                Retry,
+            ),
+            (
+                object_store::Error::NotImplemented {
+                    operation: "o".into(),
+                    implementer: "i".into(),
+                },
+                Stop,
+                Stop,
+            ),
             (generic("connection reset"), Retry, Retry),
             (generic("operation timed out"), Retry, Retry),
             (object_store::Error::NotFound { path: "p".into(), source: "x".into() }, Stop, Retry),

@@ -333,6 +333,9 @@ impl ConsumerSettings {
                 "batch-age, shutdown-deadline, revoke-deadline and stall-after can be a day at most",
             );
         }
+        if self.group.is_empty() {
+            return fail("the group has no name: give it with --group, or leave it out");
+        }
         if self.stall_after.is_zero() {
             return fail(
                 "stall-after 0: a process at work would always be unhealthy; say 60s, say",

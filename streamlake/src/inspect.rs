@@ -9,6 +9,7 @@ use crate::native;
 use crate::raw_zone::part::{Header, StoredRecord};
 use rdkafka::ClientContext;
 use rdkafka::Message;
+use rdkafka::admin::{AdminClient, AdminOptions, ResourceSpecifier};
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
@@ -51,6 +52,52 @@ impl ClientContext for Quiet {
 }
 
 impl ConsumerContext for Quiet {}
+
+/// Settings of a topic, by their names.
+pub type TopicSettings = BTreeMap<String, String>;
+
+/// The settings of some topics, as brokers tell them, in the order of the question. Blocking, for as long as
+/// the brokers may take.
+pub fn topic_settings(
+    settings: &KafkaSettings,
+    topics: &[&str],
+    within: Duration,
+) -> Result<Vec<Result<TopicSettings>>> {
+    let asking = |topic: &str| Error::kafka(format!("asking for the settings of {topic}"));
+    let config = kafka::admin_config(settings)?;
+    let admin: AdminClient<Quiet> =
+        config.create_with_context(Quiet::default()).map_err(kafka::not_created)?;
+    let options = AdminOptions::new().request_timeout(Some(within));
+    let question: Vec<_> = topics.iter().map(|topic| ResourceSpecifier::Topic(topic)).collect();
+    let answer = futures::executor::block_on(admin.describe_configs(&question, &options));
+    let answer = answer.map_err(asking(&topics.join(" and ")))?;
+    // The client keeps the order of the question.
+    let told = topics.iter().zip(answer).map(|(topic, found)| {
+        let found = found.map_err(|code| asking(topic)(KafkaError::MetadataFetch(code)))?;
+        let entries = found.entries.into_iter();
+        Ok(entries.filter_map(|entry| Some((entry.name, entry.value?))).collect())
+    });
+    Ok(told.collect())
+}
+
+/// Whether an answer says that there is no such topic.
+pub fn is_unknown_topic<T>(answer: &Result<T>) -> bool {
+    let Err(Error::Kafka { source, .. }) = answer else { return false };
+    let unknown = Some(Code::UnknownTopicOrPartition);
+    source.rdkafka_error_code() == unknown
+        || source.rdkafka_error_code() == Some(Code::UnknownTopic)
+}
+
+/// The cleanup policy of a topic that forgets records by their key.
+pub fn compaction(settings: &TopicSettings) -> Option<&str> {
+    let policy = settings.get("cleanup.policy").map(String::as_str);
+    policy.filter(|policy| policy.split(',').any(|word| word.trim() == "compact"))
+}
+
+/// How large a batch of records may be in a topic.
+pub fn message_bytes_max(settings: &TopicSettings) -> Option<i64> {
+    settings.get("max.message.bytes")?.parse().ok()
+}
 
 /// A client that looks.
 pub struct Inspector {

@@ -2,6 +2,7 @@
 
 use crate::config::{KafkaSettings, canonical_property, check_bootstrap_servers};
 use crate::error::{Error, Result};
+use crate::inspect;
 use crate::native;
 use crate::planted;
 use rdkafka::client::Client;
@@ -9,6 +10,7 @@ use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
 use rdkafka::{ClientConfig, ClientContext};
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 /// How much a consumer prefetches, in KiB.
 const PREFETCH_KIB: &str = "queued.max.messages.kbytes";
@@ -27,6 +29,8 @@ const CONSUMER_DEFAULTS: &[(&str, &str)] = &[
     // 135 000 records of 200 bytes, whatever the machine could do.
     ("fetch.queue.backoff.ms", "10"),
     ("fetch.wait.max.ms", "100"),
+    // A new partition is found by asking. librdkafka's own default is five minutes.
+    (REFRESH_MS, "10000"),
     // Lag and high watermarks for the metrics come from here.
     ("statistics.interval.ms", "5000"),
 ];
@@ -46,8 +50,18 @@ const PRODUCER_DEFAULTS: &[(&str, &str)] = &[
     ("linger.ms", "5"),
     // What every Java client and Debezium does; librdkafka's own default is a CRC-32.
     ("partitioner", "murmur2_random"),
-    // The broker's limit decides, not the client's: a dead letter is larger than its original.
-    ("message.max.bytes", "16777216"),
+    // The broker's limit decides, not the client's: it counts what is compressed, and the client what is not.
+    // This is the client's largest; what is read is bounded elsewhere (`receive.message.max.bytes`, and the
+    // longest line of `produce`).
+    ("message.max.bytes", "1000000000"),
+];
+
+/// What a producer of dead letters is told as well. A record that was compressed fits into a topic that its
+/// uncompressed letter does not fit into.
+const DEAD_LETTER_DEFAULTS: &[(&str, &str)] = &[
+    ("compression.codec", "gzip"),
+    // A topic that is not there is told of after this time, and tried again. librdkafka's own default is 30 s.
+    ("topic.metadata.propagation.max.ms", "5000"),
 ];
 
 /// What both are told.
@@ -167,6 +181,7 @@ pub fn member_config(
 ) -> Result<ClientConfig> {
     check_reset(settings)?;
     check_statistics(settings)?;
+    check_refresh(settings)?;
     warn_of_what_is_given_up(settings);
     let protocol = settings.properties.get("group.protocol");
     let classic = protocol.is_none_or(|name| name.eq_ignore_ascii_case("classic"));
@@ -221,6 +236,20 @@ fn check_statistics(settings: &KafkaSettings) -> Result<()> {
     }
 }
 
+/// A client that does not ask for the topic's partitions never reads a new one, and nothing shows it.
+fn check_refresh(settings: &KafkaSettings) -> Result<()> {
+    let Some(text) = settings.properties.get(REFRESH_MS) else { return Ok(()) };
+    match text.parse::<i64>() {
+        Ok(ms) if !(1..=REFRESH_MS_MAX).contains(&ms) => Err(Error::Config(format!(
+            "{REFRESH_MS}={ms}: new partitions of the topic are found by asking for them; leave it between 1 \
+             and {REFRESH_MS_MAX}"
+        ))),
+        _ => Ok(()),
+    }
+}
+
+const REFRESH_MS: &str = "topic.metadata.refresh.interval.ms";
+const REFRESH_MS_MAX: i64 = 300_000;
 const STATISTICS_MS: &str = "statistics.interval.ms";
 const STATISTICS_MS_MAX: u64 = 5_000;
 
@@ -242,10 +271,67 @@ fn warn_of_what_is_given_up(settings: &KafkaSettings) {
 
 /// A producer's configuration; `role` tells events from dead letters.
 pub fn producer_config(settings: &KafkaSettings, role: Role) -> Result<ClientConfig> {
-    let mut config = base(settings, role, PRODUCER_DEFAULTS)?;
+    let letters = if role == Role::DeadLetters { DEAD_LETTER_DEFAULTS } else { &[] };
+    let mut config = base(settings, role, &[PRODUCER_DEFAULTS, letters].concat())?;
     check_acks(&config, role)?;
     planted::configure(&mut config, role);
     Ok(config)
+}
+
+/// The configuration of a producer that sends each record in a batch of its own, as small as it gets: for
+/// what was refused for the size of its batch, or of itself.
+pub(crate) fn alone(config: &ClientConfig) -> ClientConfig {
+    let mut config = config.clone();
+    config.set("batch.num.messages", "1").set("linger.ms", "0");
+    config.set("compression.codec", "zstd").set("compression.level", "9");
+    config
+}
+
+/// librdkafka's own limit of a batch, before it is compressed.
+const BATCH_BYTES: i64 = 1_000_000;
+/// What a batch has besides its records.
+const BATCH_OVERHEAD: i64 = 1 << 10;
+/// How long a topic's limit is waited for.
+const LIMIT_WITHIN: Duration = Duration::from_secs(3);
+
+/// The settings with batches that fit into a topic and into its dead-letter topic: a batch of small records
+/// that is larger than `max.message.bytes` is refused as a whole, although none of them is too large. Where
+/// brokers do not tell the limit, all stays as it is. Blocking.
+pub fn with_batches_that_fit(
+    settings: &KafkaSettings,
+    topic: &str,
+    letters: &str,
+) -> KafkaSettings {
+    let mut fitting = settings.clone();
+    let found = match inspect::topic_settings(settings, &[topic, letters], LIMIT_WITHIN) {
+        Ok(found) => found,
+        Err(err) => {
+            tracing::debug!(topic, error = %err, "its max.message.bytes is not known");
+            return fitting;
+        }
+    };
+    for (property, told) in ["batch.size", "dlq.batch.size"].into_iter().zip(found) {
+        if inspect::is_unknown_topic(&told) && property == "batch.size" {
+            // A mistyped name makes a topic that nobody reads.
+            tracing::warn!(
+                topic,
+                "this topic is not there; if the brokers make it by themselves, it has their default \
+                 partitions and replicas"
+            );
+        }
+        let given =
+            ["batch.size", property].iter().any(|key| settings.properties.contains_key(*key));
+        let size = told.ok().filter(|_| !given);
+        let size = size.and_then(|told| batch_bytes(inspect::message_bytes_max(&told)?));
+        fitting.properties.extend(size.map(|size| (property.to_owned(), size.to_string())));
+    }
+    fitting
+}
+
+/// How large a batch may be where the usual size does not fit.
+fn batch_bytes(limit: i64) -> Option<i64> {
+    let fits = (limit - BATCH_OVERHEAD).max(1);
+    (fits < BATCH_BYTES).then_some(fits)
 }
 
 /// A receipt rests on the broker's word. Without one there is nothing to report, and a dead letter that
@@ -265,6 +351,11 @@ fn check_acks(config: &ClientConfig, role: Role) -> Result<()> {
         )),
         _ => Ok(()),
     }
+}
+
+/// The configuration of a client that asks for settings of topics.
+pub(crate) fn admin_config(settings: &KafkaSettings) -> Result<ClientConfig> {
+    base(settings, Role::Inspector, &[])
 }
 
 /// The configuration of a client that only looks, never joins a group and never writes.
@@ -313,6 +404,7 @@ fn base(settings: &KafkaSettings, role: Role, defaults: &[(&str, &str)]) -> Resu
         }
     }
     config.set("bootstrap.servers", &settings.bootstrap_servers);
+    check_mechanism(&config)?;
     find_authorities(&mut config);
     // Refuse a bad property here, by its name, and not when the client is created.
     config.create_native_config().map_err(|err| match err {
@@ -325,6 +417,23 @@ fn base(settings: &KafkaSettings, role: Role, defaults: &[(&str, &str)]) -> Resu
         other => Error::Config(other.to_string()),
     })?;
     Ok(config)
+}
+
+/// OAUTHBEARER needs tokens, and nothing here fetches any: the client would wait for one for ever, without a
+/// connection and without a word. Only librdkafka's own unsigned tokens, for tests, need nobody.
+fn check_mechanism(config: &ClientConfig) -> Result<()> {
+    let is = |name: &str, value: &str| {
+        config.get(name).is_some_and(|given| given.trim().eq_ignore_ascii_case(value))
+    };
+    let unsigned = is("enable.sasl.oauthbearer.unsecure.jwt", "true");
+    if is("sasl.mechanisms", "OAUTHBEARER") && !unsigned {
+        return Err(Error::Config(
+            "sasl.mechanism=OAUTHBEARER: fetching tokens is not built in; use PLAIN, SCRAM-SHA-256 or \
+             SCRAM-SHA-512"
+                .into(),
+        ));
+    }
+    Ok(())
 }
 
 /// The built-in OpenSSL knows no directory of this system: unless an authority is named, the places
@@ -467,6 +576,19 @@ mod tests {
     }
 
     #[test]
+    fn a_mechanism_that_would_wait_for_ever_is_refused() {
+        let pairs = [("security.protocol", "sasl_plaintext"), ("sasl.mechanism", "oauthbearer")];
+        for role in [Role::Producer, Role::DeadLetters] {
+            let err = producer_config(&settings(&pairs), role).unwrap_err();
+            assert!(err.to_string().contains("OAUTHBEARER") && err.exit_code() == 2, "{err}");
+        }
+        assert!(consumer_config(&settings(&pairs), "g").is_err());
+        assert!(inspector_config(&settings(&pairs), None).is_err());
+        let unsigned = ("enable.sasl.oauthbearer.unsecure.jwt", "true");
+        assert!(consumer_config(&settings(&[pairs[0], pairs[1], unsigned]), "g").is_ok());
+    }
+
+    #[test]
     fn nothing_that_is_reported_is_a_secret() {
         for name in [REPORTED, REPORTED_CONSUMER, REPORTED_PRODUCER].concat() {
             assert!(!is_secret(name), "{name}");
@@ -501,6 +623,28 @@ mod tests {
     }
 
     #[test]
+    fn batches_fit_into_their_topic_and_letters_are_small() {
+        for (limit, batch) in
+            [(1_048_588, None), (1_000_000_000, None), (20_000, Some(18_976)), (100, Some(1))]
+        {
+            assert_eq!(batch_bytes(limit), batch, "{limit}");
+        }
+        let letters = producer_config(&settings(&[]), Role::DeadLetters).unwrap();
+        assert_eq!(letters.get("compression.codec"), Some("gzip"));
+        let events = producer_config(&settings(&[]), Role::Producer).unwrap();
+        assert_eq!(events.get("compression.codec"), None);
+        let told = settings(&[("dlq.compression.type", "none")]);
+        let told = producer_config(&told, Role::DeadLetters).unwrap();
+        assert_eq!(told.get("compression.codec"), Some("none"));
+        let alone: BaseProducer = alone(&letters).create().unwrap();
+        let found = effective(alone.client(), Role::DeadLetters);
+        assert_eq!(
+            (&*found["compression.codec"], &*found["message.max.bytes"]),
+            ("zstd", "1000000000")
+        );
+    }
+
+    #[test]
     fn two_names_of_one_property_are_one_setting() {
         for _ in 0..8 {
             // Our own default goes by another name than the one that was given.
@@ -526,6 +670,12 @@ mod tests {
         for ms in ["0", "60000"] {
             assert!(consumer_config(&settings(&[(STATISTICS_MS, ms)]), "g").is_err(), "{ms}");
         }
+        for (ms, good) in [("-1", false), ("0", false), ("300001", false), ("300000", true)] {
+            let config = consumer_config(&settings(&[(REFRESH_MS, ms)]), "g");
+            assert_eq!(config.is_ok(), good, "{ms}");
+        }
+        let config = consumer_config(&settings(&[]), "g").unwrap();
+        assert_eq!(config.get(REFRESH_MS), Some("10000"));
         let nowhere = KafkaSettings { bootstrap_servers: String::new(), ..settings(&[]) };
         assert_eq!(consumer_config(&nowhere, "g").unwrap_err().exit_code(), 2);
     }

@@ -427,6 +427,8 @@ pub(crate) struct Inquiry<C: ConsumerContext> {
 pub(crate) enum Answer {
     /// The topic's id; `None` where brokers have none, or do not say.
     TopicId(Option<u128>),
+    /// There is no such topic.
+    NoTopic,
     /// The notes of a group's commits, where there are any. Without an answer there are none.
     Notes(KafkaResult<Vec<(i32, String)>>),
 }
@@ -494,7 +496,7 @@ impl<C: ConsumerContext + 'static> Inquiry<C> {
             }
             let describes =
                 rdsys::rd_kafka_event_type(event) == rdsys::RD_KAFKA_EVENT_DESCRIBETOPICS_RESULT;
-            let answer = describes.then(|| Answer::TopicId(id_of(event)));
+            let answer = describes.then(|| described(event));
             rdsys::rd_kafka_event_destroy(event);
             answer
         }
@@ -565,28 +567,31 @@ unsafe fn options(
 
 /// # Safety
 /// The event is valid and a description of topics.
-unsafe fn id_of(event: *mut rdsys::rd_kafka_event_t) -> Option<u128> {
+unsafe fn described(event: *mut rdsys::rd_kafka_event_t) -> Answer {
     // SAFETY: what is looked at belongs to the event.
     unsafe {
         let result = rdsys::rd_kafka_event_DescribeTopics_result(event);
         if result.is_null() {
-            return None;
+            return Answer::TopicId(None);
         }
         let mut count = 0;
         let topics = rdsys::rd_kafka_DescribeTopics_result_topics(result, &mut count);
         if topics.is_null() || count == 0 {
-            return None;
+            return Answer::TopicId(None);
         }
         let topic = *topics;
         let error = rdsys::rd_kafka_TopicDescription_error(topic);
-        if rdsys::rd_kafka_error_code(error)
-            != rdsys::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR
-        {
-            return None;
+        match rdsys::rd_kafka_error_code(error) {
+            rdsys::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR => {}
+            rdsys::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART => {
+                return Answer::NoTopic;
+            }
+            _ => return Answer::TopicId(None),
         }
         let id = rdsys::rd_kafka_TopicDescription_topic_id(topic);
         let high = rdsys::rd_kafka_Uuid_most_significant_bits(id).cast_unsigned();
         let low = rdsys::rd_kafka_Uuid_least_significant_bits(id).cast_unsigned();
-        Some((u128::from(high) << 64) | u128::from(low)).filter(|id| *id != 0)
+        let id = (u128::from(high) << 64) | u128::from(low);
+        Answer::TopicId(Some(id).filter(|id| *id != 0))
     }
 }

@@ -43,6 +43,14 @@ impl Ranges {
         self.by_start.iter().map(|(start, end)| (*start, *end))
     }
 
+    /// What of `[start, end)` is in the set.
+    pub fn within(&self, start: i64, end: i64) -> Vec<(i64, i64)> {
+        let before = self.by_start.range(..start).next_back();
+        let touching = before.into_iter().chain(self.by_start.range(start..end.max(start)));
+        let cut = touching.map(|(from, to)| ((*from).max(start), (*to).min(end)));
+        cut.filter(|(from, to)| from < to).collect()
+    }
+
     /// How many offsets.
     pub fn count(&self) -> u64 {
         self.iter().map(|(start, end)| (end - start) as u64).sum()

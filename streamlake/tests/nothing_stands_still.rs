@@ -77,6 +77,24 @@ fn a_dead_letter_producer_that_met_a_fatal_error_is_replaced() {
     assert_eq!(consumer.wait().0, Some(0));
 }
 
+/// A broker refuses a batch for its size, and with it letters that are small. None of them may end the
+/// pipeline, which would meet them again at each start.
+#[test]
+fn dead_letters_that_are_refused_for_their_batch_are_sent_alone() {
+    let bed = Bed::new(1);
+    let poison = "{\"order_id\":\"1\"}\n".repeat(50);
+    assert_eq!(bed.produce(poison.as_bytes(), &["--schema", "any"]).0, 0);
+    let refusals = [RDKafkaRespErr::RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE];
+    bed.cluster.request_errors(RDKafkaApiKey::Produce, &refusals);
+    let consumer = bed.consume(&["-X", "dlq.linger.ms=200"]);
+    consumer.wait_for_commit(0, 50);
+    let letters = consumer.events();
+    let letters = letters.iter().filter(|event| event["event"] == "dead_lettered");
+    assert_eq!(letters.count(), 50);
+    consumer.signal("-TERM");
+    assert_eq!(consumer.wait().0, Some(0));
+}
+
 /// A log reader that goes away must not end the work, nor leave a process that does nothing.
 #[test]
 fn a_closed_standard_error_changes_nothing() {

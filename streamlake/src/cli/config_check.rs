@@ -6,10 +6,11 @@
 use super::{Cli, Command, config_file, consume};
 use crate::config::KafkaSettings;
 use crate::error::{Error, Result};
-use crate::kafka;
+use crate::kafka::{self, Role};
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{CommandFactory, Parser};
 use rdkafka::consumer::BaseConsumer;
+use rdkafka::producer::BaseProducer;
 use std::ffi::OsString;
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -102,6 +103,11 @@ fn properties(table: &Table, shown: &str) -> std::result::Result<String, String>
     let config =
         kafka::consumer_config(&settings, "config-check").map_err(|err| err.to_string())?;
     config.create::<BaseConsumer>().map_err(|err| kafka::not_created(err).to_string())?;
+    // A consumer passes over what only its producer of dead letters is told.
+    for role in [Role::Producer, Role::DeadLetters] {
+        let config = kafka::producer_config(&settings, role).map_err(|err| err.to_string())?;
+        config.create::<BaseProducer>().map_err(|err| kafka::not_created(err).to_string())?;
+    }
     Ok(format!("good, {count} properties"))
 }
 

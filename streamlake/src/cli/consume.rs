@@ -12,6 +12,7 @@ use crate::observe::health::Board;
 use crate::observe::http;
 use crate::planted;
 use crate::raw_zone::compression::Compression;
+use crate::raw_zone::leftovers;
 use crate::raw_zone::metadata;
 use crate::raw_zone::probe;
 use crate::raw_zone::store::{self, Zone};
@@ -200,13 +201,16 @@ const AT_END_EVERY: Duration = Duration::from_millis(500);
 /// What was fetched is taken long before this, so a partition that has nothing open all the while has
 /// only marks of transactions behind its last record.
 const IDLE_FOR: Duration = Duration::from_secs(10);
+/// How long the topic may be unknown before nothing more is expected of it.
+const GONE_FOR: Duration = Duration::from_secs(30);
 
 /// Stops the consumer when everything that was in its topic at the start is stored and committed: by
 /// what the group has committed, whichever process did it; and, for partitions that end with the marks
 /// of transactions, which nobody commits, by what this process has read beyond its last record.
 ///
 /// # Errors
-/// When the topic's ends cannot be asked for at the start. Later a failure is met with another try.
+/// When the topic's ends cannot be asked for at the start, or the topic is deleted. Any other failure is met
+/// with another try.
 async fn at_end(
     settings: ConsumerSettings,
     board: Arc<Board>,
@@ -236,11 +240,29 @@ async fn at_end(
     tracing::info!(topic, ?ends, "ends when this is stored and committed");
     let mut every = tokio::time::interval(AT_END_EVERY);
     let mut idle_since: BTreeMap<i32, Instant> = BTreeMap::new();
+    let mut gone_since: Option<Instant> = None;
     while !ends.is_empty() {
         every.tick().await;
         let numbers: Vec<i32> = ends.keys().copied().collect();
         let question = (Arc::clone(&inspector), topic.clone());
-        let committed = blocking(move || question.0.committed(&question.1, &numbers)).await;
+        let asked = blocking(move || {
+            let (inspector, topic) = question;
+            // With a topic its commits go, too: without one nothing would ever be reached.
+            let there = inspector.partitions_if_any(&topic).map(|found| !found.is_empty());
+            Ok((there, inspector.committed(&topic, &numbers)))
+        });
+        let (there, committed) = asked.await?;
+        gone_since = match there {
+            Ok(false) => gone_since.or(Some(Instant::now())),
+            Ok(true) => None,
+            // Nobody said that it is gone, nor that it is there.
+            Err(_) => gone_since,
+        };
+        if gone_since.is_some_and(|since| since.elapsed() >= GONE_FOR) {
+            return Err(Error::Stuck(format!(
+                "the topic {topic} was deleted before its end was reached"
+            )));
+        }
         let committed = committed.unwrap_or_else(|error| {
             tracing::warn!(%error, "asking how far the group is; trying again");
             BTreeMap::new()
@@ -319,6 +341,7 @@ const FOLDERS_MAX: usize = 400;
 fn complete_latest(zone: &Zone, dataset: &str) {
     let (zone, dataset) = (zone.clone(), dataset.to_owned());
     tokio::spawn(async move {
+        leftovers::sweep_probes(&zone).await;
         let listing = || zone.folders(&dataset);
         let folders = zone.persist("listing folders", store::log_retry, listing).await;
         let mut folders = folders.unwrap_or_default();

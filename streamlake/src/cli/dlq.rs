@@ -6,7 +6,9 @@ use crate::dead_letter::{self, read::Filed};
 use crate::error::{Error, Result};
 use crate::inspect::Inspector;
 use crate::kafka::{self, Role};
-use crate::producer::delivery::{Delivery, RawProducer, RawRecord, owned_headers, told_offset};
+use crate::producer::delivery::{
+    Delivery, RawProducer, RawRecord, owned_headers, told_error, told_offset,
+};
 use crate::raw_zone::part::{RecordRef, write_record};
 use serde_json::{Value, json};
 use std::io::Write;
@@ -168,7 +170,12 @@ struct Resend<'a> {
 fn resend(place: &Place, at: Option<Vec<(i32, i64)>>, dry_run: bool) -> Result<ExitCode> {
     let settings = place.kafka.settings()?;
     let topic = place.dataset.dead_letter_topic();
-    let config = kafka::producer_config(&settings, Role::Producer)?;
+    let fitting = if dry_run {
+        settings.clone()
+    } else {
+        kafka::with_batches_that_fit(&settings, &place.dataset.topic(), &topic)
+    };
+    let config = kafka::producer_config(&fitting, Role::Producer)?;
     let producer = if dry_run { None } else { Some(RawProducer::new(&config)?) };
     let mut sending =
         Resend { place, producer, waiting: Vec::new(), waiting_bytes: 0, clean: true };
@@ -234,11 +241,11 @@ impl Resend<'_> {
                     ("acknowledged", true)
                 }
                 Some(Delivery::Failed(err)) => {
-                    line["resend_error"] = err.to_string().into();
+                    line["resend_error"] = told_error(&err).into();
                     ("failed", false)
                 }
                 Some(Delivery::Unknown(err)) => {
-                    line["resend_error"] = err.to_string().into();
+                    line["resend_error"] = told_error(&err).into();
                     ("unknown", false)
                 }
             };

@@ -1,6 +1,7 @@
 //! Completions and manual pages, from the same table as the flags.
 
 use crate::error::{Error, Result};
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -16,10 +17,15 @@ pub(super) struct Man {
     folder: PathBuf,
 }
 
-pub(super) fn completions(args: &Completions, mut cli: clap::Command) -> ExitCode {
+pub(super) fn completions(args: &Completions, mut cli: clap::Command) -> Result<ExitCode> {
     let name = cli.get_name().to_owned();
-    clap_complete::generate(args.shell, &mut cli, name, &mut std::io::stdout());
-    ExitCode::SUCCESS
+    // The generator panics where it cannot write.
+    let mut text = Vec::new();
+    clap_complete::generate(args.shell, &mut cli, name, &mut text);
+    let mut out = std::io::stdout();
+    let written = out.write_all(&text).and_then(|()| out.flush());
+    written.map_err(Error::io("writing to standard output"))?;
+    Ok(ExitCode::SUCCESS)
 }
 
 pub(super) fn pages(args: &Man, cli: clap::Command) -> Result<ExitCode> {

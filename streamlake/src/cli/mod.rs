@@ -169,7 +169,7 @@ async fn run(commands: Vec<Command>) -> Result<ExitCode, Error> {
             Command::Audit(args) => return audit::run(args).await,
             Command::Bench(args) => return bench::run(args).await,
             Command::Config(args) => return config_check::run(&args),
-            Command::Completions(args) => return Ok(manual::completions(&args, Cli::command())),
+            Command::Completions(args) => return manual::completions(&args, Cli::command()),
             Command::Man(args) => return manual::pages(&args, Cli::command()),
         }
     }

@@ -1,9 +1,11 @@
 //! `streamlake produce`: lines in, receipts out.
 
+use super::blocking;
 use super::options::{Dataset, Kafka};
 use super::signals;
 use crate::config::{IN_FLIGHT_MAX, ProducerSettings};
 use crate::error::{Error, Result};
+use crate::kafka;
 use crate::observe::events::Events;
 use crate::producer::delivery::told_offset;
 use crate::producer::{Event, Outcome, Producer, Receipt};
@@ -71,12 +73,18 @@ struct Envelope {
 
 pub(super) async fn run(args: Args) -> Result<ExitCode> {
     let topic = args.dataset.topic();
+    let dead_letter_topic = args.dataset.dead_letter_topic();
+    let given = args.kafka.settings()?;
+    let kafka = blocking({
+        let (topic, letters) = (topic.clone(), dead_letter_topic.clone());
+        move || Ok(kafka::with_batches_that_fit(&given, &topic, &letters))
+    });
     let settings = ProducerSettings {
         topic: topic.clone(),
-        dead_letter_topic: args.dataset.dead_letter_topic(),
+        dead_letter_topic,
         dataset: args.dataset.dataset,
         schema: args.schema,
-        kafka: args.kafka.settings()?,
+        kafka: kafka.await?,
         in_flight_max: args.in_flight_max.clamp(1, 1 << 24),
     };
     let events = Events::open(args.events.as_deref())?;

@@ -64,6 +64,7 @@ impl Contact {
             joined: self.joined,
             refusal: self.refusal.clone().filter(|_| self.assigned == 0),
             stopping,
+            ..Standing::default()
         }
     }
 }

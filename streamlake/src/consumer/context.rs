@@ -16,7 +16,7 @@ use rdkafka::error::{KafkaError, KafkaResult};
 use rdkafka::statistics::Statistics;
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 use rdkafka::types::RDKafkaRespErr;
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -33,8 +33,16 @@ pub(super) struct Seen {
     pub(super) joined: bool,
 }
 
+/// A broker that reads for a partition answers several times a second, also when there is nothing, unless a
+/// quota holds it up. One that was silent for this long, in microseconds, hangs.
+const SILENT_US: i64 = 30_000_000;
+
 impl Seen {
     fn of(statistics: &Statistics) -> Self {
+        let talking = statistics.brokers.values().filter(|broker| {
+            broker.nodeid >= 0 && broker.state == "UP" && broker.rxidle < SILENT_US
+        });
+        let talking: BTreeSet<i32> = talking.map(|broker| broker.nodeid).collect();
         let partitions = statistics.topics.values().flat_map(|topic| topic.partitions.values());
         let known = partitions.filter(|partition| partition.partition >= 0);
         let ends = known
@@ -47,6 +55,10 @@ impl Seen {
                 end: offset(partition.ls_offset).or(offset(partition.hi_offset)),
                 next: offset(partition.next_offset),
                 active: partition.fetch_state == "active",
+                // A fetch that is refused takes the ends away again; one that is never answered, and a
+                // partition without a leader, leave them as they were.
+                answered: (partition.ls_offset >= 0 || partition.hi_offset >= 0)
+                    && talking.contains(&partition.broker),
             };
             (partition.partition, fetched)
         });

@@ -38,6 +38,36 @@ pub(super) struct Identity {
     asking_notes: bool,
     /// The ids that the group's commits bear, by partition, until they were compared.
     noted: BTreeMap<i32, String>,
+    missing: Missing,
+}
+
+/// A topic that brokers do not know any more.
+#[derive(Debug, Default)]
+struct Missing {
+    since: Option<Instant>,
+    told: Option<Instant>,
+}
+
+/// Brokers that have just started may not know a topic yet.
+const MISSING_AFTER: Duration = Duration::from_secs(10);
+/// How often it is told while it lasts.
+const TELL_EVERY: Duration = Duration::from_secs(60);
+
+impl Missing {
+    /// Brokers do not know the topic. Whether that is to be told: when it has lasted, then each minute.
+    fn noticed(&mut self, now: Instant) -> bool {
+        let since = *self.since.get_or_insert(now);
+        let lasts = now.duration_since(since) >= MISSING_AFTER;
+        let due = self.told.is_none_or(|at| now.duration_since(at) >= TELL_EVERY);
+        if lasts && due {
+            self.told = Some(now);
+        }
+        lasts && due
+    }
+
+    fn lasts(&self, now: Instant) -> bool {
+        self.since.is_some_and(|since| now.duration_since(since) >= MISSING_AFTER)
+    }
 }
 
 impl Identity {
@@ -50,12 +80,18 @@ impl Identity {
             to_ask: BTreeSet::new(),
             asking_notes: false,
             noted: BTreeMap::new(),
+            missing: Missing::default(),
         }
     }
 
     /// The note of a commit.
     pub(super) fn note(&self) -> Option<String> {
         self.id.map(|id| format!("{NOTE}{}", shown(id)))
+    }
+
+    /// In words, that there is no such topic.
+    pub(super) fn missing(&self, now: Instant) -> Option<String> {
+        self.missing.lasts(now).then(|| "the topic is not there".to_owned())
     }
 
     /// The broker may no longer know the topic: the next answer is wanted at once.
@@ -99,7 +135,8 @@ impl PollLoop {
     /// Asks when it is time, and acts on the answers that have come.
     pub(super) fn watch_identity(&mut self, now: Instant) {
         let due = self.identity.ask_at.is_none_or(|at| now >= at);
-        if due && !self.identity.asking_id && self.core.assigned_partitions().next().is_some() {
+        // Also without partitions: a member that has none because there is no topic looks like a spare one.
+        if due && !self.identity.asking_id {
             self.identity.ask_at = Some(now + ASK_EVERY);
             let asked = self.identity.inquiry.topic_id(&self.settings.topic, ANSWER_WITHIN);
             self.identity.asking_id = asked.is_ok();
@@ -112,6 +149,10 @@ impl PollLoop {
                 Answer::TopicId(id) => {
                     self.identity.asking_id = false;
                     self.identified(id, now);
+                }
+                Answer::NoTopic => {
+                    self.identity.asking_id = false;
+                    self.topic_missing(now);
                 }
                 Answer::Notes(notes) => {
                     self.identity.asking_notes = false;
@@ -131,11 +172,26 @@ impl PollLoop {
     /// The topic has this id now.
     fn identified(&mut self, id: Option<u128>, now: Instant) {
         let Some(id) = id else { return };
+        self.identity.missing = Missing::default();
         if let Some(before) = self.identity.id.replace(id).filter(|before| *before != id) {
             let numbers: Vec<_> =
                 self.core.assigned_partitions().map(|(number, _)| number).collect();
             self.replaced(&numbers, &shown(before), id, now);
         }
+    }
+
+    /// Brokers do not know the topic. The client goes on as if nothing were to be read.
+    fn topic_missing(&mut self, now: Instant) {
+        if !self.identity.missing.noticed(now) {
+            return;
+        }
+        let topic = &self.settings.topic;
+        tracing::warn!(
+            topic,
+            "the topic is not there: it was deleted or never made, its name is another one, or the brokers are \
+             those of another cluster. Once it is there, it is read from its beginning"
+        );
+        self.events.emit("topic_missing", json!({"topic": topic}));
     }
 
     /// Compares what commits bear with what the topic is, once both are known.
@@ -189,6 +245,17 @@ fn ids(notes: Vec<(i32, String)>) -> impl Iterator<Item = (i32, String)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_topic_that_is_missing_is_told_when_it_lasts_and_then_each_minute() {
+        let begun = Instant::now();
+        let at = |second: u64| begun + Duration::from_secs(second);
+        let mut missing = Missing::default();
+        let told: Vec<u64> =
+            (0..140).step_by(2).filter(|second| missing.noticed(at(*second))).collect();
+        assert_eq!(told, [10, 70, 130]);
+        assert!(missing.lasts(at(140)) && !Missing::default().lasts(at(140)));
+    }
 
     #[test]
     fn ids_are_read_as_they_are_written() {

@@ -7,6 +7,7 @@ use crate::crash::{self, Point};
 use crate::dead_letter::{DeadLetter, Source};
 use crate::error::Result;
 use crate::native::{Headers, Record};
+use crate::observe::metrics;
 use crate::planted::{self, Bug};
 use crate::raw_zone::part::RecordRef;
 use crate::record::{self, Invalid};
@@ -59,8 +60,13 @@ impl PollLoop {
     pub(super) fn take(&mut self, message: &Record<'_>, now: Instant) -> Result<()> {
         let (number, offset) = (message.partition(), message.offset());
         planted::live();
+        let due = self.core.state(number).and_then(|state| state.frontier.position());
         match self.core.admit(number, offset, now) {
-            Admission::Take(None) => {}
+            Admission::Take(None) => {
+                if let Some(passed) = due.map(|due| offset - due).filter(|passed| *passed > 0) {
+                    metrics::without_record(&self.settings.topic, passed);
+                }
+            }
             Admission::Take(Some(gap)) => self.met_gap(number, &gap)?,
             Admission::PassOver => return Ok(()),
             Admission::WentBack { restart_at, gap } => {

@@ -16,6 +16,8 @@ mod poll_loop;
 mod rebalance;
 #[cfg(test)]
 mod sim;
+mod surroundings;
+mod unanswered;
 mod wake;
 mod work;
 
@@ -79,13 +81,18 @@ pub async fn run(
         let writer = Arc::clone(&writer);
         async move { writer.keep_metadata(Duration::from_secs(2)).await }
     });
+    let watch =
+        surroundings::watch(Arc::clone(&shared.settings), Arc::clone(&shared.events), stop.clone());
+    let watch = tokio::spawn(watch);
     let ends = loops.into_iter().map(|state| run_member(state, stop.clone()));
     let ends = futures::future::join_all(ends).await;
     metadata.abort();
+    watch.abort();
     let rest = reserve_for_leaving(deadline);
     let mut stopped = Stopped { drained: true, metadata_complete: false, left_group: true };
     let mut leaving = Vec::new();
-    let mut hopeless = None;
+    // What the settings do not accept is why the members were stopped.
+    let mut hopeless = watch.await.ok().and_then(Result::err);
     for end in ends {
         match end? {
             Some(Ended { outcome, drained, left }) => {
@@ -97,7 +104,7 @@ pub async fn run(
         }
     }
     if leaving.is_empty() {
-        return Ok(stopped);
+        return hopeless.map_or(Ok(stopped), Err);
     }
     let (completed, left) = tokio::join!(
         tokio::time::timeout(rest, writer.complete_metadata()),
@@ -216,12 +223,14 @@ impl Shared {
             dead_letters: Arc::clone(&self.dead_letters),
             events: Arc::clone(&self.events),
             wake: Arc::clone(&wake),
+            troubles: Arc::default(),
             done,
         };
         Ok(PollLoop {
             member,
             reader: settings.reader(),
             open_transactions: OpenTransactions::default(),
+            unanswered: Default::default(),
             settings: Arc::clone(settings),
             core: Core::new(Limits {
                 batch: settings.batch,

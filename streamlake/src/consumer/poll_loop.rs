@@ -7,10 +7,11 @@
 
 use super::contact::Contact;
 use super::context::{ClientEvent, Context, Seen};
-use super::core::{Closed, Core, Effect, Gap, Partition};
+use super::core::{Closed, Core, Effect, Gap};
 use super::identity::Identity;
 use super::open_transactions::OpenTransactions;
 use super::rebalance::numbers;
+use super::unanswered::Unanswered;
 use super::wake::Wake;
 use super::work::{Completion, Work};
 use crate::classify::{self, Decision, Phase};
@@ -51,6 +52,8 @@ pub(super) struct PollLoop {
     pub(super) reader: Reader,
     /// Transactions that nobody ends.
     pub(super) open_transactions: OpenTransactions,
+    /// Partitions whose fetches are not answered.
+    pub(super) unanswered: Unanswered,
     pub(super) settings: Arc<ConsumerSettings>,
     /// All that is decided.
     pub(super) core: Core<planted::InUse>,
@@ -155,17 +158,17 @@ impl PollLoop {
             return;
         }
         self.reported_at = Some(now);
-        let reader = &self.reader;
-        let progress = |state: &Partition| Progress {
-            position: state.frontier.position(),
-            durable: state.frontier.durable(),
-            committed: state.committed,
-            end: state.end,
-            next: state.next,
-            begun: state.begun,
-        };
+        // Who does not ask is not answered, and is not refused either.
+        let asks = !self.core.paused() && !self.core.stopping();
         let assigned = self.core.assigned_partitions();
-        let found: Vec<_> = assigned.map(|(number, state)| (number, progress(state))).collect();
+        let found: Vec<_> = assigned
+            .map(|(number, state)| {
+                let progress = state.progress();
+                (number, Progress { answered: progress.answered || !asks, ..progress })
+            })
+            .collect();
+        self.watch_answers(&found, now);
+        let reader = &self.reader;
         for (number, progress) in &found {
             metrics::partition(reader, *number, progress);
             metrics::behind_open_transaction(
@@ -176,7 +179,16 @@ impl PollLoop {
         }
         let core = &self.core;
         metrics::held((reader, self.member), core.held_bytes(), core.uploads(), core.paused());
-        let standing = self.contact.standing(self.core.stopping());
+        let mut standing = self.contact.standing(self.core.stopping());
+        let missing = self.identity.missing(now);
+        for (number, _) in &found {
+            let reason = missing.clone().or_else(|| self.unanswered.reason(*number));
+            let reason = reason.or_else(|| self.work.troubles.of(*number));
+            standing.reasons.extend(reason.map(|reason| (*number, reason)));
+        }
+        if found.is_empty() {
+            standing.refusal = standing.refusal.or(missing);
+        }
         let (who, limit) = ((reader, self.member), self.settings.stall_after);
         self.board.report(who, limit, now, &standing, &found);
         self.lead_records_here(found.iter().map(|(number, _)| *number));
@@ -348,6 +360,7 @@ impl PollLoop {
                 source: err.clone(),
             });
         }
+        self.unanswered.refused(number, err.to_string(), now);
         self.client_error(err, now)
     }
 

@@ -13,8 +13,9 @@ use crate::raw_zone::buffer::SealedPart;
 use crate::raw_zone::compression::Compression;
 use crate::raw_zone::writer::{PartWriter, Written};
 use serde_json::json;
-use std::sync::Arc;
+use std::collections::BTreeMap;
 use std::sync::mpsc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::runtime::Handle;
 
 /// A piece of work that ended.
@@ -33,6 +34,33 @@ pub(super) enum Completion {
     Hopeless(Error),
 }
 
+/// What keeps pieces of work from their end, by partition and first offset: the last failure of each.
+#[derive(Debug, Default)]
+pub(super) struct Troubles(Mutex<BTreeMap<(i32, i64), String>>);
+
+impl Troubles {
+    fn met(&self, unit: Unit, text: String) {
+        self.lock().insert((unit.partition, unit.first_offset), text);
+    }
+
+    fn over(&self, unit: Unit) {
+        self.lock().remove(&(unit.partition, unit.first_offset));
+    }
+
+    /// What the oldest work of a partition waits for.
+    pub(super) fn of(&self, partition: i32) -> Option<String> {
+        let troubles = self.lock();
+        troubles
+            .range((partition, i64::MIN)..=(partition, i64::MAX))
+            .next()
+            .map(|(_, text)| text.clone())
+    }
+
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<(i32, i64), String>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
 /// Hands work to the runtime.
 pub(super) struct Work {
     pub(super) runtime: Handle,
@@ -41,6 +69,7 @@ pub(super) struct Work {
     pub(super) dead_letters: Arc<DeadLetterWriter>,
     pub(super) events: Arc<Events>,
     pub(super) wake: Arc<Wake>,
+    pub(super) troubles: Arc<Troubles>,
     pub(super) done: mpsc::Sender<Completion>,
 }
 
@@ -50,6 +79,7 @@ impl Work {
         let (writer, events) = (Arc::clone(&self.writer), Arc::clone(&self.events));
         let dead_letters = Arc::clone(&self.dead_letters);
         let compression = self.compression;
+        let troubles = Arc::clone(&self.troubles);
         self.spawn(async move {
             let part = match compressed(part, compression).await {
                 Ok(part) => part,
@@ -57,6 +87,10 @@ impl Work {
             };
             let outcome = writer.write(&part, |retry| {
                 metrics::retried("part");
+                troubles.met(
+                    unit,
+                    format!("the part of offset {}: {}", unit.first_offset, retry.error),
+                );
                 tracing::warn!(topic = part.topic, partition = part.partition,
                     offset = part.span.first_offset, write_path = retry.doing,
                     attempts = retry.attempts, error = %retry.error,
@@ -69,7 +103,9 @@ impl Work {
                 }));
             });
             let outcome = planted::store(&dead_letters, &writer, &part, outcome);
-            match outcome.await {
+            let outcome = outcome.await;
+            troubles.over(unit);
+            match outcome {
                 Ok(written) => Completion::Stored { unit, part, written },
                 Err(err) => Completion::Hopeless(err),
             }
@@ -79,9 +115,11 @@ impl Work {
     /// Writes a dead letter.
     pub(super) fn dead_letter(&self, unit: Unit, letter: DeadLetter) {
         let (writer, events) = (Arc::clone(&self.dead_letters), Arc::clone(&self.events));
+        let troubles = Arc::clone(&self.troubles);
         self.spawn(async move {
             let on_retry = |error: &str, delay: std::time::Duration| {
                 metrics::retried("dead_letter");
+                troubles.met(unit, format!("the dead letter of offset {}: {error}", unit.first_offset));
                 tracing::warn!(partition = unit.partition, offset = unit.first_offset, error,
                     "the dead letter is not written yet; trying again in {delay:?}");
                 events.emit("retrying", json!({
@@ -90,7 +128,9 @@ impl Work {
                 }));
             };
             crash::at(Point::BeforeLetter);
-            match planted::write_letter(&writer, &letter, on_retry).await {
+            let outcome = planted::write_letter(&writer, &letter, on_retry).await;
+            troubles.over(unit);
+            match outcome {
                 Ok(position) => {
                     crash::at(Point::AfterLetterAck);
                     Completion::DeadLettered { unit, position }
@@ -120,4 +160,24 @@ async fn compressed(part: SealedPart, compression: Compression) -> Result<Sealed
     let work = tokio::task::spawn_blocking(move || part.compressed(compression));
     let done = work.await.unwrap_or_else(|err| Err(std::io::Error::other(err)));
     done.map(planted::after_compression).map_err(Error::io("compressing a part"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_oldest_trouble_of_a_partition_is_told_until_it_is_over() {
+        let unit = |partition, first_offset| Unit { partition, epoch: 1, first_offset, bytes: 1 };
+        let troubles = Troubles::default();
+        for (partition, offset, text) in [(1, 7, "later"), (1, 3, "first"), (2, 1, "other")] {
+            troubles.met(unit(partition, offset), text.into());
+        }
+        troubles.met(unit(1, 3), "first, again".into());
+        assert_eq!(troubles.of(1).as_deref(), Some("first, again"));
+        troubles.over(unit(1, 3));
+        assert_eq!(troubles.of(1).as_deref(), Some("later"));
+        troubles.over(unit(1, 7));
+        assert_eq!((troubles.of(0), troubles.of(1)), (None, None));
+    }
 }

@@ -9,11 +9,15 @@ pub mod read;
 use crate::classify::{self, Decision};
 use crate::config::KafkaSettings;
 use crate::error::{Error, Result};
+use crate::inspect;
 use crate::kafka::{self, Role};
 use crate::producer::delivery::{Delivery, LastingProducer, RawRecord, owned_headers};
 use crate::raw_zone::part::Header;
 use crate::raw_zone::store::{backoff, next_delay};
 use crate::record::{Invalid, now_rfc3339};
+use rdkafka::ClientConfig;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 /// Header: why the consumer refused the record, one line.
@@ -159,15 +163,20 @@ pub struct Position {
 /// Writes dead letters.
 pub struct DeadLetterWriter {
     topic: String,
+    settings: KafkaSettings,
+    config: ClientConfig,
     producer: LastingProducer,
+    /// For letters that are refused for their size; made for the first of them.
+    alone: Mutex<Option<Arc<LastingProducer>>>,
 }
 
 impl DeadLetterWriter {
     /// A writer to `topic`. No connection is waited for.
     pub fn new(settings: &KafkaSettings, topic: &str) -> Result<DeadLetterWriter> {
         let config = kafka::producer_config(settings, Role::DeadLetters)?;
-        let producer = LastingProducer::new(config, "producer of dead letters")?;
-        Ok(DeadLetterWriter { topic: topic.to_owned(), producer })
+        let producer = LastingProducer::new(config.clone(), "producer of dead letters")?;
+        let (topic, settings) = (topic.to_owned(), settings.clone());
+        Ok(DeadLetterWriter { topic, settings, config, producer, alone: Mutex::default() })
     }
 
     /// The topic that is written to.
@@ -198,9 +207,10 @@ impl DeadLetterWriter {
                 Delivery::Failed(error) | Delivery::Unknown(error) => error,
             };
             if classify::dead_letter(&error) == Decision::Stop {
+                let remedy = self.remedy(letter, &error).await;
                 return Err(Error::Stuck(format!(
                     "the dead-letter topic {} does not take the record: {error}. It was not committed past. \
-                     Give that topic a larger max.message.bytes than the topic it serves, then start again",
+                     {remedy}, then start again",
                     self.topic
                 )));
             }
@@ -210,8 +220,69 @@ impl DeadLetterWriter {
         }
     }
 
-    /// Writes a dead letter once, with the client's own retries.
+    /// What somebody can do about a topic that does not take a letter.
+    async fn remedy(&self, letter: &DeadLetter, error: &KafkaError) -> String {
+        match error.rdkafka_error_code() {
+            Some(Code::InvalidRecord) => {
+                return "A topic with cleanup.policy=compact takes no letter without a key, and forgets letters \
+                        of one key: set cleanup.policy=delete"
+                    .into();
+            }
+            Some(Code::MessageSizeTooLarge | Code::InvalidMessageSize) => {}
+            _ => return "Look at the settings of that topic".into(),
+        }
+        let (settings, topic) = (self.settings.clone(), self.topic.clone());
+        let asking = move || {
+            let told = inspect::topic_settings(&settings, &[&topic], LIMIT_WITHIN).ok()?.pop()?;
+            inspect::message_bytes_max(&told.ok()?)
+        };
+        let limit = match tokio::task::spawn_blocking(asking).await {
+            Ok(Some(limit)) => format!("{limit} bytes a batch"),
+            _ => "less".into(),
+        };
+        let own = self.config.get("message.max.bytes").unwrap_or_default();
+        format!(
+            "The letter has {} bytes and was sent alone and compressed, too; the topic takes {limit}, this \
+             client sends up to {own} before compression (dlq.message.max.bytes). Give the topic a larger \
+             max.message.bytes than the topic it serves",
+            letter.bytes()
+        )
+    }
+
+    /// Writes a dead letter once, with the client's own retries. A batch that is refused for its size is
+    /// refused as a whole, so each letter of it is sent once more alone, compressed as well as can be. The
+    /// order among letters is not kept by that, and is not promised.
     pub(crate) async fn attempt(&self, letter: &DeadLetter) -> Delivery {
+        let first = self.deliver(&self.producer, letter).await;
+        let (Delivery::Failed(error) | Delivery::Unknown(error)) = &first else { return first };
+        if !is_too_large(error) {
+            return first;
+        }
+        match self.alone() {
+            Ok(alone) => self.deliver(&alone, letter).await,
+            Err(err) => {
+                tracing::warn!(error = %err, "no client for letters that are sent alone");
+                first
+            }
+        }
+    }
+
+    fn alone(&self) -> Result<Arc<LastingProducer>> {
+        let mut alone = self.alone.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(made) = &*alone {
+            return Ok(Arc::clone(made));
+        }
+        tracing::info!(
+            topic = self.topic,
+            "letters were refused for the size of their batch; each of such a batch is sent alone"
+        );
+        let config = kafka::alone(&self.config);
+        let made = Arc::new(LastingProducer::new(config, "producer of single dead letters")?);
+        *alone = Some(Arc::clone(&made));
+        Ok(made)
+    }
+
+    async fn deliver(&self, producer: &LastingProducer, letter: &DeadLetter) -> Delivery {
         let record = RawRecord {
             topic: &self.topic,
             partition: None,
@@ -219,11 +290,23 @@ impl DeadLetterWriter {
             value: letter.value.as_deref(),
             headers: owned_headers(&letter.headers),
         };
-        self.producer.current().deliver(record).await
+        producer.current().deliver(record).await
     }
 
     /// As [`RawProducer::flush`].
     pub(crate) fn flush(&self, deadline: Duration) {
         self.producer.current().flush(deadline);
+        let alone = self.alone.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        if let Some(alone) = alone {
+            alone.current().flush(deadline);
+        }
     }
 }
+
+/// Whether it, or the batch that it went in, is larger than its topic takes.
+fn is_too_large(error: &KafkaError) -> bool {
+    matches!(error.rdkafka_error_code(), Some(Code::MessageSizeTooLarge | Code::InvalidMessageSize))
+}
+
+/// How long a topic's limit is waited for, when it is to be named.
+const LIMIT_WITHIN: Duration = Duration::from_secs(3);

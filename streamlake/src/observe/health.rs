@@ -26,12 +26,14 @@ pub struct Progress {
     pub next: Option<i64>,
     /// The partition is fetched.
     pub begun: bool,
+    /// Its fetches are answered now. If they are not, nobody knows whether there is something to read.
+    pub answered: bool,
 }
 
 impl Progress {
     /// Whether there is something to be read, or records that are not durable.
     pub fn has_work(&self) -> bool {
-        !self.begun || self.has_open() || self.end > self.reached()
+        !self.begun || !self.answered || self.has_open() || self.end > self.reached()
     }
 
     /// How far all is done: the frontier, or, with nothing open, as far as the client has fetched.
@@ -66,6 +68,8 @@ pub struct Standing {
     pub refusal: Option<String>,
     /// It is on its way out.
     pub stopping: bool,
+    /// What is known of why a partition stands still.
+    pub reasons: BTreeMap<i32, String>,
 }
 
 #[derive(Debug)]
@@ -196,7 +200,8 @@ impl Board {
                     == (progress.durable, progress.position, progress.next, progress.begun)
             };
             // What has not been read yet may wait behind other partitions' records, while those move.
-            let waits = progress.begun && !progress.has_open() && moves;
+            let read = progress.begun && progress.answered;
+            let waits = read && !progress.has_open() && moves;
             let stands = progress.has_work() && !waits;
             let kept = old.filter(|old| same(old));
             let standing_since = since(stands, kept.and_then(|old| old.standing_since), now);
@@ -259,14 +264,16 @@ impl Board {
             let topic = inner.name(reader);
             let member = inner.members.get(&(reader.clone(), entry.member));
             let limit = member.map_or(Duration::MAX, |member| member.stall_after);
-            let mut too_long = |since: Option<Instant>, what: &str| {
+            let reason = member.and_then(|member| member.standing.reasons.get(number));
+            let reason = reason.map(|text| format!(": {text}")).unwrap_or_default();
+            let mut too_long = |since: Option<Instant>, what: &str, reason: &str| {
                 let lasts = since.map(|since| now.duration_since(since));
                 if let Some(lasts) = lasts.filter(|lasts| *lasts > limit) {
-                    problems.push(format!("{topic}/{number}: {what} for {lasts:.0?}"));
+                    problems.push(format!("{topic}/{number}: {what} for {lasts:.0?}{reason}"));
                 }
             };
-            too_long(entry.standing_since, "no progress");
-            too_long(entry.uncommitted_since, "no commit came through");
+            too_long(entry.standing_since, "no progress", &reason);
+            too_long(entry.uncommitted_since, "no commit came through", "");
             partitions.insert(format!("{topic}/{number}"), entry.progress);
         }
         if acts(Bug::UnwellWhileRecordsFlow) {
@@ -297,6 +304,7 @@ mod tests {
             end: Some(end),
             next: Some(durable),
             begun: true,
+            answered: true,
         }
     }
 
@@ -371,6 +379,26 @@ mod tests {
         bench.report(0, 13, &well(), &[(0, silent)]);
         bench.report(0, 19, &well(), &[(0, silent)]);
         assert!(!bench.health(19).healthy, "assigned, and nothing comes");
+    }
+
+    #[test]
+    fn an_end_that_was_seen_says_nothing_once_fetches_are_not_answered() {
+        let bench = Bench::new();
+        let silent = Progress { answered: false, ..at(10, 10) };
+        let never = Progress { end: None, next: None, position: None, durable: None, ..silent };
+        let reasons = [(1, "its fetches are refused (no right)".to_owned())];
+        let standing = Standing { reasons: reasons.into(), ..well() };
+        // That others move excuses what waits to be read, not what cannot be read.
+        for second in 0..10 {
+            let found = [(0, at(second as i64, 90)), (1, silent), (2, never)];
+            bench.report(0, second, &standing, &found);
+        }
+        let problems = bench.health(10).problems;
+        assert_eq!(problems.len(), 2, "{problems:?}");
+        assert!(problems[0].starts_with("t/1: no progress") && problems[0].ends_with("(no right)"));
+        // Answered again, and nothing came meanwhile.
+        bench.report(0, 11, &well(), &[(0, at(10, 10)), (1, at(10, 10))]);
+        assert!(bench.health(11).healthy);
     }
 
     #[test]

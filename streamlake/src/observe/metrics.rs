@@ -51,6 +51,10 @@ pub fn install() -> Result<PrometheusHandle> {
         "streamlake_skipped_offsets_total",
         "Offsets that the log no longer held when they were due"
     );
+    describe_counter!(
+        "streamlake_offsets_without_record_total",
+        "Offsets between two records that held none: marks of transactions, aborted records, compaction"
+    );
     describe_gauge!("streamlake_lag_records", "Last stable offset minus commit frontier");
     describe_gauge!("streamlake_position_offset", "Next offset to be read");
     describe_gauge!("streamlake_durable_offset", "Commit frontier: everything below is durable");
@@ -58,6 +62,10 @@ pub fn install() -> Result<PrometheusHandle> {
     describe_gauge!(
         "streamlake_end_offset",
         "Where the records that may be read end (last stable offset), as last seen"
+    );
+    describe_gauge!(
+        "streamlake_fetch_unanswered",
+        "1 while the fetches of a partition are refused or not answered, so that its end is not known"
     );
     describe_gauge!(
         "streamlake_records_behind_open_transaction",
@@ -109,6 +117,11 @@ pub(crate) fn skipped(topic: &str, offsets: i64) {
         .increment(offsets.unsigned_abs());
 }
 
+pub(crate) fn without_record(topic: &str, offsets: i64) {
+    counter!("streamlake_offsets_without_record_total", "topic" => topic.to_owned())
+        .increment(offsets.unsigned_abs());
+}
+
 pub(crate) fn committed(topic: &str, ok: bool) {
     let outcome = if ok { "ok" } else { "failed" };
     counter!("streamlake_commits_total", "topic" => topic.to_owned(), "outcome" => outcome)
@@ -135,7 +148,10 @@ pub(crate) fn partition(reader: &Reader, number: i32, progress: &Progress) {
             gauge!(name, &labels).set(value as f64);
         }
     };
-    set("streamlake_lag_records", progress.lag());
+    // What is not answered has an end that nobody knows: that nothing waits would be a guess. What is known
+    // to wait goes on waiting.
+    set("streamlake_lag_records", progress.lag().filter(|lag| progress.answered || *lag > 0));
+    set("streamlake_fetch_unanswered", Some(i64::from(!progress.answered)));
     set("streamlake_position_offset", progress.position);
     set("streamlake_durable_offset", progress.durable);
     set("streamlake_committed_offset", progress.committed);

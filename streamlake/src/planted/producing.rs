@@ -3,7 +3,7 @@
 use super::records::{event_time, of_wrong_type, refusal};
 use super::{Bug, PLANTED, acts, acts_each, acts_if, is};
 use crate::dead_letter::{DeadLetter, DeadLetterWriter, Position};
-use crate::producer::delivery::{Delivery, Done, RawProducer, RawRecord};
+use crate::producer::delivery::{Delivery, Done, RawProducer, RawRecord, told_error};
 use crate::producer::{Event, Outcome};
 use crate::record::{Invalid, Valid};
 use rdkafka::message::{Header, Headers as _, OwnedHeaders};
@@ -358,8 +358,8 @@ pub(crate) fn receipt(delivery: Delivery) -> Outcome {
             Outcome::Acknowledged { partition: 0, offset: 0 }
         }
         Delivery::Unknown(err) if acts(Bug::UnknownAsFailed) => Outcome::Failed(err.to_string()),
-        Delivery::Failed(err) => Outcome::Failed(err.to_string()),
-        Delivery::Unknown(err) => Outcome::Unknown(err.to_string()),
+        Delivery::Failed(err) => Outcome::Failed(told_error(&err)),
+        Delivery::Unknown(err) => Outcome::Unknown(told_error(&err)),
     }
 }
 

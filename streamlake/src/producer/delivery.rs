@@ -42,6 +42,17 @@ pub(crate) fn told_offset(offset: i64) -> Option<i64> {
     (offset >= 0).then_some(offset)
 }
 
+/// A failure as people are told it. A broker judges the batch, and the error names the message.
+pub(crate) fn told_error(error: &KafkaError) -> String {
+    match error.rdkafka_error_code() {
+        Some(Code::MessageSizeTooLarge | Code::InvalidMessageSize) => format!(
+            "{error}: the record, or the batch of others that it went in (batch.size), is larger than the \
+             topic's max.message.bytes"
+        ),
+        _ => error.to_string(),
+    }
+}
+
 /// What is called with the outcome, on the producer's polling thread: it must not block.
 pub(crate) type Done = Box<dyn FnOnce(Delivery) + Send + Sync>;
 

@@ -7,6 +7,7 @@
 //! has no conditional update) and an atomic rename.
 
 use super::buffer::SealedPart;
+use super::leftovers;
 use super::name::{Folder, PartName};
 use super::part;
 use super::store::{Zone, backoff, log_retry, next_delay};
@@ -232,8 +233,9 @@ pub(super) async fn lock_folder(
 }
 
 /// Brings a folder's document up to its parts: what a crash left unlisted is read and listed.
-/// Returns how many entries were missing.
+/// Returns how many entries were missing. What a crash left half written is removed.
 pub async fn rebuild(zone: &Zone, folder: &Folder) -> Result<usize> {
+    leftovers::sweep(zone, folder).await;
     let reading = || zone.bounded(read(zone, folder));
     let listed = zone.persist("reading metadata", log_retry, reading).await?;
     let listed = listed.unwrap_or_else(|| Metadata::empty(folder));

@@ -140,7 +140,37 @@ fn write_value(out: &mut Vec<u8>, record: &RecordRef<'_>) {
 /// Whether a JSON document can stand in a line as it is and be cut out of it again exactly.
 fn can_be_embedded(json: &[u8]) -> bool {
     let edge = |byte: Option<&u8>| byte.is_some_and(|b| !b.is_ascii_whitespace());
-    edge(json.first()) && edge(json.last()) && memchr::memchr2(b'\n', b'\r', json).is_none()
+    edge(json.first())
+        && edge(json.last())
+        && memchr::memchr2(b'\n', b'\r', json).is_none()
+        && !is_deeper_than(json, DEPTH_MAX)
+}
+
+/// One line that nests too deep makes a whole part unreadable for readers with a limit: Jackson, and with it
+/// Spark and Flink, has one of 1000, BigQuery one of 500, Python its stack.
+const DEPTH_MAX: usize = 256;
+
+/// Whether a valid JSON document nests deeper than that.
+fn is_deeper_than(json: &[u8], max: usize) -> bool {
+    // So many brackets are rare, and nearly every payload is shorter than they are.
+    if json.len() <= 2 * max || memchr::memchr2_iter(b'[', b'{', json).nth(max).is_none() {
+        return false;
+    }
+    let (mut depth, mut in_string, mut escaped) = (0usize, false, false);
+    for byte in json {
+        match byte {
+            _ if escaped => escaped = false,
+            b'\\' if in_string => escaped = true,
+            b'"' => in_string = !in_string,
+            b'[' | b'{' if !in_string => depth += 1,
+            b']' | b'}' if !in_string => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+        if depth > max {
+            return true;
+        }
+    }
+    false
 }
 
 fn write_bytes(out: &mut Vec<u8>, bytes: &[u8]) {
@@ -465,6 +495,40 @@ mod tests {
                 topic, partition, offset, timestamp_ms, ingestion_id, key, headers, value,
             };
             prop_assert_eq!(read_part(&line(&stored)).unwrap(), vec![stored]);
+        }
+    }
+
+    #[test]
+    fn what_nests_too_deep_stands_there_as_text_and_comes_back_exactly() {
+        let nested = |depth: usize| "[".repeat(depth) + &"]".repeat(depth);
+        let objects = |depth: usize| "{\"a\":".repeat(depth) + "1" + &"}".repeat(depth);
+        let brackets = "[{\\\"".repeat(400);
+        for (json, field) in [
+            (nested(256), "\"value\":"),
+            (nested(257), "\"value_text\":"),
+            (objects(256), "\"value\":"),
+            (objects(257), "\"value_text\":"),
+            (nested(50_000), "\"value_text\":"),
+            // Many, and not one within another; in a string, also behind an escaped quote.
+            (format!("[{}1]", "[],".repeat(1_000)), "\"value\":"),
+            (format!("{{\"a\":\"{brackets}\"}}"), "\"value\":"),
+        ] {
+            assert!(serde_json::from_str::<&RawValue>(&json).is_ok());
+            let record = RecordRef {
+                topic: "t",
+                partition: 0,
+                offset: 1,
+                timestamp_ms: None,
+                ingestion_id: None,
+                key: None,
+                value: Some(json.as_bytes()),
+                value_is_json: true,
+            };
+            let mut line = Vec::new();
+            write_record(&mut line, &record, std::iter::empty());
+            assert!(memchr::memmem::find(&line, field.as_bytes()).is_some(), "{field}");
+            let read = read_part(&line).unwrap();
+            assert_eq!(read[0].value.as_deref(), Some(json.as_bytes()));
         }
     }
 }

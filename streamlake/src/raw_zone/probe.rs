@@ -69,7 +69,8 @@ async fn ask(zone: &Zone, path: &str) -> Result<bool, Refusal> {
         zone.bounded(zone.store.put_opts(&path, probe, mode.into()))
     };
     match put(PutMode::Create).await {
-        Ok(_) | Err(object_store::Error::AlreadyExists { .. }) => {}
+        Ok(created) => zone.learn_from(&created),
+        Err(object_store::Error::AlreadyExists { .. }) => {}
         Err(err) => return Err(("creating", err)),
     }
     match put(PutMode::Create).await {

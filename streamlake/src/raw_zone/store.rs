@@ -10,13 +10,15 @@ use object_store::gcp::{GoogleCloudStorageBuilder, GoogleConfigKey};
 use object_store::local::LocalFileSystem;
 use object_store::path::Path;
 use object_store::prefix::PrefixStore;
-use object_store::{ClientConfigKey, ObjectStore, ObjectStoreExt, RetryConfig};
+use object_store::{ClientConfigKey, ObjectStore, ObjectStoreExt, PutResult, RetryConfig};
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 use url::Url;
 
 use super::name::{Folder, ObjectName, PartName, dataset_path};
+use super::root::Root;
 
 /// An open raw zone: the store, seen from the zone's root.
 #[derive(Debug, Clone)]
@@ -25,9 +27,13 @@ pub struct Zone {
     pub store: Arc<dyn ObjectStore>,
     /// The root's directory when the zone is local.
     pub local_root: Option<PathBuf>,
+    /// The same, watched.
+    root: Option<Arc<Root>>,
     url: String,
     request_timeout: Duration,
     patience: Patience,
+    /// The store tells a generation with each object that it creates; learned at the start.
+    tells_generations: Arc<AtomicBool>,
 }
 
 /// How long requests are repeated.
@@ -63,7 +69,22 @@ impl Zone {
             }
         };
         let url = settings.url.as_str().trim_end_matches('/').to_owned();
-        Ok(Zone { store, local_root, url, request_timeout: settings.request_timeout, patience })
+        let root = match &local_root {
+            Some(path) => {
+                let opening = Error::io(format!("opening {}", path.display()));
+                Some(Arc::new(Root::open(path.clone()).map_err(opening)?))
+            }
+            None => None,
+        };
+        Ok(Zone {
+            store,
+            local_root,
+            root,
+            url,
+            request_timeout: settings.request_timeout,
+            patience,
+            tells_generations: Arc::default(),
+        })
     }
 
     /// The address of an object, for people.
@@ -76,18 +97,68 @@ impl Zone {
         self.local_root.is_none()
     }
 
+    /// The longest that one request may take.
+    pub fn request_timeout(&self) -> Duration {
+        self.request_timeout
+    }
+
     /// The longest that one request may take. The store's client has the same limit; this one holds
-    /// for whatever the client does not count (a name that does not resolve, a disk that hangs).
+    /// for whatever the client does not count (a name that does not resolve, a disk that hangs). A local root
+    /// is looked at before and after: its store makes what is missing, and what was written elsewhere does not
+    /// count.
     pub async fn bounded<T>(
         &self,
         request: impl Future<Output = object_store::Result<T>>,
     ) -> object_store::Result<T> {
-        let mut request = std::pin::pin!(request);
+        let watched = async {
+            self.root_is_there().await?;
+            let answer = request.await;
+            self.root_is_there().await?;
+            answer
+        };
+        let mut watched = std::pin::pin!(watched);
         let limit = self.request_timeout + Duration::from_secs(1);
-        match tokio::time::timeout(limit, &mut request).await {
+        match tokio::time::timeout(limit, &mut watched).await {
             Ok(result) => result,
-            Err(_) if planted::acts(Bug::HungStoreCallWaitedFor) => request.await,
+            Err(_) if planted::acts(Bug::HungStoreCallWaitedFor) => watched.await,
             Err(_) => Err(silent(self.request_timeout)),
+        }
+    }
+
+    async fn root_is_there(&self) -> object_store::Result<()> {
+        let Some(root) = self.root.clone() else { return Ok(()) };
+        let generic = |source| object_store::Error::Generic { store: "StreamLake", source };
+        match tokio::task::spawn_blocking(move || root.check()).await {
+            Ok(there) => there.map_err(|text| generic(text.into())),
+            Err(err) => Err(generic(err.into())),
+        }
+    }
+
+    /// An object was created at the start: whether the store's answers bear a generation is known by it.
+    pub(super) fn learn_from(&self, created: &PutResult) {
+        if created.version.is_some() {
+            self.tells_generations.store(true, Ordering::Relaxed);
+        }
+    }
+
+    /// Whether the answer to a creation is the store's own. A portal or a proxy on the way may answer 200 to
+    /// anything; what it has swallowed is in no store.
+    pub(super) fn vouches(&self, created: &PutResult) -> object_store::Result<()> {
+        if created.version.is_some() || !self.tells_generations.load(Ordering::Relaxed) {
+            return Ok(());
+        }
+        Err(object_store::Error::Generic {
+            store: "StreamLake",
+            source: "the answer bears no generation, as the store's did at the start: something on the way may \
+                     have answered in its place"
+                .into(),
+        })
+    }
+
+    /// Something was written; a local root is known by it.
+    pub(super) fn wrote(&self, path: &str) {
+        if let Some(root) = &self.root {
+            root.wrote(path);
         }
     }
 
@@ -138,7 +209,17 @@ impl Zone {
         let prefix = Path::from(folder.path());
         let mut objects = self.store.list(Some(&prefix));
         let mut names = Vec::new();
+        let (mut seen, mut mark) = (0u64, None);
         while let Some(object) = self.bounded(objects.try_next()).await? {
+            // A server that always gives the same next page would be asked for ever. The name at each power
+            // of two is remembered: in a circle it comes again.
+            seen += 1;
+            if mark.as_ref() == Some(&object.location) {
+                return Err(goes_in_circles(&object.location));
+            }
+            if seen.is_power_of_two() {
+                mark = Some(object.location.clone());
+            }
             if let Some(ObjectName::Part(_, name)) = ObjectName::parse(object.location.as_ref()) {
                 names.push(name);
             }
@@ -179,7 +260,7 @@ impl Zone {
 
 /// The names in a directory; none if it is not there. The store's own listing ends at the first name that
 /// is not UTF-8 and follows links in circles: neither of them is ours, and neither may hold up a part.
-async fn local_names(directory: PathBuf) -> object_store::Result<Vec<String>> {
+pub(super) async fn local_names(directory: PathBuf) -> object_store::Result<Vec<String>> {
     let read = tokio::task::spawn_blocking(move || {
         let entries = match std::fs::read_dir(&directory) {
             Err(err) if err.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
@@ -192,6 +273,13 @@ async fn local_names(directory: PathBuf) -> object_store::Result<Vec<String>> {
     match read.await {
         Ok(names) => names.map_err(|err| generic(err.into())),
         Err(err) => Err(generic(err.into())),
+    }
+}
+
+fn goes_in_circles(name: &Path) -> object_store::Error {
+    object_store::Error::Generic {
+        store: "StreamLake",
+        source: format!("the listing goes in circles: {name} came twice").into(),
     }
 }
 
@@ -251,7 +339,11 @@ fn google(settings: &RawZoneSettings) -> Result<Arc<dyn ObjectStore>> {
     let bucket = settings.url.host_str().unwrap_or_default();
     let timeout = format!("{}ms", planted::client_timeout(settings.request_timeout).as_millis());
     let option = |key| GoogleConfigKey::Client(key);
-    let store = GoogleCloudStorageBuilder::from_env()
+    let mut builder = GoogleCloudStorageBuilder::from_env();
+    if let Some(given) = builder.get_config_value(&GoogleConfigKey::BaseUrl) {
+        builder = builder.with_config(GoogleConfigKey::BaseUrl, base_url(&given)?);
+    }
+    let store = builder
         .with_bucket_name(bucket)
         .with_config(option(ClientConfigKey::Timeout), timeout)
         .with_config(option(ClientConfigKey::ConnectTimeout), "5 seconds")
@@ -259,11 +351,29 @@ fn google(settings: &RawZoneSettings) -> Result<Arc<dyn ObjectStore>> {
         // "our own first attempt has it", and only then is no part written twice.
         .with_retry(RetryConfig { max_retries: 0, ..RetryConfig::default() })
         .build()
-        .map_err(Error::store(format!("opening gs://{bucket}")))?;
+        // No request is made here: what fails is a setting.
+        .map_err(|err| Error::Config(format!("opening gs://{bucket}: {err}")))?;
     Ok(match prefix(&settings.url)? {
         None => Arc::new(store),
         Some(prefix) => Arc::new(PrefixStore::new(store, prefix)),
     })
+}
+
+/// The address of the store in place of Google's own. The store's client panics on one that is none, and asks
+/// for `//bucket` where it ends with a slash.
+fn base_url(given: &str) -> Result<String> {
+    let url = Url::parse(given).ok().filter(|url| {
+        let web = matches!(url.scheme(), "http" | "https") && url.host_str().is_some();
+        web && url.path().trim_matches('/').is_empty() && url.query().is_none()
+    });
+    match url {
+        Some(_) => Ok(given.trim_end_matches('/').to_owned()),
+        // A password that took a wrong turn is not repeated.
+        None if given.contains('@') => base_url("…"),
+        None => Err(Error::Config(format!(
+            "GOOGLE_BASE_URL={given:?} is no address of a store: say http://host:port or https://host"
+        ))),
+    }
 }
 
 /// The prefix within the bucket. A URL holds it encoded, and the store's client encodes it for its
@@ -283,7 +393,9 @@ fn local(url: &Url, make: bool) -> Result<(Arc<dyn ObjectStore>, PathBuf)> {
     let root = url
         .to_file_path()
         .map_err(|()| Error::Config(format!("{url} is no path of this machine")))?;
-    if make {
+    if make && !root.exists() {
+        // Where a file system was to be mounted, this is the disk below.
+        tracing::warn!("the raw zone's directory {} is not there and is made", root.display());
         std::fs::create_dir_all(&root)
             .map_err(Error::io(format!("creating {}", root.display())))?;
     }
@@ -312,6 +424,22 @@ mod tests {
             assert_eq!(found.as_ref().map(Path::as_ref), expected, "{url}");
         }
         assert!(prefix(&raw_zone_url("gs://b/a//b").unwrap()).is_err());
+    }
+
+    #[test]
+    fn an_address_that_is_none_is_a_setting() {
+        for (given, good) in [
+            ("http://127.0.0.1:4443", Some("http://127.0.0.1:4443")),
+            ("https://storage.example.com/", Some("https://storage.example.com")),
+            ("127.0.0.1:4443", None),
+            ("localhost:4443", None),
+            ("http://h/path", None),
+            ("ftp://h", None),
+            ("", None),
+        ] {
+            assert_eq!(base_url(given).ok().as_deref(), good, "{given}");
+        }
+        assert_eq!(base_url("x").unwrap_err().exit_code(), 2);
     }
 
     #[cfg(unix)]

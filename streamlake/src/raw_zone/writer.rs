@@ -31,6 +31,8 @@ pub struct Written {
     pub took: Duration,
 }
 
+/// Numbers that must be left above the highest one: more than a process can use up.
+const NUMBERS_LEFT_MIN: u64 = 1_000_000_000;
 /// Parts of a folder that are remembered until they are listed.
 const UNLISTED_MAX: usize = 20_000;
 
@@ -137,7 +139,9 @@ impl PartWriter {
         crash::at(Point::BeforeStoreRequest);
         let put = self.zone.store.put_opts(&location, payload.clone(), options);
         match self.zone.bounded(put).await {
-            Ok(_) => {
+            Ok(created) => {
+                self.zone.vouches(&created)?;
+                self.zone.wrote(path);
                 crash::at(Point::AfterStoreAnswer);
                 Ok(Heard::Created)
             }
@@ -195,7 +199,17 @@ impl PartWriter {
         let listed = self.zone.persist(&doing, &on_retry, read).await?;
         let listed = listed.into_iter().flat_map(|document| document.parts);
         let listed = listed.filter_map(|entry| PartName::parse(&entry.name));
-        Ok(names.into_iter().chain(listed).map(|name| name.number).max().unwrap_or(0))
+        let highest = names.into_iter().chain(listed).map(|name| name.number).max().unwrap_or(0);
+        // A number beyond the last one would make a part that nobody takes for one.
+        if highest > PartName::NUMBER_MAX - NUMBERS_LEFT_MIN {
+            return Err(Error::Stuck(format!(
+                "{} holds a part with the number {highest}, which leaves no numbers for others; it is nobody's \
+                 count: move it away (and take it out of {})",
+                self.zone.address(&folder.path()),
+                folder.metadata_path()
+            )));
+        }
+        Ok(highest)
     }
 
     fn counter(&self, folder: &Folder) -> Counter {

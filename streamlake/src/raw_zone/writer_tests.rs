@@ -104,3 +104,83 @@ async fn metadata_that_is_missing_is_rebuilt_from_the_parts() {
     let metadata = metadata::read(&zone, &folder()).await.unwrap().unwrap();
     assert_eq!(metadata.parts.len(), 3);
 }
+
+/// A mount that goes away leaves a directory of its name, or none. Nothing may count that was not written into
+/// the zone that was opened, and nothing may be made in its place.
+#[tokio::test]
+async fn a_root_that_is_another_directory_takes_nothing() {
+    for mounted_elsewhere in [true, false] {
+        let dir = tempfile::tempdir().unwrap();
+        let (root, away) = (dir.path().join("zone"), dir.path().join("away"));
+        let writer = PartWriter::new(zone(&root));
+        let first = writer.write(&part(0, 0), |_| {}).await.unwrap();
+        std::fs::rename(&root, &away).unwrap();
+        if mounted_elsewhere {
+            std::fs::create_dir(&root).unwrap();
+        }
+        let refusals = std::sync::atomic::AtomicU32::new(0);
+        let second = writer.write(&part(0, 1), |retry| {
+            assert!(retry.error.to_string().contains("mounted"), "{}", retry.error);
+            if refusals.fetch_add(1, std::sync::atomic::Ordering::Relaxed) < 1 {
+                return;
+            }
+            if mounted_elsewhere {
+                // Fails unless it is still empty.
+                std::fs::remove_dir(&root).unwrap();
+            }
+            assert!(!root.exists(), "it was made");
+            std::fs::rename(&away, &root).unwrap();
+        });
+        let second = second.await.unwrap();
+        assert!(second.attempts > 2 && second.collisions == 0, "{second:?}");
+        assert!(root.join(first.path).exists() && root.join(second.path).exists());
+    }
+}
+
+/// A file system that is mounted again may have another number: it is known by what was written there.
+#[tokio::test]
+async fn a_root_that_holds_what_was_written_is_the_same() {
+    let dir = tempfile::tempdir().unwrap();
+    let (root, away) = (dir.path().join("zone"), dir.path().join("away"));
+    let writer = PartWriter::new(zone(&root));
+    let first = writer.write(&part(0, 0), |_| {}).await.unwrap();
+    std::fs::rename(&root, &away).unwrap();
+    let there = root.join(&first.path);
+    std::fs::create_dir_all(there.parent().unwrap()).unwrap();
+    std::fs::copy(away.join(&first.path), &there).unwrap();
+    let second = writer.write(&part(0, 1), |_| {}).await.unwrap();
+    assert_eq!(second.attempts, 1);
+    assert!(root.join(second.path).exists());
+}
+
+/// A number that nobody can have counted to is a stranger's, and one that leaves no others is named.
+#[tokio::test]
+async fn numbers_at_the_end_of_their_range_are_no_crash() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join(folder().path());
+    std::fs::create_dir_all(&path).unwrap();
+    std::fs::write(path.join("part-18446744073709551615.json"), b"").unwrap();
+    let written = PartWriter::new(zone(dir.path())).write(&part(0, 0), |_| {}).await.unwrap();
+    assert!(written.path.ends_with("part-0001.json"), "{}", written.path);
+    std::fs::write(path.join("part-999999999999.json"), b"").unwrap();
+    let refused = PartWriter::new(zone(dir.path())).write(&part(0, 1), |_| {}).await.unwrap_err();
+    assert!(refused.to_string().contains("999999999999"), "{refused}");
+}
+
+/// A portal on the way answers 200 to a request that it has swallowed.
+#[tokio::test]
+async fn an_answer_without_a_generation_is_the_stores_only_where_it_never_tells_one() {
+    let answer = |version: Option<&str>| object_store::PutResult {
+        e_tag: Some("e".into()),
+        version: version.map(str::to_owned),
+        extensions: Default::default(),
+    };
+    let dir = tempfile::tempdir().unwrap();
+    let zone = zone(dir.path());
+    zone.learn_from(&answer(None));
+    assert!(zone.vouches(&answer(None)).is_ok(), "it never tells one");
+    zone.learn_from(&answer(Some("1")));
+    let refused = zone.vouches(&answer(None)).unwrap_err();
+    assert_eq!(classify::store(&refused, Phase::Running), Decision::Retry);
+    assert!(zone.vouches(&answer(Some("2"))).is_ok());
+}

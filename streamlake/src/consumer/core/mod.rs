@@ -415,8 +415,11 @@ impl<P: Policy> Core<P> {
 
     /// The client says how far its fetching is.
     pub(super) fn fetched(&mut self, number: i32, fetched: &Fetched) {
+        let trusts = self.policy.trusts_the_last_answer();
         if let Some(state) = self.partition(number) {
+            let before = state.answered;
             state.fetched(fetched);
+            state.answered |= trusts && before;
         }
     }
 

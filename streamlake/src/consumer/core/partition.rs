@@ -1,6 +1,7 @@
 //! One assigned partition: its frontier and the parts that are being filled for it.
 
 use super::frontier::Frontier;
+use crate::observe::health::Progress;
 use crate::raw_zone::buffer::PartBuffer;
 use chrono::NaiveDate;
 use std::time::{Duration, Instant};
@@ -14,6 +15,8 @@ pub(in crate::consumer) struct Fetched {
     pub(in crate::consumer) next: Option<i64>,
     /// It is being fetched.
     pub(in crate::consumer) active: bool,
+    /// The last fetch was answered with the partition's end, by a broker that still talks.
+    pub(in crate::consumer) answered: bool,
 }
 
 /// The log no longer had the offset that was due, and reading goes on elsewhere. The range in between
@@ -46,6 +49,8 @@ pub(in crate::consumer) struct Partition {
     pub(in crate::consumer) next: Option<i64>,
     /// A record came, or the client says that it fetches.
     pub(in crate::consumer) begun: bool,
+    /// Whether its fetches are answered now. An end that was seen says nothing of what came since.
+    pub(in crate::consumer) answered: bool,
     /// Offsets that were due when the log no longer had them, lowest first; where reading goes on tells
     /// the range.
     due: Vec<i64>,
@@ -76,6 +81,7 @@ impl Partition {
             end: None,
             next: None,
             begun: false,
+            answered: false,
             due: Vec::new(),
             retake_at: now + RETAKE_AFTER,
             retakes: 0,
@@ -148,6 +154,20 @@ impl Partition {
         self.end = fetched.end.or(self.end);
         self.next = fetched.next.or(self.next);
         self.begun |= fetched.active;
+        self.answered = fetched.answered;
+    }
+
+    /// Where it stands, for health and metrics.
+    pub(in crate::consumer) fn progress(&self) -> Progress {
+        Progress {
+            position: self.frontier.position(),
+            durable: self.frontier.durable(),
+            committed: self.committed,
+            end: self.end,
+            next: self.next,
+            begun: self.begun,
+            answered: self.answered,
+        }
     }
 
     /// The open part of a day, if there is one.

@@ -122,6 +122,11 @@ pub(crate) trait Policy: Default {
         let _ = (partition, epoch, next, refused);
     }
 
+    /// Whether the end that was told last is trusted after fetches are no longer answered.
+    fn trusts_the_last_answer(&mut self) -> bool {
+        false
+    }
+
     /// What an orderly stop does with a partition.
     fn at_stop(&mut self, is_last: bool, has_tail: bool, has_rest: bool) -> AtStop {
         let _ = (is_last, has_tail, has_rest);

@@ -56,6 +56,8 @@ pub(super) struct Log {
     cuts: Vec<(u32, i64)>,
     /// The group's offset, with the epoch of the record in front of it.
     pub(super) committed: Option<(i64, u32)>,
+    /// Its fetches are refused: a right was withdrawn, its leader is away.
+    pub(super) refused: bool,
     /// The highest end that the log ever had.
     end_max: i64,
     /// The highest offset that the group ever had.

@@ -251,6 +251,12 @@ fault!(finds_a_stop_without_a_commit, &[DRAINED], UncommittedStop {
     }
 });
 
+fault!(finds_an_end_that_is_trusted_after_a_refusal, &["what is refused is not idle"], Trusting {
+    fn trusts_the_last_answer(&mut self) -> bool {
+        true
+    }
+});
+
 /// Commits the end of the newest part that was stored.
 #[derive(Debug, Default)]
 struct Newest(BTreeMap<i32, i64>);

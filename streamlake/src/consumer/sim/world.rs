@@ -45,6 +45,8 @@ struct Fetch {
     epoch: u32,
     /// The answer to the request for the committed offset was refused: nothing is ever fetched.
     silent: bool,
+    /// The client heard last that it is refused.
+    refused: bool,
     queue: VecDeque<(i64, u32, u32)>,
 }
 
@@ -324,7 +326,11 @@ impl<V: Variant> World<V> {
                 tell!(self, "   p{number} is cut back to {}", self.logs[number].end());
             }
             243..247 => self.fetch_again(slot, how, much),
-            247..249 => {
+            247 => {
+                self.logs[number].refused ^= true;
+                tell!(self, "   p{number} is refused: {}", self.logs[number].refused);
+            }
+            248 => {
                 if let Some(member) = &mut self.members[slot] {
                     member.refuse_offset = true;
                 }
@@ -558,6 +564,7 @@ impl<V: Variant> World<V> {
             next: next.unwrap_or(stored),
             epoch: if next.is_some() { member.epochs[number] } else { epoch },
             silent,
+            refused: false,
             queue: VecDeque::new(),
         });
         tell!(self, "   m{slot} has p{number} from {next:?}, else {stored}; silent {silent}");
@@ -597,6 +604,12 @@ impl<V: Variant> World<V> {
             return;
         };
         let partition = number as i32;
+        fetch.refused = log.refused;
+        if log.refused {
+            let next = Some(fetch.next);
+            let fetched = Fetched { end: None, next, active: true, answered: false };
+            return member.core.fetched(partition, &fetched);
+        }
         if fetch.epoch < log.epoch {
             // The broker tells where the log was cut, and the client goes there.
             let cut = log.cut_since(fetch.epoch).filter(|cut| *cut < fetch.next);
@@ -622,7 +635,8 @@ impl<V: Variant> World<V> {
             fetch.next += 1;
         }
         if count > 0 {
-            let fetched = Fetched { end: Some(log.end()), next: Some(fetch.next), active: true };
+            let (end, next) = (Some(log.end()), Some(fetch.next));
+            let fetched = Fetched { end, next, active: true, answered: true };
             member.core.fetched(partition, &fetched);
         }
     }
@@ -1022,6 +1036,13 @@ impl<V: Variant> World<V> {
             return broken("memory is bounded", format!("m{slot} holds {held} bytes"));
         }
         for (number, state) in core.assigned_partitions() {
+            let fetch = member.fetches[number as usize].as_ref();
+            if fetch.is_some_and(|fetch| fetch.refused) && !state.progress().has_work() {
+                return broken(
+                    "what is refused is not idle",
+                    format!("m{slot} takes p{number} for idle: {:?}", state.progress()),
+                );
+            }
             let own = |unit: &&&Unit| unit.partition == number && unit.epoch == state.epoch;
             let mut units: Vec<i64> =
                 work.iter().filter(own).map(|unit| unit.first_offset).collect();
@@ -1051,6 +1072,7 @@ impl<V: Variant> World<V> {
         }
         self.bury_dead();
         for number in 0..self.logs.len() {
+            self.logs[number].refused = false;
             self.append(number, Some(Kind::Good { day: 0 }));
         }
         for round in 0..90 {
