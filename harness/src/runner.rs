@@ -6,6 +6,7 @@
 //! Every wait has an end, and a process of the system under test that ends without having been told to
 //! ends them all: what is left is read, and the run is told to be cut short.
 
+mod audit;
 mod deadline;
 mod ready;
 mod replay;
@@ -174,6 +175,9 @@ impl Run {
         self.phase("drain");
         self.supervisor.wind_down();
         self.drain(&plan).await?;
+        if whole {
+            self.audit(&plan).await?;
+        }
         self.phase("final-read");
         self.final_read(&plan).await?;
         let (systems, folder) = (&self.context.systems, &self.context.folder);

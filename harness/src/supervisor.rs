@@ -579,7 +579,9 @@ impl Watched {
             if self.crashed_as_armed(exited.end) {
                 exited.asked = Some(Ask::Kill);
             }
-            let unasked = exited.asked.is_none() && self.launch.role != ProcessRole::Replay;
+            // A command ends by itself.
+            let command = matches!(self.launch.role, ProcessRole::Replay | ProcessRole::Audit);
+            let unasked = exited.asked.is_none() && !command;
             self.inner.recorder.record("supervisor", Fact::Process(exited));
             if unasked {
                 self.tell_lines(&status);

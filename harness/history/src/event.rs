@@ -1206,6 +1206,8 @@ pub enum ProcessRole {
     Consumer,
     /// It sets a group's offsets.
     Replay,
+    /// It compares what a group delivered with the log, and says with its exit code what it found.
+    Audit,
 }
 
 /// What was asked of a process before it ended.

@@ -133,7 +133,11 @@ fn wrong(index: &Index, case: &mut Case<'_>, exit: &At<ProcessState>) -> Option<
         }
         (Some(_), ProcessEnd::Code(0)) => None,
         (Some(Ask::Stop), end) if ended_by_the_signal(index, exit, end) => None,
-        (None, ProcessEnd::Code(0)) if fact.role() == Some(ProcessRole::Replay) => None,
+        (None, ProcessEnd::Code(0))
+            if matches!(fact.role(), Some(ProcessRole::Replay | ProcessRole::Audit)) =>
+        {
+            None
+        }
         (None, ProcessEnd::Code(0)) if is_producer => match fed(index, exit.t_us) {
             true => None,
             false => bad("ended-before-its-input", "its input had not ended"),
@@ -150,6 +154,10 @@ fn wrong(index: &Index, case: &mut Case<'_>, exit: &At<ProcessState>) -> Option<
         (None, _) if is_producer => bad("producer-failed", "a producer ends with exit code 0"),
         (None, _) if fact.role() == Some(ProcessRole::Replay) => {
             bad("replay-failed", "a replay ends with exit code 0")
+        }
+        // What is lost is for the other checks to find; one that they do not see was not there.
+        (None, _) if fact.role() == Some(ProcessRole::Audit) => {
+            bad("audit-found-something", "an audit of what was delivered whole ends with exit code 0")
         }
         (_, ProcessEnd::Signal(_)) => bad("died", "nobody of the harness sent that signal"),
         (_, ProcessEnd::Code(_)) => bad("ended-unasked", "nobody had asked it to end"),

@@ -91,6 +91,12 @@ pub(crate) trait Adapter: Send + Sync {
         around: Surroundings<'_>,
     ) -> Option<Launch>;
 
+    /// Its own command that compares what a group delivered with the log, if it has one. It exits with 0
+    /// where nothing is missing.
+    fn audit(&self, _name: &str, _group: &GroupPlan, _: Surroundings<'_>) -> Option<Launch> {
+        None
+    }
+
     /// The objects of the store that are what it delivers, if it delivers any there: they are watched
     /// while the run goes on.
     fn zone(&self, group: &GroupPlan) -> Option<Zone>;

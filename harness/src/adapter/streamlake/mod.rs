@@ -179,6 +179,20 @@ impl Adapter for Streamlake {
         Some(self.process(process, arguments, self.environment.clone(), around.folder))
     }
 
+    fn audit(&self, name: &str, group: &GroupPlan, around: Surroundings<'_>) -> Option<Launch> {
+        let mut arguments = self.prefix.clone();
+        arguments.extend(["audit", "--dataset", DATASET].map(str::to_owned));
+        arguments.extend(["--group".to_owned(), group.group.clone()]);
+        arguments.extend(["--raw-zone".to_owned(), group.raw_zone.clone()]);
+        // It asks where the group stands, and is no member.
+        arguments.extend(["-X".to_owned(), format!("client.id={name}")]);
+        arguments.extend(["--bootstrap-servers".to_owned(), around.testbed.bootstrap_servers()]);
+        let mut environment = self.environment.clone();
+        environment.extend(around.testbed.store()?.client_environment);
+        let process = (name, ProcessRole::Audit, Some(group.group.clone()));
+        Some(self.process(process, arguments, environment, around.folder))
+    }
+
     fn zone(&self, group: &GroupPlan) -> Option<Zone> {
         Some(Zone { raw_zone: group.raw_zone.clone(), names: PartNames::Documented })
     }
