@@ -46,7 +46,8 @@ const CONFIGURATION_WITHIN: Duration = Duration::from_secs(60);
 const OBSERVERS_WITHIN: Duration = Duration::from_secs(60);
 /// Last lines of a process that a report tells; the history holds more.
 const LAST_LINES_TOLD: usize = 5;
-const PRODUCER: &str = "producer-1";
+/// The producer's name within a run.
+pub(crate) const PRODUCER: &str = "producer-1";
 /// One look at how far the groups are behind.
 const LAG_WITHIN: Duration = Duration::from_secs(30);
 

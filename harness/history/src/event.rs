@@ -112,6 +112,10 @@ pub struct Promises {
     pub groups: Vec<GroupPromise>,
     /// Fault windows that were planned; each must be seen to have bitten and healed.
     pub faults: Vec<PlannedFault>,
+    /// Properties that the clients of a process run with, by process: what the pipeline documents, with
+    /// what the scenario sets.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub settings: BTreeMap<String, BTreeMap<String, String>>,
     /// The groups were set back to this offset of every partition by the pipeline's own replay, when
     /// they had read everything once; none where no replay was planned.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -37,6 +37,7 @@ pub(super) fn judge(index: &Index, case: &mut Case<'_>) -> String {
         differing(index, case, &demand);
         silent(index, case, &demand);
     }
+    documented(index, case);
     servers(index, case);
     let properties: usize = index.rare.configuration.iter().map(|r| r.fact.properties.len()).sum();
     case.figure("parts_read", read.len() as u64);
@@ -160,6 +161,35 @@ fn silent(index: &Index, case: &mut Case<'_>, demand: &Demand) {
     }
     if ran.is_empty() && by_process.is_empty() {
         case.doubt(format!("{} of the {} was not read back", demand.names[0], demand.of));
+    }
+}
+
+/// A client of a process that runs with something else than is documented, or than it was told to. Of the
+/// dead-letter producer beside it neither is said.
+fn documented(index: &Index, case: &mut Case<'_>) {
+    for read in &index.rare.configuration {
+        let Some(process) = read.fact.process.as_deref() else { continue };
+        let Some(promised) = index.header.promises.settings.get(process) else { continue };
+        if !is_of(&read.fact, "consumer") && !is_of(&read.fact, "producer") {
+            continue;
+        }
+        for (name, promised) in promised {
+            // Not every name of a property is the one by which its client reports it.
+            let Some(value) = read.fact.properties.get(name) else { continue };
+            if same(value, promised) {
+                continue;
+            }
+            let text = format!(
+                "{} of {} runs with {name} = {}, documented or asked for is {}",
+                quoted(&read.fact.of),
+                quoted(process),
+                quoted(value),
+                quoted(promised)
+            );
+            let mut finding = anomalous("configuration-differs", text);
+            finding.at_us = Some(read.t_us);
+            case.find(finding);
+        }
     }
 }
 

@@ -131,6 +131,12 @@ fn wrong(index: &Index, case: &mut Case<'_>, exit: &At<ProcessState>) -> Option<
         (Some(Ask::Kill), ProcessEnd::Signal(SIGKILL)) => {
             bad("had-to-be-killed", "it did not end in time when it was asked to")
         }
+        // A script that feeds it would take all of it for sent.
+        (None | Some(Ask::Stop), ProcessEnd::Code(0))
+            if is_producer && hid_a_failure(index, fact) =>
+        {
+            bad("exit-hides-failures", "it had reported operations as failed")
+        }
         (Some(_), ProcessEnd::Code(0)) => None,
         (Some(Ask::Stop), end) if ended_by_the_signal(index, exit, end) => None,
         (None, ProcessEnd::Code(0))
@@ -156,9 +162,10 @@ fn wrong(index: &Index, case: &mut Case<'_>, exit: &At<ProcessState>) -> Option<
             bad("replay-failed", "a replay ends with exit code 0")
         }
         // What is lost is for the other checks to find; one that they do not see was not there.
-        (None, _) if fact.role() == Some(ProcessRole::Audit) => {
-            bad("audit-found-something", "an audit of what was delivered whole ends with exit code 0")
-        }
+        (None, _) if fact.role() == Some(ProcessRole::Audit) => bad(
+            "audit-found-something",
+            "an audit of what was delivered whole ends with exit code 0",
+        ),
         (_, ProcessEnd::Signal(_)) => bad("died", "nobody of the harness sent that signal"),
         (_, ProcessEnd::Code(_)) => bad("ended-unasked", "nobody had asked it to end"),
     }
@@ -170,6 +177,18 @@ fn ended_by_the_signal(index: &Index, exit: &At<ProcessState>, end: ProcessEnd) 
         ProcessEnd::Signal(signal) => signal == promise.stop_signal,
         ProcessEnd::Code(code) => code == BY_SIGNAL + promise.stop_signal,
     })
+}
+
+/// The pipeline's producer ends with 0 although it reported some operation as certainly not written.
+fn hid_a_failure(index: &Index, producer: &ProcessState) -> bool {
+    let reports = index.header.promises.outcomes.is_some() && !foreign(&index.header);
+    let mut kept = index.ops.kept.values();
+    reports
+        && kept.any(|kept| {
+            let of = index.producers.get(usize::from(kept.invocation.owner));
+            let of = of.and_then(|number| index.processes.get(usize::from(*number)));
+            kept.end == Some(End::Failed) && of == Some(&producer.name)
+        })
 }
 
 /// Some operation was reported as failed or unknown.

@@ -3,9 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::case::{Case, EVIDENCE_MAX, OPS_MAX, anomalous, count, quoted};
+use super::evidence::foreign;
 use crate::index::{Base, Dead, End, Index, NO_ID, NO_OP, NO_TIMESTAMP, RangeSet, Seen};
 use streamlake_history::event::{
-    ConsumerPromise, DeadLetter, HeaderPair, Print, PromisedValue, UNTOLD_MS, ValuePromise,
+    ConsumerPromise, DeadLetter, HeaderPair, Print, ProcessChange, PromisedValue, UNTOLD_MS,
+    ValuePromise,
 };
 
 /// Kafka, the stores and headers have milliseconds.
@@ -236,7 +238,42 @@ impl<'a> Judge<'a> {
                 if early { from.unwrap_or_default() } else { until }
             );
             self.fault(dead, "dead-letter-time-implausible", why);
+        } else if self.nobody_ran(dead, (failed.saturating_add(low), failed.saturating_add(high))) {
+            let why = format!(
+                "says that it failed {failed} µs into the run, when no process of its group ran"
+            );
+            self.fault(dead, "dead-letter-time-implausible", why);
         }
+    }
+
+    /// No process of the group that wrote a letter was alive at any instant at which it may have failed.
+    fn nobody_ran(&self, dead: &Dead, (from, to): (i64, i64)) -> bool {
+        let Some(group) = &dead.letter.group else { return false };
+        let signed = |us: u64| i64::try_from(us).unwrap_or(i64::MAX);
+        let (mut known, mut began) = (false, BTreeMap::new());
+        let mut lives = Vec::new();
+        for process in &self.index.rare.processes {
+            if process.fact.group.as_ref() != Some(group) {
+                continue;
+            }
+            match process.fact.state {
+                ProcessChange::Started => {
+                    known = true;
+                    began.insert(&process.fact.name, signed(process.t_us));
+                }
+                ProcessChange::Exited => {
+                    let start = began.remove(&process.fact.name).unwrap_or(i64::MIN);
+                    lives.push((start, signed(process.t_us)));
+                }
+                _ => {}
+            }
+        }
+        lives.extend(began.into_values().map(|start| (start, i64::MAX)));
+        let alive = |(start, end): &(i64, i64)| {
+            let (from, to) = (from.saturating_sub(RESOLUTION_US), to.saturating_add(RESOLUTION_US));
+            *start <= to && from <= *end
+        };
+        known && !foreign(&self.index.header) && !lives.iter().any(alive)
     }
 
     /// A letter of a producer: there is no record to compare with, but an invocation.

@@ -51,6 +51,7 @@ pub(super) fn promises(
         faults: faults.iter().map(|fault| planned(fault, held)).collect(),
         recovery_within_us: u64::try_from(recovery_within.as_micros()).unwrap_or(u64::MAX),
         evidence: abilities.evidence.iter().copied().collect(),
+        settings: settings(file, load, groups),
         replay_from: None,
         standstill_within_us: standstill_within(groups),
         outcomes: match load {
@@ -83,6 +84,37 @@ pub(super) fn promises(
             }),
         },
     }
+}
+
+/// What the pipeline documents of its clients, with what the scenario sets, by process.
+fn settings(
+    file: &ScenarioFile,
+    load: &Load,
+    groups: &[GroupPlan],
+) -> BTreeMap<String, BTreeMap<String, String>> {
+    const CONSUMER: [(&str, &str); 2] =
+        [("max.poll.interval.ms", "300000"), ("session.timeout.ms", "30000")];
+    const PRODUCER: [(&str, &str); 1] = [("message.timeout.ms", "300000")];
+    let with = |documented: &[(&str, &str)], own: &BTreeMap<String, String>, process: &str| {
+        let documented =
+            documented.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+        // Those of the dead-letter producer are its own.
+        let own = own.iter().filter(|(name, _)| !name.starts_with("dlq."));
+        let own = own.map(|(name, value)| (name.clone(), value.replace("{member}", process)));
+        documented.chain(own).collect::<BTreeMap<_, _>>()
+    };
+    let mut settings = BTreeMap::new();
+    for group in groups {
+        let ConsumerPlan::Pipeline(plan) = &group.consumer else { continue };
+        for member in &group.members {
+            settings.insert(member.clone(), with(&CONSUMER, &plan.properties, member));
+        }
+    }
+    if matches!(load, Load::Producer(_)) {
+        let own = &file.scenario.producer.properties;
+        settings.insert(crate::runner::PRODUCER.to_owned(), with(&PRODUCER, own, ""));
+    }
+    settings
 }
 
 fn delivers_into(group: &GroupPlan, topic: &str) -> bool {

@@ -126,7 +126,7 @@ impl WorkloadPlan {
     pub fn operations(&self) -> impl Iterator<Item = Operation> + '_ {
         let mut rng = ChaCha8Rng::seed_from_u64(self.seed);
         (0..self.operations).map(move |op| {
-            let order_id = format!("ORD-{:05}", rng.random_range(0..self.keys));
+            let order_id = self.order_id(rng.random_range(0..self.keys));
             #[expect(clippy::cast_precision_loss)]
             let due = Duration::from_secs_f64(op as f64 / self.rate_per_s);
             let (key, payload, poison) = match self.variety {
@@ -136,6 +136,15 @@ impl WorkloadPlan {
             let key_beside = self.lets_poison_through || key != order_id.as_bytes();
             Operation { op, due, key, key_beside, payload, poison }
         })
+    }
+
+    /// The key: white space at its ends is part of it.
+    fn order_id(&self, number: u64) -> String {
+        match (self.variety, number % 16) {
+            (Variety::Full, 5) => format!(" ORD-{number:05}"),
+            (Variety::Full, 6) => format!("ORD-{number:05} "),
+            _ => format!("ORD-{number:05}"),
+        }
     }
 
     fn plain(&self, op: u64, order_id: &str, rng: &mut ChaCha8Rng) -> (Vec<u8>, Vec<u8>, bool) {

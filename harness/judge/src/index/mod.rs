@@ -199,6 +199,8 @@ pub struct Index {
     pub headers: HeaderFacts,
     /// Processes whose operations were not invoked in the order of their numbers.
     pub unordered_owners: BTreeSet<u8>,
+    /// The processes that invoked operations, by the numbers that operations know them by.
+    pub producers: Vec<u16>,
     /// Reads that told their record's value, where the log holds the record; not of packed indices.
     pub compared_reads: u64,
     /// Reads whose value cannot be right: group, lane, what is wrong, offset.

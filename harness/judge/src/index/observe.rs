@@ -117,6 +117,7 @@ impl Index {
             headers: HeaderFacts::default(),
             sampled_ids: Vec::new(),
             unordered_owners: BTreeSet::new(),
+            producers: Vec::new(),
             compared_reads: 0,
             misread: BTreeSet::new(),
             foreign: BTreeMap::new(),
@@ -236,6 +237,7 @@ impl Index {
         let clock = &mut self.work.clocks[usize::from(process)];
         let number = *clock.producer.get_or_insert_with(|| {
             self.work.producers = self.work.producers.saturating_add(1);
+            self.producers.push(process);
             self.work.producers - 1
         });
         let before = clock.last_op.replace(op);

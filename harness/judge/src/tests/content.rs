@@ -1,5 +1,7 @@
 //! What records hold: null and empty, headers, ingestion ids, places, checksums, dead letters.
 
+use std::collections::BTreeMap;
+
 use super::{change, check, comes, drop_facts, found};
 use crate::Judged as _;
 use crate::explain;
@@ -796,4 +798,24 @@ fn the_media_type_of_a_part_is_that_of_its_name() {
     };
     comes(&kept("application/x-ndjson"), "metadata", Status::Pass);
     shows(&kept("application/zstd"), "metadata", &["its media type is `application/zstd`"]);
+}
+
+#[test]
+fn a_client_runs_with_what_is_documented_of_it() {
+    let mut sample = Sample::honest();
+    let promised = BTreeMap::from([("session.timeout.ms".to_owned(), "30000".to_owned())]);
+    sample.header.promises.settings = BTreeMap::from([("consumer-1".to_owned(), promised)]);
+    let reported = |session: &str| {
+        let mut sample = sample.clone();
+        change(&mut sample, |f| match f {
+            Fact::Configuration { of, properties, process } if of == "consumer" => {
+                *process = Some("consumer-1".to_owned());
+                properties.insert("session.timeout.ms".to_owned(), session.to_owned());
+            }
+            _ => {}
+        });
+        sample
+    };
+    comes(&reported("30000"), "configuration", Status::Pass);
+    found(&reported("45000"), "configuration", "configuration-differs");
 }

@@ -165,6 +165,34 @@ fn poison_belongs_into_the_dead_letter_topic_and_nothing_else_does() {
 }
 
 #[test]
+fn a_letter_fails_while_somebody_of_its_group_runs() {
+    let mut sample = Sample::honest();
+    let place = poison(&mut sample, 4);
+    drop_facts(&mut sample, |f| matches!(f, Fact::Stored(s) if s.op == Some(4)));
+    let told = |from_us: u64, to_us: u64| {
+        let mut with = sample.clone();
+        with.ended(from_us, "consumer-1", Some(Ask::Kill), ProcessEnd::Signal(9));
+        with.process(to_us, "consumer-1", "started");
+        change(&mut with, |f| match f {
+            Fact::Process(p) if p.name == "consumer-1" => p.group = Some(GROUP.to_owned()),
+            _ => {}
+        });
+        with.facts.sort_by_key(|f| f.0);
+        with.tell(END_US, "log-reader", Fact::DeadLetter(letter(4, Some(place))));
+        with
+    };
+    let failed_us = letter(4, Some(place)).failed_ms.unwrap() - sample::START_MS;
+    let failed_us = u64::try_from(failed_us).unwrap() * 1_000;
+    found(
+        &told(failed_us - 20_000, failed_us + 20_000),
+        "dead-letters",
+        "dead-letter-time-implausible",
+    );
+    // It was killed at once after that.
+    comes(&told(failed_us + 1_000, failed_us + 30_000), "dead-letters", Status::Pass);
+}
+
+#[test]
 fn a_rejected_operation_needs_its_dead_letter() {
     let mut sample = Sample::honest();
     sample.header.promises.operations = 61;

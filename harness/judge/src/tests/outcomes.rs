@@ -176,6 +176,22 @@ fn a_producer_that_reported_a_failure_may_end_with_1() {
     comes(&asked, "exits", Status::Pass);
 }
 
+/// And with 0 it says that every record was vouched for.
+#[test]
+fn a_producer_that_reported_a_failure_does_not_end_with_0() {
+    let failed = Outcome::Failed { error: "refused".to_owned() };
+    let mut sample = ending("producer-1", 690_000, None, ProcessEnd::Code(0));
+    sample.header.promises.outcomes =
+        Some(OutcomePromise { unacknowledged_outside_faults: 9, ..OutcomePromise::default() });
+    comes(&sample, "exits", Status::Pass);
+    // What a broker appended without telling the place is unknown, and no failure.
+    let mut unknown = sample.clone();
+    end(&mut unknown, 30, &Outcome::Unknown { error: "no offset".to_owned() });
+    comes(&unknown, "exits", Status::Pass);
+    end(&mut sample, 30, &failed);
+    found(&sample, "exits", "exit-hides-failures");
+}
+
 #[test]
 fn a_process_that_ends_again_and_again_is_a_crash_loop() {
     let mut sample = Sample::honest();
