@@ -291,8 +291,9 @@ pub(crate) fn alone(config: &ClientConfig) -> ClientConfig {
 const BATCH_BYTES: i64 = 1_000_000;
 /// What a batch has besides its records.
 const BATCH_OVERHEAD: i64 = 1 << 10;
-/// How long a topic's limit is waited for.
-const LIMIT_WITHIN: Duration = Duration::from_secs(3);
+/// How long a topic's limit is waited for: nothing is sent until then, and a cluster that does not tell it works as
+/// well for most.
+const LIMIT_WITHIN: Duration = Duration::from_millis(500);
 
 /// The settings with batches that fit into a topic and into its dead-letter topic: a batch of small records
 /// that is larger than `max.message.bytes` is refused as a whole, although none of them is too large. Where
