@@ -847,7 +847,7 @@ record = { headers = { partition = "p", offset = "o" } }
             ("\"{member}\"", "\"{member\"", ":17: a placeholder is not closed"),
             ("SIGINT", "SIGKILL", ":18: `SIGKILL` does not ask a process to stop"),
             ("at_most = 2", "at_most = -1", ":19: -1 is out of bounds"),
-            ("\"objects\"", "\"rows\"", ":21: nothing is delivered as `rows`"),
+            ("\"objects\"", "\"shelves\"", ":21: nothing is delivered as `shelves`"),
             ("**/*.jsonl", "/x", ":22: `/x` matches no name"),
             ("\"/p\"", "\"p\"", ":23: `p` is no JSON pointer"),
             ("partition = \"/p\", ", "", ":23: a record is known by its partition and its offset"),

@@ -89,7 +89,12 @@ impl World {
         self.sample.one_clock();
         let end_us = self.produce(operations);
         for producer in ["producer-0", "producer-1"] {
-            self.sample.ended(end_us, producer, None, ProcessEnd::Code(0));
+            // It says by its exit code, too, that it could not vouch for every operation.
+            let failed = self.sample.facts.iter().any(|(_, process, fact)| {
+                let failed = |c: &Completed| matches!(c.outcome, Outcome::Failed { .. });
+                process == producer && matches!(fact, Fact::Completed(c) if failed(c))
+            });
+            self.sample.ended(end_us, producer, None, ProcessEnd::Code(i32::from(failed)));
         }
         let end_us = (0..self.sample.header.promises.groups.len())
             .map(|n| self.consume(n, end_us))
