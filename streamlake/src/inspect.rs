@@ -67,7 +67,13 @@ pub fn topic_settings(
     let config = kafka::admin_config(settings)?;
     let admin: AdminClient<Quiet> =
         config.create_with_context(Quiet::default()).map_err(kafka::not_created)?;
-    let options = AdminOptions::new().request_timeout(Some(within));
+    // Any broker can tell. Without one that is named the client waits for the cluster's controller, which
+    // some stand-ins for Kafka never name.
+    let begun = Instant::now();
+    let broker =
+        native::any_broker(admin.inner(), within).map_err(asking(&topics.join(" and ")))?;
+    let left = within.saturating_sub(begun.elapsed()).max(Duration::from_millis(100));
+    let options = AdminOptions::new().request_timeout(Some(left)).broker_id(broker);
     let question: Vec<_> = topics.iter().map(|topic| ResourceSpecifier::Topic(topic)).collect();
     let answer = futures::executor::block_on(admin.describe_configs(&question, &options));
     let answer = answer.map_err(asking(&topics.join(" and ")))?;

@@ -359,6 +359,29 @@ pub(crate) fn has_coordinator<C: ClientContext>(client: &Client<C>, within: Dura
     err == rdsys::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR
 }
 
+/// Some broker's id; waits for its answer. Of no topic is anything asked, which might make it.
+pub(crate) fn any_broker<C: ClientContext>(
+    client: &Client<C>,
+    within: Duration,
+) -> KafkaResult<Option<i32>> {
+    let wait_ms = i32::try_from(within.as_millis()).unwrap_or(i32::MAX);
+    let mut metadata: *const rdsys::rd_kafka_metadata = ptr::null();
+    // SAFETY: the client outlives the call. What is told is librdkafka's memory, of which one number is copied
+    // before it is given back.
+    unsafe {
+        let nothing = ptr::null_mut();
+        let err =
+            rdsys::rd_kafka_metadata(client.native_ptr(), 0, nothing, &raw mut metadata, wait_ms);
+        if err != rdsys::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR {
+            return Err(KafkaError::MetadataFetch(err.into()));
+        }
+        let found = (*metadata).broker_cnt > 0;
+        let id = found.then(|| (*(*metadata).brokers).id);
+        rdsys::rd_kafka_metadata_destroy(metadata);
+        Ok(id)
+    }
+}
+
 /// An offset to be committed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Commit {

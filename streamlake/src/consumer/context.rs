@@ -9,16 +9,17 @@ use super::core::Fetched;
 use super::wake::Wake;
 use crate::classify::{self, Decision, Phase};
 use crate::error::Error;
-use rdkafka::ClientContext;
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext, RebalanceProtocol};
 use rdkafka::error::{KafkaError, KafkaResult};
 use rdkafka::statistics::Statistics;
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 use rdkafka::types::RDKafkaRespErr;
+use rdkafka::{ClientConfig, ClientContext};
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 /// What the client's statistics show.
 #[derive(Debug, Default)]
@@ -33,14 +34,23 @@ pub(super) struct Seen {
     pub(super) joined: bool,
 }
 
-/// A broker that reads for a partition answers several times a second, also when there is nothing, unless a
-/// quota holds it up. One that was silent for this long, in microseconds, hangs.
-const SILENT_US: i64 = 30_000_000;
+/// A broker that reads for a partition answers several times a second, also when there is nothing, unless it
+/// was asked to wait longer or a quota holds it up. One that is silent for this much longer hangs.
+const SILENT: Duration = Duration::from_secs(30);
+/// How long a broker may wait for records before it answers that there are none; the setting's name.
+const FETCH_WAIT_MS: &str = "fetch.wait.max.ms";
+
+/// How long a broker may be silent with this configuration.
+pub(super) fn silent_max(config: &ClientConfig) -> Duration {
+    let waits = config.get(FETCH_WAIT_MS).and_then(|text| text.trim().parse().ok());
+    SILENT + Duration::from_millis(waits.unwrap_or(0))
+}
 
 impl Seen {
-    fn of(statistics: &Statistics) -> Self {
+    fn of(statistics: &Statistics, silent_max: Duration) -> Self {
+        let silent_us = i64::try_from(silent_max.as_micros()).unwrap_or(i64::MAX);
         let talking = statistics.brokers.values().filter(|broker| {
-            broker.nodeid >= 0 && broker.state == "UP" && broker.rxidle < SILENT_US
+            broker.nodeid >= 0 && broker.state == "UP" && broker.rxidle < silent_us
         });
         let talking: BTreeSet<i32> = talking.map(|broker| broker.nodeid).collect();
         let partitions = statistics.topics.values().flat_map(|topic| topic.partitions.values());
@@ -101,15 +111,18 @@ pub(super) struct Context {
     /// Set by the first assignment: from then on a refusal is transient.
     joined: AtomicBool,
     wake: Arc<Wake>,
+    /// How long a broker may be silent before it hangs.
+    silent_max: Duration,
 }
 
 impl Context {
-    pub(super) fn new(wake: Arc<Wake>) -> Self {
+    pub(super) fn new(wake: Arc<Wake>, silent_max: Duration) -> Self {
         Context {
             queue: Mutex::default(),
             closing: AtomicBool::new(false),
             joined: AtomicBool::new(false),
             wake,
+            silent_max,
         }
     }
 
@@ -172,7 +185,7 @@ impl ClientContext for Context {
     }
 
     fn stats(&self, statistics: Statistics) {
-        self.push(ClientEvent::Statistics(Seen::of(&statistics)));
+        self.push(ClientEvent::Statistics(Seen::of(&statistics, self.silent_max)));
     }
 }
 
@@ -237,5 +250,49 @@ mod tests {
         {
             assert_eq!(offset_reset(other), None, "{other}");
         }
+    }
+
+    /// A partition is answered while its last fetch told its end, and its broker still talks.
+    #[test]
+    fn what_the_statistics_say_of_answers() {
+        let seen =
+            |broker: i32, (ls, hi): (i64, i64), (nodeid, state, rxidle): (i32, &str, i64)| {
+                let partition = rdkafka::statistics::Partition {
+                    partition: 0,
+                    broker,
+                    ls_offset: ls,
+                    hi_offset: hi,
+                    fetch_state: "active".into(),
+                    ..Default::default()
+                };
+                let topic = rdkafka::statistics::Topic {
+                    partitions: [(0, partition)].into(),
+                    ..Default::default()
+                };
+                let broker = rdkafka::statistics::Broker {
+                    nodeid,
+                    state: state.into(),
+                    rxidle,
+                    ..Default::default()
+                };
+                let statistics = Statistics {
+                    topics: [("t".to_owned(), topic)].into(),
+                    brokers: [("b".to_owned(), broker)].into(),
+                    ..Default::default()
+                };
+                Seen::of(&statistics, Duration::from_secs(31)).partitions[0].1.answered
+            };
+        let well = (1, "UP", 100_000);
+        assert!(seen(1, (7, 7), well));
+        assert!(!seen(1, (-1, -1), well), "refused");
+        assert!(!seen(-1, (7, 7), (-1, "UP", 1)), "no leader; a bootstrap broker is up");
+        assert!(!seen(2, (7, 7), well), "its broker is another one");
+        assert!(!seen(1, (7, 7), (1, "CONNECT", 1)), "its broker is away");
+        assert!(!seen(1, (7, 7), (1, "UP", 31_000_000)), "its broker hangs");
+        assert!(seen(1, (7, 7), (1, "UP", 30_999_999)));
+        let mut config = ClientConfig::new();
+        assert_eq!(silent_max(&config), SILENT);
+        config.set(FETCH_WAIT_MS, "60000");
+        assert_eq!(silent_max(&config), SILENT + Duration::from_secs(60));
     }
 }

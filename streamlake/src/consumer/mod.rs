@@ -198,7 +198,7 @@ impl Shared {
         let config =
             kafka::member_config(&settings.kafka, &settings.group, member, settings.members)?;
         let wake = Arc::new(Wake::default());
-        let context = Context::new(Arc::clone(&wake));
+        let context = Context::new(Arc::clone(&wake), context::silent_max(&config));
         let consumer: BaseConsumer<Context> =
             config.create_with_context(context).map_err(kafka::not_created)?;
         self.events.emit("configured", json!({

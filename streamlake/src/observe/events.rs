@@ -7,9 +7,10 @@ use crate::error::{Error, Result};
 use serde_json::{Map, Value};
 use std::fs::{File, OpenOptions};
 use std::io::Write;
-use std::path::Path;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Where events go; nowhere unless a file was named.
 #[derive(Debug, Default)]
@@ -23,6 +24,27 @@ struct Lines {
     file: File,
     /// The last line is cut off: there was no room for the rest of it.
     torn: bool,
+    /// Its name, unless it is a pipe.
+    path: Option<PathBuf>,
+    looked_at: Instant,
+}
+
+/// How often it is looked whether the name still leads to the file.
+const LOOK_EVERY: Duration = Duration::from_secs(60);
+
+impl Lines {
+    /// Opens the file anew if its name leads elsewhere: whoever rotates it has moved it away.
+    fn follow_name(&mut self) -> std::io::Result<()> {
+        let Some(path) = &self.path else { return Ok(()) };
+        let ours = self.file.metadata()?;
+        let there = std::fs::metadata(path);
+        if there.is_ok_and(|there| (there.dev(), there.ino()) == (ours.dev(), ours.ino())) {
+            return Ok(());
+        }
+        self.file = OpenOptions::new().create(true).append(true).open(path)?;
+        self.torn = false;
+        Ok(())
+    }
 }
 
 impl Events {
@@ -32,12 +54,15 @@ impl Events {
             return Ok(Events::default());
         };
         let opening = || Error::io(format!("opening the event file {}", path.display()));
-        let file = match is_pipe(path) {
+        let pipe = is_pipe(path);
+        let file = match pipe {
             false => OpenOptions::new().create(true).append(true).open(path),
             true => open_pipe(path),
         };
         let file = file.map_err(opening())?;
-        Ok(Events { file: Some(Mutex::new(Lines { file, torn: false })) })
+        let path = (!pipe).then(|| path.to_owned());
+        let lines = Lines { file, torn: false, path, looked_at: Instant::now() };
+        Ok(Events { file: Some(Mutex::new(lines)) })
     }
 
     /// Writes one event: `at` (RFC 3339 with microseconds), `event`, then the fields of `fields`,
@@ -56,7 +81,14 @@ impl Events {
         let mut text = Value::Object(line).to_string();
         text.push('\n');
         let mut lines = file.lock().unwrap_or_else(PoisonError::into_inner);
-        let Lines { file, torn } = &mut *lines;
+        if lines.looked_at.elapsed() >= LOOK_EVERY {
+            lines.looked_at = Instant::now();
+            if let Err(err) = lines.follow_name() {
+                // The file that is open takes events as before.
+                tracing::warn!(error = %err, "the event file cannot be opened anew");
+            }
+        }
+        let Lines { file, torn, .. } = &mut *lines;
         if let Err(err) = append(file, text, torn) {
             tracing::warn!(error = %err, event, "an event could not be written");
         }
@@ -126,6 +158,22 @@ mod tests {
         fn flush(&mut self) -> std::io::Result<()> {
             Ok(())
         }
+    }
+
+    #[test]
+    fn a_file_that_was_rotated_is_followed_by_its_name() {
+        let dir = tempfile::tempdir().unwrap();
+        let (path, old) = (dir.path().join("events"), dir.path().join("events.1"));
+        let events = Events::open(Some(&path)).unwrap();
+        let follow = || events.file.as_ref().unwrap().lock().unwrap().follow_name().unwrap();
+        events.emit("first", Value::Null);
+        follow();
+        events.emit("second", Value::Null);
+        std::fs::rename(&path, &old).unwrap();
+        follow();
+        events.emit("third", Value::Null);
+        let lines = |path: &Path| std::fs::read_to_string(path).unwrap().lines().count();
+        assert_eq!((lines(&old), lines(&path)), (2, 1));
     }
 
     #[test]

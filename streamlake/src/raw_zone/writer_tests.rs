@@ -119,8 +119,8 @@ async fn a_root_that_is_another_directory_takes_nothing() {
             std::fs::create_dir(&root).unwrap();
         }
         let refusals = std::sync::atomic::AtomicU32::new(0);
-        let late = part(0, 1);
-        let second = writer.write(&late, |retry| {
+        let next = part(0, 1);
+        let second = writer.write(&next, |retry| {
             assert!(retry.error.to_string().contains("mounted"), "{}", retry.error);
             if refusals.fetch_add(1, std::sync::atomic::Ordering::Relaxed) < 1 {
                 return;
