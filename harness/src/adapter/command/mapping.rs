@@ -150,7 +150,7 @@ impl Mapping {
     pub(super) fn counts(&self, line: &Value) -> bool {
         self.only.iter().all(|(at, wanted)| match at.of(line) {
             Some(Value::String(text)) => text == wanted,
-            Some(other) => other.to_string() == *wanted,
+            Some(other) => format!("{other}") == *wanted,
             None => false,
         })
     }
