@@ -86,8 +86,10 @@ gallery *FOLDERS:
         target/debug/streamlake-harness run --testbed docker --runs-dir "target/gallery/$folder" examples/"$folder"/*.toml || verdict=$?
         # 1 is a conviction, 3 a doubt; anything else is no verdict.
         [ "$verdict" -le 1 ] || [ "$verdict" -eq 3 ] || exit "$verdict"
-        cp "target/gallery/$folder/reports/partial/docker/kafka-delivery-report.md" "examples/$folder/REPORT.md"
-        examples/compare "$folder" "target/gallery/$folder/reports/partial/docker/kafka-delivery-report.json"
+        report="target/gallery/$folder/reports/partial/docker"
+        examples/compare "$folder" "$report/kafka-delivery-report.json"
+        rm -rf "reports/gallery/$folder" && mkdir -p "reports/gallery/$folder"
+        cp "$report"/kafka-delivery-report.{md,html,json} "$report"/junit.xml "$report"/*.svg "reports/gallery/$folder/"
     done
 
 # Runs that the tests edit, from both testbeds; needs a container engine and zstd.
