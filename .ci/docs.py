@@ -233,7 +233,9 @@ def tried(where, words, programs, recipes):
     else:
         return 0
     if programs:
-        answer = subprocess.run([programs / program, *arguments, "--help"], capture_output=True, text=True)
+        # What stands behind `--` is another program's.
+        own = arguments[: arguments.index("--")] if "--" in arguments else arguments
+        answer = subprocess.run([programs / program, *own, "--help"], capture_output=True, text=True)
         if answer.returncode:
             told = next(iter(answer.stderr.splitlines()), "")
             problem(where, f"`{' '.join([program, *arguments])}`: {told}")
