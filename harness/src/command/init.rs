@@ -7,6 +7,7 @@ use std::io::Write as _;
 
 use miette::{IntoDiagnostic as _, WrapErr as _};
 
+use crate::adapter::command::absolute;
 use crate::cli::{DeliveryKind, InitArguments};
 
 /// A scenario of the set.
@@ -229,8 +230,8 @@ fn consumer(arguments: &InitArguments) -> String {
         let _ = writeln!(text, "command = [{words}]");
     }
     if let (Some(directory), None) = (&arguments.directory, &arguments.image) {
-        let absolute = std::path::absolute(directory).unwrap_or_else(|_| directory.clone());
-        let _ = writeln!(text, "directory = {}", quoted(&absolute.display().to_string()));
+        let directory = absolute(directory);
+        let _ = writeln!(text, "directory = {}", quoted(&directory.display().to_string()));
     }
     text.push_str(
         "stop = { signal = \"SIGTERM\", within = \"30s\" }\n\

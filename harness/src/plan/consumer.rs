@@ -11,7 +11,7 @@ use toml::Spanned;
 use super::{BUCKET, ConsumerPlan, GroupPlan, Reader, small_number};
 use crate::adapter::command::{
     CommandPlan, DeliveryPlace, DeliveryPlan, Durable, Format, ImagePlan, Include, LettersPlan,
-    Mapping, NamePattern, Origin, Pointer, Template, Values, files_zone,
+    Mapping, NamePattern, Origin, Pointer, Template, Values, absolute, files_zone,
 };
 use crate::scenario::{
     self, Consumer, DeadLetters, Delivery, Group, Restarts as RestartsTable, ScenarioError,
@@ -82,7 +82,7 @@ impl Reader<'_> {
         }
         let folder = self.file.path.parent().filter(|folder| !folder.as_os_str().is_empty());
         let folder = folder.unwrap_or(Path::new("."));
-        let folder = std::path::absolute(folder).unwrap_or_else(|_| folder.to_owned());
+        let folder = absolute(folder);
         values.insert("scenario_folder", folder.display().to_string());
         let (at, consumer) = (consumer.span(), consumer.get_ref());
         let command = match around.observed {

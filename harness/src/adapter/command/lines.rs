@@ -151,10 +151,7 @@ impl<'a> Delivered<'a> {
             };
             count += 1;
             let place = || format!("number {line} of {name}");
-            match read {
-                Ok(read) => self.stored((number, *line), read, place),
-                Err(why) => self.unplaced.add(|| format!("{}: {why}", place())),
-            }
+            self.take((number, *line), read, place);
         }
         count
     }
@@ -163,10 +160,8 @@ impl<'a> Delivered<'a> {
     pub(super) fn message(&mut self, object: Object, value: Option<&[u8]>, headers: &Headers<'_>) {
         let (name, number) = (object.name.clone(), object.object);
         self.open(object);
-        match whole(self.record, value, Around::message(headers)) {
-            Ok(read) => self.stored((number, 1), read, || name.clone()),
-            Err(why) => self.unplaced.add(|| format!("{name}: {why}")),
-        }
+        let read = whole(self.record, value, Around::message(headers));
+        self.take((number, 1), read, || name.clone());
     }
 
     /// A row of a table.
@@ -176,15 +171,21 @@ impl<'a> Delivered<'a> {
             return;
         }
         self.open(object);
-        match self.record.read(row, Around { headers: &[], file: None }) {
-            Ok(read) => self.stored((number, 1), read, || name.clone()),
-            Err(why) => self.unplaced.add(|| format!("{name}: {why}")),
-        }
+        let read = self.record.read(row, Around::message(&[]));
+        self.take((number, 1), read, || name.clone());
     }
 
     fn open(&mut self, object: Object) {
         self.objects += 1;
         self.recorder().record(&self.process, Fact::Object(object));
+    }
+
+    /// What was read at a place, or why nobody can say which record it is.
+    fn take(&mut self, at: (u32, u32), read: Result<Line, String>, place: impl Fn() -> String) {
+        match read {
+            Ok(read) => self.stored(at, read, place),
+            Err(why) => self.unplaced.add(|| format!("{}: {why}", place())),
+        }
     }
 
     fn stored(&mut self, (object, line): (u32, u32), read: Line, place: impl Fn() -> String) {

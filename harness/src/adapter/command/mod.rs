@@ -239,7 +239,8 @@ fn folder_of_files(own: Option<&PathBuf>, run: &Path, group: &str) -> PathBuf {
     own.cloned().unwrap_or_else(|| delivery_folder(&absolute(run), group))
 }
 
-fn absolute(folder: &Path) -> PathBuf {
+/// A folder by a name that holds wherever a process is started.
+pub(crate) fn absolute(folder: &Path) -> PathBuf {
     std::path::absolute(folder).unwrap_or_else(|_| folder.to_owned())
 }
 
