@@ -5,6 +5,7 @@
 //! Every wait here has an end: a trigger that cannot come any more, a step that hangs and a window
 //! without any load are recorded and left.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::watch::Receiver;
@@ -31,19 +32,23 @@ pub(crate) async fn walk(
     faults: Vec<FaultPlan>,
     stage: &Stage,
     recorder: &Recorder,
-    progress: &Progress,
+    progress: &Arc<Progress>,
     within: Duration,
     stop: &CancellationToken,
 ) {
     let mut windows = JoinSet::new();
     for plan in faults {
         let (stage, recorder, stop) = (stage.clone(), recorder.clone(), stop.clone());
-        let counts = progress.watch();
+        let progress = progress.clone();
         windows.spawn(async move {
-            let window = Window { number: plan.number, recorder, counts };
+            let counts = progress.watch();
+            let window = Window { number: plan.number, recorder, counts, progress };
             match window.triggered(plan.trigger, within, &stop).await {
                 Ok(()) => window.walk(plan, &stage, &stop).await,
-                Err(reason) => window.missed(&reason),
+                Err(reason) => {
+                    window.progress.window_begun();
+                    window.missed(&reason);
+                }
             }
         });
     }
@@ -77,6 +82,7 @@ struct Window {
     number: u32,
     recorder: Recorder,
     counts: Receiver<Counts>,
+    progress: Arc<Progress>,
 }
 
 impl Window {
@@ -117,6 +123,7 @@ impl Window {
         }
         self.record(FaultStage::Injecting, Shown::default());
         let injected = in_time(fault.inject(stage)).await;
+        self.progress.window_begun();
         if !self.took(FaultStage::Injected, injected) {
             return;
         }
@@ -206,14 +213,14 @@ mod tests {
     use super::*;
     use streamlake_history::sample;
 
-    fn window(progress: &Progress) -> Window {
+    fn window(progress: &Arc<Progress>) -> Window {
         let recorder = Recorder::start(Vec::new(), sample::header(1, 1)).unwrap();
-        Window { number: 0, recorder, counts: progress.watch() }
+        Window { number: 0, recorder, counts: progress.watch(), progress: progress.clone() }
     }
 
     #[tokio::test]
     async fn a_trigger_that_does_not_come_ends_with_its_reason() {
-        let (progress, stop) = (Progress::default(), CancellationToken::new());
+        let (progress, stop) = (Arc::new(Progress::default()), CancellationToken::new());
         let window = window(&progress);
         let within = Duration::from_millis(30);
         progress.invoked(100);
@@ -231,7 +238,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_window_waits_for_its_load_and_not_for_ever() {
-        let progress = Progress::default();
+        let progress = Arc::new(Progress::default());
         let window = window(&progress);
         progress.invoked(5);
         (0..5).for_each(|_| progress.completed());

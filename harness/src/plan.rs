@@ -20,7 +20,7 @@ use crate::fault::Fault;
 use crate::scenario::{Group, ScenarioError, ScenarioFile, Workload};
 use crate::testbed::{Abilities, Capability, TopicSpec, Topology};
 use crate::workload::source::SourcePlan;
-use crate::workload::{Variety, WorkloadPlan};
+use crate::workload::{Variety, WorkloadPlan, reserve};
 use streamlake_history::event::{About, FaultLoad, GroupPromise, GroupStart, Promises};
 
 use about::about;
@@ -71,7 +71,7 @@ impl Plan {
     /// After this time nothing of the load, and no trigger, is still to come.
     #[must_use]
     pub fn load_within(&self) -> Duration {
-        self.load.length() + self.longest_outage() + self.recovery_within
+        self.load.length() + reserve::LASTS + self.longest_outage() + self.recovery_within
     }
 
     /// For how long a producer may take nothing: as long as anything is broken, and what it needs to

@@ -24,6 +24,8 @@ pub(crate) struct Counts {
     pub completed: u64,
     /// Sum of committed offsets of each group over the partitions of the topics under test.
     pub committed: BTreeMap<String, u64>,
+    /// Faults that have begun, or never will.
+    pub windows_begun: u64,
     /// Fault windows that are closed, or will never open.
     pub windows_closed: u64,
     /// What goes on, for a person.
@@ -60,6 +62,11 @@ impl Progress {
         drop(committed);
         self.counts
             .send_if_modified(|counts| counts.committed.insert(group.to_owned(), sum) != Some(sum));
+    }
+
+    /// One more fault has begun, or never will.
+    pub(crate) fn window_begun(&self) {
+        self.counts.send_modify(|counts| counts.windows_begun += 1);
     }
 
     /// One more fault window is closed.

@@ -32,6 +32,7 @@ use crate::progress::Progress;
 use crate::supervisor::Supervisor;
 use crate::testbed::{Abilities, Part, Testbed, TestbedError};
 use crate::workload::WorkloadPlan;
+use crate::workload::reserve::Reserve;
 use crate::{nemesis, workload};
 use streamlake_history::Recorder;
 use streamlake_history::event::{CUT_SHORT, FORMAT, Fact, Header, RunInfo, VERSION};
@@ -251,6 +252,7 @@ impl Run {
         stage: &Stage,
     ) -> Result<(), RunError> {
         self.phase("load");
+        let reserve = Reserve::of(load, &faults);
         let producer =
             self.context.systems.pipeline.producer(PRODUCER, plan, load, self.surroundings());
         let (input, output) = self.supervisor.start_piped(producer)?;
@@ -270,6 +272,7 @@ impl Run {
                 stall_within: plan.stall_within(),
                 recorder,
                 progress,
+                reserve,
                 stop: &load_over,
             };
             // Its input stays open until it has been told that it ends.

@@ -13,7 +13,7 @@ use crate::index::Index;
 
 const ILL: &str = "503";
 const WELL: &str = "200";
-/// A member that has just been started belongs to no group yet.
+/// A member that has committed something may take so long to call itself ready.
 const READY_WITHIN_US: u64 = 10_000_000;
 
 pub(super) fn judge(index: &Index, case: &mut Case<'_>) {
@@ -32,8 +32,7 @@ pub(super) fn judge(index: &Index, case: &mut Case<'_>) {
     for (process, answers) in answers {
         ill(index, case, process, &answers);
         let answers = unready.remove(process).unwrap_or_default();
-        let long = longest_unready(index, &answers) > READY_WITHIN_US;
-        if long && !ever.contains(process) && worked(index, process) {
+        if !ever.contains(process) && longest_unready(index, process, &answers) > READY_WITHIN_US {
             let text = format!(
                 "process {} never called itself ready, although its group committed what it read",
                 quoted(process)
@@ -57,8 +56,10 @@ fn unasked(index: &Index, case: &mut Case<'_>, answers: &Answers<'_>) {
     }
 }
 
-/// The longest time for which a process that was never ready said so: an answer lasts until the next one.
-fn longest_unready(index: &Index, answers: &[(u64, &str)]) -> u64 {
+/// The longest time for which a process called itself unready although it worked. An answer lasts until the
+/// next one. A group may take any time to form: it counts from a commit of the process's own.
+fn longest_unready(index: &Index, process: &str, answers: &[(u64, &str)]) -> u64 {
+    let commits = own_commits(index, process);
     let mut longest = 0;
     let mut begun = None;
     for (number, (from, told)) in answers.iter().enumerate() {
@@ -66,19 +67,24 @@ fn longest_unready(index: &Index, answers: &[(u64, &str)]) -> u64 {
             begun = None;
             continue;
         }
-        let from = *begun.get_or_insert(*from);
+        let begun = *begun.get_or_insert(*from);
         let to = answers.get(number + 1).map_or(index.end_us, |next| next.0);
-        longest = longest.max(to.saturating_sub(from));
+        let worked = commits.iter().find(|at| **at >= begun);
+        longest = longest.max(worked.map_or(0, |worked| to.saturating_sub(*worked)));
     }
     longest
 }
 
-/// It is the one member of a group that committed something.
-fn worked(index: &Index, process: &str) -> bool {
-    index.promised_groups().any(|(_, promise, lanes)| {
-        promise.members.as_slice() == [process]
-            && lanes.values().any(|lane| !lane.commits.is_empty())
-    })
+/// When it committed something, in order, where it is the one member of its group.
+fn own_commits(index: &Index, process: &str) -> Vec<u64> {
+    let alone = index
+        .promised_groups()
+        .filter(|(_, promise, _)| promise.members.as_slice() == [process])
+        .flat_map(|(_, _, lanes)| lanes.values());
+    let mut commits: Vec<u64> =
+        alone.flat_map(|lane| lane.commits.iter().map(|commit| commit.at_us)).collect();
+    commits.sort_unstable();
+    commits
 }
 
 /// Times in which it called itself ill with no fault near.

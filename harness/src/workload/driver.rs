@@ -15,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 use crate::adapter::streamlake::lines;
 use crate::progress::Progress;
 use crate::workload::WorkloadPlan;
+use crate::workload::reserve::Reserve;
 use streamlake_history::Recorder;
 use streamlake_history::event::{Blob, Fact, Invoked, Outcome, Print, Unreadable};
 
@@ -32,6 +33,8 @@ pub(crate) struct Feeding<'a> {
     pub recorder: &'a Recorder,
     /// Counters.
     pub progress: &'a Arc<Progress>,
+    /// What is held back until the faults have begun.
+    pub reserve: Reserve,
     /// Ends the load early.
     pub stop: &'a CancellationToken,
 }
@@ -47,10 +50,20 @@ impl Feeding<'_> {
         plan: &WorkloadPlan,
         mut input: ChildStdin,
     ) -> std::io::Result<ChildStdin> {
-        let begin = Instant::now();
+        let mut begin = Instant::now();
+        let mut counts = self.progress.watch();
+        let mut held = 0_u64;
         for operation in plan.operations() {
+            let due = async {
+                tokio::time::sleep_until(begin + operation.due).await;
+                self.reserve.hold(operation.op, &mut counts).await
+            };
             tokio::select! {
-                () = tokio::time::sleep_until(begin + operation.due) => {}
+                waited = due => if waited {
+                    held += 1;
+                    // What comes after it keeps its distance.
+                    begin = begin.max(Instant::now() - operation.due);
+                },
                 () = self.stop.cancelled() => break,
             }
             let line = file_line(lines::input(plan, &operation), operation.op, plan.operations);
@@ -69,6 +82,12 @@ impl Feeding<'_> {
             );
             self.progress.invoked(operation.op + 1);
             self.hand_over(&mut input, &line).await?;
+        }
+        if held > 0 {
+            let text = format!(
+                "{held} of the load's last operations were sent slowly, until every fault had begun"
+            );
+            self.recorder.record(self.name, Fact::Note { level: "info".to_owned(), text });
         }
         Ok(input)
     }

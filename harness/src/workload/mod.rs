@@ -7,6 +7,7 @@
 
 pub(crate) mod driver;
 pub mod odd;
+pub(crate) mod reserve;
 mod shape;
 pub mod source;
 pub(crate) mod writer;
