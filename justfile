@@ -71,14 +71,7 @@ gallery *FOLDERS:
     folders="{{FOLDERS}}"
     python3 -m venv target/gallery/python
     target/gallery/python/bin/pip install --quiet -r examples/python/requirements.txt -r examples/postgres/requirements.txt
-    # Not in every image of Kafka.
-    jar=examples/connect/plugins/connect-file-4.1.0.jar
-    if [ ! -f "$jar" ]; then
-        mkdir -p examples/connect/plugins
-        curl -sSfL -o "$jar.part" https://repo1.maven.org/maven2/org/apache/kafka/connect-file/4.1.0/connect-file-4.1.0.jar
-        echo "0aac0a37c9654a12bc1a5c9bf48f9497ba0faeba8cd7663705b0342bc6dc983d  $jar.part" | sha256sum --check --quiet
-        mv "$jar.part" "$jar"
-    fi
+    examples/connect/fetch
     cargo build
     export PATH="$PWD/target/gallery/python/bin:$PATH"
     for folder in ${folders:-python connect verifiable postgres}; do
@@ -106,8 +99,23 @@ fuzz SECONDS="60":
 simulate SCHEDULES="1000000":
     STREAMLAKE_SCHEDULES={{SCHEDULES}} cargo test --workspace --lib -- --nocapture sim::holds
 
-# How fast the judge is. The pipeline's own speed, as ratios: `streamlake bench`.
-bench:
+# How fast the pipeline is, beside other tools and bare readers, on a broker of its own: half an hour, with
+# nothing else running. Writes reports/performance-baseline.md. `just bench --check` takes a minute or two and
+# compares our ratio to the bare reader with the committed one.
+bench *ARGS:
+    #!/usr/bin/env bash
+    set -euo pipefail
+    case " {{ARGS}} " in
+        *" --check "*) cargo build ;;
+        *) cargo build --release --package streamlake ;;
+    esac
+    python3 -m venv target/benchmarks/python
+    target/benchmarks/python/bin/pip install --quiet -r benchmarks/requirements.txt
+    examples/connect/fetch
+    target/benchmarks/python/bin/python benchmarks/run {{ARGS}}
+
+# How fast the judge is.
+bench-judge:
     cargo bench --workspace
 
 # Checks manifests, alert rules, dashboard, workflows, scripts and documents; builds the docs site into target/book.

@@ -194,6 +194,12 @@ pub struct PipelinePlan {
     pub memory_bytes: Option<u64>,
     /// Age at which a batch is closed.
     pub batch_age: Duration,
+    /// After this time without progress a consumer calls itself ill; the pipeline's own default where none is given.
+    pub stall_after: Option<Duration>,
+    /// It must have done so in a standstill that lasts this long.
+    pub ill_within: Option<Duration>,
+    /// The longest that one request to the store may take; the pipeline's own default where none is given.
+    pub store_timeout: Option<Duration>,
     /// How parts are compressed, as the pipeline's flag says it.
     pub compression: &'static str,
 }
@@ -561,6 +567,21 @@ impl Reader<'_> {
                 Some(age) => self.duration(age)?,
                 None => Duration::from_millis(500),
             },
+            store_timeout: group
+                .store_timeout
+                .as_ref()
+                .map(|most| self.duration(most))
+                .transpose()?,
+            stall_after: group
+                .stall_after
+                .as_ref()
+                .map(|after| self.duration(after))
+                .transpose()?,
+            ill_within: group
+                .ill_within
+                .as_ref()
+                .map(|within| self.duration(within))
+                .transpose()?,
             compression: match &group.compression {
                 Some(name) => self.compression(name)?,
                 None => "none",

@@ -241,6 +241,13 @@ pub struct Group {
     pub memory_bytes: Option<Spanned<i64>>,
     /// Age at which a batch is closed, `500ms`.
     pub batch_age: Option<Spanned<String>>,
+    /// A partition with work and without progress for so long makes a consumer call itself ill.
+    pub stall_after: Option<Spanned<String>>,
+    /// Where its group commits nothing of a partition for so long although there is something, it must have
+    /// called itself ill. It may go on reading for a while before it stands still: as long as its memory lasts.
+    pub ill_within: Option<Spanned<String>>,
+    /// The longest that one request of the pipeline to the store may take.
+    pub store_timeout: Option<Spanned<String>>,
     /// How parts are compressed: `none`, `gzip` or `zstd`.
     pub compression: Option<Spanned<String>>,
     /// A consumer of somebody's own in place of the built-in pipeline.

@@ -259,6 +259,10 @@ pub struct GroupPromise {
     /// What closes a part.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub batch: Option<BatchPromise>,
+    /// In a time without commits that lasts this long, although there is something to commit, its members call
+    /// themselves ill.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ill_within_us: Option<u64>,
     /// Its consumer is not the built-in pipeline: what that documents of its headers, ids, dead letters
     /// and settings is not promised, but this is. None for the pipeline, and in foreign histories.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -915,6 +919,10 @@ pub struct Object {
     /// For metadata: what it says of each part.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub lists: Vec<ListedPart>,
+    /// For metadata that was read during the run: full names of parts that it listed and that were not there
+    /// when the store was listed after that.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub absent: Vec<String>,
     /// For metadata: what it says of itself.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub head: Option<MetadataHead>,

@@ -2,14 +2,14 @@
 //! itself ill while records flow is restarted for nothing; one that is never ready gets no work.
 //!
 //! Judged where its answers were recorded. While a fault lasts, and until the group may have recovered from
-//! it, a consumer may call itself ill; that one which stands still has to is not asked for: no run of the
-//! suite lasts long enough.
+//! it, a consumer may call itself ill; that one which stands still has to is asked where it was promised.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::case::{Case, anomalous, quoted, seconds};
 use super::recovered::{outside, windows};
-use crate::index::Index;
+use super::standstill::standstills;
+use crate::index::{Index, RangeSet};
 
 const ILL: &str = "503";
 const WELL: &str = "200";
@@ -29,6 +29,7 @@ pub(super) fn judge(index: &Index, case: &mut Case<'_>) {
         }
     }
     unasked(index, case, &answers);
+    too_well(index, case, &answers);
     for (process, answers) in answers {
         ill(index, case, process, &answers);
         let answers = unready.remove(process).unwrap_or_default();
@@ -53,6 +54,39 @@ fn unasked(index: &Index, case: &mut Case<'_>, answers: &Answers<'_>) {
         if !answers.is_empty() {
             case.doubt(format!("nobody asked process {} whether it is well", quoted(member)));
         }
+    }
+}
+
+/// A group that stood still for as long as was promised, and none of whose members called itself ill.
+fn too_well(index: &Index, case: &mut Case<'_>, answers: &Answers<'_>) {
+    for stand in standstills(index) {
+        let Some((_, promise, _)) = index.promised_groups().nth(stand.group) else { continue };
+        let Some(within) = promise.ill_within_us.filter(|within| stand.length_us() >= *within)
+        else {
+            continue;
+        };
+        let members = promise.members.iter().filter_map(|member| answers.get(member.as_str()));
+        let told: Vec<(u64, &str)> = members.flatten().copied().collect();
+        // An answer lasts until the next one.
+        let during = |(at, _): &&(u64, &str)| *at <= stand.to_us;
+        let ill = told.iter().filter(during).any(|(at, what)| *what == ILL && *at >= stand.from_us);
+        if told.is_empty() || ill {
+            continue;
+        }
+        let text = format!(
+            "group {} committed nothing of {} for {} although offset {} was there, and no member called \
+             itself ill meanwhile, as it is to within {}",
+            quoted(&promise.group),
+            index.lane_name(stand.lane),
+            seconds(stand.length_us()),
+            stand.offset,
+            seconds(within)
+        );
+        let set = RangeSet::of([(stand.offset, stand.offset)]);
+        let name = Some(promise.group.as_str());
+        let finding = case.find_at("well-while-standing-still", name, stand.lane, &set, text);
+        finding.at_us = Some(stand.from_us);
+        return;
     }
 }
 

@@ -55,6 +55,7 @@ pub(super) fn judge(index: &Index, case: &mut Case<'_>) -> String {
     stray(case, &strays);
     left_behind(index, case, &probes);
     unconditional(index, case);
+    listed_early(index, case);
     for part in folders.values().flat_map(|(parts, _)| parts) {
         too_long(index, case, part);
     }
@@ -122,6 +123,25 @@ fn unconditional(index: &Index, case: &mut Case<'_>) {
     );
     let mut finding = anomalous("written-without-a-condition", text);
     finding.at_us = Some(first.created_us);
+    case.find(finding);
+}
+
+/// Whoever reads a document in the middle of a run finds each part that it lists.
+fn listed_early(index: &Index, case: &mut Case<'_>) {
+    let early = |part: &&Part| !part.absent.is_empty() && laid_out(index, part.zone);
+    let documents: Vec<&Part> = index.parts.iter().filter(early).collect();
+    let Some(first) = documents.first() else { return };
+    let names: BTreeSet<&str> =
+        documents.iter().flat_map(|part| &part.absent).map(String::as_str).collect();
+    let text = format!(
+        "{} listed before it was there: {} in {}",
+        count(names.len() as u64, "part was"),
+        quoted(&first.absent[0]),
+        quoted(&first.name)
+    );
+    let mut finding = anomalous("listed-before-stored", text);
+    finding.at_us = Some(first.created_us);
+    finding.evidence = names.into_iter().take(EVIDENCE_MAX).map(quoted).collect();
     case.find(finding);
 }
 

@@ -6,7 +6,7 @@
 //! not count against anybody.
 
 use super::case::{Case, anomalous, count, quoted, seconds, spelled};
-use super::evidence::{commits_open, owed_from, produces, read_lanes};
+use super::evidence::{commits_open, foreign, owed_from, produces, read_lanes};
 use super::fault_bit::step;
 use super::health;
 use super::outcomes::meets_producers;
@@ -15,7 +15,7 @@ use super::recovered::{
     Comeback, Window, comebacks, last, outside, recovered, undisturbed, windows,
 };
 use super::standstill::standstills;
-use crate::index::{GroupLane, Index, RangeSet};
+use crate::index::{GroupLane, Index, Lane, RangeSet};
 use streamlake_history::event::{CUT_SHORT, Evidence, FaultStage};
 
 pub(super) fn judge(index: &Index, case: &mut Case<'_>) -> String {
@@ -27,8 +27,11 @@ pub(super) fn judge(index: &Index, case: &mut Case<'_>) -> String {
         case.doubt("a process died and ended the run: nothing had the time to recover");
         return "the run was cut short".to_owned();
     }
-    let lag = left_over(index, case);
+    let (lag, on_their_way) = left_over(index, case);
     let mut sentence = format!("{} left over at the end", count(lag, "record"));
+    if on_their_way > 0 {
+        sentence.push_str(&format!(", {on_their_way} on their way"));
+    }
     let windows = windows(index);
     unhealed(index, case);
     let acks: Vec<u64> =
@@ -71,9 +74,10 @@ fn unhealed(index: &Index, case: &mut Case<'_>) {
     }
 }
 
-/// Records of the log at or above the offset committed at the end.
-fn left_over(index: &Index, case: &mut Case<'_>) -> u64 {
-    let mut total = 0;
+/// Records of the log at or above the offset committed at the end, and how many more of a group that goes on
+/// were on their way to it.
+fn left_over(index: &Index, case: &mut Case<'_>) -> (u64, u64) {
+    let (mut total, mut on_their_way) = (0, 0);
     for (_, promise, lanes) in index.promised_groups() {
         // Without the last commits everything would look left over; the ledger says that they lack.
         if commits_open(index, lanes) || !commits_vouched(index) {
@@ -85,6 +89,10 @@ fn left_over(index: &Index, case: &mut Case<'_>) -> u64 {
             let end = known.and_then(GroupLane::committed_end).unwrap_or(0);
             let open = lane.logged().from(from.max(end));
             if open.is_empty() {
+                continue;
+            }
+            if promise.may_stop_early && young(index, lane, &open) {
+                on_their_way += open.len();
                 continue;
             }
             total += open.len();
@@ -103,7 +111,19 @@ fn left_over(index: &Index, case: &mut Case<'_>) -> u64 {
             finding.at_us = Some(index.end_us);
         }
     }
-    total
+    (total, on_their_way)
+}
+
+/// The oldest of these records was written so shortly before the end that its group is not late with it. Of
+/// a foreign history it is not known reliably when a record was written.
+fn young(index: &Index, lane: &Lane, open: &RangeSet) -> bool {
+    let promises = &index.header.promises;
+    let bound = promises.standstill_within_us.unwrap_or(promises.recovery_within_us);
+    let since_ms = index.end_us.saturating_sub(bound) / 1000;
+    let since_ms = index.started_at_ms.zip(i64::try_from(since_ms).ok());
+    let recent = since_ms.and_then(|(zero, since)| lane.first_from_ms(zero.saturating_add(since)));
+    let first = open.ranges().first().map(|range| range.0);
+    !foreign(&index.header) && recent.zip(first).is_some_and(|((recent, _), first)| recent <= first)
 }
 
 fn commits_vouched(index: &Index) -> bool {

@@ -79,6 +79,10 @@ mod with_bugs {
         let files = render_proof(&proof).into_diagnostic()?;
         let output = arguments.output;
         trial::print(&files, output, || table(&proof, output))?;
+        let clean = done.iter().filter(|(row, _)| row.bug.is_none());
+        for line in clean.flat_map(|(_, entries)| entries).flat_map(raised) {
+            eprintln!("{line}");
+        }
         if interrupted {
             eprintln!("not saved: it was interrupted, and bugs without a run are not told above");
             return Ok(EXIT_INTERRUPTED);
@@ -220,6 +224,23 @@ mod with_bugs {
         }
         let (scenario, checks) = (scenario.to_owned(), raised.into_iter().collect());
         CleanRow { scenario, runs, alarms, unclear, checks }
+    }
+
+    /// What a run without a bug raised, a line each: somebody has to find out why.
+    fn raised(entry: &ScenarioEntry) -> Vec<String> {
+        let ScenarioEntry::Ran(report) = entry else { return Vec::new() };
+        let run = &report.header.run;
+        let mut lines = Vec::new();
+        for check in &report.verdict.checks {
+            let said: Vec<&str> = match check.status {
+                Status::Fail => check.findings.iter().map(|found| found.message.as_str()).collect(),
+                Status::Inconclusive => check.reasons.iter().map(String::as_str).collect(),
+                _ => continue,
+            };
+            let said = said.join("; ");
+            lines.push(format!("no bug, {}, seed {}: {}: {said}", run.scenario, run.seed, check.check));
+        }
+        lines
     }
 
     fn checks(entry: &ScenarioEntry, wanted: impl Fn(Status) -> bool) -> BTreeSet<String> {

@@ -15,7 +15,7 @@ use streamlake_history::event::{Demand, FaultLoad, PatientMet, TargetSeen};
 
 pub(super) static KIND: Kind = Kind {
     name: "store-failure",
-    about: "the object store fails; settings: mode = \"unavailable\" | \"too-many-requests\" | \"hang\" | \"slow\" | \"flaky\" | \"reset-before\" | \"reset-after\", delay_ms for slow, every for flaky (one write in so many)",
+    about: "the object store fails; settings: mode = \"unavailable\" | \"too-many-requests\" | \"hang\" | \"swallow\" | \"slow\" | \"flaky\" | \"reset-before\" | \"reset-after\", delay_ms for slow, every for flaky (one write in so many)",
     default_target: "store",
     default_lasts: Duration::from_secs(10),
     load: Some(FaultLoad::Deliveries),
@@ -51,6 +51,7 @@ enum Mode {
     Unavailable,
     TooManyRequests,
     Hang,
+    Swallow,
     Slow,
     Flaky,
     ResetBefore,
@@ -67,6 +68,7 @@ fn make(order: Order) -> Result<Box<dyn Fault>, Wrong> {
         Mode::Unavailable => StoreFault::Status(503),
         Mode::TooManyRequests => StoreFault::Status(429),
         Mode::Hang => StoreFault::Hang,
+        Mode::Swallow => StoreFault::Swallow,
         Mode::Slow => StoreFault::Delay(Duration::from_millis(settings.delay_ms)),
         Mode::Flaky if settings.every < 2 => {
             let message = "one write in less than two leaves none".to_owned();

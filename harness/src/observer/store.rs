@@ -1,6 +1,6 @@
 //! The raw zone as the store holds it: watched while the run goes on, read to its end afterwards.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
@@ -84,6 +84,9 @@ pub(crate) async fn watch(
                 if seen.insert(meta.name.clone(), state) != Some(state) {
                     let mut object = object(number, &zone.raw_zone, &meta, role, &recorder);
                     object.during_run = true;
+                    if role == ObjectRole::Metadata {
+                        object.absent = absent(store.as_ref(), &zone.raw_zone, &meta).await;
+                    }
                     recorder.record(WATCH, Fact::Object(object));
                     let mut sighted = sighted.lock().unwrap_or_else(PoisonError::into_inner);
                     sighted.insert(meta.name.clone());
@@ -96,6 +99,21 @@ pub(crate) async fn watch(
             () = stop.cancelled() => {}
         }
     }
+}
+
+/// Parts that a metadata document lists and that are not there. The store is listed after the document was
+/// read, so that a part that was there before the document is in the listing. What cannot be read now is
+/// read at the end.
+async fn absent(store: &dyn ObserverStore, raw_zone: &str, document: &ObjectMeta) -> Vec<String> {
+    let (bucket, _) = bucket_and_prefix(raw_zone);
+    let content = store.read(bucket, &document.name, Some(document.generation)).await;
+    let lists = content.ok().and_then(|content| listed(&document.name, &content).ok());
+    let (Some((_, lists)), Ok(there)) = (lists, list(store, raw_zone).await) else {
+        return Vec::new();
+    };
+    let names: BTreeSet<&str> = there.iter().map(|meta| meta.name.as_str()).collect();
+    let absent = lists.into_iter().map(|part| part.name);
+    absent.filter(|name| !names.contains(name.as_str())).collect()
 }
 
 /// Reads a raw zone to its end: every object, and every record of every part.

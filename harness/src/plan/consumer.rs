@@ -132,13 +132,16 @@ impl Reader<'_> {
             group.batch_bytes.as_ref().map(Spanned::span),
             group.batch_age.as_ref().map(Spanned::span),
             group.memory_bytes.as_ref().map(Spanned::span),
+            group.store_timeout.as_ref().map(Spanned::span),
+            group.stall_after.as_ref().map(Spanned::span),
+            group.ill_within.as_ref().map(Spanned::span),
             group.compression.as_ref().map(Spanned::span),
             (!group.properties.is_empty()).then(|| group.name.span()),
         ];
         match spans.into_iter().flatten().next() {
             Some(span) => Err(self.file.error_at(
                 span,
-                "`properties`, `batch_…` and `compression` are the built-in pipeline's",
+                "`properties`, `batch_…`, `memory_bytes`, `store_timeout`, `stall_after`, `ill_within` and `compression` are the built-in pipeline's",
                 "leave them out, and give the consumer what it needs by `command` and `environment`",
             )),
             None => Ok(()),

@@ -92,9 +92,22 @@ fn settings(
     load: &Load,
     groups: &[GroupPlan],
 ) -> BTreeMap<String, BTreeMap<String, String>> {
-    const CONSUMER: [(&str, &str); 2] =
-        [("max.poll.interval.ms", "300000"), ("session.timeout.ms", "30000")];
-    const PRODUCER: [(&str, &str); 1] = [("message.timeout.ms", "300000")];
+    const CONSUMER: &[(&str, &str)] = &[
+        ("check.crcs", "true"),
+        ("fetch.wait.max.ms", "100"),
+        ("max.poll.interval.ms", "300000"),
+        ("reconnect.backoff.max.ms", "500"),
+    ];
+    // With the newer protocol of groups the broker decides these.
+    const CLASSIC: &[(&str, &str)] =
+        &[("partition.assignment.strategy", "cooperative-sticky"), ("session.timeout.ms", "30000")];
+    const PRODUCER: &[(&str, &str)] = &[
+        ("linger.ms", "5"),
+        ("message.max.bytes", "1000000000"),
+        ("message.timeout.ms", "300000"),
+        ("reconnect.backoff.max.ms", "500"),
+        ("retries", "2147483647"),
+    ];
     let with = |documented: &[(&str, &str)], own: &BTreeMap<String, String>, process: &str| {
         let documented =
             documented.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
@@ -107,12 +120,17 @@ fn settings(
     for group in groups {
         let ConsumerPlan::Pipeline(plan) = &group.consumer else { continue };
         for member in &group.members {
-            settings.insert(member.clone(), with(&CONSUMER, &plan.properties, member));
+            let mut documented = with(CONSUMER, &plan.properties, member);
+            if documented.get("group.protocol").is_none_or(|protocol| protocol == "classic") {
+                let classic = with(CLASSIC, &plan.properties, member);
+                documented = classic.into_iter().chain(documented).collect();
+            }
+            settings.insert(member.clone(), documented);
         }
     }
     if matches!(load, Load::Producer(_)) {
         let own = &file.scenario.producer.properties;
-        settings.insert(crate::runner::PRODUCER.to_owned(), with(&PRODUCER, own, ""));
+        settings.insert(crate::runner::PRODUCER.to_owned(), with(PRODUCER, own, ""));
     }
     settings
 }
@@ -149,6 +167,7 @@ pub(super) fn group_promise(group: &GroupPlan, topic: &str) -> GroupPromise {
             return GroupPromise {
                 drains_within_us: Some(micros(streamlake::DRAINS_WITHIN)),
                 batch: Some(batch),
+                ill_within_us: plan.ill_within.map(micros),
                 ..promise
             };
         }

@@ -14,6 +14,7 @@ mod intake;
 mod open_transactions;
 mod poll_loop;
 mod rebalance;
+mod shares;
 #[cfg(test)]
 mod sim;
 mod surroundings;
@@ -37,6 +38,7 @@ use open_transactions::OpenTransactions;
 use poll_loop::{PollLoop, RECORDS_PER_TURN};
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use serde_json::json;
+use shares::{Share, Shares};
 use std::sync::{Arc, mpsc};
 use std::time::Duration;
 use tokio::sync::oneshot;
@@ -68,8 +70,11 @@ pub async fn run(
     let deadline = settings.shutdown_deadline;
     let stop = stop.child_token();
     let dead_letters = DeadLetterWriter::new(&settings.kafka, &settings.dead_letter_topic)?;
+    let whole = Share { uploads: settings.uploads_in_flight, memory: settings.memory_bytes };
+    let shares = Shares::new(whole, settings.batch.bytes, settings.members);
     let shared = Shared {
         settings: Arc::new(settings),
+        shares: Arc::new(shares),
         writer: Arc::clone(&writer),
         dead_letters: Arc::new(dead_letters),
         events,
@@ -189,6 +194,7 @@ struct Shared {
     dead_letters: Arc<DeadLetterWriter>,
     events: Arc<Events>,
     board: Arc<Board>,
+    shares: Arc<Shares>,
 }
 
 impl Shared {
@@ -234,10 +240,10 @@ impl Shared {
             settings: Arc::clone(settings),
             core: Core::new(Limits {
                 batch: settings.batch,
-                uploads: settings.uploads_in_flight / settings.members,
-                memory: settings.memory_bytes / settings.members,
+                share: self.shares.of(member, 0),
                 revoke_deadline: settings.revoke_deadline,
             }),
+            shares: Arc::clone(&self.shares),
             records: RecordQueue::new(Arc::clone(&consumer)),
             identity: Identity::new(Inquiry::new(Arc::clone(&consumer))),
             batch: Vec::with_capacity(RECORDS_PER_TURN),

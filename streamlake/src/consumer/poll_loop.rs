@@ -11,6 +11,7 @@ use super::core::{Closed, Core, Effect, Gap};
 use super::identity::Identity;
 use super::open_transactions::OpenTransactions;
 use super::rebalance::numbers;
+use super::shares::Shares;
 use super::unanswered::Unanswered;
 use super::wake::Wake;
 use super::work::{Completion, Work};
@@ -55,6 +56,8 @@ pub(super) struct PollLoop {
     /// Partitions whose fetches are not answered.
     pub(super) unanswered: Unanswered,
     pub(super) settings: Arc<ConsumerSettings>,
+    /// What the members of the process share.
+    pub(super) shares: Arc<Shares>,
     /// All that is decided.
     pub(super) core: Core<planted::InUse>,
     pub(super) consumer: Arc<BaseConsumer<Context>>,
@@ -114,6 +117,8 @@ impl PollLoop {
         self.client_events(consumer, now)?;
         self.collect()?;
         self.watch_identity(now);
+        let held = self.core.assigned_partitions().count();
+        self.core.set_share(self.shares.of(self.member, held));
         self.core.tick(consumer.assignment_lost(), now);
         self.perform_all(consumer, now);
         self.report(now);

@@ -110,6 +110,7 @@ impl Index {
                 attributes: fact.attributes.clone(),
                 before_last_line: fact.before_last_line,
                 unconditional: fact.unconditional,
+                absent: fact.absent.clone(),
                 place: Place::of(&fact.raw_zone, &fact.name),
                 misplaced: None,
                 disorder: Vec::new(),

@@ -57,6 +57,8 @@ pub struct Part {
     pub before_last_line: Option<u64>,
     /// It was written whatever stood there.
     pub unconditional: bool,
+    /// Parts that a metadata document listed before they were there.
+    pub absent: Vec<String>,
     /// Where its name puts it.
     pub place: Place,
     /// Records listed from it, by lane.

@@ -508,6 +508,25 @@ fn a_probe_is_deleted_again_unless_its_process_was_killed() {
 }
 
 #[test]
+fn a_document_lists_what_is_there() {
+    let seen = |absent: &[&str]| {
+        let mut sample = Sample::honest();
+        let document = |f: &Fact| match f {
+            Fact::Object(o) if o.role == ObjectRole::Metadata && !o.during_run => {
+                let absent = absent.iter().map(|name| (*name).to_owned()).collect();
+                Some(Object { object: 500, during_run: true, absent, ..o.clone() })
+            }
+            _ => None,
+        };
+        let seen = sample.facts.iter().find_map(|(_, _, f)| document(f)).unwrap();
+        sample.tell(END_US, "store-watch", Fact::Object(seen));
+        sample
+    };
+    comes(&seen(&[]), "metadata", Status::Pass);
+    found(&seen(&["a/part-0009.json"]), "metadata", "listed-before-stored");
+}
+
+#[test]
 fn nothing_of_the_layout_is_written_without_a_condition() {
     let mut sample = Sample::honest();
     let blind = |role: ObjectRole, f: &Fact| match f {

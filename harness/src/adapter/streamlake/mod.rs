@@ -143,8 +143,15 @@ impl Adapter for Streamlake {
             if let Some(bytes) = plan.memory_bytes {
                 arguments.extend(["--memory-bytes".to_owned(), bytes.to_string()]);
             }
-            let age = format!("{}ms", plan.batch_age.as_millis());
-            arguments.extend(["--batch-age".to_owned(), age]);
+            let times = [
+                ("--batch-age", Some(plan.batch_age)),
+                ("--store-timeout", plan.store_timeout),
+                ("--stall-after", plan.stall_after),
+            ];
+            for (flag, time) in times {
+                let given = time.map(|time| [flag.to_owned(), format!("{}ms", time.as_millis())]);
+                arguments.extend(given.into_iter().flatten());
+            }
             arguments.extend(["--compression", plan.compression].map(str::to_owned));
             properties = plan.properties.clone();
         }

@@ -64,6 +64,9 @@ pub enum StoreFault {
     /// No answer at all; the request is not passed on. When the fault ends, connections that were
     /// left without an answer are reset.
     Hang,
+    /// No answer at all, not even when the fault ends: a connection that somebody on the way has forgotten. The
+    /// request is not passed on.
+    Swallow,
     /// Each request is passed on after this delay.
     Delay(Duration),
     /// Connections are reset before the request is passed on.
@@ -80,6 +83,7 @@ impl fmt::Display for StoreFault {
             Self::None => f.write_str("none"),
             Self::Status(status) => write!(f, "status {status}"),
             Self::Hang => f.write_str("hang"),
+            Self::Swallow => f.write_str("hang for ever"),
             Self::Delay(by) => write!(f, "delay {by:?}"),
             Self::Flaky(every) => write!(f, "status 503 to one write in {every}"),
             Self::ResetBefore => f.write_str("reset before the store"),
@@ -310,6 +314,11 @@ async fn answer_client(
         StoreFault::Hang => {
             // Both an end of the fault and of the gateway end the wait.
             let _ = changes.wait_for(|fault| *fault != StoreFault::Hang).await;
+            peer.reset()
+        }
+        StoreFault::Swallow => {
+            // It ends with the client's patience, or with the gateway.
+            let _ = changes.wait_for(|_| false).await;
             peer.reset()
         }
         StoreFault::Delay(by) => {

@@ -21,6 +21,7 @@ mod frontier;
 mod partition;
 mod policy;
 
+use super::shares::Share;
 use crate::config::BatchLimits;
 use crate::raw_zone::buffer::PartBuffer;
 use chrono::NaiveDate;
@@ -92,10 +93,8 @@ pub(super) enum Admission {
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Limits {
     pub(super) batch: BatchLimits,
-    /// Parts that are uploaded at a time.
-    pub(super) uploads: usize,
-    /// Bytes open, closed and in flight.
-    pub(super) memory: usize,
+    /// What it may use at a time.
+    pub(super) share: Share,
     /// How long a revocation may take.
     pub(super) revoke_deadline: Duration,
 }
@@ -464,7 +463,7 @@ impl<P: Policy> Core<P> {
     /// others go on growing. To seal all whenever the memory is full made thousands of parts of a few
     /// records each where the store was the slowest of all.
     fn seal_largest(&mut self) {
-        while self.ready.len() + self.uploads < self.limits.uploads {
+        while self.ready.len() + self.uploads < self.limits.share.uploads {
             let open = self.assigned_partitions().flat_map(|(number, state)| {
                 state.open.iter().map(move |(date, part)| (part.bytes(), number, *date))
             });
@@ -530,7 +529,7 @@ impl<P: Policy> Core<P> {
     }
 
     fn start_uploads(&mut self) {
-        while self.uploads < self.limits.uploads {
+        while self.uploads < self.limits.share.uploads {
             let Some(closed) = self.ready.pop_front() else { return };
             self.uploads += 1;
             self.outside += 1;
@@ -543,8 +542,8 @@ impl<P: Policy> Core<P> {
     fn keep_within_memory(&mut self, now: Instant) {
         // Once paused, some room is to be made before it goes on.
         let roomy = match self.paused {
-            true => self.held_bytes <= self.limits.memory / 4 * 3,
-            false => self.held_bytes < self.limits.memory,
+            true => self.held_bytes <= self.limits.share.memory / 4 * 3,
+            false => self.held_bytes < self.limits.share.memory,
         };
         if roomy {
             if self.paused {
@@ -563,6 +562,11 @@ impl<P: Policy> Core<P> {
     fn pause(&mut self, pause: bool) {
         self.paused = pause;
         self.effects.push_back(Effect::Pause(pause));
+    }
+
+    /// What it may use from now on.
+    pub(super) fn set_share(&mut self, share: Share) {
+        self.limits.share = share;
     }
 
     /// Whether no record is to be taken until the next turn.
@@ -820,8 +824,11 @@ mod tests {
 
     fn core() -> (Core<Sound>, Instant) {
         let batch = BatchLimits { records: 1_000, bytes: 1 << 20, age: Duration::from_millis(500) };
-        let limits =
-            Limits { batch, uploads: 2, memory: 1 << 20, revoke_deadline: Duration::from_secs(10) };
+        let limits = Limits {
+            batch,
+            share: Share { uploads: 2, memory: 1 << 20 },
+            revoke_deadline: Duration::from_secs(10),
+        };
         (Core::new(limits), Instant::now())
     }
 

@@ -6,6 +6,7 @@ use super::store::{Content, Store};
 use super::{Checked, Variant, broken};
 use crate::config::BatchLimits;
 use crate::consumer::core::{Admission, Closed, Core, Effect, Fetched, Gap, Limits, Unit};
+use crate::consumer::shares::Share;
 use crate::raw_zone::name::Folder;
 use crate::raw_zone::numbering::{Heard, Next, Numbers, Placing};
 use chrono::NaiveDate;
@@ -159,8 +160,7 @@ impl<V: Variant> World<V> {
         };
         let limits = Limits {
             batch,
-            uploads: pick(7, &[1, 2, 3]),
-            memory: pick(8, &[400, 60, 40]),
+            share: Share { uploads: pick(7, &[1, 2, 3]), memory: pick(8, &[400, 60, 40]) },
             revoke_deadline: millis(pick(9, &[3_000, 200, 20_000])),
         };
         let processes = if shared { 1 } else { members };
@@ -1032,7 +1032,7 @@ impl<V: Variant> World<V> {
                 format!("m{slot} holds {held} bytes and counts {}", core.held_bytes()),
             );
         }
-        if held > self.limits.memory + TURN * LETTER {
+        if held > self.limits.share.memory + TURN * LETTER {
             return broken("memory is bounded", format!("m{slot} holds {held} bytes"));
         }
         for (number, state) in core.assigned_partitions() {
