@@ -365,7 +365,9 @@ fn compare(
         committed,
         stored: in_zone.count(),
         dead_letters: in_dead.count(),
-        duplicates: stored.duplicates.get(&partition).copied().unwrap_or_default(),
+        duplicates: planted::told_duplicates(
+            stored.duplicates.get(&partition).copied().unwrap_or_default(),
+        ),
         durable: high,
         waiting: (high - commit).max(0),
         ..PartitionReport::default()

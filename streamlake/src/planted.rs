@@ -497,6 +497,34 @@ bugs! {
     PollIntervalShortened = "poll-interval-shortened",
     /// A consumer calls itself healthy whatever happens.
     WellWhileNothingFlows = "well-while-nothing-flows",
+    /// A partition that comes back to a process goes on where that process had left it off.
+    ResumesFromMemory = "resumes-from-memory",
+    /// A partition is committed when a hundred more of its records are stored, or when it is given up.
+    CommitsByTheHundred = "commits-by-the-hundred",
+    /// Each third dead letter waits ten seconds before it is written.
+    LetterHeldBack = "letter-held-back",
+    /// Parts of another day than today's wait twelve seconds before they are stored.
+    OtherDaysWait = "other-days-wait",
+    /// A checksum is listed without the zeros that it begins with.
+    MetadataCrcUnpadded = "metadata-crc-unpadded",
+    /// A document that is added to names the topic as its dataset.
+    MetadataNamesTheTopic = "metadata-names-the-topic",
+    /// An audit counts no duplicates.
+    AuditForgetsDuplicates = "audit-forgets-duplicates",
+    /// The plan of a replay tells the records of its largest partition as those of all.
+    ReplayTellsOnePartition = "replay-tells-one-partition",
+    /// A receipt names a key that is no UTF-8 repaired.
+    ReceiptRepairsOddKey = "receipt-repairs-odd-key",
+    /// A receipt's line is how many receipts there were, not the line of its event.
+    ReceiptLineAtWriting = "receipt-line-at-writing",
+    /// A record that bears a dead letter's headers already gives their values to its own dead letter.
+    LetterKeepsFirstAccount = "letter-keeps-first-account",
+    /// Bytes that are no text are stored in the Base64 of URLs.
+    Base64OfUrls = "base64-of-urls",
+    /// A part that is sent again bears no attributes.
+    AttributesLostAtRetry = "attributes-lost-at-retry",
+    /// The pauses between attempts go on growing: to half a minute, in a longer outage of the store.
+    PausesGrowOn = "pauses-grow-on",
 }
 
 /// The policy of the consumer's core: the right one, unless this build can misbehave.

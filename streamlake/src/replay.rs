@@ -87,7 +87,7 @@ pub fn plan(settings: &KafkaSettings, request: &Request) -> Result<Plan> {
         };
         partitions.push(one(partition, asked, ends, found, request.allow_skip)?);
     }
-    let records = partitions.iter().map(|partition| partition.records).sum();
+    let records = planted::told_records(partitions.iter().map(|partition| partition.records));
     Ok(Plan { topic: request.topic.clone(), group: request.group.clone(), partitions, records })
 }
 

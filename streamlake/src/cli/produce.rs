@@ -312,6 +312,7 @@ fn write_receipts(topic: Arc<str>, dead_letter_topic: Arc<str>) -> Result<(Recei
         while let Some((line, receipt, _room)) = receiver.blocking_recv() {
             clean &=
                 matches!(receipt.outcome, Outcome::Acknowledged { .. } | Outcome::Rejected { .. });
+            let line = crate::planted::told_line(line);
             let json = receipt_json(line, &receipt, &topic, &dead_letter_topic);
             for _ in 0..crate::planted::receipts() {
                 writeln!(output, "{json}")?;

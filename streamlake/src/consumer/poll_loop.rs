@@ -486,6 +486,7 @@ impl PollLoop {
         for (partition, epoch, offset) in self.core.commit_answered(outcome.is_ok(), offsets, now) {
             let topic = &self.settings.topic;
             tracing::debug!(topic, partition, offset, "committed");
+            planted::note_committed(partition, offset);
             let fields =
                 json!({"topic": topic, "partition": partition, "offset": offset, "epoch": epoch});
             self.events.emit("committed", fields);

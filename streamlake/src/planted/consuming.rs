@@ -5,7 +5,9 @@ use crate::error::Result;
 use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::process::ExitCode;
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 /// Records that an orderly life lasts for, with the bug that has none.
@@ -66,6 +68,9 @@ pub(crate) fn further_back<C: ConsumerContext>(
     consumer: &BaseConsumer<C>,
     assigned: &TopicPartitionList,
 ) -> Option<TopicPartitionList> {
+    if is(Bug::ResumesFromMemory) {
+        return from_memory(assigned);
+    }
     if !is(Bug::RereadsAtAssignment) {
         return None;
     }
@@ -81,6 +86,37 @@ pub(crate) fn further_back<C: ConsumerContext>(
         begin.add_partition_offset(element.topic(), element.partition(), offset).ok()?;
     }
     Some(begin)
+}
+
+/// What this process has committed of each partition.
+static LEFT_OFF: Mutex<BTreeMap<i32, i64>> = Mutex::new(BTreeMap::new());
+
+/// Takes note of an offset that was committed.
+pub(crate) fn note_committed(partition: i32, offset: i64) {
+    if is(Bug::ResumesFromMemory) {
+        LEFT_OFF.lock().unwrap_or_else(PoisonError::into_inner).insert(partition, offset);
+    }
+}
+
+/// Where a process goes on that remembers where it was.
+fn from_memory(assigned: &TopicPartitionList) -> Option<TopicPartitionList> {
+    let left_off = LEFT_OFF.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut begin = TopicPartitionList::new();
+    for element in assigned.elements() {
+        let offset = match left_off.get(&element.partition()) {
+            Some(next) if acts(Bug::ResumesFromMemory) => Offset::Offset(*next),
+            _ => Offset::Stored,
+        };
+        begin.add_partition_offset(element.topic(), element.partition(), offset).ok()?;
+    }
+    Some(begin)
+}
+
+/// How many records a plan says that it is about.
+pub(crate) fn told_records(each: impl Iterator<Item = i64> + Clone) -> i64 {
+    let right: i64 = each.clone().sum();
+    let most = each.max().unwrap_or(0);
+    if acts_if(Bug::ReplayTellsOnePartition, most != right) { most } else { right }
 }
 
 /// One more record is to be taken in.

@@ -8,6 +8,7 @@ use crate::producer::{Event, Outcome};
 use crate::record::{Invalid, Valid};
 use rdkafka::message::{Header, Headers as _, OwnedHeaders};
 use std::process::ExitCode;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use uuid::Uuid;
@@ -100,6 +101,25 @@ pub(crate) fn told_key<'a>(right: Option<&'a [u8]>, payload: &'a [u8]) -> Option
     }
     let found = raw_order_id(payload);
     if acts_if(Bug::ReceiptOfPayloadKey, found != right) { found } else { right }
+}
+
+/// The bytes of the key that a receipt names.
+pub(crate) fn told_key_bytes(right: Vec<u8>) -> Vec<u8> {
+    if !is(Bug::ReceiptRepairsOddKey) {
+        return right;
+    }
+    let repaired = String::from_utf8_lossy(&right).into_owned().into_bytes();
+    if acts_if(Bug::ReceiptRepairsOddKey, repaired != right) { repaired } else { right }
+}
+
+/// The line that a receipt names.
+pub(crate) fn told_line(right: u64) -> u64 {
+    static WRITTEN: AtomicU64 = AtomicU64::new(0);
+    if !is(Bug::ReceiptLineAtWriting) {
+        return right;
+    }
+    let written = WRITTEN.fetch_add(1, Ordering::Relaxed) + 1;
+    if acts_if(Bug::ReceiptLineAtWriting, written != right) { written } else { right }
 }
 
 /// The id in the headers of a rejected event's dead letter.

@@ -13,6 +13,9 @@ const LATE: u64 = 0;
 /// A partition of which nothing came for this long is idle.
 const IDLE_AFTER: Duration = Duration::from_secs(1);
 
+/// As many records as somebody thought worth a commit.
+const WORTH_A_COMMIT: i64 = 100;
+
 /// Wrong where the one bug of this process is.
 #[derive(Debug, Default)]
 pub(crate) struct Planted {
@@ -22,6 +25,8 @@ pub(crate) struct Planted {
     newest: BTreeMap<i32, i64>,
     /// Partitions that were taken away, with the offset that is still to be committed.
     late: Vec<(i32, i64)>,
+    /// How far each partition is committed.
+    told: BTreeMap<i32, i64>,
     /// The process is to stop.
     stopping: bool,
 }
@@ -57,6 +62,14 @@ impl Policy for Planted {
         if is(Bug::CommitsOnlyWhenIdle) && !revoking && self.is_busy(partition, read) {
             acts(Bug::CommitsOnlyWhenIdle);
             return None;
+        }
+        if is(Bug::CommitsByTheHundred) && !revoking && !self.stopping {
+            let next = durable?;
+            let told = *self.told.entry(partition).or_insert(next);
+            if next < told + WORTH_A_COMMIT {
+                acts_if(Bug::CommitsByTheHundred, next > told);
+                return None;
+            }
         }
         if acts_if(Bug::CommitNewestCompletion, newest > durable) || is(Bug::CommitNewestCompletion)
         {
@@ -144,6 +157,7 @@ impl Policy for Planted {
 
     fn ended(&mut self, partition: i32, uncommitted: Option<i64>) {
         self.newest.remove(&partition);
+        self.told.remove(&partition);
         if let Some(next) = uncommitted {
             self.note_late(partition, next);
         }
@@ -160,6 +174,9 @@ impl Policy for Planted {
     fn answered(&mut self, partition: i32, epoch: u64, next: i64, refused: bool) {
         if epoch == LATE && refused {
             self.note_late(partition, next);
+        }
+        if is(Bug::CommitsByTheHundred) && !refused {
+            self.told.insert(partition, next);
         }
     }
 

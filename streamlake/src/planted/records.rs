@@ -432,6 +432,26 @@ fn without_zeros(bytes: &[u8]) -> Option<Vec<u8>> {
     (new != bytes).then_some(new)
 }
 
+/// Bytes that are no text, as they stand in a line.
+pub(crate) fn encoded(right: String) -> String {
+    if !is(Bug::Base64OfUrls) || !acts_if(Bug::Base64OfUrls, right.contains(['+', '/'])) {
+        return right;
+    }
+    right.replace('+', "-").replace('/', "_")
+}
+
+/// What a record's own headers say of an earlier failure, under the names of a dead letter's.
+fn first_account(headers: &[Header]) -> Vec<(&'static str, String)> {
+    if !is(Bug::LetterKeepsFirstAccount) {
+        return Vec::new();
+    }
+    let told = |name: &'static str| {
+        let found = headers.iter().rev().find(|header| header.0 == name.as_bytes())?;
+        Some((name, String::from_utf8(found.1.clone()?).ok()?))
+    };
+    names::BY_CONSUMER.iter().copied().filter_map(told).collect()
+}
+
 /// A dead letter before it is written.
 pub(crate) fn letter(mut letter: DeadLetter, message: &Record<'_>, why: &Invalid) -> DeadLetter {
     if !PLANTED {
@@ -442,6 +462,7 @@ pub(crate) fn letter(mut letter: DeadLetter, message: &Record<'_>, why: &Invalid
     let original = letter.headers.len().saturating_sub(names::BY_CONSUMER.len());
     let place = (partition, offset + 1, letter.headers[..original].to_vec());
     *LAST_LETTER.lock().unwrap_or_else(PoisonError::into_inner) = Some(place);
+    let account = first_account(&letter.headers[..original]);
     let mut set = |name: &str, text: &str| {
         if let Some(header) = letter.headers.iter_mut().rev().find(|h| h.0 == name.as_bytes()) {
             *header = text_header(name, text);
@@ -469,6 +490,11 @@ pub(crate) fn letter(mut letter: DeadLetter, message: &Record<'_>, why: &Invalid
                 && acts_if(Bug::LetterReasonOfTheOneBefore, before != why.reason)
             {
                 set(names::HEADER_ERROR, &before);
+            }
+        }
+        () if acts_if(Bug::LetterKeepsFirstAccount, !account.is_empty()) => {
+            for (name, text) in &account {
+                set(name, text);
             }
         }
         () if is(Bug::LetterFailedWhenIngested) => {

@@ -15,12 +15,19 @@ use crate::raw_zone::writer::{PartWriter, Written};
 use crate::record::Invalid;
 use bytes::Bytes;
 use object_store::path::Path;
-use object_store::{ObjectStoreExt, PutMode};
+use object_store::{Attributes, ObjectStoreExt, PutMode};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 /// An upload that takes longer is slow.
 const SLOW: Duration = Duration::from_millis(200);
+/// How long what is not urgent waits.
+const NOT_URGENT: Duration = Duration::from_secs(12);
+/// How long a dead letter waits for others.
+const HELD_BACK: Duration = Duration::from_secs(10);
+/// The longest pause that others make.
+const LONG_PAUSE: Duration = Duration::from_secs(2);
+const LONGER_PAUSE: Duration = Duration::from_secs(30);
 
 /// The lines of a part, each with its end; only while it is not compressed.
 fn lines(part: &SealedPart) -> Vec<Vec<u8>> {
@@ -151,12 +158,26 @@ pub(crate) fn completes(folder: &Folder) -> bool {
 
 /// How long is waited before a part is sent again.
 pub(crate) fn pause(right: Duration) -> Duration {
+    if acts_if(Bug::PausesGrowOn, right >= LONG_PAUSE) {
+        return LONGER_PAUSE;
+    }
     if acts(Bug::RetriesWithoutPause) { Duration::from_millis(5) } else { right }
 }
 
 /// The last offset that an object says it has.
 pub(crate) fn told_last_offset(right: i64) -> i64 {
     if acts_each(Bug::AttributeWrongOffset, 3) { right + 1 } else { right }
+}
+
+/// What an object bears that is created with its `attempts`th request.
+pub(crate) fn attributes(right: Attributes, attempts: u32) -> Attributes {
+    let again = attempts > 1 && !right.is_empty();
+    if acts_if(Bug::AttributesLostAtRetry, again) { Attributes::new() } else { right }
+}
+
+/// How many duplicates an audit tells.
+pub(crate) fn told_duplicates(right: u64) -> u64 {
+    if acts_if(Bug::AuditForgetsDuplicates, right > 0) { 0 } else { right }
 }
 
 /// The media type that an object bears.
@@ -275,6 +296,9 @@ pub(crate) fn entry(mut entry: PartEntry, number: u64) -> Option<PartEntry> {
         () if acts_if(Bug::MetadataCountsOffsets, range != entry.records) => entry.records = range,
         () if acts_each(Bug::MetadataWrongSize, 3) => entry.bytes += 1,
         () if acts_each(Bug::MetadataWrongTopic, 3) => entry.topic.push('s'),
+        () if acts_if(Bug::MetadataCrcUnpadded, entry.crc32.starts_with('0')) => {
+            entry.crc32 = entry.crc32.trim_start_matches('0').to_owned();
+        }
         () => {}
     }
     Some(entry)
@@ -284,6 +308,12 @@ pub(crate) fn entry(mut entry: PartEntry, number: u64) -> Option<PartEntry> {
 pub(crate) fn document(mut metadata: Metadata) -> Metadata {
     if acts_if(Bug::MetadataForgets, !metadata.parts.is_empty()) {
         metadata.parts.clear();
+    }
+    if is(Bug::MetadataNamesTheTopic)
+        && let Some(topic) = metadata.parts.first().map(|part| part.topic.clone())
+        && acts_if(Bug::MetadataNamesTheTopic, metadata.dataset != topic)
+    {
+        metadata.dataset = topic;
     }
     if is(Bug::MetadataOfToday) {
         let today = chrono::Utc::now().format("%Y-%m-%d").to_string();
@@ -305,6 +335,12 @@ pub(crate) async fn store(
         Written { path: "nowhere".into(), attempts: 1, collisions: 0, took: Duration::ZERO };
     if super::acts_once(Bug::SeventhPartLost, 7) {
         return Ok(nowhere);
+    }
+    if is(Bug::OtherDaysWait) {
+        let today = chrono::Utc::now().date_naive();
+        if acts_if(Bug::OtherDaysWait, part.folder.date != today) {
+            tokio::time::sleep(NOT_URGENT).await;
+        }
     }
     if !is(Bug::DropOnStoreError) && !is(Bug::DeadLetterOnTransientError) {
         return patient.await;
@@ -345,6 +381,9 @@ pub(crate) async fn write_letter(
     let second = SECOND_GROUP.is_set() && acts(Bug::LettersDroppedInSecondGroup);
     if second || acts_each(Bug::LettersDropped, 3) {
         return Ok(Position { partition: 0, offset: 0 });
+    }
+    if acts_each(Bug::LetterHeldBack, 3) {
+        tokio::time::sleep(HELD_BACK).await;
     }
     if acts_each(Bug::LetterTwice, 3) {
         writer.write(letter, &on_retry).await?;

@@ -151,6 +151,7 @@ impl Producer {
         let headers = self.kafka_headers(ingestion_id);
         let record = RawRecord { topic, partition: None, key, value: Some(value), headers };
         let key = planted::told_key(key, value).map(<[u8]>::to_vec);
+        let key = key.map(planted::told_key_bytes);
         let done: Done = Box::new(move |delivery| {
             let outcome = planted::receipt(delivery);
             // The receipt first: who waits for all slots waits for all receipts.

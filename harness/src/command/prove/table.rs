@@ -258,6 +258,21 @@ pub(super) const TRIALS: &[Trial] = &[
     trial("commit-without-leader-epoch", "plain", "commit-frontier", "two-groups"),
     trial("poll-interval-shortened", "plain", "configuration", "two-groups"),
     trial("well-while-nothing-flows", "store-down", "recovery", "store-unavailable"),
+    // Planted by somebody who did not know what is checked.
+    trial("resumes-from-memory", "rebalance", "duplicates", "consumer-pause"),
+    trial("commits-by-the-hundred", "plain", "recovery", "two-groups"),
+    trial("letter-held-back", "variety", "recovery", "two-groups"),
+    trial("other-days-wait", "variety", "recovery", "two-groups"),
+    trial("metadata-crc-unpadded", "variety", "metadata", "two-groups"),
+    trial("metadata-names-the-topic", "variety", "metadata", "two-groups"),
+    trial("audit-forgets-duplicates", "replay", "replay", "consumer-kill-uncommitted"),
+    trial("replay-tells-one-partition", "replay", "replay", "two-groups"),
+    trial("receipt-repairs-odd-key", "variety", "acknowledged-is-durable", "two-groups"),
+    trial("receipt-line-at-writing", "variety", "outcomes", "two-groups"),
+    trial("letter-keeps-first-account", "variety", "dead-letters", "two-groups"),
+    trial("base64-of-urls", "variety", "fidelity", "two-groups"),
+    trial("attributes-lost-at-retry", "failing-store", "metadata", "store-unavailable"),
+    trial("pauses-grow-on", "store-down", "recovery", "store-unavailable"),
 ];
 
 /// Bugs that only a real broker can show: the mock cluster's rebalances are not Kafka's, it stamps a
