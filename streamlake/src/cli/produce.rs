@@ -333,6 +333,7 @@ fn write_receipts(topic: Arc<str>, dead_letter_topic: Arc<str>) -> Result<(Recei
 }
 
 fn receipt_json(line: u64, receipt: &Receipt, topic: &str, dead_letter_topic: &str) -> Value {
+    let line = crate::planted::told_line(line, &receipt.outcome);
     let mut json = json!({"line": line, "ingestion_id": receipt.ingestion_id});
     let outcome = match &receipt.outcome {
         Outcome::Acknowledged { partition, offset } => json!({
