@@ -525,6 +525,46 @@ bugs! {
     AttributesLostAtRetry = "attributes-lost-at-retry",
     /// The pauses between attempts go on growing: to half a minute, in a longer outage of the store.
     PausesGrowOn = "pauses-grow-on",
+    /// Nothing is committed of a partition that this process had before.
+    CommitsFirstAssignmentOnly = "commits-first-assignment-only",
+    /// Between two commits lie 30 s.
+    CommitsRarely = "commits-rarely",
+    /// A dead letter at the end of what was read is not committed before a part behind it is stored.
+    LetterAtEndUncommitted = "letter-at-end-uncommitted",
+    /// Partitions that are taken away are given up when their time is over, and not before.
+    RevocationUsesItsDeadline = "revocation-uses-its-deadline",
+    /// A part that met a store error keeps its place among those that are uploaded at a time.
+    SlotLostAtError = "slot-lost-at-error",
+    /// Each stored part leaves a buffer behind in the memory.
+    BufferLeftBehind = "buffer-left-behind",
+    /// Of a hundred records or more that are read at once the last is passed over.
+    SkipsLastOfLongTurn = "skips-last-of-long-turn",
+    /// Nobody is told of offsets that the log no longer had.
+    GapUntold = "gap-untold",
+    /// A partition that this process had before is read from where it stopped then.
+    BeginsWhereItWas = "begins-where-it-was",
+    /// A record without `ingested_at` counts for the day of the record before it.
+    DateOfTheOneBefore = "date-of-the-one-before",
+    /// In each third dead letter the last two of the consumer's headers change places.
+    LetterHeadersSwapped = "letter-headers-swapped",
+    /// The pause between two attempts at a part doubles without a bound.
+    RetriesEverRarer = "retries-ever-rarer",
+    /// A part that a crash left unlisted is removed.
+    UnlistedPartRemoved = "unlisted-part-removed",
+    /// A compressed part is listed with the length of its lines.
+    MetadataBytesOfPlainLines = "metadata-bytes-of-plain-lines",
+    /// Rejected events are left out of the count of lines that receipts name.
+    ReceiptLineMiscounted = "receipt-line-miscounted",
+    /// An event counts as rejected when its dead letter is not acknowledged, too.
+    RejectedUnacknowledged = "rejected-unacknowledged",
+    /// Records of more than 32 KiB are sent without their key.
+    LargeSentWithoutKey = "large-sent-without-key",
+    /// What is read and not stored is no lag.
+    LagOfWhatIsRead = "lag-of-what-is-read",
+    /// An audit takes what lies between two records of a part for stored.
+    AuditSpansHoles = "audit-spans-holes",
+    /// A dry run of a replay sets the offsets.
+    DryRunSetsOffsets = "dry-run-sets-offsets",
 }
 
 /// The policy of the consumer's core: the right one, unless this build can misbehave.

@@ -238,7 +238,10 @@ mod with_bugs {
                 _ => continue,
             };
             let said = said.join("; ");
-            lines.push(format!("no bug, {}, seed {}: {}: {said}", run.scenario, run.seed, check.check));
+            lines.push(format!(
+                "no bug, {}, seed {}: {}: {said}",
+                run.scenario, run.seed, check.check
+            ));
         }
         lines
     }

@@ -312,7 +312,7 @@ fn write_receipts(topic: Arc<str>, dead_letter_topic: Arc<str>) -> Result<(Recei
         while let Some((line, receipt, _room)) = receiver.blocking_recv() {
             clean &=
                 matches!(receipt.outcome, Outcome::Acknowledged { .. } | Outcome::Rejected { .. });
-            let line = crate::planted::told_line(line);
+            let line = crate::planted::line_as_written(line);
             let json = receipt_json(line, &receipt, &topic, &dead_letter_topic);
             for _ in 0..crate::planted::receipts() {
                 writeln!(output, "{json}")?;
@@ -334,6 +334,7 @@ fn write_receipts(topic: Arc<str>, dead_letter_topic: Arc<str>) -> Result<(Recei
 }
 
 fn receipt_json(line: u64, receipt: &Receipt, topic: &str, dead_letter_topic: &str) -> Value {
+    let line = crate::planted::told_line(line, &receipt.outcome);
     let mut json = json!({"line": line, "ingestion_id": receipt.ingestion_id});
     let outcome = match &receipt.outcome {
         Outcome::Acknowledged { partition, offset } => json!({

@@ -3,6 +3,7 @@
 
 use super::options::{Dataset, Group, Kafka, print_json};
 use crate::error::{Error, Result};
+use crate::planted::{self, Bug};
 use crate::replay::{self, Request, StartAt};
 use chrono::DateTime;
 use serde_json::json;
@@ -82,7 +83,7 @@ pub(super) async fn run(args: Args) -> Result<ExitCode> {
     let (settings, dry_run) = (args.kafka.settings()?, args.dry_run);
     let outcome = super::blocking(move || {
         let plan = replay::plan(&settings, &request)?;
-        if !dry_run {
+        if !dry_run || planted::acts(Bug::DryRunSetsOffsets) {
             replay::execute(&settings, &plan)?;
         }
         Ok(plan)

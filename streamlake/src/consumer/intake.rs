@@ -81,6 +81,7 @@ impl PollLoop {
             }
         }
         self.core.read_under(number, offset, message.leader_epoch());
+        planted::note_read(number, offset);
         if self.passes_over(message) {
             return Ok(());
         }

@@ -53,7 +53,9 @@ impl Progress {
 
     /// Offsets between the frontier and the end of the partition.
     pub fn lag(&self) -> Option<i64> {
-        Some((self.end? - self.reached()?).max(0))
+        let unstored = acts_if(Bug::LagOfWhatIsRead, self.has_open());
+        let reached = if unstored { self.position } else { self.reached() };
+        Some((self.end? - reached?).max(0))
     }
 }
 

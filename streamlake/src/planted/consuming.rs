@@ -2,6 +2,7 @@
 
 use super::{Bug, PLANTED, STORE_ERROR, acts, acts_if, acts_once, is};
 use crate::error::Result;
+use crate::native::Message;
 use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 use std::borrow::Cow;
@@ -17,6 +18,12 @@ const ANSWER_WITHIN: Duration = Duration::from_secs(2);
 /// Records that are read again after a pause.
 const REREAD: i64 = 20;
 const LONG_STOP: Duration = Duration::from_secs(14);
+/// Records that make a turn a long one.
+const LONG_TURN: usize = 100;
+/// What a part leaves behind in the memory.
+const LEFT_BEHIND: usize = 256 << 10;
+/// The offset behind the last record that this process took of each partition.
+static READ: Mutex<BTreeMap<i32, i64>> = Mutex::new(BTreeMap::new());
 
 /// What is committed of each partition.
 pub(crate) fn offsets(right: &[(i32, i64)]) -> Cow<'_, [(i32, i64)]> {
@@ -61,15 +68,50 @@ pub(crate) fn note_stored() {
     if is(Bug::CommitEarlyAfterRetry) || is(Bug::StopCommitsUnstored) {
         STORE_ERROR.take();
     }
+    if acts(Bug::BufferLeftBehind) {
+        static LEFT: Mutex<Vec<Vec<u8>>> = Mutex::new(Vec::new());
+        LEFT.lock().unwrap_or_else(PoisonError::into_inner).push(vec![1; LEFT_BEHIND]);
+    }
 }
 
-/// Where a member begins that goes back further than to what is committed; none where it does not.
+/// The records of one turn.
+pub(crate) fn long_turn(batch: &mut Vec<Message>) {
+    if acts_if(Bug::SkipsLastOfLongTurn, batch.len() >= LONG_TURN) {
+        batch.pop();
+    }
+}
+
+/// Takes note of a record that was taken.
+pub(crate) fn note_read(partition: i32, offset: i64) {
+    if is(Bug::BeginsWhereItWas) {
+        READ.lock().unwrap_or_else(PoisonError::into_inner).insert(partition, offset + 1);
+    }
+}
+
+/// Where partitions begin that this process had before, by the bug that asks nobody.
+fn where_it_was(assigned: &TopicPartitionList) -> Option<TopicPartitionList> {
+    let read = READ.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut begin = TopicPartitionList::new();
+    for element in assigned.elements() {
+        let offset = match read.get(&element.partition()) {
+            Some(next) if acts(Bug::BeginsWhereItWas) => Offset::Offset(*next),
+            _ => Offset::Stored,
+        };
+        begin.add_partition_offset(element.topic(), element.partition(), offset).ok()?;
+    }
+    Some(begin)
+}
+
+/// Where a member begins that does not begin at what is committed; none where it does.
 pub(crate) fn further_back<C: ConsumerContext>(
     consumer: &BaseConsumer<C>,
     assigned: &TopicPartitionList,
 ) -> Option<TopicPartitionList> {
     if is(Bug::ResumesFromMemory) {
         return from_memory(assigned);
+    }
+    if is(Bug::BeginsWhereItWas) {
+        return where_it_was(assigned);
     }
     if !is(Bug::RereadsAtAssignment) {
         return None;

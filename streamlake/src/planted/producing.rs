@@ -15,6 +15,8 @@ use uuid::Uuid;
 
 /// Keys that are longer are long.
 const LONG_KEY: usize = 64;
+/// Payloads that are longer are large.
+const LARGE: usize = 32 << 10;
 /// Partitions that the bugs below spread records over; the topic must have as many.
 const RETRY_PARTITIONS: u128 = 3;
 /// How long a record is held back.
@@ -113,7 +115,7 @@ pub(crate) fn told_key_bytes(right: Vec<u8>) -> Vec<u8> {
 }
 
 /// The line that a receipt names.
-pub(crate) fn told_line(right: u64) -> u64 {
+pub(crate) fn line_as_written(right: u64) -> u64 {
     static WRITTEN: AtomicU64 = AtomicU64::new(0);
     if !is(Bug::ReceiptLineAtWriting) {
         return right;
@@ -191,6 +193,23 @@ pub(crate) fn told_reason(right: String) -> String {
     if acts(Bug::RejectedReasonConstant) { "the event is not valid".into() } else { right }
 }
 
+/// The line that a receipt names.
+pub(crate) fn told_line(right: u64, outcome: &Outcome) -> u64 {
+    static REJECTED: AtomicU64 = AtomicU64::new(0);
+    if !is(Bug::ReceiptLineMiscounted) {
+        return right;
+    }
+    let before = match outcome {
+        Outcome::Rejected { .. } => REJECTED.fetch_add(1, Ordering::Relaxed),
+        _ => REJECTED.load(Ordering::Relaxed),
+    };
+    if acts_if(Bug::ReceiptLineMiscounted, before > 0) {
+        right.saturating_sub(before).max(1)
+    } else {
+        right
+    }
+}
+
 /// How often a receipt is given.
 pub(crate) fn receipts() -> usize {
     match () {
@@ -258,6 +277,10 @@ fn outgoing<'a>(mut record: RawRecord<'a>) -> RawRecord<'a> {
     let trimmed = record.value.map(<[u8]>::trim_ascii);
     if acts_if(Bug::PayloadTrimmed, trimmed != record.value) {
         record.value = trimmed;
+    }
+    let large = record.value.is_some_and(|value| value.len() > LARGE);
+    if acts_if(Bug::LargeSentWithoutKey, large && record.key.is_some()) {
+        record.key = None;
     }
     if let Some(key) = record.key {
         if acts_if(Bug::LongKeyCut, key.len() > LONG_KEY) {
@@ -397,7 +420,12 @@ pub(crate) async fn reject(writer: &DeadLetterWriter, mut letter: DeadLetter) ->
             letter.value = Some(repaired);
         }
     }
-    writer.attempt(&letter).await
+    let delivery = writer.attempt(&letter).await;
+    let open = !matches!(delivery, Delivery::Acknowledged { .. });
+    if acts_if(Bug::RejectedUnacknowledged, open) {
+        return Delivery::Acknowledged { partition: 0, offset: -1 };
+    }
+    delivery
 }
 
 /// The end of a producer's process.

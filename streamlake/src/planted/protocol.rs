@@ -4,7 +4,7 @@ use super::{Bug, STORE_ERROR, acts, acts_if, acts_once, announce, is};
 use crate::config::BatchLimits;
 use crate::consumer::core::{AtStop, Frontier, Policy, Unit};
 use crate::raw_zone::numbering::Naming;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 /// The epoch of commits for partitions that were taken away; no assignment has it.
@@ -15,6 +15,8 @@ const IDLE_AFTER: Duration = Duration::from_secs(1);
 
 /// As many records as somebody thought worth a commit.
 const WORTH_A_COMMIT: i64 = 100;
+/// How long nothing is committed after a commit, by the bug that commits rarely.
+const RARELY: Duration = Duration::from_secs(30);
 
 /// Wrong where the one bug of this process is.
 #[derive(Debug, Default)]
@@ -27,6 +29,10 @@ pub(crate) struct Planted {
     late: Vec<(i32, i64)>,
     /// How far each partition is committed.
     told: BTreeMap<i32, i64>,
+    /// Partitions that this member had before.
+    had: BTreeSet<i32>,
+    /// When the last commit was confirmed.
+    committed_at: Option<Instant>,
     /// The process is to stop.
     stopping: bool,
 }
@@ -59,6 +65,18 @@ impl Policy for Planted {
         let (durable, read) = (frontier.durable(), frontier.position());
         let newest = self.newest.get(&partition).copied();
         let more = read > durable;
+        let had = self.had.contains(&partition) && durable.is_some();
+        if acts_if(Bug::CommitsFirstAssignmentOnly, had) {
+            return None;
+        }
+        let soon = self.committed_at.is_some_and(|at| at.elapsed() < RARELY);
+        if acts_if(Bug::CommitsRarely, soon && !revoking && !self.stopping) {
+            return None;
+        }
+        if is(Bug::LetterAtEndUncommitted) {
+            let letters = durable > newest && frontier.open_units() == 0;
+            return if acts_if(Bug::LetterAtEndUncommitted, letters) { newest } else { durable };
+        }
         if is(Bug::CommitsOnlyWhenIdle) && !revoking && self.is_busy(partition, read) {
             acts(Bug::CommitsOnlyWhenIdle);
             return None;
@@ -134,7 +152,7 @@ impl Policy for Planted {
     }
 
     fn stored(&mut self, unit: Unit, next: i64, counted: bool) {
-        if is(Bug::CommitNewestCompletion) {
+        if is(Bug::CommitNewestCompletion) || is(Bug::LetterAtEndUncommitted) {
             let newest = self.newest.entry(unit.partition).or_insert(next);
             *newest = next.max(*newest);
         }
@@ -155,9 +173,20 @@ impl Policy for Planted {
         is(Bug::CommitAfterRevoke)
     }
 
+    fn waits_out_revocation(&mut self) -> bool {
+        acts(Bug::RevocationUsesItsDeadline)
+    }
+
+    fn gives_slot_back(&mut self) -> bool {
+        !(is(Bug::SlotLostAtError) && STORE_ERROR.take() && acts(Bug::SlotLostAtError))
+    }
+
     fn ended(&mut self, partition: i32, uncommitted: Option<i64>) {
         self.newest.remove(&partition);
         self.told.remove(&partition);
+        if is(Bug::CommitsFirstAssignmentOnly) {
+            self.had.insert(partition);
+        }
         if let Some(next) = uncommitted {
             self.note_late(partition, next);
         }
@@ -172,6 +201,9 @@ impl Policy for Planted {
 
     /// One that the broker refused is tried again.
     fn answered(&mut self, partition: i32, epoch: u64, next: i64, refused: bool) {
+        if is(Bug::CommitsRarely) && !refused {
+            self.committed_at = Some(Instant::now());
+        }
         if epoch == LATE && refused {
             self.note_late(partition, next);
         }

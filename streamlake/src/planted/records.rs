@@ -222,6 +222,7 @@ pub(crate) fn day(
             let ahead = an_hour_ahead();
             if acts_if(Bug::DateAnHourAhead, ahead != right) { ahead } else { right }
         }
+        _ if is(Bug::DateOfTheOneBefore) => day_before_this(right, ingested_at.is_none()),
         _ if acts(Bug::DateOffByOne) => right + Days::new(1),
         _ if acts_if(Bug::DateOfTimestamp, of_timestamp != right) => of_timestamp,
         _ if acts_if(Bug::DateWithoutZone, written.is_some_and(|day| day != right)) => {
@@ -236,6 +237,16 @@ pub(crate) fn day(
         _ if acts_if(Bug::Date1970WithoutHeader, ingested_at.is_none()) => NaiveDate::default(),
         Some(open) if acts_if(Bug::DateOfOpenPart, open != right) => open,
         _ => right,
+    }
+}
+
+/// The day of a record, which is that of the record before it if it names none itself.
+fn day_before_this(right: NaiveDate, names_none: bool) -> NaiveDate {
+    static BEFORE: Mutex<Option<NaiveDate>> = Mutex::new(None);
+    let mut before = BEFORE.lock().unwrap_or_else(PoisonError::into_inner);
+    match *before {
+        Some(day) if names_none && acts_if(Bug::DateOfTheOneBefore, day != right) => day,
+        _ => *before.insert(right),
     }
 }
 
@@ -543,6 +554,10 @@ pub(crate) fn letter(mut letter: DeadLetter, message: &Record<'_>, why: &Invalid
         !(acts_if(Bug::LetterWithoutReservedHeaders, theirs && reserved)
             || acts_if(Bug::LetterWithoutNullHeaders, theirs && value.is_none()))
     });
+    let last = letter.headers.len().saturating_sub(1);
+    if last > 0 && acts_each(Bug::LetterHeadersSwapped, 3) {
+        letter.headers.swap(last - 1, last);
+    }
     if acts_if(Bug::LetterHeadersInFront, original > 0) {
         letter.headers.rotate_left(original);
     }

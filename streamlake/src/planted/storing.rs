@@ -10,7 +10,7 @@ use crate::raw_zone::compression::Compression;
 use crate::raw_zone::metadata::{Metadata, PartEntry};
 use crate::raw_zone::name::{Folder, PartName};
 use crate::raw_zone::part;
-use crate::raw_zone::store::Retry;
+use crate::raw_zone::store::{Retry, Zone};
 use crate::raw_zone::writer::{PartWriter, Written};
 use crate::record::Invalid;
 use bytes::Bytes;
@@ -156,10 +156,13 @@ pub(crate) fn completes(folder: &Folder) -> bool {
     !acts_if(Bug::MetadataOfOtherDaysCut, folder.date != today)
 }
 
-/// How long is waited before a part is sent again.
-pub(crate) fn pause(right: Duration) -> Duration {
+/// How long is waited before a part is sent again that was sent so often.
+pub(crate) fn pause(right: Duration, attempts: u32) -> Duration {
     if acts_if(Bug::PausesGrowOn, right >= LONG_PAUSE) {
         return LONGER_PAUSE;
+    }
+    if acts_if(Bug::RetriesEverRarer, attempts > 4) {
+        return Duration::from_millis(100 << attempts.min(14));
     }
     if acts(Bug::RetriesWithoutPause) { Duration::from_millis(5) } else { right }
 }
@@ -241,6 +244,14 @@ pub(crate) fn all_rebuilt(missing: &mut Vec<PartEntry>) {
     }
 }
 
+/// Whether a part that is not listed is taken for something that a crash left half done, and removed.
+pub(crate) async fn removed(zone: &Zone, path: &str) -> bool {
+    if !is(Bug::UnlistedPartRemoved) {
+        return false;
+    }
+    acts(Bug::UnlistedPartRemoved) && zone.store.delete(&Path::from(path)).await.is_ok()
+}
+
 /// How a part is put.
 pub(crate) fn put_mode() -> PutMode {
     let again = is(Bug::NumberUsedAgain) && STORE_ERRORS.is_set();
@@ -279,6 +290,18 @@ pub(crate) async fn after_write(
         let empty = Path::from(part.folder.part_path(PartName { number, ..name }));
         let _ = store.put(&empty, Bytes::new().into()).await;
     }
+}
+
+/// What the metadata says of a part's length.
+pub(crate) fn measured(mut entry: PartEntry, part: &SealedPart) -> PartEntry {
+    let compressed = part.compression != Compression::None;
+    if is(Bug::MetadataBytesOfPlainLines) && acts_if(Bug::MetadataBytesOfPlainLines, compressed) {
+        let object = part.chunks.concat();
+        if let Ok(lines) = part.compression.plain(&object) {
+            entry.bytes = lines.len() as u64;
+        }
+    }
+    entry
 }
 
 /// What the metadata says of a part; nothing for one that is left out.

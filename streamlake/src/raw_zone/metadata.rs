@@ -243,6 +243,9 @@ pub async fn rebuild(zone: &Zone, folder: &Folder) -> Result<usize> {
     let mut missing = Vec::new();
     for name in names.into_iter().filter(|name| !listed.lists(*name)) {
         let path = folder.part_path(name);
+        if crate::planted::removed(zone, &path).await {
+            continue;
+        }
         let bytes = zone.persist("reading a part", log_retry, || zone.read(&path)).await?;
         match PartEntry::read(name, &bytes) {
             Ok(Some(entry)) => missing.push(crate::planted::rebuilt(entry)),

@@ -96,7 +96,8 @@ impl PartWriter {
                 }
                 Next::Placed => {
                     planted::after_write(self, part, name, started.elapsed()).await;
-                    if let Some(entry) = planted::entry(PartEntry::of(part, name), placing.number) {
+                    let entry = planted::measured(PartEntry::of(part, name), part);
+                    if let Some(entry) = planted::entry(entry, placing.number) {
                         self.list(&part.folder, entry);
                     }
                     let (collisions, took) = (placing.collisions, started.elapsed());
@@ -112,7 +113,7 @@ impl PartWriter {
                         let doing = format!("writing {}", self.zone.address(&path));
                         return Err(Error::store(doing)(error));
                     }
-                    let delay = planted::pause(next_delay(&mut delays));
+                    let delay = planted::pause(next_delay(&mut delays), attempts);
                     on_retry(&Retry { doing: &path, attempts, delay, error: &error });
                     tokio::time::sleep(delay).await;
                     planted::note_store_error();

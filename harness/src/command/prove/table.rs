@@ -273,12 +273,33 @@ pub(super) const TRIALS: &[Trial] = &[
     trial("base64-of-urls", "variety", "fidelity", "two-groups"),
     trial("attributes-lost-at-retry", "failing-store", "metadata", "store-unavailable"),
     trial("pauses-grow-on", "store-down", "recovery", "store-unavailable"),
+    // Likewise, later.
+    trial("commits-first-assignment-only", "rebalance", "recovery", "consumer-pause"),
+    trial("commits-rarely", "plain", "recovery", "two-groups"),
+    trial("letter-at-end-uncommitted", "poison", "exits", "two-groups"),
+    trial("revocation-uses-its-deadline", "rebalance", "recovery", "consumer-pause"),
+    trial("slot-lost-at-error", "failing-store", "recovery", "store-unavailable"),
+    trial("buffer-left-behind", "plain", "recovery", "two-groups"),
+    trial("skips-last-of-long-turn", "variety", "no-loss", "two-groups"),
+    trial("gap-untold", "plain", "no-gap", "two-groups"),
+    trial("begins-where-it-was", "rebalance", "duplicates", "consumer-pause"),
+    trial("date-of-the-one-before", "variety", "placement", "two-groups"),
+    trial("letter-headers-swapped", "variety", "dead-letters", "two-groups"),
+    trial("retries-ever-rarer", "store-down", "recovery", "store-outage-two-minutes"),
+    trial("unlisted-part-removed", "kill", "immutability", "consumer-kill"),
+    trial("metadata-bytes-of-plain-lines", "variety", "metadata", "compressed-parts"),
+    trial("receipt-line-miscounted", "variety", "outcomes", "two-groups"),
+    trial("rejected-unacknowledged", "lost-answers", "dead-letters", "lost-answers"),
+    trial("large-sent-without-key", "variety", "acknowledged-is-durable", "two-groups"),
+    trial("lag-of-what-is-read", "store-down", "recovery", "store-unavailable"),
+    trial("audit-spans-holes", "variety", "dead-letters", "two-groups"),
+    trial("dry-run-sets-offsets", "replay", "replay", "two-groups"),
 ];
 
 /// Bugs that only a real broker can show: the mock cluster's rebalances are not Kafka's, it stamps a
 /// dead letter when it is sent, not when it is appended, it sets no offsets from outside a group, it
 /// refuses no commit, and it neither replicates nor promises to recognise a producer's second copy.
-pub(super) const NEEDS_A_REAL_BROKER: [&str; 10] = [
+pub(super) const NEEDS_A_REAL_BROKER: [&str; 11] = [
     "acks-one",
     "reordered-retries",
     "commit-after-revoke",
@@ -289,6 +310,7 @@ pub(super) const NEEDS_A_REAL_BROKER: [&str; 10] = [
     "skips-when-shared",
     "commit-before-dead-letter-ack",
     "replay-off-by-one",
+    "dry-run-sets-offsets",
 ];
 
 /// Bugs that the ordinary suite of a testbed cannot reach, or cannot show, with the reason.

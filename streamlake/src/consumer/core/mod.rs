@@ -215,7 +215,7 @@ impl<P: Policy> Core<P> {
         let settled = states.clone().all(|state| {
             state.frontier.open_units() == 0 && (refused || state.to_commit().is_none())
         });
-        if late || settled {
+        if late || settled && !self.policy.waits_out_revocation() {
             self.give_up(settled);
         }
     }
@@ -578,7 +578,9 @@ impl<P: Policy> Core<P> {
 
     /// A part is durable; `next` is the offset behind its last record. Says whether it counted.
     pub(super) fn stored(&mut self, unit: Unit, next: i64) -> bool {
-        self.uploads -= 1;
+        if self.policy.gives_slot_back() {
+            self.uploads -= 1;
+        }
         let counted = self.finish(unit);
         self.policy.stored(unit, next, counted);
         counted

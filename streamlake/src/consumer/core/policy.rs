@@ -107,6 +107,16 @@ pub(crate) trait Policy: Default {
         false
     }
 
+    /// Whether a partition that is taken away is kept until its time is over, settled or not.
+    fn waits_out_revocation(&mut self) -> bool {
+        false
+    }
+
+    /// Whether a part that is stored makes room for another upload.
+    fn gives_slot_back(&mut self) -> bool {
+        true
+    }
+
     /// An assignment ended while this offset could have been committed and was not.
     fn ended(&mut self, partition: i32, uncommitted: Option<i64>) {
         let _ = (partition, uncommitted);
