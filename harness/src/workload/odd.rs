@@ -18,6 +18,8 @@ pub const OP_HEADER: &str = "x-harness-op";
 const PER_SECOND: f64 = 6.0;
 /// Fewer would leave out kinds.
 const AT_LEAST: u64 = 110;
+/// By then the load's last records are in the log, where nothing is broken.
+const AFTER_THE_LOAD: Duration = Duration::from_millis(300);
 const LARGE: usize = 70_000;
 const LARGEST: usize = 200_000;
 
@@ -116,9 +118,34 @@ pub fn records(plan: &WorkloadPlan, midnight: &Midnight) -> Vec<OddRecord> {
             };
             // Each kind has its turn; where it begins is the seed's.
             make(&mut record, plan, (first + n) % KINDS, n / KINDS, midnight, &mut rng);
+            if let Some(partition) = last_of_partition(plan, n) {
+                end(&mut record, partition, plan, &mut rng);
+            }
             record
         })
         .collect()
+}
+
+/// The last odd records come after the load, one into each partition: poison is the last that a partition
+/// holds, with nothing behind it by which it could be committed.
+fn last_of_partition(plan: &WorkloadPlan, n: u64) -> Option<u32> {
+    let partitions = u64::from(plan.partitions);
+    let first = plan.odd.checked_sub(partitions).filter(|first| *first >= KINDS)?;
+    u32::try_from(n.checked_sub(first)?).ok()
+}
+
+fn end(record: &mut OddRecord, partition: u32, plan: &WorkloadPlan, rng: &mut ChaCha8Rng) {
+    let order = Order::new(record.op, &format!("ODD-{}", record.op), rng);
+    *record = OddRecord {
+        op: record.op,
+        due: plan.length() + AFTER_THE_LOAD,
+        key: None,
+        value: Some(order.poison(Flaw::Cut, rng)),
+        headers: headers(plan, record.op),
+        partition: Some(partition),
+        timestamp_ms: None,
+        poison: true,
+    };
 }
 
 /// Kinds of odd records: each flaw, other poison, and good ones.
