@@ -141,7 +141,7 @@ impl Reader<'_> {
         match spans.into_iter().flatten().next() {
             Some(span) => Err(self.file.error_at(
                 span,
-                "`properties`, `batch_…`, `memory_bytes`, `store_timeout`, `stall_after`, `ill_within` and `compression` are the built-in pipeline's",
+                "`properties`, `batch_…` and the other settings of the built-in pipeline are not this consumer's",
                 "leave them out, and give the consumer what it needs by `command` and `environment`",
             )),
             None => Ok(()),

@@ -251,7 +251,7 @@ fn a_group_that_may_stop_early_leaves_a_doubt_and_no_anomaly() {
     found(&sample, "recovery", "left-over");
     sample.header.promises.groups[0].may_stop_early = true;
     // The oldest record that is left was written long before the end, or shortly before it.
-    sample.header.promises.standstill_within_us = Some(300_000);
+    sample.header.promises.standstill_within_us = Some(790_000);
     comes(&sample, "recovery", Status::Inconclusive);
     sample.header.promises.standstill_within_us = Some(END_US);
     comes(&sample, "recovery", Status::Pass);
