@@ -9,15 +9,25 @@ from pathlib import Path
 TICKS = os.sysconf("SC_CLK_TCK")
 
 
+def told(pid, what):
+    """A file of a process in /proc; nothing once that has ended."""
+    try:
+        return Path(f"/proc/{pid}/{what}").read_text()
+    except OSError:
+        return ""
+
+
+def stat(pid):
+    """The fields of a process's `stat` behind its name; none once it has ended."""
+    return told(pid, "stat").rpartition(")")[2].split()
+
+
 def tree(root):
     """A process and its descendants."""
     children = {}
-    for stat in Path("/proc").glob("[0-9]*/stat"):
-        try:
-            fields = stat.read_text().rpartition(")")[2].split()
-        except OSError:
-            continue
-        children.setdefault(int(fields[1]), []).append(int(stat.parent.name))
+    for pid in (int(folder.name) for folder in Path("/proc").glob("[0-9]*")):
+        if fields := stat(pid):
+            children.setdefault(int(fields[1]), []).append(pid)
     found, open_ = [], [root]
     while open_:
         pid = open_.pop()
@@ -27,27 +37,13 @@ def tree(root):
 
 
 def cpu_seconds(root):
-    total = 0
-    for pid in tree(root):
-        try:
-            fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-        except OSError:
-            continue
-        total += int(fields[11]) + int(fields[12])
-    return total / TICKS
+    fields = [fields for fields in map(stat, tree(root)) if fields]
+    return sum(int(field[11]) + int(field[12]) for field in fields) / TICKS
 
 
 def peak_mib(root):
-    total = 0
-    for pid in tree(root):
-        try:
-            status = Path(f"/proc/{pid}/status").read_text()
-        except OSError:
-            continue
-        for line in status.splitlines():
-            if line.startswith("VmHWM:"):
-                total += int(line.split()[1])
-    return total / 1024
+    lines = (line for pid in tree(root) for line in told(pid, "status").splitlines())
+    return sum(int(line.split()[1]) for line in lines if line.startswith("VmHWM:")) / 1024
 
 
 def output(*command):

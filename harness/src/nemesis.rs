@@ -41,8 +41,7 @@ pub(crate) async fn walk(
         let (stage, recorder, stop) = (stage.clone(), recorder.clone(), stop.clone());
         let progress = progress.clone();
         windows.spawn(async move {
-            let counts = progress.watch();
-            let window = Window { number: plan.number, recorder, counts, progress };
+            let window = Window { number: plan.number, recorder, progress };
             match window.triggered(plan.trigger, within, &stop).await {
                 Ok(()) => window.walk(plan, &stage, &stop).await,
                 Err(reason) => {
@@ -81,7 +80,6 @@ async fn reached(trigger: Trigger, mut counts: Receiver<Counts>) -> bool {
 struct Window {
     number: u32,
     recorder: Recorder,
-    counts: Receiver<Counts>,
     progress: Arc<Progress>,
 }
 
@@ -94,7 +92,7 @@ impl Window {
         stop: &CancellationToken,
     ) -> Result<(), String> {
         let came = tokio::select! {
-            came = tokio::time::timeout(within, reached(trigger, self.counts.clone())) => came,
+            came = tokio::time::timeout(within, reached(trigger, self.progress.watch())) => came,
             () = stop.cancelled() => {
                 return Err(format!("the run ended before its trigger ({trigger}) came"));
             }
@@ -105,7 +103,8 @@ impl Window {
                 Err(format!("nobody counted any more when its trigger ({trigger}) was due"))
             }
             Err(_) => {
-                let seen = self.counts.borrow();
+                let counts = self.progress.watch();
+                let seen = counts.borrow();
                 let (invoked, committed) = (seen.invoked, seen.committed.values().max());
                 Err(format!(
                     "its trigger ({trigger}) did not come within {within:?}: {invoked} invoked, {} committed",
@@ -128,7 +127,7 @@ impl Window {
             return;
         }
         let until = Instant::now() + plan.lasts;
-        let before = self.counts.borrow().clone();
+        let before = self.progress.watch().borrow().clone();
         let seen = in_time(fault.seen(stage, until)).await;
         self.took(FaultStage::Seen, seen);
         tokio::select! {
@@ -151,7 +150,7 @@ impl Window {
 
     /// Waits until what the fault needs was under way in its window; not for long.
     async fn under_load(&self, load: Option<FaultLoad>, before: Counts) {
-        let mut counts = self.counts.clone();
+        let mut counts = self.progress.watch();
         let met = |counts: &Counts| match load {
             None => true,
             Some(FaultLoad::Operations) => {
@@ -215,7 +214,7 @@ mod tests {
 
     fn window(progress: &Arc<Progress>) -> Window {
         let recorder = Recorder::start(Vec::new(), sample::header(1, 1)).unwrap();
-        Window { number: 0, recorder, counts: progress.watch(), progress: progress.clone() }
+        Window { number: 0, recorder, progress: progress.clone() }
     }
 
     #[tokio::test]

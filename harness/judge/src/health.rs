@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::case::{Case, anomalous, quoted, seconds};
 use super::recovered::{outside, windows};
-use super::standstill::standstills;
+use super::standstill::Standstill;
 use crate::index::{Index, RangeSet};
 
 const ILL: &str = "503";
@@ -16,7 +16,7 @@ const WELL: &str = "200";
 /// A member that has committed something may take so long to call itself ready.
 const READY_WITHIN_US: u64 = 10_000_000;
 
-pub(super) fn judge(index: &Index, case: &mut Case<'_>) {
+pub(super) fn judge(index: &Index, case: &mut Case<'_>, stands: &[Standstill]) {
     let (mut answers, mut ever, mut unready) = (Answers::new(), BTreeSet::new(), Answers::new());
     for probe in &index.rare.probes {
         let Some((process, path)) = probe.fact.of_health() else { continue };
@@ -29,7 +29,7 @@ pub(super) fn judge(index: &Index, case: &mut Case<'_>) {
         }
     }
     unasked(index, case, &answers);
-    too_well(index, case, &answers);
+    too_well(index, case, &answers, stands);
     for (process, answers) in answers {
         ill(index, case, process, &answers);
         let answers = unready.remove(process).unwrap_or_default();
@@ -58,8 +58,8 @@ fn unasked(index: &Index, case: &mut Case<'_>, answers: &Answers<'_>) {
 }
 
 /// A group that stood still for as long as was promised, and none of whose members called itself ill.
-fn too_well(index: &Index, case: &mut Case<'_>, answers: &Answers<'_>) {
-    for stand in standstills(index) {
+fn too_well(index: &Index, case: &mut Case<'_>, answers: &Answers<'_>, stands: &[Standstill]) {
+    for stand in stands {
         let Some((_, promise, _)) = index.promised_groups().nth(stand.group) else { continue };
         let Some(within) = promise.ill_within_us.filter(|within| stand.length_us() >= *within)
         else {
@@ -67,9 +67,8 @@ fn too_well(index: &Index, case: &mut Case<'_>, answers: &Answers<'_>) {
         };
         let members = promise.members.iter().filter_map(|member| answers.get(member.as_str()));
         let told: Vec<(u64, &str)> = members.flatten().copied().collect();
-        // An answer lasts until the next one.
-        let during = |(at, _): &&(u64, &str)| *at <= stand.to_us;
-        let ill = told.iter().filter(during).any(|(at, what)| *what == ILL && *at >= stand.from_us);
+        let during = stand.from_us..=stand.to_us;
+        let ill = told.iter().any(|(at, what)| *what == ILL && during.contains(at));
         if told.is_empty() || ill {
             continue;
         }
@@ -90,19 +89,27 @@ fn too_well(index: &Index, case: &mut Case<'_>, answers: &Answers<'_>) {
     }
 }
 
-/// The longest time for which a process called itself unready although it worked. An answer lasts until the
-/// next one. A group may take any time to form: it counts from a commit of the process's own.
+/// Each answer, with how long it lasted: until the next one.
+fn lasting<'a>(
+    index: &Index,
+    answers: &[(u64, &'a str)],
+) -> impl Iterator<Item = (u64, u64, &'a str)> {
+    let ends = answers.iter().skip(1).map(|next| next.0).chain([index.end_us]);
+    answers.iter().zip(ends).map(|(&(from, told), to)| (from, to, told))
+}
+
+/// The longest time for which a process called itself unready although it worked. A group may take any
+/// time to form: it counts from a commit of the process's own.
 fn longest_unready(index: &Index, process: &str, answers: &[(u64, &str)]) -> u64 {
     let commits = own_commits(index, process);
     let mut longest = 0;
     let mut begun = None;
-    for (number, (from, told)) in answers.iter().enumerate() {
-        if *told != ILL {
+    for (from, to, told) in lasting(index, answers) {
+        if told != ILL {
             begun = None;
             continue;
         }
-        let begun = *begun.get_or_insert(*from);
-        let to = answers.get(number + 1).map_or(index.end_us, |next| next.0);
+        let begun = *begun.get_or_insert(from);
         let worked = commits.iter().find(|at| **at >= begun);
         longest = longest.max(worked.map_or(0, |worked| to.saturating_sub(*worked)));
     }
@@ -130,18 +137,17 @@ fn ill(index: &Index, case: &mut Case<'_>, process: &str, answers: &[(u64, &str)
             (window.begin, until)
         })
     };
-    for (number, (from, told)) in answers.iter().enumerate() {
-        let to = answers.get(number + 1).map_or(index.end_us, |next| next.0);
-        if *told != ILL || outside(*from, to.max(from + 1), near()) == 0 {
+    for (from, to, told) in lasting(index, answers) {
+        if told != ILL || outside(from, to.max(from + 1), near()) == 0 {
             continue;
         }
         let text = format!(
             "process {} called itself ill at {}, with no fault near",
             quoted(process),
-            seconds(*from)
+            seconds(from)
         );
         let mut finding = anomalous("ill-without-a-fault", text);
-        finding.at_us = Some(*from);
+        finding.at_us = Some(from);
         return case.find(finding);
     }
 }

@@ -14,7 +14,7 @@ use super::prompt;
 use super::recovered::{
     Comeback, Window, comebacks, last, outside, recovered, undisturbed, windows,
 };
-use super::standstill::standstills;
+use super::standstill::{Standstill, standstills};
 use crate::index::{GroupLane, Index, Lane, RangeSet};
 use streamlake_history::event::{CUT_SHORT, Evidence, FaultStage};
 
@@ -54,9 +54,10 @@ pub(super) fn judge(index: &Index, case: &mut Case<'_>) -> String {
         }
     }
     prompt::judge(index, case, &windows);
-    health::judge(index, case);
+    let stands = standstills(index);
+    health::judge(index, case, &stands);
     pressed(index, case, &windows);
-    if let Some(longest) = still(index, case, &windows) {
+    if let Some(longest) = still(index, case, &windows, &stands) {
         case.figure("longest_standstill_us", longest);
         sentence.push_str(&format!(", longest standstill {}", seconds(longest)));
     }
@@ -338,10 +339,14 @@ fn pressed(index: &Index, case: &mut Case<'_>, windows: &[Window]) {
 }
 
 /// Standstills without a fault near; returns the longest of all.
-fn still(index: &Index, case: &mut Case<'_>, windows: &[Window]) -> Option<u64> {
+fn still(
+    index: &Index,
+    case: &mut Case<'_>,
+    windows: &[Window],
+    all: &[Standstill],
+) -> Option<u64> {
     let promises = &index.header.promises;
     let bound = promises.standstill_within_us.unwrap_or(promises.recovery_within_us);
-    let all = standstills(index);
     for stand in all.iter().filter(|stand| stand.length_us() > bound) {
         let (_, promise, lanes) = index.promised_groups().nth(stand.group)?;
         // What a fault takes away it takes until the group has recovered from it.
@@ -371,7 +376,7 @@ fn still(index: &Index, case: &mut Case<'_>, windows: &[Window]) -> Option<u64> 
         finding.at_us = Some(stand.from_us);
         finding.evidence.push(format!("at most {} was promised", seconds(bound)));
     }
-    all.iter().map(super::standstill::Standstill::length_us).max()
+    all.iter().map(Standstill::length_us).max()
 }
 
 /// Sum over the partitions that a group reads of high watermark minus committed offset at the end. Nobody

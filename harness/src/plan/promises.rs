@@ -120,12 +120,10 @@ fn settings(
     for group in groups {
         let ConsumerPlan::Pipeline(plan) = &group.consumer else { continue };
         for member in &group.members {
-            let mut documented = with(CONSUMER, &plan.properties, member);
-            if documented.get("group.protocol").is_none_or(|protocol| protocol == "classic") {
-                let classic = with(CLASSIC, &plan.properties, member);
-                documented = classic.into_iter().chain(documented).collect();
-            }
-            settings.insert(member.clone(), documented);
+            let protocol = plan.properties.get("group.protocol");
+            let classic = protocol.is_none_or(|protocol| protocol == "classic");
+            let documented = [CONSUMER, if classic { CLASSIC } else { &[] }].concat();
+            settings.insert(member.clone(), with(&documented, &plan.properties, member));
         }
     }
     if matches!(load, Load::Producer(_)) {

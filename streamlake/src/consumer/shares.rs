@@ -34,10 +34,13 @@ impl Shares {
     /// shares may be more than the whole together: for a moment, and by what is already held.
     pub(super) fn of(&self, member: usize, partitions: usize) -> Share {
         self.partitions[member].store(partitions, Ordering::Relaxed);
-        let held: Vec<usize> =
-            self.partitions.iter().map(|held| held.load(Ordering::Relaxed)).collect();
-        let all: usize = held.iter().sum();
-        let holders = held.iter().filter(|held| **held > 0).count();
+        // Each turn of a polling thread comes by here.
+        let (mut all, mut holders) = (0, 0);
+        for held in &self.partitions {
+            let held = held.load(Ordering::Relaxed);
+            all += held;
+            holders += usize::from(held > 0);
+        }
         let share = |whole: usize, least: usize| match partitions {
             0 => least,
             own => least + whole.saturating_sub(holders * least) * own / all,

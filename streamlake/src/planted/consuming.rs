@@ -88,13 +88,17 @@ pub(crate) fn note_read(partition: i32, offset: i64) {
     }
 }
 
-/// Where partitions begin that this process had before, by the bug that asks nobody.
-fn where_it_was(assigned: &TopicPartitionList) -> Option<TopicPartitionList> {
-    let read = READ.lock().unwrap_or_else(PoisonError::into_inner);
+/// Where partitions begin of which this process remembers where it was, by a bug that asks nobody.
+fn remembered(
+    bug: Bug,
+    places: &Mutex<BTreeMap<i32, i64>>,
+    assigned: &TopicPartitionList,
+) -> Option<TopicPartitionList> {
+    let places = places.lock().unwrap_or_else(PoisonError::into_inner);
     let mut begin = TopicPartitionList::new();
     for element in assigned.elements() {
-        let offset = match read.get(&element.partition()) {
-            Some(next) if acts(Bug::BeginsWhereItWas) => Offset::Offset(*next),
+        let offset = match places.get(&element.partition()) {
+            Some(next) if acts(bug) => Offset::Offset(*next),
             _ => Offset::Stored,
         };
         begin.add_partition_offset(element.topic(), element.partition(), offset).ok()?;
@@ -108,10 +112,10 @@ pub(crate) fn further_back<C: ConsumerContext>(
     assigned: &TopicPartitionList,
 ) -> Option<TopicPartitionList> {
     if is(Bug::ResumesFromMemory) {
-        return from_memory(assigned);
+        return remembered(Bug::ResumesFromMemory, &LEFT_OFF, assigned);
     }
     if is(Bug::BeginsWhereItWas) {
-        return where_it_was(assigned);
+        return remembered(Bug::BeginsWhereItWas, &READ, assigned);
     }
     if !is(Bug::RereadsAtAssignment) {
         return None;
@@ -138,20 +142,6 @@ pub(crate) fn note_committed(partition: i32, offset: i64) {
     if is(Bug::ResumesFromMemory) {
         LEFT_OFF.lock().unwrap_or_else(PoisonError::into_inner).insert(partition, offset);
     }
-}
-
-/// Where a process goes on that remembers where it was.
-fn from_memory(assigned: &TopicPartitionList) -> Option<TopicPartitionList> {
-    let left_off = LEFT_OFF.lock().unwrap_or_else(PoisonError::into_inner);
-    let mut begin = TopicPartitionList::new();
-    for element in assigned.elements() {
-        let offset = match left_off.get(&element.partition()) {
-            Some(next) if acts(Bug::ResumesFromMemory) => Offset::Offset(*next),
-            _ => Offset::Stored,
-        };
-        begin.add_partition_offset(element.topic(), element.partition(), offset).ok()?;
-    }
-    Some(begin)
 }
 
 /// How many records a plan says that it is about.
