@@ -43,6 +43,9 @@ const PASSED_WITHIN: Duration = Duration::from_secs(20);
 /// A rebalance in which the target had nothing to give up, or nothing to commit, is made once more.
 const REBALANCES: u32 = 3;
 const REBALANCED_WITHIN: Duration = Duration::from_secs(12);
+/// An orderly stop that had nothing to store or to commit is made once more: what waited in the log need not
+/// have been read yet, and a batch may be closed just before.
+const STOPS: u32 = 3;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -165,8 +168,9 @@ impl CrashPoint {
         Ok(())
     }
 
-    async fn strike(&self, stage: &Stage) -> Result<Shown, FaultError> {
-        let name = self.target.name.as_str();
+    async fn strike(&mut self, stage: &Stage) -> Result<Shown, FaultError> {
+        let name = self.target.name.clone();
+        let name = name.as_str();
         if !self.moved {
             return Err(FaultError::NotSeen {
                 what: format!("{name}'s group committing before it is struck"),
@@ -179,14 +183,33 @@ impl CrashPoint {
         match self.label.occasion {
             Occasion::Load => stage.processes.release(name).await,
             Occasion::Start => stage.processes.restart(name).await?,
-            Occasion::Stop => {
-                stage.processes.terminate(name).await?;
-                stage.processes.release(name).await;
-            }
+            Occasion::Stop => return self.strike_stop(stage, shown).await,
             Occasion::Revocation => {
                 stage.processes.release(name).await;
                 self.rebalance(stage).await?;
             }
+        }
+        Ok(shown.with("armed", &self.armed))
+    }
+
+    /// Orderly stops, until one of them passes the point. What is shown is of the process that was told last.
+    async fn strike_stop(&mut self, stage: &Stage, mut shown: Shown) -> Result<Shown, FaultError> {
+        let name = self.target.name.clone();
+        for left in (0..STOPS).rev() {
+            stage.processes.terminate(&name).await?;
+            stage.processes.release(&name).await;
+            stage.processes.ended(&name, PASSED_WITHIN).await?;
+            if left == 0 || self.hit(stage).await?.is_some() {
+                break;
+            }
+            self.disarm(stage);
+            stage.processes.restart(&name).await?;
+            if !self.moves(stage).await {
+                break;
+            }
+            self.target.aim(stage, Worth::Tail).await;
+            shown = self.target.look()?;
+            self.arm(stage)?;
         }
         Ok(shown.with("armed", &self.armed))
     }

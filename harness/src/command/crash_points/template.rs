@@ -56,6 +56,12 @@ impl Cell<'_> {
         own + self.session()
     }
 
+    /// What is to be struck in an orderly stop is there only while a batch is open, and the stop is asked for
+    /// once ten records wait: at this rate a batch of the default age would be closed by then.
+    fn batch_age(&self) -> &'static str {
+        if self.label.occasion == Occasion::Stop { "batch_age = \"2s\"\n" } else { "" }
+    }
+
     /// Which passing: not always the first one, where a process passes often.
     fn nth(&self, death: u32) -> u64 {
         let often = match (self.label.occasion, self.label.name) {
@@ -73,7 +79,7 @@ impl Cell<'_> {
         let Self { members, deaths, .. } = *self;
         let length = 2 * MARGIN + deaths * self.takes();
         let records = length.as_secs() * RATE_PER_S;
-        let session = self.session().as_millis();
+        let (session, age) = (self.session().as_millis(), self.batch_age());
         let mut text = format!(
             r#"# Made by `streamlake-harness crash-points`: {about}.
 
@@ -97,7 +103,7 @@ lets_poison_through = true
 name = "crashing"
 members = {members}
 properties = {{ "session.timeout.ms" = "{session}", "heartbeat.interval.ms" = "400" }}
-"#
+{age}"#
         );
         for death in 0..deaths {
             // They take turns; the order is all that these instants decide.
