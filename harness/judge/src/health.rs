@@ -65,11 +65,13 @@ fn too_well(index: &Index, case: &mut Case<'_>, answers: &Answers<'_>, stands: &
         else {
             continue;
         };
-        let members = promise.members.iter().filter_map(|member| answers.get(member.as_str()));
-        let told: Vec<(u64, &str)> = members.flatten().copied().collect();
-        let during = stand.from_us..=stand.to_us;
-        let ill = told.iter().any(|(at, what)| *what == ILL && during.contains(at));
-        if told.is_empty() || ill {
+        let mut members =
+            promise.members.iter().filter_map(|member| answers.get(member.as_str())).peekable();
+        // One that was ill before it and stays so says no more.
+        let during = |(from, to, what): (u64, u64, &str)| {
+            what == ILL && from <= stand.to_us && to >= stand.from_us
+        };
+        if members.peek().is_none() || members.any(|told| lasting(index, told).any(during)) {
             continue;
         }
         let text = format!(

@@ -195,3 +195,35 @@ fn a_consumer_that_works_calls_itself_well_and_ready() {
     found(&ill(100_000, 150_000), "recovery", "ill-without-a-fault");
     found(&ill(310_000, 450_000), "recovery", "ill-without-a-fault");
 }
+
+#[test]
+fn a_group_that_stands_still_for_long_calls_itself_ill() {
+    let telling = |ill: &[(u64, u64)]| {
+        let mut sample = Sample::honest();
+        let group = &mut sample.header.promises.groups[0];
+        group.members = vec!["consumer-1".to_owned()];
+        group.ill_within_us = Some(250_000);
+        sample.header.promises.standstill_within_us = Some(END_US);
+        let changes = ill.iter().flat_map(|&(from, to)| [(from, "503"), (to, "200")]);
+        for (t_us, detail) in [(20, "200")].into_iter().chain(changes) {
+            let (target, detail) = ("consumer-1 healthz".to_owned(), detail.to_owned());
+            sample.tell(
+                t_us,
+                "health-consumer-1",
+                Fact::Probe(Probe { target, answered: true, detail }),
+            );
+        }
+        sample.facts.sort_by_key(|f| f.0);
+        // Nothing between 115 and 515 ms.
+        drop_facts(
+            &mut sample,
+            |f| matches!(f, Fact::Committed(c) if (200_000..500_000).contains(&c.at_us)),
+        );
+        let check = check(&sample.judge().unwrap(), "recovery");
+        check.findings.iter().any(|f| f.anomaly == "well-while-standing-still")
+    };
+    assert!(telling(&[]), "it never said so");
+    assert!(!telling(&[(400_000, 520_000)]));
+    assert!(!telling(&[(100_000, 600_000)]), "ill before it and after it, and so throughout");
+    assert!(telling(&[(30_000, 60_000), (600_000, 700_000)]), "at other times");
+}
