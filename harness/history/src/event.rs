@@ -263,6 +263,9 @@ pub struct GroupPromise {
     /// themselves ill.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ill_within_us: Option<u64>,
+    /// What its processes report about themselves in numbers, and its audit, is right.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub reports_itself: bool,
     /// Its consumer is not the built-in pipeline: what that documents of its headers, ids, dead letters
     /// and settings is not promised, but this is. None for the pipeline, and in foreign histories.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -502,6 +505,8 @@ pub enum Fact {
     Unreadable(Unreadable),
     /// What a process of the system under test wrote last, where it ended without being told to.
     LastLines(LastLines),
+    /// Numbers that the system under test gave about itself.
+    SelfReport(SelfReport),
     /// A transaction of a producer, with what it wrote.
     Transaction(Transaction),
     /// Something that keeps checks from passing, whatever else is known.
@@ -1140,6 +1145,34 @@ impl Probe {
     pub fn of_health(&self) -> Option<(&str, &str)> {
         self.target.split_once(' ').filter(|(_, path)| ["healthz", "readyz"].contains(path))
     }
+}
+
+/// What a process of the system under test said of a partition, in numbers.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SelfReport {
+    /// The process.
+    pub process: String,
+    /// Where it said so.
+    pub source: ReportSource,
+    /// The group that it spoke of.
+    pub group: String,
+    /// The topic.
+    pub topic: String,
+    /// The partition.
+    pub partition: u32,
+    /// What was counted, or the offset that was named → the number.
+    pub numbers: BTreeMap<String, i64>,
+}
+
+/// Where a process speaks of itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ReportSource {
+    /// A command that compares what was delivered with the log, run when all is over.
+    Audit,
+    /// Its metrics, read while it ran. What they show may be some seconds old.
+    Metrics,
 }
 
 /// The state of a process of the system under test.

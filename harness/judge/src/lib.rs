@@ -50,6 +50,7 @@ mod recovery;
 #[cfg(test)]
 mod reference;
 mod replay;
+mod self_report;
 mod send_order;
 mod standstill;
 mod tally;
@@ -198,6 +199,10 @@ static TABLE: &[Checker] = &[
         applies: |h| promised(exits::promised(h), "no process of the pipeline is under test"),
         needs: &[Need::Processes],
         guarantee: "Every process starts, ends when it is asked to, and then with exit code 0." },
+    Checker { name: "self-report", judge: self_report::judge,
+        applies: |h| promised(self_report::promised(h), "no group promises numbers about itself"),
+        needs: &[Need::Log, Need::Commits, Need::Deliveries, Need::DeadLetters],
+        guarantee: "The numbers that the pipeline gives about itself, in its audit and its metrics, are those of the evidence." },
     Checker { name: "replay", judge: replay::judge,
         applies: |h| promised(h.promises.replay_from.is_some(), "no replay was planned"),
         needs: &[Need::Log, Need::Commits, Need::Deliveries, Need::Processes],

@@ -97,6 +97,9 @@ pub(crate) trait Adapter: Send + Sync {
         None
     }
 
+    /// Records the numbers that such a command gave, which has ended.
+    fn audited(&self, _name: &str, _group: &GroupPlan, _folder: &Path, _: &Recorder) {}
+
     /// The objects of the store that are what it delivers, if it delivers any there: they are watched
     /// while the run goes on.
     fn zone(&self, group: &GroupPlan) -> Option<Zone>;

@@ -166,6 +166,7 @@ pub(super) fn group_promise(group: &GroupPlan, topic: &str) -> GroupPromise {
                 drains_within_us: Some(micros(streamlake::DRAINS_WITHIN)),
                 batch: Some(batch),
                 ill_within_us: plan.ill_within.map(micros),
+                reports_itself: true,
                 ..promise
             };
         }

@@ -1,5 +1,5 @@
-//! What the pipeline's own audit says when all is over. Whether it is right is for the checkers to say: by its
-//! exit code, which is in the history.
+//! What the pipeline's own audit says when all is over. Whether it is right is for the checkers to say: its exit
+//! code and its numbers are in the history.
 
 use std::time::Duration;
 
@@ -17,14 +17,15 @@ impl Run {
             let adapter = self.context.systems.of(group);
             if let Some(launch) = adapter.audit(&name, group, self.surroundings()) {
                 self.supervisor.start(launch).await?;
-                started.push(name);
+                started.push((name, group, adapter));
             }
         }
-        for name in started {
+        for (name, group, adapter) in started {
             if let Err(error) = self.supervisor.ended(&name, AUDIT_WITHIN).await {
                 self.warning(format!("{error}; it is killed"));
                 self.supervisor.kill(&name).await?;
             }
+            adapter.audited(&name, group, self.surroundings().folder, &self.recorder);
         }
         self.interrupted()
     }

@@ -349,6 +349,16 @@ impl Lane {
         end
     }
 
+    /// An offset that was sent by an instant, and none if no receipt tells; of those the last, or one close
+    /// before it.
+    #[must_use]
+    pub fn last_sent_by(&self, t_us: u64) -> Option<u64> {
+        let sent = self.sent.as_ref()?;
+        let entries = sent.entries().iter().rev();
+        let (&interval, _) = entries.into_iter().find(|(_, earliest)| earliest.0 <= t_us)?;
+        Some(sent.start(interval))
+    }
+
     pub(super) fn settle(&mut self) {
         if let Some(written) = &mut self.written {
             written.close();

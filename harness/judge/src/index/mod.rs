@@ -58,7 +58,7 @@ pub use told_reads::Misread;
 use streamlake_history::event::{
     Assignment, Blob, Clock, CommitAttempt, DeadLetter, Doubt, Evidence, FaultStep, Generation,
     GroupPromise, Header, HeaderPair, LastLines, Membership, ObjectRole, Position, Print, Probe,
-    ProcessState, Reset, Transaction, Unreadable,
+    ProcessState, Reset, SelfReport, Transaction, Unreadable,
 };
 
 /// A fact of which there are few, with its instant.
@@ -125,6 +125,8 @@ pub struct Rare {
     pub configuration: Vec<At<ReadBack>>,
     /// What processes wrote last that ended without having been told to.
     pub last_lines: Vec<At<LastLines>>,
+    /// What the system under test said of itself.
+    pub self_reports: Vec<At<SelfReport>>,
     /// Transactions of producers.
     pub transactions: Vec<At<Transaction>>,
     /// What keeps checks from passing.

@@ -322,6 +322,7 @@ impl Index {
                 }
             }
             Fact::LastLines(fact) => rare.last_lines.push(at(event, fact.clone())),
+            Fact::SelfReport(fact) => rare.self_reports.push(at(event, fact.clone())),
             _ => rare.source.take(event),
         }
     }
@@ -376,6 +377,7 @@ impl Index {
         sort(&mut self.rare.unreadable);
         sort(&mut self.rare.configuration);
         sort(&mut self.rare.last_lines);
+        sort(&mut self.rare.self_reports);
         sort(&mut self.rare.transactions);
         sort(&mut self.rare.doubts);
         sort(&mut self.rare.notes);

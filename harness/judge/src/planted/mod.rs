@@ -118,7 +118,7 @@ fn last_at_end(sample: &mut Sample) -> bool {
 }
 
 #[rustfmt::skip]
-static TABLE: [Planted; 26] = [
+static TABLE: [Planted; 27] = [
     Planted { name: "an acknowledged record is not in the log", found: ("acknowledged-is-durable", "acknowledged-but-not-logged"), plant: |s, rng| {
         let Some((op, _, _)) = acknowledged(s, rng) else { return false };
         s.facts.retain(|(_, _, f)| !matches!(f, Fact::Logged(l) if l.op == Some(op)));
@@ -245,6 +245,18 @@ static TABLE: [Planted; 26] = [
         let Some(place) = pick(s, rng, |f| matches!(f, Fact::DeadLetter(d) if d.source.is_some())) else { return false };
         let Fact::DeadLetter(gone) = s.facts[place].2.clone() else { return false };
         s.facts.retain(|f| !matches!(&f.2, Fact::DeadLetter(d) if d.source == gone.source)); true
+    } },
+    Planted { name: "an audit counts a copy that is not there", found: ("self-report", "audit-miscounts"), plant: |s, rng| {
+        let of = group(s, rng);
+        for promise in &mut s.header.promises.groups {
+            promise.reports_itself |= promise.group == of.group;
+        }
+        let numbers = [("duplicates".to_owned(), i64::MAX)].into();
+        let (process, source) = ("audit-1".to_owned(), ReportSource::Audit);
+        let topic = TOPIC.to_owned();
+        let said = SelfReport { process, source, group: of.group, topic, partition: 0, numbers };
+        s.tell(0, "audit-1", Fact::SelfReport(said));
+        last_at_end(s)
     } },
     Planted { name: "a date folder is off by one day", found: ("placement", ""), plant: |s, rng| {
         alter(s, rng, |f| matches!(f, Fact::Stored(_)), |f| if let Fact::Stored(l) = f { l.ingested_ms = l.ingested_ms.map(|at| at + 86_400_000); l.header_list = None; })

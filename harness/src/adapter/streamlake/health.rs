@@ -1,5 +1,6 @@
 //! What the consumers' processes answer to whoever asks whether they are well and ready, asked again and
-//! again. Only changes are recorded, with the first and the last answer.
+//! again. Only changes are recorded, with the first and the last answer. Their metrics are asked for as well,
+//! half as often, and every reading is recorded: one that never changes may be what is wrong.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -10,12 +11,14 @@ use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+use super::self_report;
 use streamlake_history::Recorder;
 use streamlake_history::event::{Fact, Probe};
 
 const EVERY: Duration = Duration::from_millis(500);
 const ANSWER_WITHIN: Duration = Duration::from_millis(500);
 const PATHS: [&str; 2] = ["healthz", "readyz"];
+const METRICS: &str = "metrics";
 
 /// Asks the members, each with the file of its events, until `stop` is cancelled.
 pub(super) async fn watch(
@@ -39,7 +42,7 @@ async fn watch_member(
     let process = format!("health-{member}");
     let mut last: [Option<Result<String, String>>; 2] = [None, None];
     let mut address = None;
-    loop {
+    for round in 0_u64.. {
         let stopping = stop.is_cancelled();
         // A process that was started again listens somewhere else.
         if address.is_none() {
@@ -47,7 +50,7 @@ async fn watch_member(
         }
         for (path, last) in PATHS.into_iter().zip(&mut last) {
             let answer = match &address {
-                Some(address) => ask(address, path).await,
+                Some(address) => ask(address, path).await.map(|answer| answer.status),
                 None => Err("it has not said where it listens".to_owned()),
             };
             if answer.is_err() {
@@ -63,6 +66,12 @@ async fn watch_member(
         }
         if stopping {
             return;
+        }
+        if let Some(address) = address.as_ref().filter(|_| round.is_multiple_of(2)) {
+            let page = ask(address, METRICS).await.map(|answer| answer.body).unwrap_or_default();
+            for told in self_report::of_metrics(&member, &page) {
+                recorder.record(&process, Fact::SelfReport(told));
+            }
         }
         tokio::select! {
             () = tokio::time::sleep(EVERY) => {}
@@ -83,8 +92,14 @@ async fn listening(events: &Path) -> Option<String> {
     lines.filter(|line| line.event == "listening").find_map(|line| line.http)
 }
 
-/// The status of an answer, as it stands in its first line.
-async fn ask(address: &str, path: &str) -> Result<String, String> {
+#[derive(Debug, PartialEq)]
+struct Answer {
+    /// As it stands in the first line.
+    status: String,
+    body: String,
+}
+
+async fn ask(address: &str, path: &str) -> Result<Answer, String> {
     let asking = async {
         let mut stream = TcpStream::connect(address).await?;
         let request =
@@ -94,10 +109,12 @@ async fn ask(address: &str, path: &str) -> Result<String, String> {
         stream.read_to_end(&mut answer).await?;
         let text = String::from_utf8_lossy(&answer).into_owned();
         let status = text.strip_prefix("HTTP/1.1 ").and_then(|rest| rest.split(' ').next());
-        status.map(str::to_owned).ok_or_else(|| std::io::Error::other("no answer of HTTP"))
+        let status = status.ok_or_else(|| std::io::Error::other("no answer of HTTP"))?;
+        let body = text.split_once("\r\n\r\n").map_or("", |(_, body)| body);
+        Ok(Answer { status: status.to_owned(), body: body.to_owned() })
     };
     match tokio::time::timeout(ANSWER_WITHIN, asking).await {
-        Ok(answer) => answer.map_err(|error| error.to_string()),
+        Ok(answer) => answer.map_err(|error: std::io::Error| error.to_string()),
         Err(_) => Err("it did not answer in time".to_owned()),
     }
 }
@@ -126,7 +143,8 @@ mod tests {
             assert!(request[..length].starts_with(b"GET /healthz HTTP/1.1\r\n"));
             stream.write_all(b"HTTP/1.1 503 Service Unavailable\r\n\r\n{}").await.unwrap();
         });
-        assert_eq!(ask(&address, "healthz").await, Ok("503".to_owned()));
+        let answer = Answer { status: "503".to_owned(), body: "{}".to_owned() };
+        assert_eq!(ask(&address, "healthz").await, Ok(answer));
         serving.await.unwrap();
         assert!(ask(&address, "healthz").await.is_err());
     }

@@ -8,6 +8,7 @@ mod health;
 pub(crate) mod letter;
 pub(crate) mod lines;
 pub(crate) mod part;
+mod self_report;
 mod settings;
 
 use std::collections::BTreeMap;
@@ -198,6 +199,10 @@ impl Adapter for Streamlake {
         environment.extend(around.testbed.store()?.client_environment);
         let process = (name, ProcessRole::Audit, Some(group.group.clone()));
         Some(self.process(process, arguments, environment, around.folder))
+    }
+
+    fn audited(&self, name: &str, group: &GroupPlan, folder: &Path, recorder: &Recorder) {
+        self_report::of_audit(name, &group.group, &folder.join(format!("{name}.log")), recorder);
     }
 
     fn zone(&self, group: &GroupPlan) -> Option<Zone> {
