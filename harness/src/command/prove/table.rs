@@ -265,7 +265,7 @@ pub(super) const TRIALS: &[Trial] = &[
     trial("other-days-wait", "variety", "recovery", "two-groups"),
     trial("metadata-crc-unpadded", "variety", "metadata", "two-groups"),
     trial("metadata-names-the-topic", "variety", "metadata", "two-groups"),
-    trial("audit-forgets-duplicates", "replay", "replay", "consumer-kill-uncommitted"),
+    trial("audit-forgets-duplicates", "replay", "self-report", "consumer-kill-uncommitted"),
     trial("replay-tells-one-partition", "replay", "replay", "two-groups"),
     trial("receipt-repairs-odd-key", "variety", "acknowledged-is-durable", "two-groups"),
     trial("receipt-line-at-writing", "variety", "outcomes", "two-groups"),
@@ -291,8 +291,8 @@ pub(super) const TRIALS: &[Trial] = &[
     trial("receipt-line-miscounted", "variety", "outcomes", "two-groups"),
     trial("rejected-unacknowledged", "lost-answers", "dead-letters", "lost-answers"),
     trial("large-sent-without-key", "variety", "acknowledged-is-durable", "two-groups"),
-    trial("lag-of-what-is-read", "store-down", "recovery", "store-unavailable"),
-    trial("audit-spans-holes", "variety", "dead-letters", "two-groups"),
+    trial("lag-of-what-is-read", "store-down", "self-report", "store-unavailable"),
+    trial("audit-spans-holes", "variety", "self-report", "two-groups"),
     trial("dry-run-sets-offsets", "replay", "replay", "two-groups"),
 ];
 
