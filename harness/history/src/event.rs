@@ -771,8 +771,8 @@ pub struct Position {
     pub topic: String,
     /// Partition.
     pub partition: u32,
-    /// The offset that it was given, where the answer was seen; none where the group had committed
-    /// nothing, or where only the request was seen.
+    /// The offset that it was given; none where it was told that the group had committed nothing. A request
+    /// whose answer nobody saw is no position.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub offset: Option<u64>,
     /// How it came to the position.

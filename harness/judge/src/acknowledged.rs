@@ -43,6 +43,15 @@ pub(super) fn judge(index: &Index, case: &mut Case<'_>) -> String {
         finding.ops = index.other_keys_told.iter().copied().take(OPS_MAX).collect();
         case.find(finding);
     }
+    if !index.letters_of_others.is_empty() {
+        let text = count(index.letters_of_others.len() as u64, "receipt");
+        let mut finding = anomalous(
+            "receipt-names-a-dead-letter",
+            format!("{text} of operations that were not rejected, with the place of a dead letter"),
+        );
+        finding.ops = index.letters_of_others.iter().copied().take(OPS_MAX).collect();
+        case.find(finding);
+    }
     let (in_log, absent) = unknown(index);
     case.figure("acknowledged_operations", acknowledged);
     case.figure("lost_records", lost);

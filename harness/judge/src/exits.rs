@@ -7,6 +7,7 @@
 //! In a history that others wrote, a signal may have been anybody's: a doubt, unless somebody says that it was
 //! a kill. An exit code is the process's own.
 
+mod by_nobody;
 mod left;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -55,6 +56,7 @@ pub(super) fn judge(index: &Index, case: &mut Case<'_>) -> String {
         report(index, case, (name, facts), &bad);
         drained += exits.iter().filter(|exit| left::judge(index, case, exit)).count();
     }
+    by_nobody::judge(index, case);
     never_started(index, case, &by_name.keys().copied().collect());
     case.figure("processes_started", starts as u64);
     case.figure("processes_ended", ends as u64);

@@ -2,14 +2,17 @@
 //! itself ill while records flow is restarted for nothing; one that is never ready gets no work.
 //!
 //! Judged where its answers were recorded. While a fault lasts, and until the group may have recovered from
-//! it, a consumer may call itself ill; that one which stands still has to is asked where it was promised.
+//! it, a consumer may call itself ill, or not answer; that one which stands still has to call itself ill is
+//! asked where it was promised.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::case::{Case, anomalous, quoted, seconds};
 use super::recovered::{outside, windows};
 use super::standstill::Standstill;
-use crate::index::{Index, RangeSet};
+use crate::index::{Index, RangeSet, is_of_process};
+use crate::verdict::Finding;
+use streamlake_history::event::{MembershipChange, ProcessChange};
 
 const ILL: &str = "503";
 const WELL: &str = "200";
@@ -17,14 +20,18 @@ const WELL: &str = "200";
 const READY_WITHIN_US: u64 = 10_000_000;
 
 pub(super) fn judge(index: &Index, case: &mut Case<'_>, stands: &[Standstill]) {
-    let (mut answers, mut ever, mut unready) = (Answers::new(), BTreeSet::new(), Answers::new());
+    let (mut answers, mut ever, mut readiness) = (Answers::new(), BTreeSet::new(), Answers::new());
     for probe in &index.rare.probes {
         let Some((process, path)) = probe.fact.of_health() else { continue };
         let told = (probe.t_us, probe.fact.detail.as_str());
         match path {
             "healthz" => answers.entry(process).or_default().push(told),
-            "readyz" if told.1 == WELL => drop(ever.insert(process)),
-            "readyz" => unready.entry(process).or_default().push(told),
+            "readyz" => {
+                if told.1 == WELL {
+                    ever.insert(process);
+                }
+                readiness.entry(process).or_default().push(told);
+            }
             _ => {}
         }
     }
@@ -32,15 +39,116 @@ pub(super) fn judge(index: &Index, case: &mut Case<'_>, stands: &[Standstill]) {
     too_well(index, case, &answers, stands);
     for (process, answers) in answers {
         ill(index, case, process, &answers);
-        let answers = unready.remove(process).unwrap_or_default();
-        if !ever.contains(process) && longest_unready(index, process, &answers) > READY_WITHIN_US {
+        let ready = readiness.remove(process).unwrap_or_default();
+        let found = dumb(index, process, [("healthz", &answers), ("readyz", &ready)])
+            .or_else(|| too_soon(index, process, &ready));
+        if let Some(finding) = found {
+            case.find(finding);
+        }
+        if longest_unready(index, process, &ready) > READY_WITHIN_US {
+            let (anomaly, what) = match ever.contains(process) {
+                false => ("never-ready", "never called itself ready"),
+                true => ("unready-while-working", "called itself not ready for long"),
+            };
             let text = format!(
-                "process {} never called itself ready, although its group committed what it read",
+                "process {} {what}, although its group committed what it read",
                 quoted(process)
             );
-            case.find(anomalous("never-ready", text));
+            case.find(anomalous(anomaly, text));
         }
     }
+}
+
+/// A process that runs answers within this time, or not at all.
+const ANSWERS_WITHIN_US: u64 = 5_000_000;
+
+/// It ran, nothing was broken, and it did not answer, or answered what no such question is answered with.
+fn dumb(index: &Index, process: &str, answers: [(&str, &[(u64, &str)]); 2]) -> Option<Finding> {
+    let away = || near(index).into_iter().chain(idle(index, process));
+    for (path, answers) in answers {
+        for (from, to, told) in lasting(index, answers) {
+            let status = told.len() == 3 && told.bytes().all(|byte| byte.is_ascii_digit());
+            let long = outside(from, to, away()) > ANSWERS_WITHIN_US;
+            let text = match status {
+                true if [WELL, ILL].contains(&told) => continue,
+                true => format!("answered {path} with {}", quoted(told)),
+                false if !long => continue,
+                false => {
+                    format!("did not answer {path} for {}: {}", seconds(to - from), quoted(told))
+                }
+            };
+            let text = format!("process {} {text}, from {} on", quoted(process), seconds(from));
+            let mut finding = anomalous("health-not-told", text);
+            finding.at_us = Some(from);
+            return Some(finding);
+        }
+    }
+    None
+}
+
+/// When a process did not run, or was frozen, or was to end, from as soon as that is known.
+fn idle(index: &Index, process: &str) -> Vec<(u64, u64)> {
+    let mut spans = Vec::new();
+    let mut since = Some(0);
+    for seen in index.rare.processes.iter().filter(|seen| seen.fact.name == process) {
+        match seen.fact.state {
+            ProcessChange::Started | ProcessChange::Continued => {
+                spans.extend(since.take().map(|from| (from, seen.t_us)));
+            }
+            ProcessChange::Exited | ProcessChange::Stopped => {
+                since.get_or_insert(seen.t_us);
+            }
+        }
+    }
+    spans.extend(since.map(|from| (from, u64::MAX)));
+    // Who was asked to stop closes its port before it ends.
+    let drain = index.rare.phases.iter().find(|phase| phase.fact == "drain");
+    spans.extend(drain.map(|phase| (phase.t_us, u64::MAX)));
+    spans
+}
+
+/// A process that calls itself ready has joined its group: it waits for records, or has them.
+fn too_soon(index: &Index, process: &str, answers: &[(u64, &str)]) -> Option<Finding> {
+    let joined = || {
+        let seen = index.rare.memberships.iter().map(|seen| &seen.fact);
+        seen.filter(|fact| is_of_process(&fact.member, process))
+            .filter(|fact| matches!(fact.change, MembershipChange::Joined | MembershipChange::Owns))
+            .map(|fact| fact.at_us)
+    };
+    joined().next()?;
+    let starts = index
+        .rare
+        .processes
+        .iter()
+        .filter(|seen| seen.fact.name == process && seen.fact.state == ProcessChange::Started);
+    let starts: Vec<u64> = starts.map(|seen| seen.t_us).collect();
+    for &(at, _) in answers.iter().filter(|(_, told)| *told == WELL) {
+        let Some(started) = starts.iter().rfind(|started| **started <= at) else { continue };
+        // Question and answer have an instant each.
+        if !joined()
+            .any(|joined| (*started..=at.saturating_add(PASSES_WITHIN_US)).contains(&joined))
+        {
+            let text = format!(
+                "process {} called itself ready at {}, before it had joined its group",
+                quoted(process),
+                seconds(at)
+            );
+            let mut finding = anomalous("ready-too-soon", text);
+            finding.at_us = Some(at);
+            return Some(finding);
+        }
+    }
+    None
+}
+
+/// Between an answer and the record of it.
+const PASSES_WITHIN_US: u64 = 500_000;
+
+/// Fault windows, each until the group may have recovered from it.
+fn near(index: &Index) -> Vec<(u64, u64)> {
+    let recovery = index.header.promises.recovery_within_us;
+    let until = |healed: Option<u64>| healed.map_or(u64::MAX, |at| at.saturating_add(recovery));
+    windows(index).into_iter().map(|window| (window.begin, until(window.healed))).collect()
 }
 
 /// What was answered, and when, by process. Only changes are recorded, and the first and the last answer.
@@ -113,7 +221,8 @@ fn longest_unready(index: &Index, process: &str, answers: &[(u64, &str)]) -> u64
         }
         let begun = *begun.get_or_insert(from);
         let worked = commits.iter().find(|at| **at >= begun);
-        longest = longest.max(worked.map_or(0, |worked| to.saturating_sub(*worked)));
+        longest =
+            longest.max(worked.map_or(0, |worked| outside(*worked, to, near(index).into_iter())));
     }
     longest
 }
@@ -132,15 +241,8 @@ fn own_commits(index: &Index, process: &str) -> Vec<u64> {
 
 /// Times in which it called itself ill with no fault near.
 fn ill(index: &Index, case: &mut Case<'_>, process: &str, answers: &[(u64, &str)]) {
-    let recovery = index.header.promises.recovery_within_us;
-    let near = || {
-        windows(index).into_iter().map(|window| {
-            let until = window.healed.map_or(u64::MAX, |healed| healed.saturating_add(recovery));
-            (window.begin, until)
-        })
-    };
     for (from, to, told) in lasting(index, answers) {
-        if told != ILL || outside(from, to.max(from + 1), near()) == 0 {
+        if told != ILL || outside(from, to.max(from + 1), near(index).into_iter()) == 0 {
             continue;
         }
         let text = format!(

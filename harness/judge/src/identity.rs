@@ -20,6 +20,7 @@ pub(super) fn judge(index: &Index, case: &mut Case<'_>) -> String {
     sampled(index, case);
     for (number, _) in index.promised_lanes() {
         receipts(index, case, number);
+        unsure(index, case, number);
         for (group, promise, _) in index.promised_groups() {
             lines(index, case, (group, &promise.group), number);
         }
@@ -158,6 +159,30 @@ fn receipts(index: &Index, case: &mut Case<'_>, number: usize) {
         }
     }
     let set = RangeSet::of(set);
+    if !set.is_empty() {
+        let text = format!(
+            "{} of {} whose header has another ingestion id than the receipt: {}",
+            count(set.len(), "record"),
+            index.lane_name(number),
+            spelled(&set)
+        );
+        case.find_at("ingestion-id-differs", None, number, &set, text);
+    }
+}
+
+/// Records of operations that have a receipt, and no acknowledgement, with another id than it names.
+fn unsure(index: &Index, case: &mut Case<'_>, number: usize) {
+    let lane = &index.lanes[number];
+    let told = |op: u64| {
+        let kept =
+            index.ops.kept.get(&op).filter(|kept| !matches!(kept.end, Some(End::Acknowledged(..))));
+        kept.map(|kept| kept.id).filter(|id| *id != NO_ID)
+    };
+    let differs = |(_, seen): &(u64, Seen)| {
+        seen.op != NO_OP && seen.id != NO_ID && told(seen.op).is_some_and(|id| id != seen.id)
+    };
+    let set =
+        RangeSet::of_rising(lane.log_records().filter(differs).map(|(offset, _)| (offset, offset)));
     if !set.is_empty() {
         let text = format!(
             "{} of {} whose header has another ingestion id than the receipt: {}",

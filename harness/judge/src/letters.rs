@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::case::{Case, EVIDENCE_MAX, OPS_MAX, anomalous, count, quoted};
+use super::case::{Case, EVIDENCE_MAX, OPS_MAX, anomalous, count, quoted, seconds};
 use super::evidence::foreign;
 use crate::index::{Base, Dead, End, Index, NO_ID, NO_OP, NO_TIMESTAMP, RangeSet, Seen};
 use streamlake_history::event::{
@@ -73,6 +73,15 @@ impl<'a> Judge<'a> {
             if blank {
                 lacks.push(format!("an {name}"));
             }
+        }
+        // The trace begins with the reason and says more.
+        if let (Some(error), Some(trace)) = (&letter.error, &letter.trace)
+            && told
+            && !trace.trim().is_empty()
+            && !trace.starts_with(error.as_str())
+        {
+            let why = format!("says {}, and its trace {}", quoted(error), quoted(trace));
+            self.fault(dead, "dead-letter-reason-differs", why);
         }
         if told && letter.group.is_none() && dead.source.is_some() {
             lacks.push("the group that wrote it".to_owned());
@@ -292,11 +301,12 @@ impl<'a> Judge<'a> {
             let why = "its operation is not poison".to_owned();
             self.fault(dead, "dead-letter-of-good-record", why);
         }
+        // A key within a payload that is refused need not have been found.
         if let Some(kept) = poison
-            && kept.invocation.key_beside
+            && (kept.invocation.key_beside || letter.key.is_some())
             && self.index.key_print(letter.key.as_ref()) != kept.invocation.key
         {
-            let why = "has another key than the one that was handed over beside it".to_owned();
+            let why = "has another key than the one that was handed over with it".to_owned();
             self.fault(dead, "dead-letter-altered", why);
         }
         if let Some(kept) = poison
@@ -310,8 +320,49 @@ impl<'a> Judge<'a> {
             for why in promised(self.index, list) {
                 self.fault(dead, "dead-letter-headers-differ", why);
             }
+            let kept = kept.map(|kept| (kept.invocation.t_us, kept.ended_us));
+            for why in ingested(self.index, list, kept) {
+                self.fault(dead, "dead-letter-headers-differ", why);
+            }
         }
     }
+}
+
+/// Headers that are to say when a rejected operation was ingested, and say something else: it was while its
+/// producer had it, or, where the letter does not say which it was, during the run.
+fn ingested(
+    index: &Index,
+    list: &[HeaderPair],
+    operation: Option<(u64, Option<u64>)>,
+) -> Vec<String> {
+    let promises = index.header.promises.headers.iter();
+    let dates = promises.filter(|header| header.is == PromisedValue::IngestedAt);
+    let Some(started_ms) = index.started_at_ms else { return Vec::new() };
+    let (from_us, to_us) = operation.unwrap_or((0, None));
+    let to_us = to_us.unwrap_or(index.end_us);
+    let signed = |us: u64| i64::try_from(us).unwrap_or(i64::MAX);
+    let (low, high) = index.clock_of_processes();
+    let mut told = Vec::new();
+    for pair in dates.flat_map(|date| list.iter().filter(|pair| pair.is(&date.name))) {
+        let text = pair.text();
+        let shown = || quoted(text.unwrap_or("null"));
+        let Some(at) = text.and_then(|text| chrono::DateTime::parse_from_rfc3339(text).ok()) else {
+            told.push(format!("has `ingested_at` {}, which is no RFC 3339 instant", shown()));
+            continue;
+        };
+        let at_us = at.timestamp_millis().saturating_sub(started_ms).saturating_mul(1000);
+        let early = at_us.saturating_add(high).saturating_add(RESOLUTION_US) < signed(from_us);
+        let late = at_us.saturating_add(low).saturating_sub(RESOLUTION_US) > signed(to_us);
+        if early || late {
+            told.push(format!(
+                "has `ingested_at` {}, and its producer had it from {} to {}",
+                shown(),
+                seconds(from_us),
+                seconds(to_us)
+            ));
+        }
+    }
+    told
 }
 
 /// Promised headers that a producer's letter lacks, or that say something else.
@@ -319,10 +370,14 @@ fn promised(index: &Index, list: &[HeaderPair]) -> Vec<String> {
     let mut told = Vec::new();
     for promised in &index.header.promises.headers {
         let name = promised.name.escape_debug();
+        let times = list.iter().filter(|pair| pair.is(&promised.name)).count();
         let Some(pair) = list.iter().find(|pair| pair.is(&promised.name)) else {
             told.push(format!("has no header `{name}`"));
             continue;
         };
+        if times > 1 {
+            told.push(format!("has the header `{name}` {times} times"));
+        }
         if let PromisedValue::Fixed(fixed) = &promised.is
             && pair.text() != Some(fixed)
         {

@@ -205,6 +205,7 @@ fn report(
 fn differences(index: &Index, parts: &[&Part], document: &Part) -> Vec<String> {
     let mut told = head(index, document);
     told.extend(outdated(index, parts, document));
+    told.extend(ahead(index, document));
     let by_name: BTreeMap<&str, &Part> = parts.iter().map(|part| (&*part.name, *part)).collect();
     let mut listed: BTreeSet<(&str, &str, u32)> = BTreeSet::new();
     let mut names: BTreeSet<&str> = BTreeSet::new();
@@ -318,6 +319,23 @@ fn head(index: &Index, document: &Part) -> Vec<String> {
         told.push(format!("the document itself is out of place: {why}"));
     }
     told
+}
+
+/// It was put together before it was written, and says so.
+fn ahead(index: &Index, document: &Part) -> Option<String> {
+    let updated_at = document.head.as_ref()?.updated_at.as_deref()?;
+    let updated = chrono::DateTime::parse_from_rfc3339(updated_at).ok()?;
+    let since_ms = updated.timestamp_millis().saturating_sub(index.started_at_ms?);
+    let (low, _) = index.clock_of_processes();
+    let earliest = since_ms.saturating_mul(1000).saturating_add(low);
+    let earliest = earliest.saturating_sub(RESOLUTION_US).saturating_sub(STORE_CLOCK_US);
+    (earliest > document.created_us.cast_signed()).then(|| {
+        format!(
+            "`updated_at` is {}, {} after the document was created",
+            quoted(updated_at),
+            seconds(earliest.unsigned_abs().saturating_sub(document.created_us))
+        )
+    })
 }
 
 /// It was written after the newest part that it lists, and says so.

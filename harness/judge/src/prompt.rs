@@ -1,13 +1,13 @@
 //! Promptness: where nothing is broken, a record is stored and committed soon after its batch is old enough.
 //!
 //! Judged by what most records waited, because a machine that is busy with other things makes some of them
-//! wait. A part's records count with the wait of its first one: from its writing, or from the first position
+//! wait. A part that waits although others of its group are written promptly meanwhile has no such excuse. A part's records count with the wait of its first one: from its writing, or from the first position
 //! of the group in its partition if that came later, to the commit that covers the whole part. Without a
 //! fault only: what a fault holds up is asked where recovery is.
 
 use super::case::{Case, anomalous, count, quoted, seconds};
 use super::recovered::{Window, written_us};
-use crate::index::{Index, NO_TIMESTAMP, Part};
+use crate::index::{Index, NO_TIMESTAMP, Part, RangeSet};
 use std::collections::BTreeMap;
 use streamlake_history::event::{BatchPromise, ObjectRole};
 
@@ -34,6 +34,7 @@ pub(super) fn judge(index: &Index, case: &mut Case<'_>, windows: &[Window]) {
         };
         let mut begun_us: BTreeMap<usize, u64> = BTreeMap::new();
         let mut waits: Vec<(u64, u64)> = Vec::new();
+        let mut spans: Vec<Span> = Vec::new();
         for part in index.parts.iter().filter(own) {
             for (number, held) in &part.lanes {
                 let written =
@@ -45,12 +46,31 @@ pub(super) fn judge(index: &Index, case: &mut Case<'_>, windows: &[Window]) {
                     let epochs = index.epochs(group, *number);
                     epochs.list.first().map_or(formed_us, |epoch| epoch.begin_us)
                 });
+                // A timestamp may be anything where its sender says so.
+                if let Some(sent) = index.lanes[*number].not_before(held.first) {
+                    let (written, created) = (sent.max(begun_us), part.created_us);
+                    spans.push(Span { lane: *number, offset: held.first, written, created });
+                }
                 let commit = known.commits.iter().find(|commit| commit.offset > held.last);
                 if let Some(commit) = commit {
                     let from_us = written.max(begun_us);
                     waits.push((commit.at_us.saturating_sub(from_us), held.records));
                 }
             }
+        }
+        if let Some(span) = left_lying(&spans, batch) {
+            let text = format!(
+                "offset {} of {} was stored by group {} {} after it was written, while others were stored in \
+                 time, with batches that are closed after {} and nothing broken",
+                span.offset,
+                index.lane_name(span.lane),
+                quoted(&promise.group),
+                seconds(span.wait()),
+                seconds(batch.age_us)
+            );
+            let set = RangeSet::of([(span.offset, span.offset)]);
+            let name = Some(promise.group.as_str());
+            case.find_at("left-lying", name, span.lane, &set, text).at_us = Some(span.created);
         }
         if let Some((wait, records)) = late(&mut waits, batch) {
             let text = format!(
@@ -66,6 +86,42 @@ pub(super) fn judge(index: &Index, case: &mut Case<'_>, windows: &[Window]) {
             case.find(finding);
         }
     }
+}
+
+/// A part, from the writing of its first record.
+#[derive(Debug, Clone, Copy, PartialEq)]
+struct Span {
+    lane: usize,
+    offset: u64,
+    written: u64,
+    created: u64,
+}
+
+impl Span {
+    fn wait(&self) -> u64 {
+        self.created.saturating_sub(self.written)
+    }
+}
+
+/// So many parts, written in time after another one was due, show that nothing held it up.
+const IN_TIME_MIN: usize = 3;
+
+/// The part that waited the longest, where others that were due in its time were not late.
+fn left_lying(spans: &[Span], batch: BatchPromise) -> Option<Span> {
+    let most = batch.age_us.saturating_mul(2).saturating_add(ALLOWANCE_US);
+    let passed = |late: &&Span| {
+        let due = late.written.saturating_add(most);
+        let meanwhile = |other: &&Span| {
+            other.written >= due && other.created < late.created && other.wait() <= most
+        };
+        spans.iter().filter(meanwhile).count() >= IN_TIME_MIN
+    };
+    spans
+        .iter()
+        .filter(|span| span.wait() > most)
+        .filter(passed)
+        .max_by_key(|span| span.wait())
+        .copied()
 }
 
 /// What half of the records waited at least, and how many there are, if that is too long.
@@ -85,6 +141,19 @@ fn late(waits: &mut [(u64, u64)], batch: BatchPromise) -> Option<(u64, u64)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_part_that_lies_while_others_go_by_is_found() {
+        let batch = BatchPromise { records: 10, bytes: None, age_us: 500_000 };
+        let span = |written, created| Span { lane: 0, offset: written, written, created };
+        let late = span(0, 9_000_000);
+        let prompt = |n: u64| span(4_000_000 + n * 600_000, 4_500_000 + n * 600_000);
+        assert_eq!(left_lying(&[late, prompt(0), prompt(1), prompt(2)], batch), Some(late));
+        assert_eq!(left_lying(&[late, prompt(0), prompt(1)], batch), None);
+        // All waited: the machine was busy.
+        let slow = |n: u64| span(4_000_000 + n, 8_500_000);
+        assert_eq!(left_lying(&[late, slow(0), slow(1), slow(2)], batch), None);
+    }
 
     #[test]
     fn most_records_decide_and_few_say_nothing() {

@@ -24,20 +24,80 @@ pub(super) fn judge(
         let here = position.group == group.promise.group
             && (position.topic.as_str(), position.partition) == (&lane.topic, lane.partition)
             && position.how == PositionChange::Fetched;
-        let offset = position.offset.filter(|_| here)?;
-        let committed = known.in_force(position.at_us)?;
-        (offset < committed).then_some((position, offset, committed))
+        let committed = known.in_force(position.at_us).filter(|_| here)?;
+        // Nothing committed: it begins where a new group would.
+        let offset = position.offset.unwrap_or(lane.low());
+        let forgotten = offset < committed || position.offset.is_none();
+        forgotten.then_some((position, offset.min(committed), committed))
     });
+    ahead(index, case, group, number, known);
     let Some((position, offset, committed)) = low else { return };
+    let told = match position.offset {
+        Some(offset) => format!("to begin at offset {offset} of"),
+        None => "that nothing is committed of".to_owned(),
+    };
     let text = format!(
-        "{} of group {} was told at {} to begin at offset {offset} of {}, although {committed} had been \
-         committed before: a commit was forgotten",
+        "{} of group {} was told at {} {told} {}, although {committed} had been committed before: a commit \
+         was forgotten",
         quoted(&position.member),
         quoted(&group.promise.group),
         seconds(position.at_us),
         index.lane_name(number)
     );
-    let set = RangeSet::of([(offset, committed - 1)]);
+    let set = match committed.checked_sub(1) {
+        Some(last) if offset <= last => RangeSet::of([(offset, last)]),
+        _ => RangeSet::default(),
+    };
     let name = Some(group.promise.group.as_str());
     case.find_at("commit-forgotten", name, number, &set, text).at_us = Some(position.at_us);
+}
+
+/// A commit is learned no later than this after it was made.
+const LEARNED_WITHIN_US: u64 = 2_000_000;
+
+/// A position above all that anybody had committed or asked to commit by then: what lies between is passed
+/// over by whoever begins there.
+fn ahead(
+    index: &Index,
+    case: &mut Case<'_>,
+    group: &Observed<'_>,
+    number: usize,
+    known: &GroupLane,
+) {
+    let lane = &index.lanes[number];
+    let here = |topic: &str, partition: u32| (topic, partition) == (&*lane.topic, lane.partition);
+    let ours = index.rare.positions.iter().map(|seen| &seen.fact).filter(|position| {
+        position.group == group.promise.group
+            && here(&position.topic, position.partition)
+            && position.how == PositionChange::Fetched
+    });
+    for position in ours {
+        let Some(offset) = position.offset else { continue };
+        let until = position.at_us.saturating_add(LEARNED_WITHIN_US);
+        let made = known.commits.iter().filter(|commit| commit.at_us <= until).map(|c| c.offset);
+        let asked = index.rare.attempts.iter().map(|seen| &seen.fact).filter(|attempt| {
+            attempt.group == group.promise.group
+                && here(&attempt.topic, attempt.partition)
+                && attempt.at_us <= until
+        });
+        // Where nobody watched the commits, nothing is known of what was not asked for.
+        if known.commits.is_empty() {
+            return;
+        }
+        let most = made.chain(asked.map(|attempt| attempt.offset)).max();
+        let Some(most) = most.filter(|most| *most < offset) else { continue };
+        let text = format!(
+            "{} of group {} was told at {} to begin at offset {offset} of {}, although nothing above {most} \
+             had been committed",
+            quoted(&position.member),
+            quoted(&group.promise.group),
+            seconds(position.at_us),
+            index.lane_name(number)
+        );
+        let set = RangeSet::of([(most, offset - 1)]);
+        let name = Some(group.promise.group.as_str());
+        case.find_at("position-beyond-commits", name, number, &set, text).at_us =
+            Some(position.at_us);
+        return;
+    }
 }

@@ -1,6 +1,8 @@
 //! A member commits for the partitions that it owns. One that another member was told to have is not its
 //! own any more: to get it, the other one had to wait until it was given up, or the member was put out.
 //!
+//! Nor is one that the member was never told to have, and when it has left it owns nothing.
+//!
 //! Judged by what was seen to pass between members and coordinators, on one clock. A commit that passed
 //! before the other member was told of its partition was in time; one that was refused did no harm.
 
@@ -8,7 +10,11 @@ use super::super::case::{Case, quoted, seconds};
 use crate::index::{Index, RangeSet};
 use streamlake_history::event::{CommitAttempt, Membership, MembershipChange, ProcessChange};
 
+/// What was on its way when a member left may pass so much later.
+const LEAVES_WITHIN_US: u64 = 1_000_000;
+
 pub(super) fn judge(index: &Index, case: &mut Case<'_>) {
+    without(index, case);
     for attempt in index.rare.attempts.iter().map(|seen| &seen.fact).filter(|fact| fact.taken) {
         let Some(owner) = taken_over(index, attempt) else { continue };
         let lane = index.by_name.get(&attempt.topic).and_then(|of| of.get(&attempt.partition));
@@ -32,6 +38,59 @@ pub(super) fn judge(index: &Index, case: &mut Case<'_>) {
         // Each later one says the same.
         return;
     }
+}
+
+/// The first commit of a member that had left, or was never told to have the partition.
+fn without(index: &Index, case: &mut Case<'_>) {
+    for attempt in index.rare.attempts.iter().map(|seen| &seen.fact).filter(|fact| fact.taken) {
+        let Some(why) = never_had(index, attempt) else { continue };
+        let lane = index.by_name.get(&attempt.topic).and_then(|of| of.get(&attempt.partition));
+        let Some(&lane) = lane else { continue };
+        let text = format!(
+            "{} of group {} committed offset {} of {} at {}, {why}",
+            quoted(&attempt.member),
+            quoted(&attempt.group),
+            attempt.offset,
+            index.lane_name(lane),
+            seconds(attempt.at_us)
+        );
+        let name = Some(attempt.group.as_str());
+        let set = RangeSet::default();
+        case.find_at("commit-without-ownership", name, lane, &set, text).at_us =
+            Some(attempt.at_us);
+        return;
+    }
+}
+
+fn never_had(index: &Index, attempt: &CommitAttempt) -> Option<String> {
+    let mut groups = index.header.promises.groups.iter();
+    groups.find(|group| group.group == attempt.group)?;
+    let before: Vec<&Membership> = index
+        .rare
+        .memberships
+        .iter()
+        .map(|seen| &seen.fact)
+        .filter(|fact| {
+            let ours = fact.group == attempt.group && fact.member == attempt.member;
+            ours && fact.at_us < attempt.at_us
+        })
+        .collect();
+    let last = before.iter().max_by_key(|fact| fact.at_us)?;
+    // Members of one process share the name: all of them must have left.
+    let gone = |id: &str| {
+        let own = before.iter().filter(|fact| fact.id == id).max_by_key(|fact| fact.at_us);
+        own.is_some_and(|fact| fact.change == MembershipChange::Left)
+    };
+    let left = last.change == MembershipChange::Left
+        && before.iter().filter(|fact| !fact.id.is_empty()).all(|fact| gone(&fact.id))
+        && attempt.at_us.saturating_sub(last.at_us) > LEAVES_WITHIN_US;
+    if left {
+        return Some(format!("and had left its group at {}", seconds(last.at_us)));
+    }
+    let told = before.iter().filter(|fact| fact.change == MembershipChange::Owns);
+    let mut told = told.peekable();
+    (told.peek().is_some() && !told.any(|fact| holds(fact, attempt)))
+        .then(|| "a partition that it was never told to have".to_owned())
 }
 
 /// The other member that had the partition of a commit when it passed, if the one that asked is a member, too.

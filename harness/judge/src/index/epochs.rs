@@ -8,7 +8,7 @@
 //! rebalance, an assignment, the start of a process. Of these it is not known where they began: at
 //! the lowest offset that may have been committed then.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::skew::{Base, RESOLUTION_US, shifted};
 use super::{At, Index};
@@ -20,6 +20,13 @@ use streamlake_history::event::{
 /// A request that was on its way when its process was killed, or frozen, is carried out within this
 /// time by a store that answers.
 const IN_FLIGHT_US: u64 = 2_000_000;
+
+/// A member that is told that a partition is not its own any more, and runs, reads nothing of it after this
+/// time.
+const GIVES_UP_WITHIN_US: u64 = 3_000_000;
+
+/// One that is told that it is no member any more loses all its partitions, and gives them up the sooner.
+const LOSES_WITHIN_US: u64 = 1_000_000;
 
 /// What is known of how a group came to its positions, the best evidence first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -255,6 +262,17 @@ impl Index {
             && !self.rare.probes.iter().any(silent)
     }
 
+    /// For each life of a group's processes: when it ended, and when it can have written. None where not all
+    /// members were seen to start.
+    #[must_use]
+    pub fn writers(&self, group: usize) -> Option<Vec<(u64, Vec<(u64, u64)>)>> {
+        let lives = self.lives(group);
+        let members = &self.header.promises.groups[group].members;
+        let seen = |member: &String| lives.iter().any(|life| life.name == *member);
+        let known = !members.is_empty() && members.iter().all(seen);
+        known.then(|| lives.iter().map(|life| (life.end_us, self.writes(life))).collect())
+    }
+
     /// When the process of a life can have written: while it ran, and what was on its way when it was
     /// stopped.
     fn writes(&self, life: &Life) -> Vec<(u64, u64)> {
@@ -349,7 +367,7 @@ impl Index {
 
     /// Of the positions that members were told, those from which they can have read. Who asks once more
     /// without having been dealt its partitions anew only looks at what its group has committed, unless it
-    /// may go back by itself.
+    /// may go back by itself. So does who is no member, and who was dealt other partitions.
     fn given<'a>(&self, group: usize, asked: &[&'a Position], lives: &[Life]) -> Vec<&'a Position> {
         let promise = &self.header.promises.groups[group];
         let dealt: Vec<&Membership> = self
@@ -359,7 +377,14 @@ impl Index {
             .map(|seen| &seen.fact)
             .filter(|fact| fact.group == promise.group)
             .collect();
+        let documented = promise.consumer.is_none() && !self.is_foreign();
         let mut by_time: Vec<&Position> = asked.to_vec();
+        by_time.retain(|position| {
+            let named = |name: &String| is_of_process(&position.member, name);
+            let member = promise.members.is_empty() || promise.members.iter().any(named);
+            let seeks = position.how == PositionChange::Sought && !promise.may_seek_back;
+            !documented || (member && !seeks && !dealt_others(&dealt, position))
+        });
         by_time.sort_by_key(|position| position.at_us);
         let mut given: Vec<&Position> = Vec::new();
         for position in by_time {
@@ -422,8 +447,9 @@ impl Index {
     }
 
     /// When a member that was told of an assignment without the partition had let go of it for certain: it
-    /// joined anew, and a member does that only when it has given up what was taken from it. None where
-    /// several members share the name, as those of one process may.
+    /// joined anew, and a member does that only when it has given up what was taken from it; or it had the
+    /// time to give it up. None where several members share the name, as those of one process may. One that
+    /// was put out comes back under another name.
     fn let_go(&self, position: &Position) -> Option<u64> {
         let named =
             |fact: &&Membership| fact.group == position.group && fact.member == position.member;
@@ -437,14 +463,43 @@ impl Index {
             later && fact.change == MembershipChange::Owns && !fact.id.is_empty() && !holds(fact)
         });
         let told = told.min_by_key(|fact| fact.at_us)?;
+        let mut spans: BTreeMap<&str, (u64, u64)> = BTreeMap::new();
+        for fact in seen().filter(|fact| !fact.id.is_empty()) {
+            let span = spans.entry(&fact.id).or_insert((fact.at_us, fact.at_us));
+            *span = (span.0.min(fact.at_us), span.1.max(fact.at_us));
+        }
+        let mut spans: Vec<(u64, u64)> = spans.into_values().collect();
+        spans.sort_unstable();
+        if spans.windows(2).any(|pair| pair[1].0 <= pair[0].1) {
+            return None;
+        }
         let own = || seen().filter(|fact| fact.id == told.id);
-        let begun = own().map(|fact| fact.at_us).min()?;
         let joined = own().filter(|fact| fact.change == MembershipChange::Joined);
-        let joined = joined.map(|fact| fact.at_us).filter(|&at_us| at_us > told.at_us).min()?;
-        let shared = seen().any(|fact| {
-            fact.id != told.id && !fact.id.is_empty() && (begun..=joined).contains(&fact.at_us)
+        let joined = joined.map(|fact| fact.at_us).find(|&at_us| at_us > told.at_us);
+        let in_time = self.running_until(position, told.at_us, GIVES_UP_WITHIN_US);
+        // Before it came back it had been put out, if it was, and had lost everything by that.
+        let refused = seen().filter(|fact| {
+            let between = (position.at_us + 1..told.at_us).contains(&fact.at_us);
+            between && fact.change == MembershipChange::Refused && puts_out(fact)
         });
-        (begun <= position.at_us && !shared).then_some(joined)
+        let refused = refused.map(|fact| fact.at_us).min();
+        let lost = refused.and_then(|at| self.running_until(position, at, LOSES_WITHIN_US));
+        joined.into_iter().chain(in_time).chain(lost).min()
+    }
+
+    /// The instant at which the process of a member had run for so long from another one on; none if it did not
+    /// live as long.
+    fn running_until(&self, position: &Position, from_us: u64, for_us: u64) -> Option<u64> {
+        let group = self.header.promises.groups.iter().position(|g| g.group == position.group)?;
+        let lives = self.lives(group);
+        let life = life_of(&lives, &position.member, from_us)?;
+        let mut until = from_us.saturating_add(for_us);
+        for &(stopped, continued) in &life.frozen {
+            if stopped <= until && continued >= from_us {
+                until = until.max(continued.saturating_add(for_us));
+            }
+        }
+        (life.end_us >= until && until < u64::MAX).then_some(until)
     }
 
     /// The last assignment that a member was told of in a time, as it passed on the wire, holds the
@@ -637,6 +692,36 @@ impl Index {
 pub fn is_of_process(member: &str, process: &str) -> bool {
     let rest = member.strip_prefix(process);
     rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('-'))
+}
+
+/// A member that is refused like this, outside of a rebalance that it answers, is none any more.
+fn puts_out(fact: &Membership) -> bool {
+    let refusal = fact.refusal.as_deref().and_then(|refusal| refusal.split_once(": "));
+    refusal.is_some_and(|(request, error)| {
+        !["JoinGroup", "SyncGroup"].contains(&request)
+            && ["UNKNOWN_MEMBER_ID", "FENCED_INSTANCE_ID", "ILLEGAL_GENERATION"].contains(&error)
+    })
+}
+
+/// What a member that asks for a position was told last to have does not hold the partition. Several members
+/// of one process share a name: then none of them was told to have it.
+fn dealt_others(dealt: &[&Membership], position: &Position) -> bool {
+    let told = || {
+        dealt.iter().filter(|fact| {
+            fact.change == MembershipChange::Owns
+                && fact.member == position.member
+                && fact.at_us <= position.at_us
+        })
+    };
+    let ids: BTreeSet<&str> = told().map(|fact| fact.id.as_str()).collect();
+    let mut last = ids
+        .iter()
+        .filter_map(|id| told().filter(|fact| fact.id == **id).max_by_key(|fact| fact.at_us));
+    let holds = |fact: &&Membership| {
+        let of_topic = fact.partitions.get(&position.topic);
+        of_topic.is_some_and(|partitions| partitions.contains(&position.partition))
+    };
+    !ids.is_empty() && !last.any(|fact| holds(fact))
 }
 
 /// The life in which a member spoke: that of its process.

@@ -226,6 +226,8 @@ pub struct Index {
     /// Acknowledged operations whose receipt names another key than they were invoked with, or none
     /// where it has to.
     pub other_keys_told: Vec<u64>,
+    /// Operations that were not rejected, and whose receipt names a dead letter.
+    pub letters_of_others: Vec<u64>,
     /// Records of one key out of order, seen while the log passed by; only of packed indices.
     pub late_keys: Vec<LateKey>,
     /// Records whose order nobody can judge any more; only of packed indices.

@@ -129,6 +129,7 @@ impl Index {
             letters_told: BTreeMap::new(),
             longest_wait: None,
             other_keys_told: Vec::new(),
+            letters_of_others: Vec::new(),
             late_keys: Vec::new(),
             unjudged_order: 0,
             detail,

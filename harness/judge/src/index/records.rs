@@ -106,6 +106,9 @@ impl Index {
             Outcome::Failed { .. } => End::Failed,
             Outcome::Unknown { .. } => End::Unknown,
         };
+        if fact.dead_letter.is_some() && end != End::Rejected {
+            self.letters_of_others.push(fact.op);
+        }
         self.completions.add(event.t_us);
         self.note_completed(fact.op, event.t_us);
         match end {
@@ -123,11 +126,12 @@ impl Index {
 
     /// The key that a receipt names, against the one that was handed over or stands in the payload.
     fn hear_key(&mut self, fact: &Completed, joined: Option<&Joined>) {
-        let Some(Joined { invocation, end: End::Acknowledged(..), .. }) = joined else { return };
+        let Some(Joined { invocation, end, .. }) = joined else { return };
         let told = key_print(fact.key.as_ref());
         let promise = self.header.promises.outcomes.as_ref();
-        let owed =
-            promise.is_some_and(|promise| promise.tells_key_and_letter) && !invocation.beside;
+        let owed = promise.is_some_and(|promise| promise.tells_key_and_letter)
+            && !invocation.beside
+            && matches!(end, End::Acknowledged(..));
         if told != invocation.key && (owed || told != NO_KEY) {
             self.other_keys_told.push(fact.op);
         }

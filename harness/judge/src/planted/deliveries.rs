@@ -243,18 +243,10 @@ mod tests {
                 unconvicted(&sample, seed, if ahead { "ahead" } else { "behind" });
             }
             // Positions are not on record, only the starts of processes.
-            let mut sample = legal.clone();
+            let mut sample = legal;
             sample.header.promises.evidence.retain(|e| *e != Evidence::Positions);
             sample.facts.retain(|f| !matches!(f.2, Fact::Position(_)));
             unconvicted(&sample, seed, "without positions");
-            // An answer to a request for a position was not seen.
-            let mut sample = legal;
-            for (_, _, fact) in &mut sample.facts {
-                if let Fact::Position(p) = fact {
-                    p.offset = None;
-                }
-            }
-            unconvicted(&sample, seed, "positions without offsets");
         }
     }
 

@@ -205,8 +205,8 @@ fn a_rejected_operation_needs_its_dead_letter() {
         poison: true,
         ..Invoked::default()
     };
-    sample.tell(900_000, "producer-1", Fact::Invoked(invoked));
-    sample.complete(901_000, 60, Outcome::Rejected { reason: "no amount".to_owned() });
+    sample.tell(600_000, "producer-1", Fact::Invoked(invoked));
+    sample.complete(605_000, 60, Outcome::Rejected { reason: "no amount".to_owned() });
     found(&sample, "dead-letters", "rejected-without-dead-letter");
     let mut altered = sample.clone();
     let reencoded = DeadLetter { value: Print(1), ..letter(60, None) };
@@ -435,8 +435,8 @@ fn the_receipt_of_a_rejected_operation_leads_to_its_dead_letter() {
         let (topic, value) = (TOPIC.to_owned(), sample::value(60));
         let (key, poison) = (Some(sample::key(60)), true);
         let invoked = Invoked { op: 60, topic, key, value, poison, ..Invoked::default() };
-        sample.tell(900_000, "producer-1", Fact::Invoked(invoked));
-        sample.complete(901_000, 60, Outcome::Rejected { reason: "no amount".to_owned() });
+        sample.tell(600_000, "producer-1", Fact::Invoked(invoked));
+        sample.complete(605_000, 60, Outcome::Rejected { reason: "no amount".to_owned() });
         if let Some((_, _, Fact::Completed(completed))) = sample.facts.last_mut() {
             completed.dead_letter = place.map(|(topic, p, offset)| (topic.to_owned(), p, offset));
         }

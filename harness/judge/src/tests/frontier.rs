@@ -304,8 +304,14 @@ fn a_member_is_told_to_begin_where_its_group_has_committed() {
 
 /// The second of two members is told at 100 ms to have partition 1, and the first commits there at 200 ms.
 fn commits_for_another(change: impl Fn(&mut CommitAttempt)) -> Sample {
+    let told = [("consumer-1", 0, 99_000), ("consumer-2", 1, 100_000)];
+    commits_of_members(&told, change)
+}
+
+/// Members are told which partition is theirs, and consumer-1 commits in partition 1.
+fn commits_of_members(told: &[(&str, u32, u64)], change: impl Fn(&mut CommitAttempt)) -> Sample {
     let mut sample = Sample::honest();
-    for (member, partition, at_us) in [("consumer-1", 0, 99_000), ("consumer-2", 1, 100_000)] {
+    for &(member, partition, at_us) in told {
         let owns = Membership {
             group: GROUP.to_owned(),
             member: member.to_owned(),
@@ -338,6 +344,11 @@ fn commits_for_another(change: impl Fn(&mut CommitAttempt)) -> Sample {
 fn a_member_commits_for_its_own_partitions() {
     let sample = commits_for_another(|_| {});
     found(&sample, "commit-frontier", "commit-for-another");
+    found(&sample, "commit-frontier", "commit-without-ownership");
+    // It had had the partition before the other one did.
+    let had = [("consumer-1", 1, 98_000), ("consumer-1", 0, 99_000), ("consumer-2", 1, 100_000)];
+    let sample = commits_of_members(&had, |_| {});
+    found(&sample, "commit-frontier", "commit-for-another");
     // It was refused; it passed before the other had the partition; it is the other's; it is of no member.
     let legal: [fn(&mut CommitAttempt); 4] = [
         |a| (a.refused, a.taken) = (Some("ILLEGAL_GENERATION".to_owned()), false),
@@ -346,11 +357,22 @@ fn a_member_commits_for_its_own_partitions() {
         |a| a.member = "replay-1".to_owned(),
     ];
     for change in legal {
-        comes(&commits_for_another(change), "commit-frontier", Status::Pass);
+        comes(&commits_of_members(&had, change), "commit-frontier", Status::Pass);
     }
-    // The other one has left meanwhile, or takes part in a rebalance.
+    // It has left, and what it had asked for before has long passed.
+    let mut left = commits_of_members(&[("consumer-1", 1, 98_000)], |a| a.at_us = 1_300_000);
+    comes(&left, "commit-frontier", Status::Pass);
+    let gone = left.facts.iter().find_map(|(_, _, fact)| match fact {
+        Fact::Membership(m) => {
+            Some(Membership { at_us: 250_000, change: MembershipChange::Left, ..m.clone() })
+        }
+        _ => None,
+    });
+    left.tell(250_000, "coordination-watch", Fact::Membership(gone.unwrap()));
+    found(&left, "commit-frontier", "commit-without-ownership");
+    // The other one has left meanwhile, or takes part in a rebalance; and this one had had the partition.
     for step in [MembershipChange::Left, MembershipChange::Joined, MembershipChange::Refused] {
-        let mut sample = commits_for_another(|_| {});
+        let mut sample = commits_of_members(&had, |_| {});
         let gone = sample.facts.iter().find_map(|(_, _, fact)| match fact {
             Fact::Membership(m) if m.member == "consumer-2" => Some(m.clone()),
             _ => None,

@@ -9,6 +9,7 @@ mod frontier;
 mod liveness;
 mod outcomes;
 mod own;
+mod quiet;
 mod reads;
 mod recovered;
 mod replay;
