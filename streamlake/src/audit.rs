@@ -12,9 +12,10 @@ use crate::ranges::Ranges;
 use crate::raw_zone::leftovers;
 use crate::raw_zone::metadata::{self, PartEntry};
 use crate::raw_zone::name::{Folder, PartName};
-use crate::raw_zone::part;
+use crate::raw_zone::part::{self, StoredRecord};
 use crate::raw_zone::store::{Zone, log_retry};
 use rdkafka::Message;
+use rdkafka::message::BorrowedMessage;
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -22,6 +23,75 @@ use std::collections::{BTreeMap, BTreeSet};
 const SETTINGS_WITHIN: std::time::Duration = std::time::Duration::from_secs(5);
 /// How many ranges of a kind are named; all are counted.
 const NAMED_MAX: usize = 50;
+
+/// Stored records of a partition that are compared with the log.
+const COMPARED: usize = 4;
+
+/// The first record of each part, of many parts of every so manieth.
+#[derive(Debug, Default)]
+struct Samples {
+    kept: Vec<Sample>,
+    step: usize,
+    passed: usize,
+}
+
+/// A record as far as it is compared.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Sample {
+    offset: i64,
+    timestamp_ms: Option<i64>,
+    key: Option<u32>,
+    value: Option<u32>,
+}
+
+impl Sample {
+    fn of(record: &StoredRecord) -> Self {
+        Self {
+            offset: record.offset,
+            timestamp_ms: record.timestamp_ms,
+            key: record.key.as_deref().map(crc32fast::hash),
+            value: record.value.as_deref().map(crc32fast::hash),
+        }
+    }
+
+    fn of_log(message: &BorrowedMessage<'_>) -> Self {
+        Self {
+            offset: message.offset(),
+            timestamp_ms: message.timestamp().to_millis(),
+            key: message.key().map(crc32fast::hash),
+            value: message.payload().map(crc32fast::hash),
+        }
+    }
+}
+
+impl Samples {
+    const MAX: usize = 64;
+
+    fn take(&mut self, sample: Sample) {
+        let step = self.step.max(1);
+        if self.passed.is_multiple_of(step) {
+            self.kept.push(sample);
+        }
+        self.passed += 1;
+        if self.kept.len() > Self::MAX {
+            let mut nth = 0;
+            self.kept.retain(|_| {
+                nth += 1;
+                nth % 2 == 1
+            });
+            self.step = step * 2;
+        }
+    }
+
+    /// The first and the last that the log still reaches, and some between them.
+    fn chosen(&self, low: i64) -> Vec<&Sample> {
+        let there: Vec<&Sample> = self.kept.iter().filter(|at| at.offset >= low).collect();
+        let last = there.len().saturating_sub(1);
+        let mut chosen: Vec<usize> = (0..COMPARED).map(|n| n * last / (COMPARED - 1)).collect();
+        chosen.dedup();
+        chosen.into_iter().filter_map(|n| there.get(n).copied()).collect()
+    }
+}
 
 /// What to compare.
 #[derive(Debug, Clone)]
@@ -85,6 +155,9 @@ pub struct PartitionReport {
     pub durable: i64,
     /// Records in the raw zone beyond the first of their offset.
     pub duplicates: u64,
+    /// Offsets of stored records, of the few that were compared, at which the log holds another record, and
+    /// those beyond the end of the log: the topic was made anew, or cut back.
+    pub of_another_log: Vec<i64>,
     /// Offsets below the commit whose record is in the log, not stored, not a dead letter: losses.
     pub lost: u64,
     /// Where they are.
@@ -120,6 +193,7 @@ pub struct PartsReport {
 struct Stored {
     offsets: BTreeMap<i32, Ranges>,
     duplicates: BTreeMap<i32, u64>,
+    samples: BTreeMap<i32, Samples>,
     parts: PartsReport,
 }
 
@@ -179,6 +253,14 @@ fn problems(
                 "partition {partition}: the commit {commit} lies beyond the end {high_watermark} of the log, \
                  which was cut back, or the offset was set by hand; what comes below it is read only after a \
                  consumer has started again"
+            ));
+        }
+        if let Some(offset) = report.of_another_log.first() {
+            problems.push(format!(
+                "partition {partition}: what is stored of offset {offset} is another record than the log's, or \
+                 lies beyond its end: the topic was deleted and made again, or cut back, and nobody can tell \
+                 which of the stored offsets are of this log; give a new topic a dataset, or a raw zone, of its \
+                 own"
             ));
         }
         if *lost > 0 {
@@ -246,7 +328,17 @@ async fn read_folder(zone: &Zone, folder: &Folder, topic: &str, stored: &mut Sto
     let names = zone.persist("listing parts", log_retry, || zone.part_names(folder)).await?;
     for name in names.into_iter().collect::<BTreeSet<_>>() {
         let path = folder.part_path(name);
-        let bytes = zone.persist("reading a part", log_retry, || zone.read(&path)).await?;
+        let bytes = match zone.persist("reading a part", log_retry, || zone.read(&path)).await {
+            Ok(bytes) => bytes,
+            // A link that leads nowhere, a directory, a file that is closed to this user: one of them must not
+            // keep the others from being audited.
+            Err(Error::Store { source, .. }) if is_of_one_object(&source) => {
+                listed.remove(&name);
+                stored.parts.damaged.push(format!("{path}: cannot be read: {source}"));
+                continue;
+            }
+            Err(err) => return Err(err),
+        };
         stored.parts.count += 1;
         stored.parts.bytes += bytes.len() as u64;
         match listed.remove(&name) {
@@ -267,6 +359,11 @@ async fn read_folder(zone: &Zone, folder: &Folder, topic: &str, stored: &mut Sto
     Ok(())
 }
 
+fn is_of_one_object(err: &object_store::Error) -> bool {
+    use object_store::Error as Store;
+    matches!(err, Store::NotFound { .. } | Store::PermissionDenied { .. } | Store::Generic { .. })
+}
+
 fn read_offsets(
     name: PartName,
     bytes: &[u8],
@@ -284,6 +381,9 @@ fn read_offsets(
         let record = record?;
         if record.topic != topic {
             continue;
+        }
+        if run.is_none_or(|(partition, ..)| partition != record.partition) {
+            stored.samples.entry(record.partition).or_default().take(Sample::of(&record));
         }
         run = match run {
             Some((partition, from, to))
@@ -376,6 +476,19 @@ fn compare(
         waiting: (high - commit).max(0),
         ..PartitionReport::default()
     };
+    for sample in stored.samples.get(&partition).map(|s| s.chosen(low)).unwrap_or_default() {
+        let mut differs = sample.offset >= high;
+        inspector.read(topic, partition, sample.offset, sample.offset + 1, |message| {
+            differs = Sample::of_log(message) != *sample;
+            false
+        })?;
+        if differs {
+            report.of_another_log.push(sample.offset);
+        }
+    }
+    if let Some((_, end)) = in_zone.iter().last().filter(|(_, end)| *end > high) {
+        report.of_another_log.push(end - 1);
+    }
     let gaps = handled.gaps(start, high);
     // A question takes some tens of milliseconds, and a topic of transactions has a gap behind each of them:
     // gaps that lie close together are read in one.
@@ -417,6 +530,24 @@ mod tests {
     use super::*;
 
     #[test]
+    fn samples_are_few_and_reach_from_the_first_to_the_last() {
+        let mut samples = Samples::default();
+        let sample = |offset| Sample { offset, timestamp_ms: None, key: None, value: None };
+        assert!(samples.chosen(0).is_empty());
+        samples.take(sample(7));
+        assert_eq!(samples.chosen(0), [&sample(7)]);
+        for offset in 8..5_000 {
+            samples.take(sample(offset));
+        }
+        assert!(samples.kept.len() <= Samples::MAX);
+        let chosen = samples.chosen(0);
+        assert_eq!((chosen.len(), chosen[0].offset), (COMPARED, 7));
+        assert!(chosen[COMPARED - 1].offset > 4_500, "{chosen:?}");
+        assert!(samples.chosen(1_000).iter().all(|at| at.offset >= 1_000));
+        assert!(samples.chosen(6_000).is_empty());
+    }
+
+    #[test]
     fn gaps_that_lie_close_together_are_read_in_one() {
         let gaps = [(3, 4), (10, 12), (50_000, 50_001), (50_002, 60_000), (70_001, 70_002)];
         assert_eq!(joined(&gaps, 100_000), [(3, 12), (50_000, 60_000), (70_001, 70_002)]);
@@ -437,6 +568,7 @@ mod tests {
             (PartitionReport { unknown: 2, ..good() }, "no longer tells"),
             (PartitionReport { committed: None, ..good() }, "has no commit"),
             (PartitionReport { committed: Some(500), ..good() }, "beyond the end 5"),
+            (PartitionReport { of_another_log: vec![3], ..good() }, "made again"),
         ] {
             assert!(judge(partition, PartsReport::default()).contains(word), "{word}");
         }

@@ -76,7 +76,7 @@ pub fn plan(settings: &KafkaSettings, request: &Request) -> Result<Plan> {
     let all = inspector.partitions(&request.topic)?;
     let wanted = wanted(&inspector, request, &all)?;
     let committed = inspector.committed(&request.topic, &all)?;
-    let mut partitions = Vec::new();
+    let (mut partitions, mut beyond) = (Vec::new(), Vec::new());
     for (partition, asked) in wanted {
         let ends = inspector.watermarks(&request.topic, partition)?;
         let found = committed.get(&partition).copied();
@@ -85,8 +85,10 @@ pub fn plan(settings: &KafkaSettings, request: &Request) -> Result<Plan> {
             (StartAt::Time(_), false) => asked.min(found.unwrap_or(ends.0)),
             _ => asked,
         };
+        beyond.push((partition, asked, ends.1));
         partitions.push(one(partition, asked, ends, found, request.allow_skip)?);
     }
+    refuse_beyond(&request.from, &beyond)?;
     let records = planted::told_records(partitions.iter().map(|partition| partition.records));
     Ok(Plan { topic: request.topic.clone(), group: request.group.clone(), partitions, records })
 }
@@ -115,6 +117,24 @@ fn refuse_members(inspector: &Inspector, request: &Request) -> Result<()> {
     }
 }
 
+/// An offset that no partition has, or not the one that it is named for, is a slip: nothing would be replayed,
+/// and all would look well.
+fn refuse_beyond(from: &StartAt, asked: &[(i32, i64, i64)]) -> Result<()> {
+    let beyond = |(_, asked, end): &&(i32, i64, i64)| asked > end;
+    let slip = match from {
+        StartAt::Offset(_) if asked.iter().all(|at| beyond(&at)) => asked.first(),
+        StartAt::Offsets(_) => asked.iter().find(beyond),
+        _ => None,
+    };
+    match slip {
+        Some((partition, asked, end)) => Err(Error::Refused(format!(
+            "offset {asked} lies beyond the end of partition {partition}, which is {end}; nothing would be \
+             replayed"
+        ))),
+        None => Ok(()),
+    }
+}
+
 fn wanted(inspector: &Inspector, request: &Request, all: &[i32]) -> Result<BTreeMap<i32, i64>> {
     match &request.from {
         StartAt::Offset(offset) => Ok(all.iter().map(|partition| (*partition, *offset)).collect()),
@@ -127,7 +147,11 @@ fn wanted(inspector: &Inspector, request: &Request, all: &[i32]) -> Result<BTree
             }
             Ok(offsets.clone())
         }
-        StartAt::Time(ms) => inspector.at_time(&request.topic, all, *ms),
+        StartAt::Time(ms) if *ms > chrono::Utc::now().timestamp_millis() => {
+            Err(Error::Refused("that time is still to come: nothing would be replayed".into()))
+        }
+        // A question by time before 1970 has other meanings to a broker; no record is older.
+        StartAt::Time(ms) => inspector.at_time(&request.topic, all, (*ms).max(0)),
     }
 }
 
@@ -165,6 +189,17 @@ fn one(
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
+
+    #[test]
+    fn an_offset_that_is_nowhere_is_refused() {
+        let asked = |from: StartAt, asked: &[(i32, i64, i64)]| refuse_beyond(&from, asked).is_err();
+        assert!(asked(StartAt::Offset(50), &[(0, 50, 20), (1, 50, 49)]));
+        assert!(!asked(StartAt::Offset(30), &[(0, 30, 20), (1, 30, 49)]), "a short partition");
+        let each = || StartAt::Offsets(BTreeMap::new());
+        assert!(asked(each(), &[(0, 30, 20), (1, 30, 49)]));
+        assert!(!asked(each(), &[(0, 20, 20)]), "nothing to replay, and known to be so");
+        assert!(!asked(StartAt::Time(5), &[(0, 20, 20)]));
+    }
 
     #[test]
     fn back_is_a_replay_forward_is_refused_and_retention_is_told() {

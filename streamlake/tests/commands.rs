@@ -120,6 +120,45 @@ fn an_audit_is_of_one_group() {
     assert!(report["problems"][0].as_str().unwrap().contains("no commit"), "{report:#}");
 }
 
+/// Parts of a topic that was made anew bear offsets that the new one has as well: none of its records is stored,
+/// and yet no offset is missing.
+#[test]
+fn an_audit_is_of_one_log() {
+    let (old, new) = (Bed::new(1), Bed::new(1));
+    let orders = |from: usize| (from..from + 5).map(|n| order(n) + "\n").collect::<String>();
+    assert_eq!(old.produce(orders(0).as_bytes(), &[]).0, 0);
+    drain(&old, 5);
+    assert_eq!(new.produce(orders(50).as_bytes(), &[]).0, 0);
+    let zone = old.zone();
+    let audit = |bed: &Bed| bed.run_json(&["audit", "--dataset", "orders", "--raw-zone", &zone]);
+    let (code, report) = audit(&old);
+    assert_eq!((code, &report["partitions"][0]["of_another_log"]), (0, &json!([])), "{report:#}");
+    let (code, report) = audit(&new);
+    assert_eq!((code, &report["partitions"][0]["of_another_log"][0]), (4, &json!(0)), "{report:#}");
+    // It is shorter than what is stored.
+    let shorter = Bed::new(1);
+    assert_eq!(shorter.produce(orders(0)[..].lines().next().unwrap().as_bytes(), &[]).0, 0);
+    let (code, report) = audit(&shorter);
+    assert_eq!(code, 4, "{report:#}");
+    let of_another = report["partitions"][0]["of_another_log"].as_array().unwrap();
+    assert!(of_another.contains(&json!(4)), "{report:#}");
+}
+
+/// One part that cannot be opened keeps nobody from auditing the others.
+#[test]
+fn a_part_that_cannot_be_opened_is_damaged() {
+    let bed = Bed::new(1);
+    assert_eq!(bed.produce(format!("{}\n", order(0)).as_bytes(), &[]).0, 0);
+    drain(&bed, 1);
+    let part = support::parts(&bed.path("zone")).into_iter().min().unwrap();
+    std::os::unix::fs::symlink("/nowhere", part.with_file_name("part-0900.json")).unwrap();
+    let zone = bed.zone();
+    let (code, report) = bed.run_json(&["audit", "--dataset", "orders", "--raw-zone", &zone]);
+    assert_eq!((code, &report["partitions"][0]["stored"]), (4, &json!(1)), "{report:#}");
+    let damaged = report["parts"]["damaged"][0].as_str().unwrap();
+    assert!(damaged.contains("part-0900.json: cannot be read"), "{report:#}");
+}
+
 /// A topic that may not be seen is not an empty one.
 #[test]
 fn dead_letters_that_may_not_be_seen_are_not_none() {

@@ -45,11 +45,13 @@ pub(super) fn judge(index: &Index, case: &mut Case<'_>, stands: &[Standstill]) {
         if let Some(finding) = found {
             case.find(finding);
         }
-        if longest_unready(index, process, &ready) > READY_WITHIN_US {
-            let (anomaly, what) = match ever.contains(process) {
-                false => ("never-ready", "never called itself ready"),
-                true => ("unready-while-working", "called itself not ready for long"),
-            };
+        let (most, anomaly, what) = match ever.contains(process) {
+            false => (READY_WITHIN_US, "never-ready", "never called itself ready"),
+            true => {
+                (ANSWERS_WITHIN_US, "unready-while-working", "called itself not ready for long")
+            }
+        };
+        if longest_unready(index, process, &ready) > most {
             let text = format!(
                 "process {} {what}, although its group committed what it read",
                 quoted(process)

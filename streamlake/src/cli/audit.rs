@@ -3,7 +3,7 @@
 
 use super::options::{Dataset, Group, Kafka, print_json};
 use crate::audit::{self, Request};
-use crate::config::{RawZoneSettings, duration};
+use crate::config::{RawZoneSettings, check_dataset, duration};
 use crate::error::Result;
 use crate::raw_zone::metadata;
 use crate::raw_zone::store::{Zone, log_retry};
@@ -32,7 +32,16 @@ pub(super) struct Args {
     rebuild_metadata: bool,
 }
 
+impl Args {
+    /// Refuses what cannot work, as far as that can be known without a store.
+    pub(super) fn check(&self) -> Result<()> {
+        check_dataset(&self.dataset.dataset)?;
+        RawZoneSettings::new(&self.raw_zone, self.store_timeout).map(drop)
+    }
+}
+
 pub(super) async fn run(args: Args) -> Result<ExitCode> {
+    args.check()?;
     let zone = Zone::open_one_shot(&RawZoneSettings::new(&args.raw_zone, args.store_timeout)?)?;
     let request = Request {
         topic: args.dataset.topic(),

@@ -17,6 +17,9 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use toml::Table;
 
+/// Flags that a command needs, with values that it accepts.
+const STAND_INS: [(&str, &str); 2] = [("--dataset", "orders"), ("--raw-zone", "file:///")];
+
 /// Commands that read no section.
 pub(super) const WITHOUT_SECTION: [&str; 4] = ["config", "completions", "man", "help"];
 
@@ -123,18 +126,28 @@ fn parsed(
     let lines = config_file::expand(args, cli)?;
     let pipelines = lines.len();
     let (mut missing, mut consumers) = (Vec::new(), Vec::new());
-    for line in lines {
+    for mut line in lines {
+        // What is missing may come from elsewhere; what is there is looked at all the same.
+        if let Err(err) = Cli::try_parse_from(&line)
+            && err.kind() == ErrorKind::MissingRequiredArgument
+            && let Some(ContextValue::Strings(names)) = err.get(ContextKind::InvalidArg)
+        {
+            let given = |(flag, _): &&(&str, &str)| names.iter().any(|name| name.starts_with(flag));
+            let stand_ins = STAND_INS.iter().filter(given);
+            line.extend(stand_ins.flat_map(|(flag, value)| [flag.into(), value.into()]));
+            missing.extend(names.iter().cloned());
+        }
         match Cli::try_parse_from(line) {
             Ok(Cli { command: Command::Consume(args), .. }) => {
                 args.settings().map_err(|err| err.to_string())?;
                 consumers.push(*args);
             }
-            Ok(_) => {}
-            Err(err) if err.kind() == ErrorKind::MissingRequiredArgument => {
-                if let Some(ContextValue::Strings(names)) = err.get(ContextKind::InvalidArg) {
-                    missing.extend(names.iter().cloned());
-                }
+            Ok(Cli { command: Command::Audit(args), .. }) => {
+                args.check().map_err(|err| err.to_string())?;
             }
+            Ok(_) => {}
+            // Some that has no stand-in.
+            Err(err) if err.kind() == ErrorKind::MissingRequiredArgument => {}
             Err(err) => return Err(first_line(&err)),
         }
     }
@@ -156,4 +169,32 @@ pub(super) fn first_line(err: &clap::Error) -> String {
     let text = err.to_string();
     let line = text.lines().next().unwrap_or_default();
     line.strip_prefix("error: ").unwrap_or(line).to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn what_is_there_is_checked_although_other_things_come_from_elsewhere() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("c.toml");
+        let looked = |text: &str| {
+            std::fs::write(&file, text).unwrap();
+            let table = config_file::read(&file).unwrap();
+            looked_at(&file, "c.toml", &table)
+        };
+        let (lines, good) = looked("[consume]\nbatch-records = 5\n");
+        assert!(good && lines[0].contains("to be given"), "{lines:?}");
+        for wrong in [
+            "[consume]\nbatch-records = 0\n",
+            "[consume]\nraw-zone = \"s3://x\"\n",
+            "[audit]\ndataset = \"../\"\n",
+            "[audit]\nraw-zone = \"zzz\"\n",
+        ] {
+            let (lines, good) = looked(wrong);
+            assert!(!good, "{wrong}: {lines:?}");
+        }
+    }
 }

@@ -35,7 +35,8 @@ const RECEIPTS_WITHIN: Duration = Duration::from_secs(2);
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 enum Input {
-    /// Each line is a payload, sent as it is.
+    /// Each line is a payload, sent as it is; a carriage return at its end and a byte-order mark before the
+    /// first line are of the file and not of the payload.
     Lines,
     /// Each line is `{"value": "text"}` or `{"value_base64": "…"}`, optionally with `"key"` or
     /// `"key_base64"`: for payloads that are not one line of text.

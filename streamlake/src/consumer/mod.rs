@@ -39,8 +39,8 @@ use poll_loop::{PollLoop, RECORDS_PER_TURN};
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use serde_json::json;
 use shares::{Share, Shares};
-use std::sync::{Arc, mpsc};
-use std::time::Duration;
+use std::sync::{Arc, OnceLock, mpsc};
+use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 use wake::Wake;
@@ -80,6 +80,14 @@ pub async fn run(
         events,
         board,
     };
+    let asked = Arc::new(OnceLock::new());
+    let asking = tokio::spawn({
+        let (asked, stop) = (Arc::clone(&asked), stop.clone());
+        async move {
+            stop.cancelled().await;
+            let _ = asked.set(Instant::now());
+        }
+    });
     let loops = (0..shared.settings.members).map(|member| shared.build(member, stop.clone()));
     let loops = loops.collect::<Result<Vec<_>>>()?;
     let metadata = tokio::spawn({
@@ -93,7 +101,11 @@ pub async fn run(
     let ends = futures::future::join_all(ends).await;
     metadata.abort();
     watch.abort();
+    asking.abort();
     let rest = reserve_for_leaving(deadline);
+    // What the drain left of the deadline; the lists of thousands of folders take their time.
+    let spent = asked.get().map_or(Duration::ZERO, Instant::elapsed);
+    let lists_within = rest.max(deadline.saturating_sub(spent));
     let mut stopped = Stopped { drained: true, metadata_complete: false, left_group: true };
     let mut leaving = Vec::new();
     // What the settings do not accept is why the members were stopped.
@@ -112,7 +124,7 @@ pub async fn run(
         return hopeless.map_or(Ok(stopped), Err);
     }
     let (completed, left) = tokio::join!(
-        tokio::time::timeout(rest, writer.complete_metadata()),
+        tokio::time::timeout(lists_within, writer.complete_metadata()),
         tokio::time::timeout(rest, futures::future::join_all(leaving)),
     );
     if let Some(err) = hopeless {
@@ -120,6 +132,12 @@ pub async fn run(
     }
     crash::at(Point::DrainMetadata);
     stopped.metadata_complete = matches!(completed, Ok(Ok(())));
+    if !stopped.metadata_complete {
+        tracing::warn!(
+            "not all parts are listed in their folder's _metadata.json; `streamlake audit --rebuild-metadata` \
+             lists them, and a longer --shutdown-deadline leaves more time for it"
+        );
+    }
     stopped.left_group &= left.is_ok_and(|all| all.iter().all(|left| *left == Ok(true)));
     Ok(stopped)
 }

@@ -11,12 +11,16 @@ use crate::crash::{self, Point};
 use crate::error::{Error, Result};
 use crate::observe::metrics;
 use crate::planted::{self, Bug};
+use futures::{StreamExt as _, stream};
 use object_store::path::Path;
 use object_store::{Attribute, Attributes, ObjectStoreExt, PutOptions, PutPayload};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::sync::Notify;
+
+/// Folders whose documents are written at the same time.
+const FOLDERS_AT_ONCE: usize = 16;
 
 /// A part that is durable.
 #[derive(Debug, Clone)]
@@ -251,32 +255,34 @@ impl PartWriter {
             let unlisted = self.unlisted.lock().unwrap_or_else(PoisonError::into_inner);
             unlisted.keys().cloned().collect()
         };
-        let mut failed = None;
-        for folder in folders {
-            let entries = {
-                let unlisted = self.unlisted.lock().unwrap_or_else(PoisonError::into_inner);
-                unlisted.get(&folder).cloned().unwrap_or_default()
-            };
-            crash::at(Point::BeforeMetadata);
-            if let Err(err) = metadata::add(&self.zone, &folder, &entries).await {
-                // One folder's document must not hold up the others.
-                tracing::warn!(path = folder.metadata_path(), error = %err,
-                    "the metadata cannot be written; its parts stay unlisted for now");
-                metrics::metadata_refused(&folder.dataset);
-                failed.get_or_insert(err);
-                continue;
-            }
-            crash::at(Point::AfterMetadata);
-            let mut unlisted = self.unlisted.lock().unwrap_or_else(PoisonError::into_inner);
-            if let Some(waiting) = unlisted.get_mut(&folder) {
-                // Cancelled before this line, the same entries are added once more: harmless.
-                waiting.drain(..entries.len().min(waiting.len()));
-                if waiting.is_empty() {
-                    unlisted.remove(&folder);
-                }
+        let flushed = stream::iter(folders).map(|folder| self.flush_folder(folder));
+        // One folder's document must not hold up the others.
+        let flushed: Vec<Result<()>> = flushed.buffer_unordered(FOLDERS_AT_ONCE).collect().await;
+        flushed.into_iter().collect()
+    }
+
+    async fn flush_folder(&self, folder: Folder) -> Result<()> {
+        let entries = {
+            let unlisted = self.unlisted.lock().unwrap_or_else(PoisonError::into_inner);
+            unlisted.get(&folder).cloned().unwrap_or_default()
+        };
+        crash::at(Point::BeforeMetadata);
+        if let Err(err) = metadata::add(&self.zone, &folder, &entries).await {
+            tracing::warn!(path = folder.metadata_path(), error = %err,
+                "the metadata cannot be written; its parts stay unlisted for now");
+            metrics::metadata_refused(&folder.dataset);
+            return Err(err);
+        }
+        crash::at(Point::AfterMetadata);
+        let mut unlisted = self.unlisted.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(waiting) = unlisted.get_mut(&folder) {
+            // Cancelled before this line, the same entries are added once more: harmless.
+            waiting.drain(..entries.len().min(waiting.len()));
+            if waiting.is_empty() {
+                unlisted.remove(&folder);
             }
         }
-        failed.map_or(Ok(()), Err)
+        Ok(())
     }
 
     /// Completes the metadata of every folder that this process has written to, with what others
@@ -297,15 +303,17 @@ impl PartWriter {
             let numbers = self.numbers.lock().unwrap_or_else(PoisonError::into_inner);
             numbers.keys().cloned().collect()
         };
-        let mut failed = flushed.err();
-        for folder in folders.into_iter().filter(planted::completes) {
-            if let Err(err) = metadata::rebuild(&self.zone, &folder).await {
+        let rebuilt = folders.into_iter().filter(planted::completes).map(|folder| async move {
+            let rebuilt = metadata::rebuild(&self.zone, &folder).await;
+            if let Err(err) = &rebuilt {
                 tracing::warn!(path = folder.metadata_path(), error = %err,
                     "the metadata stays incomplete; the next start, or audit --rebuild-metadata, completes it");
-                failed.get_or_insert(err);
             }
-        }
-        failed.map_or(Ok(()), Err)
+            rebuilt.map(drop)
+        });
+        let rebuilt: Vec<Result<()>> =
+            stream::iter(rebuilt).buffer_unordered(FOLDERS_AT_ONCE).collect().await;
+        std::iter::once(flushed).chain(rebuilt).collect()
     }
 }
 
