@@ -71,7 +71,7 @@ pub fn check_bootstrap_servers(servers: &str) -> Result<()> {
         let (scheme, host) = entry.split_once("://").unwrap_or(("plaintext", entry));
         let known = SCHEMES.contains(&scheme.to_ascii_lowercase().as_str());
         let odd = |c: char| c.is_whitespace() || matches!(c, '"' | '\'' | ';' | '/' | '@');
-        if !known || host.is_empty() || host.contains(odd) {
+        if !known || host.is_empty() || host.contains(odd) || !is_port_of(host) {
             // What stands there may be a password that took a wrong turn.
             let shown = if entry.contains('@') { "…" } else { entry };
             return Err(Error::Config(format!(
@@ -81,6 +81,17 @@ pub fn check_bootstrap_servers(servers: &str) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// Whether what follows a host, if something does, is a port: librdkafka takes any number modulo 65536.
+fn is_port_of(host: &str) -> bool {
+    let port = match host.rsplit_once(']') {
+        Some((_, rest)) => rest.strip_prefix(':'),
+        // Without brackets more than one colon is an address of IPv6.
+        None if host.matches(':').count() > 1 => None,
+        None => host.split_once(':').map(|(_, port)| port),
+    };
+    port.is_none_or(|port| port.parse::<u16>().is_ok_and(|port| port > 0))
 }
 
 /// When a batch is closed and stored: whichever comes first.
@@ -338,7 +349,7 @@ impl ConsumerSettings {
         }
         if self.stall_after.is_zero() {
             return fail(
-                "stall-after 0: a process at work would always be unhealthy; say 60s, say",
+                "stall-after 0: a process at work would always be unhealthy; write 60s, for example",
             );
         }
         check_topics(&self.topic, &self.dead_letter_topic)
@@ -376,12 +387,25 @@ mod tests {
 
     #[test]
     fn addresses_of_kafka() {
-        for good in ["h:1", " h:1 , [::1]:2,\n", "PLAINTEXT://h:1", "sasl_ssl://h:1,h"] {
+        for good in
+            ["h:1", " h:1 , [::1]:2,\n", "::1", "h:65535", "PLAINTEXT://h:1", "sasl_ssl://h:1,h"]
+        {
             assert!(check_bootstrap_servers(good).is_ok(), "{good}");
         }
-        for bad in
-            ["", " , ", "kafka://h:1", "http://h", "\"h:1\"", "h:1;h:2", "h:1 h:2", "u:p@h:1"]
-        {
+        for bad in [
+            "",
+            " , ",
+            "kafka://h:1",
+            "http://h",
+            "\"h:1\"",
+            "h:1;h:2",
+            "h:1 h:2",
+            "u:p@h:1",
+            "h:99999",
+            "h:0",
+            "h:x",
+            "[::1]:70000",
+        ] {
             let text = check_bootstrap_servers(bad).unwrap_err().to_string();
             assert!(!text.contains("u:p"), "{text}");
         }

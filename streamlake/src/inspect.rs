@@ -31,11 +31,29 @@ const NO_GROUP: &str = "streamlake-inspector";
 pub(crate) struct Quiet {
     /// What brokers refused this client with.
     refused: Mutex<Option<Error>>,
+    complaints: Mutex<BTreeMap<String, Instant>>,
 }
+
+/// A complaint that comes again is shown again after this time. One that no broker is there may come some
+/// hundred times a second.
+const COMPLAINS_EVERY: Duration = Duration::from_secs(5);
 
 impl Quiet {
     fn refused(&self) -> std::sync::MutexGuard<'_, Option<Error>> {
         self.refused.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether a complaint has not been shown for some time. There are as many as there are errors.
+    fn is_new(&self, complaint: &str) -> bool {
+        let mut shown = self.complaints.lock().unwrap_or_else(PoisonError::into_inner);
+        let now = Instant::now();
+        match shown.get(complaint) {
+            Some(at) if now.duration_since(*at) < COMPLAINS_EVERY => false,
+            _ => {
+                shown.insert(complaint.to_owned(), now);
+                true
+            }
+        }
     }
 }
 
@@ -44,7 +62,9 @@ impl ClientContext for Quiet {
         kafka::log(level, facility, message);
     }
     fn error(&self, error: KafkaError, reason: &str) {
-        tracing::warn!(error = %error, reason, "Kafka");
+        if self.is_new(&error.to_string()) {
+            tracing::warn!(error = %error, reason, "Kafka");
+        }
         if classify::connection(&error, reason, Phase::StartUp) == Decision::Stop {
             *self.refused() = Some(kafka::refused(&error, reason));
         }

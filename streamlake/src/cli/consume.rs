@@ -7,6 +7,7 @@ use crate::config::{BatchLimits, ConsumerSettings, OnGap, RawZoneSettings, durat
 use crate::consumer;
 use crate::error::{Error, Result};
 use crate::inspect::Inspector;
+use crate::kafka;
 use crate::observe::events::Events;
 use crate::observe::health::Board;
 use crate::observe::http;
@@ -97,6 +98,11 @@ impl Args {
     pub(super) fn settings(&self) -> Result<(ConsumerSettings, RawZoneSettings)> {
         let mut kafka = self.kafka.settings()?;
         if let Some(id) = &self.group_instance_id {
+            if id.is_empty() {
+                let text =
+                    "the member has no name: give it with --group-instance-id, or leave it out";
+                return Err(Error::Config(text.to_owned()));
+            }
             kafka.properties.insert("group.instance.id".into(), id.clone());
         }
         let consumer = ConsumerSettings {
@@ -297,6 +303,8 @@ async fn run_one(
 ) -> Result<()> {
     let stop = end.own;
     let dataset = settings.dataset.clone();
+    // What is refused is refused before anything is made.
+    kafka::consumer_config(&settings.kafka, &settings.group)?;
     let zone = Zone::open(&zone)?;
     let reader = settings.reader();
     board.waits(&reader, settings.stall_after, Instant::now());
