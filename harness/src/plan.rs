@@ -5,6 +5,7 @@
 mod about;
 mod consumer;
 mod faults;
+mod producer;
 mod promises;
 mod source;
 
@@ -15,7 +16,7 @@ use std::time::Duration;
 
 use toml::Spanned;
 
-use crate::adapter::command::{CommandPlan, DeliveryPlace};
+use crate::adapter::command::{CommandPlan, DeliveryPlace, ProducerPlan};
 use crate::fault::Fault;
 use crate::scenario::{Group, ScenarioError, ScenarioFile, Workload};
 use crate::testbed::{Abilities, Capability, TopicSpec, Topology};
@@ -53,8 +54,10 @@ pub struct Plan {
     pub load: Load,
     /// The topic under test.
     pub topic: String,
-    /// librdkafka properties of the producer.
+    /// librdkafka properties of the built-in producer.
     pub producer_properties: BTreeMap<String, String>,
+    /// The producer, if it is somebody's own.
+    pub own_producer: Option<ProducerPlan>,
     /// Consumer groups.
     pub groups: Vec<GroupPlan>,
     /// Fault windows.
@@ -280,6 +283,11 @@ pub fn resolve(
     known_testbeds(file)?;
     let reader = Reader { file };
     let mut load = reader.load(seed)?;
+    let produced = match &load {
+        Load::Producer(workload) => Some(workload),
+        Load::Source(_) => None,
+    };
+    let own_producer = reader.own_producer(produced, seed)?;
     let groups = reader.groups(&load, seed)?;
     let mut faults = reader.faults(&load, seed)?;
     let replay_from = reader.replay(&load, &groups)?;
@@ -301,6 +309,9 @@ pub fn resolve(
     let topic = load.topic();
     let mut promises =
         promises(file, abilities, &load, &groups, &faults, recovery_within, &topology);
+    if let Some(producer) = &own_producer {
+        promises::of_own_producer(producer, &mut promises);
+    }
     promises.replay_from = replay_from;
     Ok(Resolved::Plan(Box::new(Plan {
         scenario: file.name.clone(),
@@ -310,6 +321,7 @@ pub fn resolve(
         load,
         topic,
         producer_properties: scenario.producer.properties.clone(),
+        own_producer,
         groups,
         faults,
         replay_from,
@@ -460,7 +472,9 @@ impl Reader<'_> {
                 None => None,
             },
             corrupt: self.corrupt(workload)?,
-            lets_poison_through: self.file.scenario.producer.lets_poison_through,
+            // Nobody's own producer knows what poison is.
+            lets_poison_through: self.file.scenario.producer.lets_poison_through
+                || self.file.scenario.producer.command.is_some(),
             topic: format!("streamlake.{DATASET}.raw"),
             partitions: self.small(&self.file.scenario.cluster.partitions, 1..1025)?,
             variety: self.variety(&workload.variety)?,

@@ -188,7 +188,9 @@ impl Run {
                 systems.of(group).settings(member, folder, &self.recorder);
             }
         }
-        systems.pipeline.settings(PRODUCER, folder, &self.recorder);
+        if plan.own_producer.is_none() {
+            systems.pipeline.settings(PRODUCER, folder, &self.recorder);
+        }
         if whole {
             self.phase("done");
         }
@@ -253,14 +255,24 @@ impl Run {
     ) -> Result<(), RunError> {
         self.phase("load");
         let reserve = Reserve::of(load, &faults);
-        let producer =
-            self.context.systems.pipeline.producer(PRODUCER, plan, load, self.surroundings());
+        let producer = match &plan.own_producer {
+            Some(own) => own.launch(PRODUCER, self.surroundings()),
+            None => {
+                self.context.systems.pipeline.producer(PRODUCER, plan, load, self.surroundings())
+            }
+        };
+        let tells_receipts = plan.own_producer.as_ref().is_none_or(|own| own.tells_receipts);
         let (input, output) = self.supervisor.start_piped(producer)?;
         let (recorder, progress) = (&self.recorder, &self.context.progress);
         let mut receipts = {
             let (recorder, progress) = (recorder.clone(), progress.clone());
             tokio::spawn(async move {
-                workload::driver::receipts(PRODUCER, output, &recorder, &progress).await
+                match tells_receipts {
+                    true => {
+                        workload::driver::receipts(PRODUCER, output, &recorder, &progress).await
+                    }
+                    false => workload::driver::words(output).await,
+                }
             })
         };
         // A load that ended early must not leave the nemesis waiting for operations that never come.
@@ -273,6 +285,7 @@ impl Run {
                 recorder,
                 progress,
                 reserve,
+                as_file: plan.own_producer.is_none(),
                 stop: &load_over,
             };
             // Its input stays open until it has been told that it ends.

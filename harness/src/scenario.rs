@@ -215,6 +215,21 @@ pub struct Producer {
     pub properties: BTreeMap<String, String>,
     /// The producer does not validate: poison gets into the log, for the consumer to find.
     pub lets_poison_through: bool,
+    /// A producer of somebody's own in place of the built-in one: program and arguments, with
+    /// `{placeholders}`. It reads a record a line, and prints what became of each.
+    pub command: Option<Spanned<Vec<Spanned<String>>>>,
+    /// Where it is started, relative to the scenario's file; by default that file's folder.
+    pub directory: Option<Spanned<String>>,
+    /// Its environment beside the documented one; `{placeholders}` in values are filled in.
+    pub environment: BTreeMap<String, Spanned<String>>,
+    /// What it prints: `lines` (what became of each record) or `none` (the log is the truth, and receipts are
+    /// not judged).
+    pub receipts: Option<Spanned<String>>,
+    /// Where it promises that a key leads: `murmur2_random` (Java's) or `consistent_random` (librdkafka's
+    /// CRC32); by default nowhere.
+    pub partitioner: Option<Spanned<String>>,
+    /// It promises that what it sends again stands in the log once, and that each key keeps its order.
+    pub idempotent: bool,
 }
 
 /// Table `[[group]]`.

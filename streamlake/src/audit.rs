@@ -332,7 +332,7 @@ async fn read_folder(zone: &Zone, folder: &Folder, topic: &str, stored: &mut Sto
             Ok(bytes) => bytes,
             // A link that leads nowhere, a directory, a file that is closed to this user: one of them must not
             // keep the others from being audited.
-            Err(Error::Store { source, .. }) if is_of_one_object(&source) => {
+            Err(Error::Store { source, .. }) if is_of_one_object(zone, &source) => {
                 listed.remove(&name);
                 stored.parts.damaged.push(format!("{path}: cannot be read: {source}"));
                 continue;
@@ -359,9 +359,12 @@ async fn read_folder(zone: &Zone, folder: &Folder, topic: &str, stored: &mut Sto
     Ok(())
 }
 
-fn is_of_one_object(err: &object_store::Error) -> bool {
+/// What says nothing of the other parts. Of a remote store only that the object is gone does: rights and
+/// outages are those of all.
+fn is_of_one_object(zone: &Zone, err: &object_store::Error) -> bool {
     use object_store::Error as Store;
-    matches!(err, Store::NotFound { .. } | Store::PermissionDenied { .. } | Store::Generic { .. })
+    let of_a_file = matches!(err, Store::PermissionDenied { .. } | Store::Generic { .. });
+    matches!(err, Store::NotFound { .. }) || (of_a_file && zone.local_root.is_some())
 }
 
 fn read_offsets(

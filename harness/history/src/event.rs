@@ -116,6 +116,9 @@ pub struct Promises {
     /// what the scenario sets.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub settings: BTreeMap<String, BTreeMap<String, String>>,
+    /// The producer is somebody's own: how it is configured is its affair.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub own_producer: bool,
     /// The groups were set back to this offset of every partition by the pipeline's own replay, when
     /// they had read everything once; none where no replay was planned.
     #[serde(default, skip_serializing_if = "Option::is_none")]

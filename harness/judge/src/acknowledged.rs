@@ -4,13 +4,13 @@
 //! An operation that ended unknown may be in the log or not; both are counted. Offsets below the
 //! low watermark were dropped by retention before anybody looked: they are in doubt, never lost.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use super::case::{Case, EVIDENCE_MAX, OPS_MAX, anomalous, count, spelled};
 use super::evidence::declared_holes;
 use super::nowhere;
-use crate::index::{Bit, End, Index, Lane, NO_ID, NO_OP, RangeSet, Seen, Source};
-use streamlake_history::event::Evidence;
+use crate::index::{Bit, End, Index, Lane, NO_ID, NO_KEY, NO_OP, RangeSet, Seen, Source};
+use streamlake_history::event::{Evidence, Print, TransactionState};
 
 pub(super) fn judge(index: &Index, case: &mut Case<'_>) -> String {
     let acknowledged = index.ops.acknowledged();
@@ -94,6 +94,17 @@ fn receipts(index: &Index, case: &mut Case<'_>, number: usize, lane: &Lane) -> u
             spelled(&untold)
         ));
     }
+    annulled(index, case, number, &aborted);
+    let gone = acknowledged.from(lane.low()).intersect(&declared_holes(index, lane));
+    let latest = latest_of_keys(lane, &gone);
+    if !latest.is_empty() {
+        case.doubt(format!(
+            "{} of {name} at offsets that are said to hold none, although no later record of the same key is \
+             there, without which compaction leaves a record alone: {}",
+            count(latest.len(), "acknowledged record"),
+            spelled(&latest)
+        ));
+    }
     let lost = acknowledged.from(lane.low()).minus(&lane.logged());
     let lost = lost.minus(&declared_holes(index, lane));
     if !lost.is_empty() {
@@ -110,6 +121,48 @@ fn receipts(index: &Index, case: &mut Case<'_>, number: usize, lane: &Lane) -> u
         }
     }
     lost.len()
+}
+
+/// Acknowledged records of transactions that were committed, which the log calls aborted.
+fn annulled(index: &Index, case: &mut Case<'_>, number: usize, aborted: &RangeSet) {
+    if aborted.is_empty() {
+        return;
+    }
+    let committed = index.rare.transactions.iter().map(|told| &told.fact);
+    let committed = committed.filter(|told| told.outcome == TransactionState::Committed);
+    let ops: BTreeSet<u64> = committed.flat_map(|told| told.ops.iter().copied()).collect();
+    let lane = &index.lanes[number];
+    let of_them = lane
+        .receipts()
+        .filter(|(offset, seen)| aborted.contains(*offset) && ops.contains(&seen.op));
+    let set = RangeSet::of(of_them.map(|(offset, _)| (offset, offset)));
+    if !set.is_empty() {
+        let text = format!(
+            "{} of {} of transactions that were committed, which the log calls aborted: {}",
+            count(set.len(), "acknowledged record"),
+            index.lane_name(number),
+            spelled(&set)
+        );
+        case.find_at("acknowledged-but-aborted", None, number, &set, text);
+    }
+}
+
+/// Of acknowledged records that the log does not hold any more those that compaction had no reason to take:
+/// with a value, and without a later record of their key.
+fn latest_of_keys(lane: &Lane, gone: &RangeSet) -> RangeSet {
+    if gone.is_empty() {
+        return RangeSet::default();
+    }
+    let mut last: HashMap<u64, u64> = HashMap::new();
+    for (offset, seen) in lane.log_records().chain(lane.receipts()) {
+        let known = last.entry(seen.key).or_insert(offset);
+        *known = offset.max(*known);
+    }
+    let kept = lane.receipts().filter(|(offset, seen)| {
+        let latest = seen.key == NO_KEY || last.get(&seen.key).is_none_or(|last| last <= offset);
+        gone.contains(*offset) && seen.value != Print::NULL.0 && latest
+    });
+    RangeSet::of(kept.map(|(offset, _)| (offset, offset)))
 }
 
 /// Records of aborted transactions whose operations no transaction names.

@@ -37,6 +37,7 @@ pub(super) fn judge(index: &Index, case: &mut Case<'_>) -> String {
         differing(index, case, &demand);
         silent(index, case, &demand);
     }
+    partitions(index, case);
     documented(index, case);
     servers(index, case);
     let properties: usize = index.rare.configuration.iter().map(|r| r.fact.properties.len()).sum();
@@ -53,7 +54,7 @@ fn demands(header: &Header) -> Vec<Demand> {
         let except = None;
         all.push(Demand { of, names, promised: promised.to_owned(), roles, except });
     };
-    if promises.operations > 0 {
+    if promises.operations > 0 && !promises.own_producer {
         let producers = &[ProcessRole::Producer];
         let idempotent = promises.idempotent.to_string();
         demand("producer", &["enable.idempotence"], &idempotent, producers);
@@ -78,7 +79,8 @@ fn demands(header: &Header) -> Vec<Demand> {
         let writers = &[ProcessRole::Consumer, ProcessRole::Producer];
         demand("dead-letter producer", ACKS, "all", writers);
         demand("dead-letter producer", &["enable.idempotence"], "true", writers);
-        if let Some(last) = all.last_mut().filter(|_| !promises.idempotent) {
+        if let Some(last) = all.last_mut().filter(|_| !promises.idempotent || promises.own_producer)
+        {
             last.except = Some(ProcessRole::Producer);
         }
     }
@@ -113,6 +115,27 @@ fn differing(index: &Index, case: &mut Case<'_>, demand: &Demand) {
             process.unwrap_or_default(),
             quoted(value),
             demand.promised
+        );
+        let mut finding = anomalous("configuration-differs", text);
+        finding.at_us = Some(read.t_us);
+        case.find(finding);
+    }
+}
+
+/// Topics that have another number of partitions than was promised: where keys lead hangs on it.
+fn partitions(index: &Index, case: &mut Case<'_>) {
+    for read in &index.rare.configuration {
+        let topic = read.fact.of.strip_prefix("topic ");
+        let promised = topic.and_then(|topic| index.header.promises.topics.get(topic));
+        let told = read.fact.properties.get("partitions");
+        let (Some(promised), Some(told)) = (promised, told) else { continue };
+        if told.parse() == Ok(*promised) {
+            continue;
+        }
+        let text = format!(
+            "{} has {} partitions, promised is {promised}",
+            quoted(&read.fact.of),
+            quoted(told)
         );
         let mut finding = anomalous("configuration-differs", text);
         finding.at_us = Some(read.t_us);

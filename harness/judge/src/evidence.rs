@@ -310,7 +310,7 @@ fn verb(promise: &GroupPromise) -> &'static str {
     if promise.raw_zone.is_some() { "stored" } else { "read" }
 }
 
-fn zone_read(index: &Index, zone: &str) -> bool {
+pub(super) fn zone_read(index: &Index, zone: &str) -> bool {
     let read = |z: &crate::index::Zone| z.name == zone && !z.reads.is_empty();
     index.vouches(Evidence::Objects) && index.zones.iter().any(read)
 }

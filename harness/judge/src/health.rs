@@ -67,9 +67,18 @@ const ANSWERS_WITHIN_US: u64 = 5_000_000;
 /// It ran, nothing was broken, and it did not answer, or answered what no such question is answered with.
 fn dumb(index: &Index, process: &str, answers: [(&str, &[(u64, &str)]); 2]) -> Option<Finding> {
     let away = || near(index).into_iter().chain(idle(index, process));
+    let is_status = |told: &str| told.len() == 3 && told.bytes().all(|byte| byte.is_ascii_digit());
     for (path, answers) in answers {
-        for (from, to, told) in lasting(index, answers) {
-            let status = told.len() == 3 && told.bytes().all(|byte| byte.is_ascii_digit());
+        // Silence has many words: it lasts until there is an answer.
+        let mut merged: Vec<(u64, &str)> = Vec::new();
+        for &(at, told) in answers {
+            let silent = !is_status(told) && merged.last().is_some_and(|last| !is_status(last.1));
+            if !silent {
+                merged.push((at, told));
+            }
+        }
+        for (from, to, told) in lasting(index, &merged) {
+            let status = is_status(told);
             let long = outside(from, to, away()) > ANSWERS_WITHIN_US;
             let text = match status {
                 true if [WELL, ILL].contains(&told) => continue,
@@ -103,9 +112,16 @@ fn idle(index: &Index, process: &str) -> Vec<(u64, u64)> {
         }
     }
     spans.extend(since.map(|from| (from, u64::MAX)));
-    // Who was asked to stop closes its port before it ends.
-    let drain = index.rare.phases.iter().find(|phase| phase.fact == "drain");
-    spans.extend(drain.map(|phase| (phase.t_us, u64::MAX)));
+    // Who was asked to stop is not ready any more, and closes its port before it ends; for a replay it is
+    // started again.
+    for phase in
+        index.rare.phases.iter().filter(|phase| ["replay", "drain"].contains(&&*phase.fact))
+    {
+        let mut seen = index.rare.processes.iter().filter(|seen| seen.fact.name == process);
+        let again =
+            seen.find(|seen| seen.fact.state == ProcessChange::Started && seen.t_us >= phase.t_us);
+        spans.push((phase.t_us, again.map_or(u64::MAX, |seen| seen.t_us)));
+    }
     spans
 }
 
@@ -223,8 +239,8 @@ fn longest_unready(index: &Index, process: &str, answers: &[(u64, &str)]) -> u64
         }
         let begun = *begun.get_or_insert(from);
         let worked = commits.iter().find(|at| **at >= begun);
-        longest =
-            longest.max(worked.map_or(0, |worked| outside(*worked, to, near(index).into_iter())));
+        let excused = || near(index).into_iter().chain(idle(index, process));
+        longest = longest.max(worked.map_or(0, |worked| outside(*worked, to, excused())));
     }
     longest
 }

@@ -1,7 +1,7 @@
 //! Promptness: where nothing is broken, a record is stored and committed soon after its batch is old enough.
 //!
 //! Judged by what most records waited, because a machine that is busy with other things makes some of them
-//! wait. A part that waits although others of its group are written promptly meanwhile has no such excuse. A part's records count with the wait of its first one: from its writing, or from the first position
+//! wait. A part that waits although others of its partition are written promptly meanwhile has no such excuse. A part's records count with the wait of its first one: from its writing, or from the first position
 //! of the group in its partition if that came later, to the commit that covers the whole part. Without a
 //! fault only: what a fault holds up is asked where recovery is.
 
@@ -32,7 +32,7 @@ pub(super) fn judge(index: &Index, case: &mut Case<'_>, windows: &[Window]) {
             let here = index.zones[part.zone].groups.contains(&group);
             here && part.role == ObjectRole::Part && !part.during_run
         };
-        let mut begun_us: BTreeMap<usize, u64> = BTreeMap::new();
+        let mut begins: BTreeMap<usize, Vec<u64>> = BTreeMap::new();
         let mut waits: Vec<(u64, u64)> = Vec::new();
         let mut spans: Vec<Span> = Vec::new();
         for part in index.parts.iter().filter(own) {
@@ -42,12 +42,16 @@ pub(super) fn judge(index: &Index, case: &mut Case<'_>, windows: &[Window]) {
                 let written = written.filter(|ms| *ms != NO_TIMESTAMP);
                 let Some(written) = written.and_then(|ms| written_us(index, ms)) else { continue };
                 let Some(known) = lanes.get(number) else { continue };
-                let begun_us = *begun_us.entry(*number).or_insert_with(|| {
+                let begins = begins.entry(*number).or_insert_with(|| {
                     let epochs = index.epochs(group, *number);
-                    epochs.list.first().map_or(formed_us, |epoch| epoch.begin_us)
+                    epochs.list.iter().map(|epoch| epoch.begin_us).collect()
                 });
+                let begun_us = begins.first().copied().unwrap_or(formed_us);
                 // A timestamp may be anything where its sender says so.
                 if let Some(sent) = index.lanes[*number].not_before(held.first) {
+                    // Who took the partition over read it again from where the one before had committed.
+                    let last = begins.iter().rfind(|begin| **begin <= part.created_us);
+                    let begun_us = last.copied().unwrap_or(begun_us);
                     let (written, created) = (sent.max(begun_us), part.created_us);
                     spans.push(Span { lane: *number, offset: held.first, written, created });
                 }
@@ -111,8 +115,12 @@ fn left_lying(spans: &[Span], batch: BatchPromise) -> Option<Span> {
     let most = batch.age_us.saturating_mul(2).saturating_add(ALLOWANCE_US);
     let passed = |late: &&Span| {
         let due = late.written.saturating_add(most);
+        // Of the same partition: another one may have another leader, and another reader.
         let meanwhile = |other: &&Span| {
-            other.written >= due && other.created < late.created && other.wait() <= most
+            other.lane == late.lane
+                && other.written >= due
+                && other.created < late.created
+                && other.wait() <= most
         };
         spans.iter().filter(meanwhile).count() >= IN_TIME_MIN
     };

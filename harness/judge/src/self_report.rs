@@ -8,13 +8,18 @@
 use std::collections::BTreeMap;
 
 use super::case::{Case, anomalous, count, quoted, seconds};
-use super::evidence::read_lanes;
-use super::recovered::{Window, windows};
+use super::evidence::{commits_open, dead_letters_read, read_lanes, zone_read};
+use super::recovered::windows;
+use super::standstill::drained_us;
 use crate::index::{At, GroupLane, Index, Lane, RangeSet};
-use streamlake_history::event::{GroupPromise, Header, ReportSource, SelfReport};
+use streamlake_history::event::{
+    GroupPromise, Header, Membership, MembershipChange, ReportSource, SelfReport,
+};
 
 /// What metrics show may be so old, and a commit may have been learned so much later than it was made.
 const METRICS_AGE_US: u64 = 5_000_000;
+/// After a fault a member hears from its brokers again within this time, whatever its group needs to recover.
+const HEARS_AGAIN_US: u64 = 20_000_000;
 /// The gauges of a partition are set one after the other: a scrape may come between two of them, and hardly
 /// so often in a row.
 const TORN_AT_MOST: u64 = 2;
@@ -27,6 +32,7 @@ pub(super) fn promised(header: &Header) -> bool {
 
 pub(super) fn judge(index: &Index, case: &mut Case<'_>) -> String {
     let (mut audited, mut read) = (0, 0);
+    let near = near(index);
     for (_, promise, lanes) in index.promised_groups().filter(|group| group.1.reports_itself) {
         let of = |source| Said::of(index, promise, source);
         let (audits, metrics) = (of(ReportSource::Audit), of(ReportSource::Metrics));
@@ -36,16 +42,18 @@ pub(super) fn judge(index: &Index, case: &mut Case<'_>) -> String {
                 case.doubt(format!("no numbers of group {group} from {what} were read"));
             }
         }
+        strangers(index, case, promise, [&audits, &metrics]);
+        let seen = Seen::of(index, promise, lanes);
+        let had = Had::of(index, promise);
         for (number, lane) in read_lanes(index, promise) {
             let empty = GroupLane::default();
-            let place =
-                Place { index, promise, number, lane, known: lanes.get(&number).unwrap_or(&empty) };
+            let known = lanes.get(&number).unwrap_or(&empty);
+            let place = Place { index, promise, number, lane, known, seen, had: &had, near: &near };
             let key = (lane.topic.as_str(), lane.partition);
             match audits.get(&key) {
                 Some(said) => said.iter().for_each(|said| place.audit(case, &said.fact)),
                 None if !audits.is_empty() => {
-                    let text = "says nothing of it";
-                    place.find(case, "audit-miscounts", "the audit", text, None);
+                    place.find(case, "audit-miscounts", "the audit", "says nothing of it", None);
                 }
                 None => {}
             }
@@ -58,6 +66,108 @@ pub(super) fn judge(index: &Index, case: &mut Case<'_>) -> String {
     case.figure("partitions_audited", audited);
     case.figure("metrics_read", read);
     format!("{} of an audit, {} of metrics", count(audited, "line"), count(read, "reading"))
+}
+
+/// Numbers of partitions that the group does not read.
+fn strangers(
+    index: &Index,
+    case: &mut Case<'_>,
+    promise: &GroupPromise,
+    said: [&BTreeMap<(&str, u32), Vec<&At<SelfReport>>>; 2],
+) {
+    let read = |topic: &str, partition: u32| {
+        read_lanes(index, promise)
+            .any(|(_, lane)| (lane.topic.as_str(), lane.partition) == (topic, partition))
+    };
+    let places = said.into_iter().flat_map(BTreeMap::iter);
+    let mut strange = places.filter(|((topic, partition), _)| !read(topic, *partition));
+    if let Some(((topic, partition), said)) = strange.next() {
+        let group = quoted(&promise.group);
+        let who = said.first().map_or("", |said| said.fact.process.as_str());
+        let place = format!("{}/{partition}", topic.escape_debug());
+        let text =
+            format!("group {group}: {} tells numbers of {place}, which is not there", quoted(who));
+        let mut finding = anomalous("numbers-of-nothing", text);
+        finding.group = Some(promise.group.clone());
+        case.find(finding);
+    }
+}
+
+/// What of the evidence is whole: only that is compared with.
+#[derive(Debug, Clone, Copy)]
+struct Seen {
+    commits: bool,
+    stored: bool,
+    letters: bool,
+}
+
+impl Seen {
+    fn of(index: &Index, promise: &GroupPromise, lanes: &BTreeMap<usize, GroupLane>) -> Self {
+        let zone = promise.raw_zone.as_deref();
+        let letters = promise.dead_letter_topic.as_deref();
+        Self {
+            commits: !commits_open(index, lanes),
+            stored: zone.is_some_and(|zone| zone_read(index, zone)),
+            letters: letters.is_none_or(|topic| dead_letters_read(index, topic)),
+        }
+    }
+}
+
+/// When each member was told which partitions are its own, as it passed between it and the coordinator.
+struct Had<'a> {
+    alone: bool,
+    told: BTreeMap<&'a str, Vec<&'a Membership>>,
+}
+
+impl<'a> Had<'a> {
+    fn of(index: &'a Index, promise: &GroupPromise) -> Self {
+        let mut told: BTreeMap<_, Vec<_>> = BTreeMap::new();
+        let seen = index.rare.memberships.iter().map(|seen| &seen.fact);
+        for fact in
+            seen.filter(|fact| fact.group == promise.group && fact.change == MembershipChange::Owns)
+        {
+            told.entry(fact.member.as_str()).or_default().push(fact);
+        }
+        told.values_mut().for_each(|facts| facts.sort_by_key(|fact| fact.at_us));
+        Self { alone: promise.members.len() < 2, told }
+    }
+
+    /// A process has had a partition for so long that its gauges are those of now. Gauges outlive the
+    /// partition by some seconds. Who is alone has all.
+    fn has(&self, process: &str, (topic, partition): (&str, u32), at_us: u64) -> bool {
+        if self.alone {
+            return true;
+        }
+        let Some(told) = self.told.get(process) else { return false };
+        let by = |at: u64| told.partition_point(|fact| fact.at_us <= at);
+        let holds = |fact: &&Membership| {
+            fact.partitions.get(topic).is_some_and(|all| all.contains(&partition))
+        };
+        let first = by(at_us.saturating_sub(METRICS_AGE_US)).checked_sub(1);
+        first.is_some_and(|first| told[first..by(at_us)].iter().all(holds))
+    }
+}
+
+/// The times of faults, each until the group may have recovered and its metrics be new again; apart, and in order.
+fn near(index: &Index) -> Vec<(u64, u64)> {
+    let recovered = index.header.promises.recovery_within_us.min(HEARS_AGAIN_US);
+    let after = recovered.saturating_add(METRICS_AGE_US);
+    let mut near: Vec<(u64, u64)> = windows(index)
+        .into_iter()
+        .map(|window| {
+            let until = window.healed.map_or(u64::MAX, |healed| healed.saturating_add(after));
+            (window.begin, until)
+        })
+        .collect();
+    near.sort_unstable();
+    near.dedup_by(|next, last| {
+        let joins = next.0 <= last.1;
+        if joins {
+            last.1 = last.1.max(next.1);
+        }
+        joins
+    });
+    near
 }
 
 /// What was said of each partition.
@@ -88,7 +198,22 @@ struct Place<'a> {
     number: usize,
     lane: &'a Lane,
     known: &'a GroupLane,
+    seen: Seen,
+    had: &'a Had<'a>,
+    near: &'a [(u64, u64)],
 }
+
+/// What readings of a partition are held against.
+struct OfLane {
+    /// The first offset that the group never delivered nor dead-lettered.
+    unheld: u64,
+    records: RangeSet,
+    /// See [`Lane::sent_by`].
+    sent: Vec<(u64, u64)>,
+}
+
+/// What a whole reading tells.
+const GAUGES: [&str; 6] = ["committed", "durable", "end", "fetch_unanswered", "lag", "position"];
 
 /// A number that was given, and the least and the most that it may be.
 struct Claim {
@@ -128,7 +253,10 @@ impl Place<'_> {
         let below = self.lane.logged().below(committed).from(self.lane.low());
         let copies = |(first, last): (u64, u64)| last - first + 1;
         let surplus = self.known.surplus.iter().filter(|surplus| surplus.part.is_some());
-        let holes = committed.saturating_sub(self.lane.low()).saturating_sub(below.len());
+        // What was stored and then compacted away is no hole to who asks what is stored.
+        let there = below.union(&self.held().below(committed).from(self.lane.low()));
+        let holes = committed.saturating_sub(self.lane.low()).saturating_sub(there.len());
+        let Seen { commits, stored, letters } = self.seen;
         let truth = [
             ("high_watermark", high),
             ("committed", committed),
@@ -137,9 +265,28 @@ impl Place<'_> {
             ("duplicates", surplus.map(|surplus| copies(surplus.range)).sum()),
             ("lost", below.minus(&self.held()).len()),
             ("without_record", holes),
+            ("low_watermark", self.lane.low()),
+            ("waiting", high.saturating_sub(committed)),
+            ("unknown", 0),
+            ("durable", high),
         ];
+        let all_held = self.lane.logged().from(self.lane.low()).minus(&self.held()).is_empty();
         let given = |what: &'static str| said.numbers.get(what).copied();
         for (what, is) in truth {
+            let known = match what {
+                "high_watermark" | "low_watermark" => true,
+                "committed" | "waiting" => commits,
+                // Of what retention took nobody can tell whether it was a record.
+                "unknown" => self.lane.low() == 0,
+                // Where something is missing it is a matter of where.
+                "durable" => stored && letters && all_held,
+                "stored" | "duplicates" => stored,
+                "dead_letters" => letters,
+                _ => commits && stored && letters,
+            };
+            if !known || !self.lane.complete() {
+                continue;
+            }
             // A partition that nobody committed in has no commit to tell, and one that was aborted in has
             // records that are none.
             let told = match (what, given(what)) {
@@ -156,18 +303,37 @@ impl Place<'_> {
     fn metrics(&self, case: &mut Case<'_>, said: &[&At<SelfReport>]) {
         let mut wrong: BTreeMap<&str, usize> = BTreeMap::new();
         let mut torn: BTreeMap<&str, u64> = BTreeMap::new();
-        let windows = windows(self.index);
         let unheld = self.lane.logged().from(self.lane.low()).minus(&self.held());
-        let known = (windows.as_slice(), unheld.ranges().first().map_or(u64::MAX, |range| range.0));
+        let whole = self.seen.stored && self.seen.letters && self.lane.complete();
+        let unheld = unheld.ranges().first().map(|range| range.0).filter(|_| whole);
+        let lane = OfLane {
+            unheld: unheld.unwrap_or(u64::MAX),
+            records: self.lane.logged().minus(&self.lane.aborted()),
+            sent: self.lane.sent_by(),
+        };
+        let whole = |told: &&&At<SelfReport>| {
+            GAUGES.iter().all(|name| told.fact.numbers.contains_key(*name))
+        };
+        let begun = self.known.commits.first().map_or(u64::MAX, |commit| commit.at_us);
+        let stopped = drained_us(self.index);
+        if begun.saturating_add(2 * METRICS_AGE_US) < stopped
+            && !said.iter().any(|told| whole(&told))
+        {
+            case.doubt(format!(
+                "no metrics of group {} of {} were whole, although it commits there",
+                quoted(&self.promise.group),
+                self.index.lane_name(self.number)
+            ));
+        }
         for told in said {
             let claims = self
-                .claims(told, known)
+                .claims(told, &lane)
                 .into_iter()
                 .filter_map(|claim| Some((claim.what, claim.words()?)));
-            let lag = self.lag(told);
+            let lag = self.lag(told, &lane);
             let in_a_row = torn.entry(told.fact.process.as_str()).or_default();
             *in_a_row = if lag.is_some() { *in_a_row + 1 } else { 0 };
-            let lag = lag.filter(|_| *in_a_row > TORN_AT_MOST).map(|words| ("lag", words));
+            let lag = lag.filter(|_| *in_a_row > TORN_AT_MOST).map(|words| ("reading", words));
             for (what, words) in claims.chain(lag) {
                 let times = wrong.entry(what).or_default();
                 *times += 1;
@@ -182,18 +348,35 @@ impl Place<'_> {
     }
 
     /// What follows from the other numbers of the same reading: records below the end that are not durable.
-    fn lag(&self, told: &At<SelfReport>) -> Option<String> {
+    fn lag(&self, told: &At<SelfReport>, lane: &OfLane) -> Option<String> {
         let number = |name: &str| told.fact.numbers.get(name).copied();
         // One that is not answered does not know where the log ends.
-        if number("fetch_unanswered") != Some(0) {
+        if !self.has(told) {
             return None;
         }
+        let rises = |low: &str, high: &str| {
+            let (low_is, high_is) = (number(low)?, number(high)?);
+            (low_is > high_is).then(|| format!("says that {low} is {low_is} and {high} {high_is}"))
+        };
+        let rising = rises("committed", "durable").or_else(|| rises("durable", "position"));
+        if rising.is_some() || number("fetch_unanswered") != Some(0) {
+            return rising;
+        }
         let (lag, end, durable) = (number("lag")?, number("end")?, number("durable")?);
-        let is = u64::try_from(end.saturating_sub(durable)).unwrap_or(0);
-        Claim { what: "lag", told: Some(lag), least: is, most: is }.words()
+        let offset = |number: i64| u64::try_from(number).unwrap_or(0);
+        let most = offset(end.saturating_sub(durable));
+        // Behind the last record may lie offsets that hold none.
+        let waits = lane.records.from(offset(durable)).below(offset(end));
+        let least = if waits.is_empty() { 0 } else { most };
+        Claim { what: "lag", told: Some(lag), least, most }.words()
     }
 
-    fn claims(&self, told: &At<SelfReport>, (windows, unheld): (&[Window], u64)) -> Vec<Claim> {
+    fn has(&self, told: &At<SelfReport>) -> bool {
+        let place = (self.lane.topic.as_str(), self.lane.partition);
+        self.had.has(&told.fact.process, place, told.t_us)
+    }
+
+    fn claims(&self, told: &At<SelfReport>, lane: &OfLane) -> Vec<Claim> {
         let (from, to) =
             (told.t_us.saturating_sub(METRICS_AGE_US), told.t_us.saturating_add(METRICS_AGE_US));
         let commits = &self.known.commits;
@@ -201,18 +384,30 @@ impl Place<'_> {
         let before = by(from).checked_sub(1);
         let seen = commits[before.unwrap_or(0)..by(to)].iter().map(|commit| commit.offset);
         let since = before.and_then(|_| seen.clone().min()).unwrap_or(0);
-        // Near a fault it may not have heard from a broker for a while, or have lost the partition.
-        let least = if self.near_a_fault(windows, told.t_us) { 0 } else { since };
-        let high = self.lane.high().unwrap_or(u64::MAX);
-        // What was sent longer ago than any answer took is in the log.
+        // Near a fault it may not have heard from a broker for a while.
+        let fresh = self.has(told) && !self.near_a_fault(told.t_us);
+        let least = if fresh && self.seen.commits { since } else { 0 };
+        let high = self.lane.high().filter(|_| self.lane.complete()).unwrap_or(u64::MAX);
+        // What was sent longer ago than any answer took is in the log. Where offsets hold no record, the end that
+        // may be read can be another.
+        let plain = self.lane.aborted().is_empty() && self.lane.holes().is_empty();
         let wait = self.index.longest_wait.map_or(u64::MAX, |(wait, _)| wait);
-        let sent = from.checked_sub(wait).and_then(|by| self.lane.last_sent_by(by));
+        let sent = from.checked_sub(wait).filter(|_| plain).and_then(|by| {
+            // The last offsets first, each with the earliest instant from there on.
+            let first = lane.sent.partition_point(|(earliest, _)| *earliest > by);
+            lane.sent.get(first).map(|(_, offset)| *offset)
+        });
         let written = sent.map_or(0, |offset| offset + 1);
+        // What was sent after the reading nobody had read by then.
+        let first = lane.sent.partition_point(|(earliest, _)| *earliest > told.t_us);
+        let read = first.checked_sub(1).map_or(u64::MAX, |above| lane.sent[above].1);
+        let read = if plain { high.min(read) } else { high };
+        let committed = if self.seen.commits { seen.max().unwrap_or(high) } else { high };
         let bounds = [
-            ("committed", least, seen.max().unwrap_or(high)),
-            ("durable", least, unheld.min(high)),
-            ("position", least, high),
-            ("end", if least == 0 { 0 } else { least.max(written) }, high),
+            ("committed", least, committed),
+            ("durable", least, lane.unheld.min(read)),
+            ("position", least, read),
+            ("end", if fresh { least.max(written) } else { 0 }, read),
         ];
         let claim = |(what, least, most): (&'static str, u64, u64)| {
             let told = told.fact.numbers.get(what).copied()?;
@@ -221,12 +416,9 @@ impl Place<'_> {
         bounds.into_iter().filter_map(claim).collect()
     }
 
-    fn near_a_fault(&self, windows: &[Window], t_us: u64) -> bool {
-        let recovery = self.index.header.promises.recovery_within_us;
-        windows.iter().any(|window| {
-            let until = window.healed.map_or(u64::MAX, |healed| healed.saturating_add(recovery));
-            (window.begin..=until.saturating_add(METRICS_AGE_US)).contains(&t_us)
-        })
+    fn near_a_fault(&self, t_us: u64) -> bool {
+        let by = self.near.partition_point(|(begin, _)| *begin <= t_us);
+        by.checked_sub(1).is_some_and(|last| self.near[last].1 >= t_us)
     }
 
     fn find(&self, case: &mut Case<'_>, anomaly: &str, who: &str, words: &str, at_us: Option<u64>) {

@@ -1,6 +1,7 @@
 //! Everything about a run that can be known before it: what cannot work is said at once, not after the
 //! minutes that it would have cost.
 
+use std::ops::Range;
 use std::path::Path;
 
 use miette::{IntoDiagnostic as _, WrapErr as _};
@@ -40,8 +41,16 @@ pub(crate) fn resolved(
     files.iter().map(resolve).collect()
 }
 
-/// The programs of consumers are there, before anything is started.
+/// The programs of consumers and of a producer are there, before anything is started.
 fn programs_are_there(file: &ScenarioFile, plan: &Plan) -> miette::Result<()> {
+    let table = &file.scenario.producer;
+    if let (Some(producer), Some(command)) = (&plan.own_producer, &table.command) {
+        let at = command.get_ref().first().map_or(command.span(), Spanned::span);
+        let directory = table.directory.as_ref().map_or(command.span(), Spanned::span);
+        let program = producer.command.first().map(|word| word.fill(&producer.values));
+        folder_is_there(file, &producer.directory, directory)?;
+        program_is_there(file, &producer.directory, &program.unwrap_or_default(), at)?;
+    }
     for (group, table) in plan.groups.iter().zip(&file.scenario.groups) {
         let ConsumerPlan::Command(consumer) = &group.consumer else { continue };
         let (at, directory) = match &table.consumer {
@@ -52,24 +61,38 @@ fn programs_are_there(file: &ScenarioFile, plan: &Plan) -> miette::Result<()> {
             None => continue,
         };
         let Some(folder) = &consumer.directory else { continue };
-        if !folder.is_dir() {
-            let message = format!("there is no folder {}", folder.display());
-            let remedy = "give one that is there, relative to the scenario's file";
-            return Err(file.error_at(directory, message, remedy).into());
-        }
-        if consumer.image.is_some() {
-            continue;
-        }
-        let program = consumer.command.first().map(|word| word.fill(&consumer.values));
-        let program = command::program_in(folder, &program.unwrap_or_default());
-        if !command::is_there(&program) {
-            let message = format!("there is no program {}", program.display());
-            let remedy = "give the name of one on the PATH, or a path relative to `directory` (by default the \
-                          scenario's folder), `./consumer.sh`";
-            return Err(file.error_at(at, message, remedy).into());
+        folder_is_there(file, folder, directory)?;
+        if consumer.image.is_none() {
+            let program = consumer.command.first().map(|word| word.fill(&consumer.values));
+            program_is_there(file, folder, &program.unwrap_or_default(), at)?;
         }
     }
     Ok(())
+}
+
+fn folder_is_there(file: &ScenarioFile, folder: &Path, at: Range<usize>) -> miette::Result<()> {
+    if folder.is_dir() {
+        return Ok(());
+    }
+    let message = format!("there is no folder {}", folder.display());
+    let remedy = "give one that is there, relative to the scenario's file";
+    Err(file.error_at(at, message, remedy).into())
+}
+
+fn program_is_there(
+    file: &ScenarioFile,
+    folder: &Path,
+    program: &str,
+    at: Range<usize>,
+) -> miette::Result<()> {
+    let program = command::program_in(folder, program);
+    if command::is_there(&program) {
+        return Ok(());
+    }
+    let message = format!("there is no program {}", program.display());
+    let remedy = "give the name of one on the PATH, or a path relative to `directory` (by default the \
+                  scenario's folder), `./consumer.sh`";
+    Err(file.error_at(at, message, remedy).into())
 }
 
 fn first_word(consumer: &Consumer) -> Option<&Spanned<String>> {

@@ -90,7 +90,7 @@ impl Reader<'_> {
             Some(_) => self.nothing_to_start(at, consumer).map(|()| Vec::new())?,
         };
         let plan = CommandPlan {
-            environment: self.environment(consumer, &values)?,
+            environment: self.environment_of(&consumer.environment, &values)?,
             directory: match (&consumer.directory, &consumer.image) {
                 (Some(directory), _) => Some(folder.join(directory.get_ref())),
                 (None, None) => Some(folder),
@@ -246,26 +246,11 @@ impl Reader<'_> {
         Ok(Some(ImagePlan { reference: image.get_ref().clone(), entrypoint, user }))
     }
 
-    fn environment(
+    pub(super) fn template(
         &self,
-        consumer: &Consumer,
+        text: &Spanned<String>,
         values: &Values,
-    ) -> Result<BTreeMap<String, Template>, ScenarioError> {
-        let mut environment = BTreeMap::new();
-        for (name, value) in &consumer.environment {
-            if name.is_empty() || name.contains(['=', '\0']) || value.get_ref().contains('\0') {
-                return Err(self.file.error_at(
-                    value.span(),
-                    format!("`{}` cannot be put into an environment", name.escape_debug()),
-                    "give a name without `=`",
-                ));
-            }
-            environment.insert(name.clone(), self.template(value, values)?);
-        }
-        Ok(environment)
-    }
-
-    fn template(&self, text: &Spanned<String>, values: &Values) -> Result<Template, ScenarioError> {
+    ) -> Result<Template, ScenarioError> {
         let template = Template::parse(text.get_ref())
             .map_err(|(message, remedy)| self.file.error_at(text.span(), message, remedy))?;
         // What only a run knows is always there.

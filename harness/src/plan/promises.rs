@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::{ConsumerPlan, DATASET, FaultPlan, GroupPlan, Load};
-use crate::adapter::command::DeliveryPlace;
+use crate::adapter::command::{DeliveryPlace, ProducerPlan};
 use crate::adapter::streamlake;
 use crate::fault;
 use crate::scenario::ScenarioFile;
@@ -52,6 +52,7 @@ pub(super) fn promises(
         recovery_within_us: u64::try_from(recovery_within.as_micros()).unwrap_or(u64::MAX),
         evidence: abilities.evidence.iter().copied().collect(),
         settings: settings(file, load, groups),
+        own_producer: false,
         replay_from: None,
         standstill_within_us: standstill_within(groups),
         outcomes: match load {
@@ -83,6 +84,28 @@ pub(super) fn promises(
                 exactly_once: source.connector_property("exactly.once.support") == Some("required"),
             }),
         },
+    }
+}
+
+/// What somebody's own producer promises, in place of what the built-in one documents: that what it said was
+/// written is written, and no more than the scenario says for it. Without receipts nothing was said.
+pub(super) fn of_own_producer(producer: &ProducerPlan, promises: &mut Promises) {
+    promises.partitioner.clone_from(&producer.partitioner);
+    promises.idempotent = producer.idempotent;
+    promises.key_order = producer.idempotent;
+    promises.headers = Vec::new();
+    promises.dataset = None;
+    promises.settings.remove(crate::runner::PRODUCER);
+    promises.own_producer = true;
+    promises.outcomes = producer.tells_receipts.then(|| OutcomePromise {
+        validates: false,
+        unacknowledged_outside_faults: 0,
+        most_answered_within_us: None,
+        gives_up_after_us: None,
+        tells_key_and_letter: false,
+    });
+    if !producer.tells_receipts {
+        promises.operations = 0;
     }
 }
 

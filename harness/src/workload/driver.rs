@@ -35,6 +35,8 @@ pub(crate) struct Feeding<'a> {
     pub progress: &'a Arc<Progress>,
     /// What is held back until the faults have begun.
     pub reserve: Reserve,
+    /// Its input is as files are; else it is one line after the other, each with an end.
+    pub as_file: bool,
     /// Ends the load early.
     pub stop: &'a CancellationToken,
 }
@@ -66,7 +68,11 @@ impl Feeding<'_> {
                 },
                 () = self.stop.cancelled() => break,
             }
-            let line = file_line(lines::input(plan, &operation), operation.op, plan.operations);
+            let mut line = lines::input(plan, &operation);
+            match self.as_file {
+                true => line = file_line(line, operation.op, plan.operations),
+                false => line.push(b'\n'),
+            }
             self.recorder.record(
                 self.name,
                 Fact::Invoked(Invoked {
@@ -157,6 +163,11 @@ pub(crate) async fn receipts(
         }
     }
     Ok(())
+}
+
+/// Reads what a producer prints that tells no receipts, and keeps none of it.
+pub(crate) async fn words(mut output: ChildStdout) -> std::io::Result<()> {
+    tokio::io::copy(&mut output, &mut tokio::io::sink()).await.map(drop)
 }
 
 #[cfg(test)]

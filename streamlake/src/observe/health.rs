@@ -55,7 +55,13 @@ impl Progress {
     pub fn lag(&self) -> Option<i64> {
         let unstored = acts_if(Bug::LagOfWhatIsRead, self.has_open());
         let reached = if unstored { self.position } else { self.reached() };
-        Some((self.end? - reached?).max(0))
+        Some((self.end_seen()? - reached?).max(0))
+    }
+
+    /// Where the partition ends as far as is known: what was read lies before it, however old the last answer is
+    /// that told the end itself.
+    pub fn end_seen(&self) -> Option<i64> {
+        self.end.map(|end| end.max(self.position.unwrap_or(end)))
     }
 }
 

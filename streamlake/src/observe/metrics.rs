@@ -155,7 +155,7 @@ pub(crate) fn partition(reader: &Reader, number: i32, progress: &Progress) {
     set("streamlake_position_offset", progress.position);
     set("streamlake_durable_offset", progress.durable);
     set("streamlake_committed_offset", progress.committed);
-    set("streamlake_end_offset", progress.end);
+    set("streamlake_end_offset", progress.end_seen());
 }
 
 pub(crate) fn behind_open_transaction(reader: &Reader, number: i32, offsets: i64) {

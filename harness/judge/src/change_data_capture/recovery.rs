@@ -4,6 +4,7 @@
 use super::tell::of_changes;
 use super::{Context, Window};
 use crate::case::{Case, anomalous, count, quoted, seconds};
+use crate::recovered::outside;
 use streamlake_history::event::RowOperation;
 
 /// Changes without an event. One that was passed over, by later events or by reading the whole table
@@ -84,10 +85,41 @@ pub(super) fn judge(context: &Context<'_>, case: &mut Case<'_>) -> String {
             resumed(context, window, case);
         }
     }
+    late(context, case);
     standstill(context, case);
     let Some(longest) = longest else { return String::new() };
     case.figure("recovered_after_heal_us", longest);
     format!(", recovered {} after the heal", seconds(longest))
+}
+
+/// Changes that waited longer for their event than a recovery may take, without the time in which something was
+/// broken. That one event came soon after a fault says nothing of the others.
+fn late(context: &Context<'_>, case: &mut Case<'_>) {
+    let captured = context.captured;
+    let budget = context.index.header.promises.recovery_within_us;
+    let broken = || {
+        context.windows.iter().map(|window| (window.begun_us, window.healed_us.unwrap_or(u64::MAX)))
+    };
+    let mut waits: Vec<(u64, usize)> = Vec::new();
+    for (number, (change, events)) in captured.changes.iter().zip(&captured.seen).enumerate() {
+        // How long the rows before the connector waited for it is not its fault.
+        let first = events.first().filter(|event| event.operation != RowOperation::Read);
+        let Some(first) = first.filter(|_| !captured.is_excused(number)) else { continue };
+        let wait = outside(change.committed_us, first.at_us, broken());
+        if wait > budget {
+            waits.push((wait, number));
+        }
+    }
+    let Some(longest) = waits.iter().map(|(wait, _)| *wait).max() else { return };
+    let numbers: Vec<usize> = waits.into_iter().map(|(_, number)| number).collect();
+    let text = format!(
+        "{} had their events late, the last one {} after its commit with nothing broken",
+        count(numbers.len() as u64, "row change"),
+        seconds(longest)
+    );
+    let mut finding = of_changes("captured-late", text, captured, &numbers);
+    finding.evidence.push(format!("the budget is {}", seconds(budget)));
+    case.find(finding);
 }
 
 /// When the capture moved again after one fault.

@@ -6,7 +6,7 @@
 
 use super::super::case::{Case, quoted, seconds};
 use super::super::evidence::{Observed, foreign};
-use crate::index::{GroupLane, Index, RangeSet};
+use crate::index::{GroupLane, Index, RangeSet, shifted};
 use streamlake_history::event::{Evidence, PositionChange};
 
 pub(super) fn judge(
@@ -24,7 +24,10 @@ pub(super) fn judge(
         let here = position.group == group.promise.group
             && (position.topic.as_str(), position.partition) == (&lane.topic, lane.partition)
             && position.how == PositionChange::Fetched;
-        let committed = known.in_force(position.at_us).filter(|_| here)?;
+        if !here {
+            return None;
+        }
+        let committed = known.in_force(position.at_us)?;
         // Nothing committed: it begins where a new group would.
         let offset = position.offset.unwrap_or(lane.low());
         let forgotten = offset < committed || position.offset.is_none();
@@ -53,7 +56,7 @@ pub(super) fn judge(
 }
 
 /// A commit is learned no later than this after it was made.
-const LEARNED_WITHIN_US: u64 = 2_000_000;
+const LEARNED_WITHIN_US: i64 = 2_000_000;
 
 /// A position above all that anybody had committed or asked to commit by then: what lies between is passed
 /// over by whoever begins there.
@@ -71,21 +74,34 @@ fn ahead(
             && here(&position.topic, position.partition)
             && position.how == PositionChange::Fetched
     });
+    // Where nobody watched the commits, nothing is known of what was not asked for.
+    if known.commits.is_empty() {
+        return;
+    }
+    // By when each may have been made, and the highest offset until then.
+    let made = known
+        .commits
+        .iter()
+        .map(|commit| (shifted(commit.at_us, index.clocks.of(commit.base).low), commit.offset));
+    let asked = index.rare.attempts.iter().map(|seen| &seen.fact).filter(|attempt| {
+        attempt.group == group.promise.group && here(&attempt.topic, attempt.partition)
+    });
+    let asked = asked.map(|attempt| (shifted(attempt.at_us, 0), attempt.offset));
+    let mut highest: Vec<(i64, u64)> = made.chain(asked).collect();
+    highest.sort_unstable();
+    let mut most = 0;
+    for entry in &mut highest {
+        most = most.max(entry.1);
+        entry.1 = most;
+    }
     for position in ours {
         let Some(offset) = position.offset else { continue };
-        let until = position.at_us.saturating_add(LEARNED_WITHIN_US);
-        let made = known.commits.iter().filter(|commit| commit.at_us <= until).map(|c| c.offset);
-        let asked = index.rare.attempts.iter().map(|seen| &seen.fact).filter(|attempt| {
-            attempt.group == group.promise.group
-                && here(&attempt.topic, attempt.partition)
-                && attempt.at_us <= until
-        });
-        // Where nobody watched the commits, nothing is known of what was not asked for.
-        if known.commits.is_empty() {
-            return;
+        let until = shifted(position.at_us, 0).saturating_add(LEARNED_WITHIN_US);
+        let by = highest.partition_point(|(at, _)| *at <= until);
+        let Some(most) = by.checked_sub(1).map(|last| highest[last].1) else { continue };
+        if most >= offset {
+            continue;
         }
-        let most = made.chain(asked.map(|attempt| attempt.offset)).max();
-        let Some(most) = most.filter(|most| *most < offset) else { continue };
         let text = format!(
             "{} of group {} was told at {} to begin at offset {offset} of {}, although nothing above {most} \
              had been committed",

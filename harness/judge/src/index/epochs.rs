@@ -22,11 +22,8 @@ use streamlake_history::event::{
 const IN_FLIGHT_US: u64 = 2_000_000;
 
 /// A member that is told that a partition is not its own any more, and runs, reads nothing of it after this
-/// time.
-const GIVES_UP_WITHIN_US: u64 = 3_000_000;
-
-/// One that is told that it is no member any more loses all its partitions, and gives them up the sooner.
-const LOSES_WITHIN_US: u64 = 1_000_000;
+/// time. (One that is refused as no member was seen to read on for four seconds.)
+const GIVES_UP_WITHIN_US: u64 = 10_000_000;
 
 /// What is known of how a group came to its positions, the best evidence first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -477,14 +474,7 @@ impl Index {
         let joined = own().filter(|fact| fact.change == MembershipChange::Joined);
         let joined = joined.map(|fact| fact.at_us).find(|&at_us| at_us > told.at_us);
         let in_time = self.running_until(position, told.at_us, GIVES_UP_WITHIN_US);
-        // Before it came back it had been put out, if it was, and had lost everything by that.
-        let refused = seen().filter(|fact| {
-            let between = (position.at_us + 1..told.at_us).contains(&fact.at_us);
-            between && fact.change == MembershipChange::Refused && puts_out(fact)
-        });
-        let refused = refused.map(|fact| fact.at_us).min();
-        let lost = refused.and_then(|at| self.running_until(position, at, LOSES_WITHIN_US));
-        joined.into_iter().chain(in_time).chain(lost).min()
+        joined.into_iter().chain(in_time).min()
     }
 
     /// The instant at which the process of a member had run for so long from another one on; none if it did not
@@ -694,34 +684,32 @@ pub fn is_of_process(member: &str, process: &str) -> bool {
     rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('-'))
 }
 
-/// A member that is refused like this, outside of a rebalance that it answers, is none any more.
-fn puts_out(fact: &Membership) -> bool {
-    let refusal = fact.refusal.as_deref().and_then(|refusal| refusal.split_once(": "));
-    refusal.is_some_and(|(request, error)| {
-        !["JoinGroup", "SyncGroup"].contains(&request)
-            && ["UNKNOWN_MEMBER_ID", "FENCED_INSTANCE_ID", "ILLEGAL_GENERATION"].contains(&error)
-    })
-}
-
-/// What a member that asks for a position was told last to have does not hold the partition. Several members
-/// of one process share a name: then none of them was told to have it.
+/// What a member that asks for a position was told last to have does not hold the partition, and what it was told
+/// shortly before that does not either. Several members of one process share a name: then none of them was
+/// told to have it.
 fn dealt_others(dealt: &[&Membership], position: &Position) -> bool {
-    let told = || {
-        dealt.iter().filter(|fact| {
-            fact.change == MembershipChange::Owns
-                && fact.member == position.member
-                && fact.at_us <= position.at_us
-        })
-    };
-    let ids: BTreeSet<&str> = told().map(|fact| fact.id.as_str()).collect();
-    let mut last = ids
-        .iter()
-        .filter_map(|id| told().filter(|fact| fact.id == **id).max_by_key(|fact| fact.at_us));
+    let recent = position.at_us.saturating_sub(GIVES_UP_WITHIN_US);
+    let mut last: BTreeMap<&str, &Membership> = BTreeMap::new();
+    for fact in dealt.iter().filter(|fact| {
+        fact.change == MembershipChange::Owns
+            && fact.member == position.member
+            && fact.at_us <= position.at_us
+    }) {
+        let of_topic = fact.partitions.get(&position.topic);
+        let holds = of_topic.is_some_and(|partitions| partitions.contains(&position.partition));
+        if holds && fact.at_us >= recent {
+            return false;
+        }
+        let known = last.entry(&fact.id).or_insert(fact);
+        if fact.at_us >= known.at_us {
+            *known = fact;
+        }
+    }
     let holds = |fact: &&Membership| {
         let of_topic = fact.partitions.get(&position.topic);
         of_topic.is_some_and(|partitions| partitions.contains(&position.partition))
     };
-    !ids.is_empty() && !last.any(|fact| holds(fact))
+    !last.is_empty() && !last.values().any(holds)
 }
 
 /// The life in which a member spoke: that of its process.

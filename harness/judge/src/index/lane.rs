@@ -349,14 +349,18 @@ impl Lane {
         end
     }
 
-    /// An offset that was sent by an instant, and none if no receipt tells; of those the last, or one close
-    /// before it.
+    /// Offsets with the earliest instant at which any from there on was sent, the last offset first and each
+    /// instant earlier than the one before; as far as receipts tell, and to the interval.
     #[must_use]
-    pub fn last_sent_by(&self, t_us: u64) -> Option<u64> {
-        let sent = self.sent.as_ref()?;
-        let entries = sent.entries().iter().rev();
-        let (&interval, _) = entries.into_iter().find(|(_, earliest)| earliest.0 <= t_us)?;
-        Some(sent.start(interval))
+    pub fn sent_by(&self) -> Vec<(u64, u64)> {
+        let mut found: Vec<(u64, u64)> = Vec::new();
+        let Some(sent) = &self.sent else { return found };
+        for (&interval, earliest) in sent.entries().iter().rev() {
+            if found.last().is_none_or(|(last, _)| earliest.0 < *last) {
+                found.push((earliest.0, sent.start(interval)));
+            }
+        }
+        found
     }
 
     pub(super) fn settle(&mut self) {

@@ -156,6 +156,13 @@ fn a_consumer_that_works_calls_itself_well_and_ready() {
         sample.header.promises.recovery_within_us = 80_000;
         // Commits of the sample come a tenth of a second apart.
         sample.header.promises.standstill_within_us = Some(END_US);
+        // It lives on.
+        for (t_us, _, fact) in &mut sample.facts {
+            if matches!(fact, Fact::Process(p) if p.name == "consumer-1" && p.state == ProcessChange::Exited)
+            {
+                *t_us = 11_000_000;
+            }
+        }
         for &(t_us, path, detail) in answers {
             let (target, detail) = (format!("consumer-1 {path}"), detail.to_owned());
             let probe = Probe { target, answered: true, detail };

@@ -21,6 +21,10 @@ fn telling() -> Sample {
             ("duplicates", 0),
             ("lost", 0),
             ("without_record", 0),
+            ("low_watermark", 0),
+            ("waiting", 0),
+            ("unknown", 0),
+            ("durable", high),
         ];
         said(&mut sample, END_US, ReportSource::Audit, partition, &audit);
         for t_us in [8_000_000, 9_000_000, 10_000_000] {
@@ -84,6 +88,10 @@ fn an_audit_counts_what_is_there() {
         "duplicates",
         "lost",
         "without_record",
+        "low_watermark",
+        "waiting",
+        "unknown",
+        "durable",
     ] {
         let more =
             |by: i64| with(ReportSource::Audit, |said| *said.numbers.get_mut(name).unwrap() += by);
@@ -137,11 +145,14 @@ fn metrics_are_held_against_what_was_true_lately() {
         ("end", 1),
         ("end", -1),
         ("position", 1),
+        ("position", -1),
         ("lag", 1),
     ] {
         let wrong = with(ReportSource::Metrics, |said| *said.numbers.get_mut(name).unwrap() += by);
         found(&wrong, "self-report", "metrics-mislead");
     }
+    let elsewhere = with(ReportSource::Metrics, |said| said.partition = 7);
+    found(&elsewhere, "self-report", "numbers-of-nothing");
     let mut none = telling();
     drop_facts(
         &mut none,

@@ -12,6 +12,7 @@ mod lines;
 mod mapping;
 mod named;
 mod objects;
+mod producer;
 mod resolve;
 mod rows;
 mod template;
@@ -42,6 +43,7 @@ pub use format::Format;
 pub use include::Include;
 pub use mapping::{Logged, Mapping, Origin, Pointer};
 pub use named::NamePattern;
+pub use producer::ProducerPlan;
 pub use template::{PLACEHOLDERS, Template, Values};
 
 /// A consumer as the plan has it.

@@ -19,6 +19,8 @@ const EVERY: Duration = Duration::from_millis(500);
 const ANSWER_WITHIN: Duration = Duration::from_millis(500);
 const PATHS: [&str; 2] = ["healthz", "readyz"];
 const METRICS: &str = "metrics";
+/// For so many rounds, five minutes, each second; then every ten: a soak of a day is to leave room for other facts.
+const OFTEN: u64 = 600;
 
 /// Asks the members, each with the file of its events, until `stop` is cancelled.
 pub(super) async fn watch(
@@ -67,7 +69,8 @@ async fn watch_member(
         if stopping {
             return;
         }
-        if let Some(address) = address.as_ref().filter(|_| round.is_multiple_of(2)) {
+        let asks = round.is_multiple_of(if round < OFTEN { 2 } else { 20 });
+        if let Some(address) = address.as_ref().filter(|_| asks) {
             let page = ask(address, METRICS).await.map(|answer| answer.body).unwrap_or_default();
             for told in self_report::of_metrics(&member, &page) {
                 recorder.record(&process, Fact::SelfReport(told));

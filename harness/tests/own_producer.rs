@@ -1,0 +1,207 @@
+//! Producers that are not the pipeline's: one that says what became of each record passes, one that says more
+//! than is so is convicted, and of one that says nothing the log is the truth.
+//!
+//! The producer is this test program run again: the one test [`producer_process`] becomes it.
+#![allow(clippy::unwrap_used)]
+
+use std::io::{BufRead as _, Write as _};
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use rdkafka::config::ClientConfig;
+use rdkafka::message::{DeliveryResult, Message as _};
+use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _, ProducerContext};
+use rdkafka::{ClientContext, Statistics};
+use serde_json::{Value, json};
+
+/// What the producer is to do, for the process that it is.
+const MODE: &str = "OWN_PRODUCER_MODE";
+const SOON: Duration = Duration::from_secs(30);
+
+#[test]
+fn producer_process() {
+    if let Ok(mode) = std::env::var(MODE) {
+        produce(&mode);
+    }
+}
+
+struct Receipts {
+    tells: bool,
+}
+
+impl ClientContext for Receipts {
+    fn stats(&self, _: Statistics) {}
+}
+
+impl ProducerContext for Receipts {
+    type DeliveryOpaque = Box<u64>;
+
+    fn delivery(&self, result: &DeliveryResult<'_>, line: Box<u64>) {
+        let receipt = match result {
+            Ok(sent) => json!({"line": *line, "outcome": "acknowledged", "topic": sent.topic(),
+                "partition": sent.partition(), "offset": sent.offset()}),
+            Err((error, _)) => {
+                json!({"line": *line, "outcome": "unknown", "error": error.to_string()})
+            }
+        };
+        if self.tells {
+            println!("{receipt}");
+        }
+    }
+}
+
+fn of_run(name: &str) -> String {
+    std::env::var(name).unwrap_or_else(|_| panic!("{name} is in the environment"))
+}
+
+/// Sends each line's record; in one mode every seventh is said to be written and is not.
+fn produce(mode: &str) {
+    let mut config = ClientConfig::new();
+    config.set("bootstrap.servers", of_run("STREAMLAKE_BOOTSTRAP_SERVERS"));
+    config.set("client.id", of_run("STREAMLAKE_MEMBER"));
+    config.set("enable.idempotence", "true").set("partitioner", "murmur2_random");
+    config.set("linger.ms", "5");
+    let context = Receipts { tells: mode != "silent" };
+    let producer: BaseProducer<Receipts> = config.create_with_context(context).unwrap();
+    let topic = of_run("STREAMLAKE_TOPIC");
+    for (number, line) in (1_u64..).zip(std::io::stdin().lock().lines()) {
+        let record: Value = serde_json::from_str(&line.unwrap()).unwrap();
+        let (key, value) = (record["key"].as_str().unwrap(), record["value"].as_str().unwrap());
+        if mode == "liar" && number % 7 == 3 {
+            println!(
+                "{}",
+                json!({"line": number, "outcome": "acknowledged", "topic": topic,
+                "partition": 0, "offset": 100_000 + number})
+            );
+        } else {
+            let record = BaseRecord::with_opaque_to(&topic, Box::new(number));
+            producer.send(record.key(key).payload(value)).unwrap();
+        }
+        producer.poll(Duration::ZERO);
+    }
+    producer.flush(SOON).unwrap();
+    std::io::stdout().flush().unwrap();
+}
+
+const HEAD: &str = "title = \"t\"\ncriterion = \"c\"\nstory = \"s\"\nexpected = \"e\"\n\
+    testbeds = [\"embedded\"]\n[workload]\nrecords = 240\nrate_per_s = 80\nvariety = \"plain\"\n\
+    [[group]]\nname = \"lake\"\n[recovery]\nwithin = \"20s\"\n";
+
+struct Ran {
+    code: Option<i32>,
+    report: Value,
+    output: String,
+}
+
+impl Ran {
+    fn check(&self, name: &str) -> &Value {
+        let found = all(&self.report).into_iter().find(|check| check["check"] == name);
+        found.unwrap_or_else(|| panic!("{name}: {}", self.output))
+    }
+
+    fn status(&self, name: &str) -> &str {
+        self.check(name)["status"].as_str().unwrap()
+    }
+
+    fn odd(&self) -> Vec<String> {
+        let fine = ["pass", "not-applicable", "not_applicable"];
+        let odd = all(&self.report).into_iter();
+        let odd = odd.filter(|check| !fine.contains(&check["status"].as_str().unwrap()));
+        odd.map(ToString::to_string).collect()
+    }
+}
+
+/// All checks, wherever they stand.
+fn all(value: &Value) -> Vec<&Value> {
+    if value.get("check").is_some() && value.get("status").is_some() {
+        return vec![value];
+    }
+    match value {
+        Value::Array(values) => values.iter().flat_map(all).collect(),
+        Value::Object(values) => values.values().flat_map(all).collect(),
+        _ => Vec::new(),
+    }
+}
+
+fn run(folder: &Path, mode: &str, producer: &str, more: &str) -> Ran {
+    let program = std::env::current_exe().unwrap();
+    let scenario = format!(
+        "{HEAD}[producer]\ncommand = [{program:?}, \"producer_process\", \"--exact\", \"--nocapture\"]\n\
+         environment = {{ {MODE} = \"{mode}\" }}\n{producer}\n{more}"
+    );
+    std::fs::write(folder.join("own.toml"), scenario).unwrap();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_streamlake-harness"));
+    command.args(["run", "own.toml"]).current_dir(folder).stdin(Stdio::null());
+    let output = command.output().unwrap();
+    let text =
+        [output.stdout, output.stderr].map(|said| String::from_utf8_lossy(&said).into_owned());
+    let path = folder.join("runs/reports/partial/embedded/kafka-delivery-report.json");
+    let report = std::fs::read_to_string(&path).ok();
+    let report = report.map_or(Value::Null, |text| serde_json::from_str(&text).unwrap());
+    Ran { code: output.status.code(), report, output: text.concat() }
+}
+
+const RESTART: &str =
+    "[[fault]]\nkind = \"broker-restart\"\nat = \"40% of invoked\"\nlasts = \"500ms\"\n";
+
+#[test]
+fn a_producer_that_says_what_became_of_each_record_passes_through_a_restart() {
+    let folder = tempfile::tempdir().unwrap();
+    let promises = "partitioner = \"murmur2_random\"\nidempotent = true";
+    let ran = run(folder.path(), "honest", promises, RESTART);
+    assert_eq!((ran.code, ran.odd()), (Some(0), vec![]), "{}", ran.output);
+    for check in
+        ["acknowledged-is-durable", "partition-determinism", "no-loss", "outcomes", "exits"]
+    {
+        assert_eq!(ran.status(check), "pass", "{}", ran.check(check));
+    }
+    // Nothing was said of ingestion ids.
+    assert!(ran.status("identity").starts_with("not"), "{}", ran.check("identity"));
+}
+
+#[test]
+fn a_producer_that_says_more_than_is_so_is_convicted() {
+    let folder = tempfile::tempdir().unwrap();
+    let ran = run(folder.path(), "liar", "", "");
+    assert_eq!(ran.code, Some(1), "{}", ran.output);
+    let durable = ran.check("acknowledged-is-durable");
+    assert_eq!(durable["status"], "fail", "{durable}");
+    assert!(ran.status("partition-determinism").starts_with("not"), "nothing was promised");
+}
+
+#[test]
+fn of_a_producer_that_says_nothing_the_log_is_the_truth() {
+    let folder = tempfile::tempdir().unwrap();
+    let ran = run(folder.path(), "silent", "receipts = \"none\"", RESTART);
+    assert_eq!((ran.code, ran.odd()), (Some(0), vec![]), "{}", ran.output);
+    for check in ["acknowledged-is-durable", "outcomes"] {
+        assert!(ran.status(check).starts_with("not"), "{}", ran.check(check));
+    }
+    for check in ["no-loss", "no-gap", "commit-frontier", "fidelity"] {
+        assert_eq!(ran.status(check), "pass", "{}", ran.check(check));
+    }
+}
+
+#[test]
+fn what_cannot_be_meant_is_refused_before_anything_starts() {
+    let folder = tempfile::tempdir().unwrap();
+    for (producer, message) in [
+        ("receipts = \"xml\"", "receipts cannot be read as `xml`"),
+        ("partitioner = \"mine\"", "there is no partitioner `mine`"),
+        ("properties = { acks = \"1\" }", "are of the built-in producer"),
+    ] {
+        let ran = run(folder.path(), "honest", producer, "");
+        assert_eq!(ran.code, Some(2), "{}", ran.output);
+        let text: String = ran.output.split_whitespace().collect::<Vec<_>>().join(" ");
+        assert!(text.contains(message), "{text}");
+    }
+    let absent = HEAD.to_owned() + "[producer]\ncommand = [\"no-such-program\"]\n";
+    std::fs::write(folder.path().join("own.toml"), absent).unwrap();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_streamlake-harness"));
+    command.args(["run", "own.toml"]).current_dir(folder.path()).stdin(Stdio::null());
+    let output = command.output().unwrap();
+    let text = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.code() == Some(2) && text.contains("there is no program"), "{text}");
+    assert!(!folder.path().join("runs").exists(), "nothing was started");
+}
