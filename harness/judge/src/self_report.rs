@@ -10,7 +10,6 @@ use std::collections::BTreeMap;
 use super::case::{Case, anomalous, count, quoted, seconds};
 use super::evidence::{commits_open, dead_letters_read, read_lanes, zone_read};
 use super::recovered::windows;
-use super::standstill::drained_us;
 use crate::index::{At, GroupLane, Index, Lane, RangeSet};
 use streamlake_history::event::{
     GroupPromise, Header, Membership, MembershipChange, ReportSource, SelfReport,
@@ -43,6 +42,7 @@ pub(super) fn judge(index: &Index, case: &mut Case<'_>) -> String {
             }
         }
         strangers(index, case, promise, [&audits, &metrics]);
+        untold(case, promise, &metrics);
         let seen = Seen::of(index, promise, lanes);
         let had = Had::of(index, promise);
         for (number, lane) in read_lanes(index, promise) {
@@ -66,6 +66,28 @@ pub(super) fn judge(index: &Index, case: &mut Case<'_>) -> String {
     case.figure("partitions_audited", audited);
     case.figure("metrics_read", read);
     format!("{} of an audit, {} of metrics", count(audited, "line"), count(read, "reading"))
+}
+
+/// Fewer readings may all have come before a client had its first answers.
+const READINGS_MIN: usize = 30;
+
+/// Gauges that no reading of the group told.
+fn untold(
+    case: &mut Case<'_>,
+    promise: &GroupPromise,
+    metrics: &BTreeMap<(&str, u32), Vec<&At<SelfReport>>>,
+) {
+    let readings = || metrics.values().flatten();
+    let told = |name: &&str| readings().any(|told| told.fact.numbers.contains_key(*name));
+    let missing: Vec<String> =
+        GAUGES.iter().filter(|name| !told(name)).map(|name| quoted(name)).collect();
+    if !missing.is_empty() && readings().count() >= READINGS_MIN {
+        case.doubt(format!(
+            "no metrics of group {} tell {}",
+            quoted(&promise.group),
+            missing.join(", ")
+        ));
+    }
 }
 
 /// Numbers of partitions that the group does not read.
@@ -212,7 +234,7 @@ struct OfLane {
     sent: Vec<(u64, u64)>,
 }
 
-/// What a whole reading tells.
+/// What readings tell.
 const GAUGES: [&str; 6] = ["committed", "durable", "end", "fetch_unanswered", "lag", "position"];
 
 /// A number that was given, and the least and the most that it may be.
@@ -311,20 +333,6 @@ impl Place<'_> {
             records: self.lane.logged().minus(&self.lane.aborted()),
             sent: self.lane.sent_by(),
         };
-        let whole = |told: &&&At<SelfReport>| {
-            GAUGES.iter().all(|name| told.fact.numbers.contains_key(*name))
-        };
-        let begun = self.known.commits.first().map_or(u64::MAX, |commit| commit.at_us);
-        let stopped = drained_us(self.index);
-        if begun.saturating_add(2 * METRICS_AGE_US) < stopped
-            && !said.iter().any(|told| whole(&told))
-        {
-            case.doubt(format!(
-                "no metrics of group {} of {} were whole, although it commits there",
-                quoted(&self.promise.group),
-                self.index.lane_name(self.number)
-            ));
-        }
         for told in said {
             let claims = self
                 .claims(told, &lane)

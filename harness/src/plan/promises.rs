@@ -97,7 +97,7 @@ pub(super) fn of_own_producer(producer: &ProducerPlan, promises: &mut Promises) 
     promises.dataset = None;
     promises.settings.remove(crate::runner::PRODUCER);
     promises.own_producer = true;
-    promises.outcomes = producer.tells_receipts.then(|| OutcomePromise {
+    promises.outcomes = producer.tells_receipts.then_some(OutcomePromise {
         validates: false,
         unacknowledged_outside_faults: 0,
         most_answered_within_us: None,
