@@ -10,6 +10,7 @@ use std::collections::BTreeMap;
 use super::case::{Case, anomalous, count, quoted, seconds};
 use super::evidence::{commits_open, dead_letters_read, read_lanes, zone_read};
 use super::recovered::windows;
+use super::standstill::drained_us;
 use crate::index::{At, GroupLane, Index, Lane, RangeSet};
 use streamlake_history::event::{
     GroupPromise, Header, Membership, MembershipChange, ReportSource, SelfReport,
@@ -35,8 +36,12 @@ pub(super) fn judge(index: &Index, case: &mut Case<'_>) -> String {
     for (_, promise, lanes) in index.promised_groups().filter(|group| group.1.reports_itself) {
         let of = |source| Said::of(index, promise, source);
         let (audits, metrics) = (of(ReportSource::Audit), of(ReportSource::Metrics));
-        for (said, what) in [(&audits, "an audit"), (&metrics, "metrics")] {
-            if said.is_empty() {
+        // Metrics have to be asked for while it works, and come a second apart.
+        let first = lanes.values().filter_map(|lane| lane.commits.first()).map(|c| c.at_us).min();
+        let worked = first.map_or(0, |first| drained_us(index).saturating_sub(first));
+        let long = worked > 2 * METRICS_AGE_US;
+        for (said, what, due) in [(&audits, "an audit", true), (&metrics, "metrics", long)] {
+            if said.is_empty() && due {
                 let group = quoted(&promise.group);
                 case.doubt(format!("no numbers of group {group} from {what} were read"));
             }

@@ -96,7 +96,7 @@ fn of_lane(
 }
 
 /// When the consumers were asked to stop: what they do not commit after that is not a standstill.
-fn drained_us(index: &Index) -> u64 {
+pub(super) fn drained_us(index: &Index) -> u64 {
     let phases = ["drain", "final-read"];
     let phase = |name: &str| index.rare.phases.iter().find(|phase| phase.fact == name);
     phases.into_iter().find_map(phase).map_or(index.end_us, |phase| phase.t_us)
