@@ -76,11 +76,14 @@ fn demands(header: &Header) -> Vec<Demand> {
         demand("consumer", &["enable.auto.offset.store"], "false", &[]);
     }
     if stores().any(|group| group.dead_letter_topic.is_some()) {
-        let writers = &[ProcessRole::Consumer, ProcessRole::Producer];
+        // Somebody's own producer has no dead letters.
+        let writers: &[ProcessRole] = match promises.own_producer {
+            true => &[ProcessRole::Consumer],
+            false => &[ProcessRole::Consumer, ProcessRole::Producer],
+        };
         demand("dead-letter producer", ACKS, "all", writers);
         demand("dead-letter producer", &["enable.idempotence"], "true", writers);
-        if let Some(last) = all.last_mut().filter(|_| !promises.idempotent || promises.own_producer)
-        {
+        if let Some(last) = all.last_mut().filter(|_| !promises.idempotent) {
             last.except = Some(ProcessRole::Producer);
         }
     }
