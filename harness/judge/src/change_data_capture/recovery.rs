@@ -113,7 +113,7 @@ fn late(context: &Context<'_>, case: &mut Case<'_>) {
     let Some(longest) = waits.iter().map(|(wait, _)| *wait).max() else { return };
     let numbers: Vec<usize> = waits.into_iter().map(|(_, number)| number).collect();
     let text = format!(
-        "{} had their events late, the last one {} after its commit with nothing broken",
+        "{} whose event came late, the latest {} after its commit with nothing broken",
         count(numbers.len() as u64, "row change"),
         seconds(longest)
     );

@@ -194,6 +194,33 @@ fn a_capture_that_does_not_go_on_is_found() {
     found(&sample, "capture-did-not-recover");
 }
 
+/// That others came in time after the heal says nothing of one that came much later.
+#[test]
+fn one_event_that_comes_late_is_found() {
+    let late = |by_us: u64| {
+        let mut sample = killed().sample();
+        let budget = sample.header.promises.recovery_within_us;
+        let events = sample.facts.iter_mut().filter_map(|(t_us, _, fact)| match fact {
+            Fact::ChangeEvent(event) if event.revision.is_some() => Some((t_us, event)),
+            _ => None,
+        });
+        let (t_us, event) = events.max_by_key(|(_, event)| event.at_us).unwrap();
+        let by_us = if by_us > 0 { budget + by_us } else { 0 };
+        (event.at_us, *t_us) = (event.at_us + by_us, *t_us + by_us);
+        let (at_us, wall) = (*t_us, sample.facts.iter().map(|f| f.0).max().unwrap());
+        for (t_us, _, fact) in &mut sample.facts {
+            if matches!(fact, Fact::Phase { name } if name == "final-read" || name == "done") {
+                *t_us = at_us.max(wall);
+            }
+        }
+        let verdict = sample.judge().unwrap();
+        let check =
+            verdict.checks.iter().find(|check| check.check == "change-data-capture").unwrap();
+        check.findings.iter().any(|finding| finding.anomaly == "captured-late")
+    };
+    assert!(late(60_000_000) && !late(0));
+}
+
 #[test]
 fn without_its_evidence_nothing_passes() {
     type Cut = fn(&Fact) -> bool;
