@@ -5,6 +5,8 @@
 //! environment says. It is a small one, with the client library alone.
 #![allow(clippy::unwrap_used)]
 
+mod support;
+
 use std::collections::BTreeMap;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
@@ -19,6 +21,7 @@ use rdkafka::message::{Header, Message as _, OwnedHeaders};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _};
 use rdkafka::{Offset, TopicPartitionList};
 use serde_json::{Value, json};
+use support::Ran;
 
 /// What the consumer is to do, for the process that it is.
 const MODE: &str = "OWN_CONSUMER_MODE";
@@ -138,48 +141,6 @@ const HEAD: &str = "title = \"t\"\ncriterion = \"c\"\nstory = \"s\"\nexpected = 
     [recovery]\nwithin = \"20s\"\n";
 const RECORD: &str = "record = { partition = \"/at/partition\", offset = \"/at/offset\", key_base64 = \"/key\", value_base64 = \"/value\" }";
 
-struct Ran {
-    code: Option<i32>,
-    report: Value,
-    output: String,
-}
-
-impl Ran {
-    fn check(&self, name: &str) -> &Value {
-        find(&self.report, name).unwrap_or_else(|| panic!("{name}: {}", self.output))
-    }
-
-    fn status(&self, name: &str) -> &str {
-        self.check(name)["status"].as_str().unwrap()
-    }
-
-    /// The statuses of all checks that are not what they are in a run that passes.
-    fn odd(&self) -> Vec<String> {
-        let checks = all(&self.report);
-        let odd = checks.iter().filter(|check| {
-            !["pass", "not-applicable", "not_applicable"]
-                .contains(&check["status"].as_str().unwrap())
-        });
-        odd.map(|check| format!("{}: {}", check["check"], check)).collect()
-    }
-}
-
-fn find<'a>(value: &'a Value, name: &str) -> Option<&'a Value> {
-    all(value).into_iter().find(|check| check["check"] == name)
-}
-
-/// All checks, wherever they stand.
-fn all(value: &Value) -> Vec<&Value> {
-    if value.get("check").is_some() && value.get("status").is_some() {
-        return vec![value];
-    }
-    match value {
-        Value::Array(values) => values.iter().flat_map(all).collect(),
-        Value::Object(values) => values.values().flat_map(all).collect(),
-        _ => Vec::new(),
-    }
-}
-
 /// Runs a scenario with the consumer in one of its modes.
 fn run(folder: &Path, mode: &str, delivery: &str, more: &str) -> Ran {
     let program = std::env::current_exe().unwrap();
@@ -189,19 +150,7 @@ fn run(folder: &Path, mode: &str, delivery: &str, more: &str) -> Ran {
          environment = {{ {MODE} = \"{mode}\" }}\nstop = {{ within = \"5s\" }}\n\
          [group.delivery]\n{delivery}\n{more}"
     );
-    std::fs::write(folder.join("own.toml"), scenario).unwrap();
-    let mut command = Command::new(env!("CARGO_BIN_EXE_streamlake-harness"));
-    command.args(["run", "own.toml"]).current_dir(folder).stdin(Stdio::null());
-    let output = command.output().unwrap();
-    let output_text = format!(
-        "{}{}",
-        String::from_utf8_lossy(&output.stdout),
-        String::from_utf8_lossy(&output.stderr)
-    );
-    let path = folder.join("runs/reports/partial/embedded/kafka-delivery-report.json");
-    let report = std::fs::read_to_string(&path).ok();
-    let report = report.map_or(Value::Null, |text| serde_json::from_str(&text).unwrap());
-    Ran { code: output.status.code(), report, output: output_text }
+    Ran::of(folder, &scenario)
 }
 
 fn files() -> String {

@@ -4,10 +4,11 @@
 //! The producer is this test program run again: the one test [`producer_process`] becomes it.
 #![allow(clippy::unwrap_used)]
 
+mod support;
+
 use std::fs::File;
 use std::io::{BufRead as _, Write as _};
 use std::path::Path;
-use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use rdkafka::config::ClientConfig;
@@ -15,6 +16,7 @@ use rdkafka::message::{DeliveryResult, Message as _};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _, ProducerContext};
 use rdkafka::{ClientContext, Statistics};
 use serde_json::{Value, json};
+use support::Ran;
 
 /// What the producer is to do, for the process that it is.
 const MODE: &str = "OWN_PRODUCER_MODE";
@@ -95,42 +97,6 @@ const HEAD: &str = "title = \"t\"\ncriterion = \"c\"\nstory = \"s\"\nexpected = 
     testbeds = [\"embedded\"]\n[workload]\nrecords = 240\nrate_per_s = 80\nvariety = \"plain\"\n\
     [[group]]\nname = \"lake\"\n[recovery]\nwithin = \"20s\"\n";
 
-struct Ran {
-    code: Option<i32>,
-    report: Value,
-    output: String,
-}
-
-impl Ran {
-    fn check(&self, name: &str) -> &Value {
-        let found = all(&self.report).into_iter().find(|check| check["check"] == name);
-        found.unwrap_or_else(|| panic!("{name}: {}", self.output))
-    }
-
-    fn status(&self, name: &str) -> &str {
-        self.check(name)["status"].as_str().unwrap()
-    }
-
-    fn odd(&self) -> Vec<String> {
-        let fine = ["pass", "not-applicable", "not_applicable"];
-        let odd = all(&self.report).into_iter();
-        let odd = odd.filter(|check| !fine.contains(&check["status"].as_str().unwrap()));
-        odd.map(ToString::to_string).collect()
-    }
-}
-
-/// All checks, wherever they stand.
-fn all(value: &Value) -> Vec<&Value> {
-    if value.get("check").is_some() && value.get("status").is_some() {
-        return vec![value];
-    }
-    match value {
-        Value::Array(values) => values.iter().flat_map(all).collect(),
-        Value::Object(values) => values.values().flat_map(all).collect(),
-        _ => Vec::new(),
-    }
-}
-
 fn run(folder: &Path, mode: &str, producer: &str, more: &str) -> Ran {
     let program = std::env::current_exe().unwrap();
     let shell =
@@ -139,16 +105,7 @@ fn run(folder: &Path, mode: &str, producer: &str, more: &str) -> Ran {
         "{HEAD}[producer]\ncommand = [\"sh\", \"-c\", {shell:?}]\n\
          environment = {{ {MODE} = \"{mode}\" }}\n{producer}\n{more}"
     );
-    std::fs::write(folder.join("own.toml"), scenario).unwrap();
-    let mut command = Command::new(env!("CARGO_BIN_EXE_streamlake-harness"));
-    command.args(["run", "own.toml"]).current_dir(folder).stdin(Stdio::null());
-    let output = command.output().unwrap();
-    let text =
-        [output.stdout, output.stderr].map(|said| String::from_utf8_lossy(&said).into_owned());
-    let path = folder.join("runs/reports/partial/embedded/kafka-delivery-report.json");
-    let report = std::fs::read_to_string(&path).ok();
-    let report = report.map_or(Value::Null, |text| serde_json::from_str(&text).unwrap());
-    Ran { code: output.status.code(), report, output: text.concat() }
+    Ran::of(folder, &scenario)
 }
 
 const RESTART: &str =
@@ -206,11 +163,7 @@ fn what_cannot_be_meant_is_refused_before_anything_starts() {
         assert!(text.contains(message), "{text}");
     }
     let absent = HEAD.to_owned() + "[producer]\ncommand = [\"no-such-program\"]\n";
-    std::fs::write(folder.path().join("own.toml"), absent).unwrap();
-    let mut command = Command::new(env!("CARGO_BIN_EXE_streamlake-harness"));
-    command.args(["run", "own.toml"]).current_dir(folder.path()).stdin(Stdio::null());
-    let output = command.output().unwrap();
-    let text = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.code() == Some(2) && text.contains("there is no program"), "{text}");
+    let ran = Ran::of(folder.path(), &absent);
+    assert!(ran.code == Some(2) && ran.output.contains("there is no program"), "{}", ran.output);
     assert!(!folder.path().join("runs").exists(), "nothing was started");
 }

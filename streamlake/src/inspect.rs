@@ -6,6 +6,7 @@ use crate::config::KafkaSettings;
 use crate::error::{Error, Result};
 use crate::kafka;
 use crate::native;
+use crate::observe::complaints::Complaints;
 use crate::raw_zone::part::{Header, StoredRecord};
 use rdkafka::ClientContext;
 use rdkafka::Message;
@@ -31,29 +32,12 @@ const NO_GROUP: &str = "streamlake-inspector";
 pub(crate) struct Quiet {
     /// What brokers refused this client with.
     refused: Mutex<Option<Error>>,
-    complaints: Mutex<BTreeMap<String, Instant>>,
+    complaints: Mutex<Complaints>,
 }
-
-/// A complaint that comes again is shown again after this time. One that no broker is there may come some
-/// hundred times a second.
-const COMPLAINS_EVERY: Duration = Duration::from_secs(5);
 
 impl Quiet {
     fn refused(&self) -> std::sync::MutexGuard<'_, Option<Error>> {
         self.refused.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Whether a complaint has not been shown for some time. There are as many as there are errors.
-    fn is_new(&self, complaint: &str) -> bool {
-        let mut shown = self.complaints.lock().unwrap_or_else(PoisonError::into_inner);
-        let now = Instant::now();
-        match shown.get(complaint) {
-            Some(at) if now.duration_since(*at) < COMPLAINS_EVERY => false,
-            _ => {
-                shown.insert(complaint.to_owned(), now);
-                true
-            }
-        }
     }
 }
 
@@ -62,7 +46,8 @@ impl ClientContext for Quiet {
         kafka::log(level, facility, message);
     }
     fn error(&self, error: KafkaError, reason: &str) {
-        if self.is_new(&error.to_string()) {
+        let mut complaints = self.complaints.lock().unwrap_or_else(PoisonError::into_inner);
+        if complaints.is_new(&error.to_string(), Instant::now()) {
             tracing::warn!(error = %error, reason, "Kafka");
         }
         if classify::connection(&error, reason, Phase::StartUp) == Decision::Stop {

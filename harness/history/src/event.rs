@@ -821,6 +821,14 @@ pub struct Membership {
     pub at_us: u64,
 }
 
+impl Membership {
+    /// The partition is among those that the member has from now on.
+    #[must_use]
+    pub fn holds(&self, topic: &str, partition: u32) -> bool {
+        self.partitions.get(topic).is_some_and(|all| all.contains(&partition))
+    }
+}
+
 /// The steps of a member's life in its group.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

@@ -25,33 +25,24 @@ pub(super) fn judge(index: &Index, case: &mut Case<'_>) -> String {
     denied(index, case);
     altered(index, case);
     nowhere::judge(index, case);
-    if !index.misplaced.is_empty() {
-        let text = count(index.misplaced.len() as u64, "operation");
-        let mut finding = anomalous(
-            "acknowledged-in-another-topic",
-            format!("{text} acknowledged in another topic than the one they were meant for"),
-        );
-        finding.ops = index.misplaced.iter().copied().take(OPS_MAX).collect();
-        case.find(finding);
-    }
-    if !index.other_keys_told.is_empty() {
-        let text = count(index.other_keys_told.len() as u64, "receipt");
-        let mut finding = anomalous(
-            "receipt-names-another-key",
-            format!("{text} with another key than the record was sent with"),
-        );
-        finding.ops = index.other_keys_told.iter().copied().take(OPS_MAX).collect();
-        case.find(finding);
-    }
-    if !index.letters_of_others.is_empty() {
-        let text = count(index.letters_of_others.len() as u64, "receipt");
-        let mut finding = anomalous(
-            "receipt-names-a-dead-letter",
-            format!("{text} of operations that were not rejected, with the place of a dead letter"),
-        );
-        finding.ops = index.letters_of_others.iter().copied().take(OPS_MAX).collect();
-        case.find(finding);
-    }
+    of_operations(
+        case,
+        "acknowledged-in-another-topic",
+        &index.misplaced,
+        ("operation", "acknowledged in another topic than the one they were meant for"),
+    );
+    of_operations(
+        case,
+        "receipt-names-another-key",
+        &index.other_keys_told,
+        ("receipt", "with another key than the record was sent with"),
+    );
+    of_operations(
+        case,
+        "receipt-names-a-dead-letter",
+        &index.letters_of_others,
+        ("receipt", "of operations that were not rejected, with the place of a dead letter"),
+    );
     let (in_log, absent) = unknown(index);
     case.figure("acknowledged_operations", acknowledged);
     case.figure("lost_records", lost);
@@ -61,6 +52,16 @@ pub(super) fn judge(index: &Index, case: &mut Case<'_>) -> String {
         "{acknowledged} acknowledged, {lost} not in the log; {} unknown, {in_log} of them in the log",
         in_log + absent
     )
+}
+
+/// What is wrong with operations, whatever the log says.
+fn of_operations(case: &mut Case<'_>, anomaly: &str, ops: &[u64], (noun, what): (&str, &str)) {
+    if ops.is_empty() {
+        return;
+    }
+    let mut finding = anomalous(anomaly, format!("{} {what}", count(ops.len() as u64, noun)));
+    finding.ops = ops.iter().copied().take(OPS_MAX).collect();
+    case.find(finding);
 }
 
 /// Receipts that name an offset without a record.

@@ -8,7 +8,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::case::{Case, anomalous, quoted, seconds};
-use super::recovered::{outside, windows};
+use super::recovered::{near_faults, outside};
 use super::standstill::Standstill;
 use crate::index::{Index, RangeSet, is_of_process};
 use crate::verdict::Finding;
@@ -66,7 +66,7 @@ const ANSWERS_WITHIN_US: u64 = 5_000_000;
 
 /// It ran, nothing was broken, and it did not answer, or answered what no such question is answered with.
 fn dumb(index: &Index, process: &str, answers: [(&str, &[(u64, &str)]); 2]) -> Option<Finding> {
-    let away = || near(index).into_iter().chain(idle(index, process));
+    let away = excused(index, process);
     let is_status = |told: &str| told.len() == 3 && told.bytes().all(|byte| byte.is_ascii_digit());
     for (path, answers) in answers {
         // Silence has many words: it lasts until there is an answer.
@@ -78,12 +78,11 @@ fn dumb(index: &Index, process: &str, answers: [(&str, &[(u64, &str)]); 2]) -> O
             }
         }
         for (from, to, told) in lasting(index, &merged) {
-            let status = is_status(told);
-            let long = outside(from, to, away()) > ANSWERS_WITHIN_US;
-            let text = match status {
+            let silent = || outside(from, to, away.iter().copied()) > ANSWERS_WITHIN_US;
+            let text = match is_status(told) {
                 true if [WELL, ILL].contains(&told) => continue,
                 true => format!("answered {path} with {}", quoted(told)),
-                false if !long => continue,
+                false if !silent() => continue,
                 false => {
                     format!("did not answer {path} for {}: {}", seconds(to - from), quoted(told))
                 }
@@ -164,9 +163,14 @@ const PASSES_WITHIN_US: u64 = 500_000;
 
 /// Fault windows, each until the group may have recovered from it.
 fn near(index: &Index) -> Vec<(u64, u64)> {
-    let recovery = index.header.promises.recovery_within_us;
-    let until = |healed: Option<u64>| healed.map_or(u64::MAX, |at| at.saturating_add(recovery));
-    windows(index).into_iter().map(|window| (window.begin, until(window.healed))).collect()
+    near_faults(index, index.header.promises.recovery_within_us)
+}
+
+/// The times in which a process need not answer, nor be ready.
+fn excused(index: &Index, process: &str) -> Vec<(u64, u64)> {
+    let mut spans = near(index);
+    spans.extend(idle(index, process));
+    spans
 }
 
 /// What was answered, and when, by process. Only changes are recorded, and the first and the last answer.
@@ -229,7 +233,7 @@ fn lasting<'a>(
 /// The longest time for which a process called itself unready although it worked. A group may take any
 /// time to form: it counts from a commit of the process's own.
 fn longest_unready(index: &Index, process: &str, answers: &[(u64, &str)]) -> u64 {
-    let commits = own_commits(index, process);
+    let (commits, excused) = (own_commits(index, process), excused(index, process));
     let mut longest = 0;
     let mut begun = None;
     for (from, to, told) in lasting(index, answers) {
@@ -239,8 +243,8 @@ fn longest_unready(index: &Index, process: &str, answers: &[(u64, &str)]) -> u64
         }
         let begun = *begun.get_or_insert(from);
         let worked = commits.iter().find(|at| **at >= begun);
-        let excused = || near(index).into_iter().chain(idle(index, process));
-        longest = longest.max(worked.map_or(0, |worked| outside(*worked, to, excused())));
+        let spans = excused.iter().copied();
+        longest = longest.max(worked.map_or(0, |worked| outside(*worked, to, spans)));
     }
     longest
 }
@@ -259,8 +263,9 @@ fn own_commits(index: &Index, process: &str) -> Vec<u64> {
 
 /// Times in which it called itself ill with no fault near.
 fn ill(index: &Index, case: &mut Case<'_>, process: &str, answers: &[(u64, &str)]) {
+    let near = near(index);
     for (from, to, told) in lasting(index, answers) {
-        if told != ILL || outside(from, to.max(from + 1), near(index).into_iter()) == 0 {
+        if told != ILL || outside(from, to.max(from + 1), near.iter().copied()) == 0 {
             continue;
         }
         let text = format!(

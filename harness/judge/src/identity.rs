@@ -159,15 +159,7 @@ fn receipts(index: &Index, case: &mut Case<'_>, number: usize) {
         }
     }
     let set = RangeSet::of(set);
-    if !set.is_empty() {
-        let text = format!(
-            "{} of {} whose header has another ingestion id than the receipt: {}",
-            count(set.len(), "record"),
-            index.lane_name(number),
-            spelled(&set)
-        );
-        case.find_at("ingestion-id-differs", None, number, &set, text);
-    }
+    differing(index, case, number, &set);
 }
 
 /// Records of operations that have a receipt, and no acknowledgement, with another id than it names.
@@ -183,15 +175,21 @@ fn unsure(index: &Index, case: &mut Case<'_>, number: usize) {
     };
     let set =
         RangeSet::of_rising(lane.log_records().filter(differs).map(|(offset, _)| (offset, offset)));
-    if !set.is_empty() {
-        let text = format!(
-            "{} of {} whose header has another ingestion id than the receipt: {}",
-            count(set.len(), "record"),
-            index.lane_name(number),
-            spelled(&set)
-        );
-        case.find_at("ingestion-id-differs", None, number, &set, text);
+    differing(index, case, number, &set);
+}
+
+/// Records whose receipt names another id.
+fn differing(index: &Index, case: &mut Case<'_>, number: usize, set: &RangeSet) {
+    if set.is_empty() {
+        return;
     }
+    let text = format!(
+        "{} of {} whose header has another ingestion id than the receipt: {}",
+        count(set.len(), "record"),
+        index.lane_name(number),
+        spelled(set)
+    );
+    case.find_at("ingestion-id-differs", None, number, set, text);
 }
 
 /// Another operation's record at a receipt's place is another matter.

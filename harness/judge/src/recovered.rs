@@ -39,6 +39,12 @@ pub(super) fn windows(index: &Index) -> Vec<Window> {
     faults.filter_map(|fault| window(fault.fault)).collect()
 }
 
+/// Every fault window, each until so long after its heal.
+pub(super) fn near_faults(index: &Index, after_us: u64) -> Vec<(u64, u64)> {
+    let until = |healed: Option<u64>| healed.map_or(u64::MAX, |at| at.saturating_add(after_us));
+    windows(index).into_iter().map(|window| (window.begin, until(window.healed))).collect()
+}
+
 /// How much of a time lies outside of all these spans.
 pub(super) fn outside(from: u64, to: u64, spans: impl Iterator<Item = (u64, u64)>) -> u64 {
     let cut = spans.map(|(begin, end)| (begin.max(from), end.min(to)));

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 
 use super::case::{Case, anomalous, count, quoted, seconds};
 use super::evidence::{commits_open, dead_letters_read, read_lanes, zone_read};
-use super::recovered::windows;
+use super::recovered::near_faults;
 use super::standstill::drained_us;
 use crate::index::{At, GroupLane, Index, Lane, RangeSet};
 use streamlake_history::event::{
@@ -167,11 +167,10 @@ impl<'a> Had<'a> {
         }
         let Some(told) = self.told.get(process) else { return false };
         let by = |at: u64| told.partition_point(|fact| fact.at_us <= at);
-        let holds = |fact: &&Membership| {
-            fact.partitions.get(topic).is_some_and(|all| all.contains(&partition))
-        };
         let first = by(at_us.saturating_sub(METRICS_AGE_US)).checked_sub(1);
-        first.is_some_and(|first| told[first..by(at_us)].iter().all(holds))
+        first.is_some_and(|first| {
+            told[first..by(at_us)].iter().all(|fact| fact.holds(topic, partition))
+        })
     }
 }
 
@@ -179,13 +178,7 @@ impl<'a> Had<'a> {
 fn near(index: &Index) -> Vec<(u64, u64)> {
     let recovered = index.header.promises.recovery_within_us.min(HEARS_AGAIN_US);
     let after = recovered.saturating_add(METRICS_AGE_US);
-    let mut near: Vec<(u64, u64)> = windows(index)
-        .into_iter()
-        .map(|window| {
-            let until = window.healed.map_or(u64::MAX, |healed| healed.saturating_add(after));
-            (window.begin, until)
-        })
-        .collect();
+    let mut near = near_faults(index, after);
     near.sort_unstable();
     near.dedup_by(|next, last| {
         let joins = next.0 <= last.1;

@@ -1,7 +1,7 @@
 //! Consumers that are somebody's own: what a scenario says of them, resolved.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use toml::Spanned;
 use super::{BUCKET, ConsumerPlan, GroupPlan, Reader, small_number};
 use crate::adapter::command::{
     CommandPlan, DeliveryPlace, DeliveryPlan, Durable, Format, ImagePlan, Include, LettersPlan,
-    Mapping, NamePattern, Origin, Pointer, Template, Values, absolute, files_zone,
+    Mapping, NamePattern, Origin, Pointer, Template, Values, files_zone,
 };
 use crate::scenario::{
     self, Consumer, DeadLetters, Delivery, Group, Restarts as RestartsTable, ScenarioError,
@@ -80,9 +80,7 @@ impl Reader<'_> {
         if let Some(letters) = &letters {
             values.insert("dead_letter_topic", letters.topic.clone());
         }
-        let folder = self.file.path.parent().filter(|folder| !folder.as_os_str().is_empty());
-        let folder = folder.unwrap_or(Path::new("."));
-        let folder = absolute(folder);
+        let folder = self.folder();
         values.insert("scenario_folder", folder.display().to_string());
         let (at, consumer) = (consumer.span(), consumer.get_ref());
         let command = match around.observed {

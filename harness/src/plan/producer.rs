@@ -1,7 +1,7 @@
 //! A producer that is somebody's own: what a scenario says of it, resolved.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use toml::Spanned;
 
@@ -45,8 +45,7 @@ impl Reader<'_> {
                 "say `variety = \"plain\"` in `[workload]`",
             ));
         }
-        let folder = self.file.path.parent().filter(|folder| !folder.as_os_str().is_empty());
-        let folder = absolute(folder.unwrap_or(Path::new(".")));
+        let folder = self.folder();
         let mut values = Values::new();
         values.insert("topic", load.topic.clone());
         values.insert("partitions", load.partitions.to_string());
@@ -74,6 +73,12 @@ impl Reader<'_> {
             idempotent: producer.idempotent,
             values,
         }))
+    }
+
+    /// The folder of the scenario's file, by a name that holds wherever a process is started.
+    pub(super) fn folder(&self) -> PathBuf {
+        let folder = self.file.path.parent().filter(|folder| !folder.as_os_str().is_empty());
+        absolute(folder.unwrap_or(Path::new(".")))
     }
 
     /// What says something of a producer that is not there.

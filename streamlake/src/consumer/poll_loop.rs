@@ -20,6 +20,7 @@ use crate::config::{ConsumerSettings, OnGap};
 use crate::crash::{self, Point};
 use crate::error::{Error, Result};
 use crate::native::{self, Commit, Message, Record, RecordQueue};
+use crate::observe::complaints::Complaints;
 use crate::observe::events::Events;
 use crate::observe::health::{Board, Progress, Reader};
 use crate::observe::metrics;
@@ -30,7 +31,6 @@ use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::topic_partition_list::Offset;
 use serde_json::json;
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::mpsc::Receiver;
 use std::time::{Duration, Instant};
@@ -72,7 +72,7 @@ pub(super) struct PollLoop {
     pub(super) stop: CancellationToken,
     pub(super) days: Days,
     /// What was complained about, and when.
-    pub(super) complaints: BTreeMap<String, Instant>,
+    pub(super) complaints: Complaints,
     pub(super) contact: Contact,
     /// Which topic it is that bears the name.
     pub(super) identity: Identity,
@@ -539,13 +539,9 @@ impl PollLoop {
         self.events.emit(name, json!({"held_bytes": held_bytes, "partitions": assignment.count()}));
     }
 
-    /// A complaint of the client: each once in five seconds, because a broker that is away gives
-    /// rise to the same few many times a second.
     fn complain(&mut self, text: &str, now: Instant) {
-        self.complaints.retain(|_, at| now.duration_since(*at) < Duration::from_secs(5));
-        if !self.complaints.contains_key(text) {
+        if self.complaints.is_new(text, now) {
             tracing::warn!(topic = self.settings.topic, error = text, "Kafka; going on");
-            self.complaints.insert(text.to_owned(), now);
         }
     }
 

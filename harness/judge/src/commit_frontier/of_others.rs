@@ -141,8 +141,9 @@ fn taken_over<'a>(index: &'a Index, attempt: &CommitAttempt) -> Option<&'a Membe
     if !promised || !own {
         return None;
     }
-    let told =
-        before().filter(|fact| fact.change == MembershipChange::Owns && holds(fact, attempt));
+    let told = before().filter(|fact| {
+        fact.change == MembershipChange::Owns && fact.holds(&attempt.topic, attempt.partition)
+    });
     let owner = told.max_by_key(|fact| fact.at_us)?;
     if owner.member == attempt.member {
         return None;
@@ -155,9 +156,4 @@ fn taken_over<'a>(index: &'a Index, attempt: &CommitAttempt) -> Option<&'a Membe
             && (owner.at_us..=attempt.at_us).contains(&process.t_us)
     });
     (kept && !ended).then_some(owner)
-}
-
-fn holds(fact: &Membership, attempt: &CommitAttempt) -> bool {
-    let of_topic = fact.partitions.get(&attempt.topic);
-    of_topic.is_some_and(|partitions| partitions.contains(&attempt.partition))
 }

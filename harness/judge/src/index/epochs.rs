@@ -108,6 +108,19 @@ struct Life {
     again: bool,
 }
 
+impl Life {
+    /// The instant at which it had run for so long from another one on; none if it did not last.
+    fn ran_until(&self, from_us: u64, for_us: u64) -> Option<u64> {
+        let mut until = from_us.saturating_add(for_us);
+        for &(stopped, continued) in &self.frozen {
+            if stopped <= until && continued >= from_us {
+                until = until.max(continued.saturating_add(for_us));
+            }
+        }
+        (self.end_us >= until && until < u64::MAX).then_some(until)
+    }
+}
+
 impl Index {
     /// How the positions of a group are known.
     #[must_use]
@@ -429,7 +442,7 @@ impl Index {
             let next = next.filter(|p| !self.told_to_keep(position, taken, p.at_us));
             until = next.map(|p| p.at_us).min().map_or(until, |at| until.min(at));
         }
-        if let Some(let_go) = self.let_go(position) {
+        if let Some(let_go) = self.let_go(position, life) {
             until = until.min(let_go);
         }
         let gone = self.rare.assignments.iter().filter(|a| {
@@ -447,14 +460,11 @@ impl Index {
     /// joined anew, and a member does that only when it has given up what was taken from it; or it had the
     /// time to give it up. None where several members share the name, as those of one process may. One that
     /// was put out comes back under another name.
-    fn let_go(&self, position: &Position) -> Option<u64> {
+    fn let_go(&self, position: &Position, life: Option<&Life>) -> Option<u64> {
         let named =
             |fact: &&Membership| fact.group == position.group && fact.member == position.member;
         let seen = || self.rare.memberships.iter().map(|seen| &seen.fact).filter(named);
-        let holds = |fact: &Membership| {
-            let of_topic = fact.partitions.get(&position.topic);
-            of_topic.is_some_and(|partitions| partitions.contains(&position.partition))
-        };
+        let holds = |fact: &Membership| fact.holds(&position.topic, position.partition);
         let told = seen().filter(|fact| {
             let later = fact.at_us > position.at_us;
             later && fact.change == MembershipChange::Owns && !fact.id.is_empty() && !holds(fact)
@@ -473,23 +483,8 @@ impl Index {
         let own = || seen().filter(|fact| fact.id == told.id);
         let joined = own().filter(|fact| fact.change == MembershipChange::Joined);
         let joined = joined.map(|fact| fact.at_us).find(|&at_us| at_us > told.at_us);
-        let in_time = self.running_until(position, told.at_us, GIVES_UP_WITHIN_US);
+        let in_time = life.and_then(|life| life.ran_until(told.at_us, GIVES_UP_WITHIN_US));
         joined.into_iter().chain(in_time).min()
-    }
-
-    /// The instant at which the process of a member had run for so long from another one on; none if it did not
-    /// live as long.
-    fn running_until(&self, position: &Position, from_us: u64, for_us: u64) -> Option<u64> {
-        let group = self.header.promises.groups.iter().position(|g| g.group == position.group)?;
-        let lives = self.lives(group);
-        let life = life_of(&lives, &position.member, from_us)?;
-        let mut until = from_us.saturating_add(for_us);
-        for &(stopped, continued) in &life.frozen {
-            if stopped <= until && continued >= from_us {
-                until = until.max(continued.saturating_add(for_us));
-            }
-        }
-        (life.end_us >= until && until < u64::MAX).then_some(until)
     }
 
     /// The last assignment that a member was told of in a time, as it passed on the wire, holds the
@@ -503,8 +498,7 @@ impl Index {
                 && fact.at_us <= until_us
         });
         let last = told.max_by_key(|fact| fact.at_us);
-        let of_topic = last.and_then(|fact| fact.partitions.get(&position.topic));
-        of_topic.is_some_and(|partitions| partitions.contains(&position.partition))
+        last.is_some_and(|fact| fact.holds(&position.topic, position.partition))
     }
 
     fn by_generations(&self, group: usize, lives: &[Life]) -> Vec<Epoch> {
@@ -688,6 +682,7 @@ pub fn is_of_process(member: &str, process: &str) -> bool {
 /// shortly before that does not either. Several members of one process share a name: then none of them was
 /// told to have it.
 fn dealt_others(dealt: &[&Membership], position: &Position) -> bool {
+    let holds = |fact: &Membership| fact.holds(&position.topic, position.partition);
     let recent = position.at_us.saturating_sub(GIVES_UP_WITHIN_US);
     let mut last: BTreeMap<&str, &Membership> = BTreeMap::new();
     for fact in dealt.iter().filter(|fact| {
@@ -695,9 +690,7 @@ fn dealt_others(dealt: &[&Membership], position: &Position) -> bool {
             && fact.member == position.member
             && fact.at_us <= position.at_us
     }) {
-        let of_topic = fact.partitions.get(&position.topic);
-        let holds = of_topic.is_some_and(|partitions| partitions.contains(&position.partition));
-        if holds && fact.at_us >= recent {
+        if holds(fact) && fact.at_us >= recent {
             return false;
         }
         let known = last.entry(&fact.id).or_insert(fact);
@@ -705,11 +698,7 @@ fn dealt_others(dealt: &[&Membership], position: &Position) -> bool {
             *known = fact;
         }
     }
-    let holds = |fact: &&Membership| {
-        let of_topic = fact.partitions.get(&position.topic);
-        of_topic.is_some_and(|partitions| partitions.contains(&position.partition))
-    };
-    !last.is_empty() && !last.values().any(holds)
+    !last.is_empty() && !last.values().any(|fact| holds(fact))
 }
 
 /// The life in which a member spoke: that of its process.
