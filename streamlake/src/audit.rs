@@ -151,6 +151,13 @@ pub struct PartitionReport {
     pub stored: u64,
     /// Different offsets in the dead-letter topic.
     pub dead_letters: u64,
+    /// Offsets below the end that may not be read before an open transaction ends; among those that wait.
+    pub behind_open_transaction: i64,
+    /// Offsets that the log let go of before the group had read them.
+    pub gone_unread: u64,
+    /// There is something to be read, where the group has committed nothing.
+    #[serde(skip)]
+    pub holds_records: bool,
     /// The offset below which everything is durable, as far as the log still tells.
     pub durable: i64,
     /// Records in the raw zone beyond the first of their offset.
@@ -263,6 +270,13 @@ fn problems(
                  own"
             ));
         }
+        if report.gone_unread > 0 {
+            problems.push(format!(
+                "partition {partition}: {} offsets from the commit on were deleted before the group read them: \
+                 retention is shorter than the group was away",
+                report.gone_unread
+            ));
+        }
         if *lost > 0 {
             problems
                 .push(format!("partition {partition}: {lost} records are committed and nowhere"));
@@ -281,8 +295,7 @@ fn problems(
             ));
         }
     }
-    let something =
-        partitions.iter().any(|at| at.high_watermark > at.low_watermark || at.stored > 0);
+    let something = partitions.iter().any(|at| at.holds_records || at.stored > 0);
     if something && partitions.iter().all(|at| at.committed.is_none()) {
         problems.push(format!(
             "the group {group} has no commit: it never ran, its commits have expired, or it is another one \
@@ -454,7 +467,8 @@ fn compare(
     stored: &Stored,
     dead: &BTreeMap<i32, Ranges>,
 ) -> Result<PartitionReport> {
-    let (low, high) = inspector.watermarks(topic, partition)?;
+    let (low, high) = inspector.ends(topic, partition)?;
+    let (_, readable) = inspector.watermarks(topic, partition)?;
     let in_zone = stored.offsets.get(&partition).cloned().unwrap_or_default();
     let in_dead = dead.get(&partition).cloned().unwrap_or_default();
     let mut handled = in_zone.clone();
@@ -476,9 +490,18 @@ fn compare(
             stored.duplicates.get(&partition).copied().unwrap_or_default(),
         ),
         durable: high,
-        waiting: (high - commit).max(0),
+        waiting: (high - commit.max(low)).max(0),
+        behind_open_transaction: (high - readable).max(0),
+        gone_unread: gone_unread(committed, low, &handled),
         ..PartitionReport::default()
     };
+    if committed.is_none() && high > low {
+        // Marks of transactions and aborted records are nothing that a group could have committed.
+        inspector.read(topic, partition, low, high, |_| {
+            report.holds_records = true;
+            false
+        })?;
+    }
     for sample in stored.samples.get(&partition).map(|s| s.chosen(low)).unwrap_or_default() {
         let mut differs = sample.offset >= high;
         inspector.read(topic, partition, sample.offset, sample.offset + 1, |message| {
@@ -528,9 +551,34 @@ fn compare(
     Ok(report)
 }
 
+/// Offsets that the group had not read when the log let go of them, and that nobody stored before.
+fn gone_unread(committed: Option<i64>, low: i64, handled: &Ranges) -> u64 {
+    let Some(commit) = committed.filter(|commit| *commit < low) else { return 0 };
+    let held: i64 = handled.within(commit, low).iter().map(|(from, to)| to - from).sum();
+    (low - commit - held).max(0) as u64
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_retention_took_before_it_was_read_is_counted() {
+        let mut handled = Ranges::default();
+        handled.insert(0, 55);
+        assert_eq!(gone_unread(Some(50), 120, &handled), 65);
+        assert_eq!(gone_unread(Some(120), 120, &handled), 0);
+        assert_eq!(gone_unread(None, 120, &handled), 0);
+        let report = PartitionReport {
+            low_watermark: 120,
+            high_watermark: 150,
+            committed: Some(50),
+            gone_unread: 65,
+            ..Default::default()
+        };
+        let told = problems(&[report], &PartsReport::default(), "g", false).join("; ");
+        assert!(told.contains("65 offsets from the commit on were deleted before"), "{told}");
+    }
 
     #[test]
     fn samples_are_few_and_reach_from_the_first_to_the_last() {
@@ -569,7 +617,7 @@ mod tests {
         for (partition, word) in [
             (PartitionReport { lost: 2, ..good() }, "nowhere"),
             (PartitionReport { unknown: 2, ..good() }, "no longer tells"),
-            (PartitionReport { committed: None, ..good() }, "has no commit"),
+            (PartitionReport { committed: None, holds_records: true, ..good() }, "has no commit"),
             (PartitionReport { committed: Some(500), ..good() }, "beyond the end 5"),
             (PartitionReport { of_another_log: vec![3], ..good() }, "made again"),
         ] {

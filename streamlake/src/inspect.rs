@@ -113,6 +113,8 @@ pub fn message_bytes_max(settings: &TopicSettings) -> Option<i64> {
 /// A client that looks.
 pub struct Inspector {
     consumer: BaseConsumer<Quiet>,
+    /// The same without isolation: it is told where the log ends, and not where an open transaction begins.
+    unisolated: BaseConsumer<Quiet>,
     group: String,
 }
 
@@ -129,9 +131,12 @@ impl Inspector {
     /// A client; `group` is the group whose offsets are to be read or set.
     pub fn connect(settings: &KafkaSettings, group: Option<&str>) -> Result<Inspector> {
         let group = group.unwrap_or(NO_GROUP).to_owned();
-        let config = kafka::inspector_config(settings, Some(&group))?;
+        let mut config = kafka::inspector_config(settings, Some(&group))?;
         let consumer = config.create_with_context(Quiet::default()).map_err(kafka::not_created)?;
-        let inspector = Inspector { consumer, group };
+        config.set("isolation.level", "read_uncommitted");
+        let unisolated =
+            config.create_with_context(Quiet::default()).map_err(kafka::not_created)?;
+        let inspector = Inspector { consumer, unisolated, group };
         inspector.greet()?;
         Ok(inspector)
     }
@@ -182,7 +187,14 @@ impl Inspector {
         Ok(partitions)
     }
 
-    /// The first offset of a partition and the one after its last.
+    /// The first offset of a partition and the one after its last, whether it may be read yet or not.
+    pub fn ends(&self, topic: &str, partition: i32) -> Result<(i64, i64)> {
+        let asking = Error::kafka(format!("asking for the ends of {topic}/{partition}"));
+        self.unisolated.fetch_watermarks(topic, partition, ANSWER_WITHIN).map_err(asking)
+    }
+
+    /// The first offset of a partition and the one after the last that may be read: an open transaction hides all
+    /// that is behind its first record.
     pub fn watermarks(&self, topic: &str, partition: i32) -> Result<(i64, i64)> {
         let asking = Error::kafka(format!("asking for the ends of {topic}/{partition}"));
         self.consumer.fetch_watermarks(topic, partition, ANSWER_WITHIN).map_err(asking)

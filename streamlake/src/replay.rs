@@ -78,7 +78,7 @@ pub fn plan(settings: &KafkaSettings, request: &Request) -> Result<Plan> {
     let committed = inspector.committed(&request.topic, &all)?;
     let (mut partitions, mut beyond) = (Vec::new(), Vec::new());
     for (partition, asked) in wanted {
-        let ends = inspector.watermarks(&request.topic, partition)?;
+        let ends = inspector.ends(&request.topic, partition)?;
         let found = committed.get(&partition).copied();
         // By time, a partition that lags behind it has nothing to replay, and loses nothing.
         let asked = match (&request.from, request.allow_skip) {

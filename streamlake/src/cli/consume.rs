@@ -232,7 +232,17 @@ async fn at_end(
             let inspector = Inspector::connect(&settings.kafka, Some(&group))?;
             let mut ends = BTreeMap::new();
             for partition in inspector.partitions(&topic)? {
-                let (first, end) = inspector.watermarks(&topic, partition)?;
+                let (first, end) = inspector.ends(&topic, partition)?;
+                let (_, readable) = inspector.watermarks(&topic, partition)?;
+                if readable < end {
+                    tracing::warn!(
+                        topic,
+                        partition,
+                        readable,
+                        end,
+                        "an open transaction hides what is behind it: its end is waited for"
+                    );
+                }
                 // An empty partition has nothing that could ever be committed.
                 if end > first {
                     ends.insert(partition, end);

@@ -344,7 +344,7 @@ fn receipt_json(line: u64, receipt: &Receipt, topic: &str, dead_letter_topic: &s
             "offset": told_offset(*offset)}),
         Outcome::Rejected { reason, dead_letter } => json!({
             "outcome": "rejected", "reason": reason, "dead_letter": {"topic": dead_letter_topic,
-            "partition": dead_letter.partition, "offset": told_offset(dead_letter.offset)}}),
+            "partition": dead_letter.partition, "offset": dead_letter.offset}}),
         Outcome::Failed(error) => json!({"outcome": "failed", "error": error}),
         Outcome::Unknown(error) => json!({"outcome": "unknown", "error": error}),
     };

@@ -11,7 +11,7 @@ use crate::config::KafkaSettings;
 use crate::error::{Error, Result};
 use crate::inspect;
 use crate::kafka::{self, Role};
-use crate::producer::delivery::{Delivery, LastingProducer, RawRecord, owned_headers};
+use crate::producer::delivery::{Delivery, LastingProducer, RawRecord, owned_headers, told_offset};
 use crate::raw_zone::part::Header;
 use crate::raw_zone::store::{backoff, next_delay};
 use crate::record::{Invalid, now_rfc3339};
@@ -156,7 +156,7 @@ fn cut(text: &str, bytes_max: usize) -> &str {
 pub struct Position {
     /// The partition of the dead-letter topic.
     pub partition: i32,
-    /// The offset there; negative where the broker has it and did not tell at which.
+    /// The offset there.
     pub offset: i64,
 }
 
@@ -290,7 +290,7 @@ impl DeadLetterWriter {
             value: letter.value.as_deref(),
             headers: owned_headers(&letter.headers),
         };
-        producer.current().deliver(record).await
+        proven(producer.current().deliver(record).await)
     }
 
     /// As [`RawProducer::flush`].
@@ -303,6 +303,17 @@ impl DeadLetterWriter {
     }
 }
 
+/// A broker that has seen later letters answers one that it does not know as a duplicate, and the client takes
+/// that for an acknowledgement without an offset. A letter is worth a second copy, so only a place counts.
+fn proven(delivery: Delivery) -> Delivery {
+    match delivery {
+        Delivery::Acknowledged { offset, .. } if told_offset(offset).is_none() => {
+            Delivery::Unknown(KafkaError::MessageProduction(Code::DuplicateSequenceNumber))
+        }
+        other => other,
+    }
+}
+
 /// Whether it, or the batch that it went in, is larger than its topic takes.
 fn is_too_large(error: &KafkaError) -> bool {
     matches!(error.rdkafka_error_code(), Some(Code::MessageSizeTooLarge | Code::InvalidMessageSize))
@@ -310,3 +321,16 @@ fn is_too_large(error: &KafkaError) -> bool {
 
 /// How long a topic's limit is waited for, when it is to be named.
 const LIMIT_WITHIN: Duration = Duration::from_secs(3);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_letter_without_a_place_is_not_taken_for_written() {
+        let acknowledged = |offset| proven(Delivery::Acknowledged { partition: 0, offset });
+        assert!(matches!(acknowledged(7), Delivery::Acknowledged { offset: 7, .. }));
+        let Delivery::Unknown(error) = acknowledged(-1001) else { panic!("-1001 was believed") };
+        assert_eq!(classify::dead_letter(&error), Decision::Retry);
+    }
+}
