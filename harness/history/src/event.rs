@@ -510,6 +510,8 @@ pub enum Fact {
     LastLines(LastLines),
     /// Numbers that the system under test gave about itself.
     SelfReport(SelfReport),
+    /// Totals that the system under test gave about itself.
+    Totals(TotalsReport),
     /// A transaction of a producer, with what it wrote.
     Transaction(Transaction),
     /// Something that keeps checks from passing, whatever else is known.
@@ -1173,6 +1175,20 @@ pub struct SelfReport {
     /// The partition.
     pub partition: u32,
     /// What was counted, or the offset that was named → the number.
+    pub numbers: BTreeMap<String, i64>,
+}
+
+/// What a process of the system under test said of all that it did, or found, in numbers.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TotalsReport {
+    /// The process.
+    pub process: String,
+    /// Where it said so.
+    pub source: ReportSource,
+    /// The group that it spoke of.
+    pub group: String,
+    /// What was counted → the number.
     pub numbers: BTreeMap<String, i64>,
 }
 

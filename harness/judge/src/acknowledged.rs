@@ -43,6 +43,15 @@ pub(super) fn judge(index: &Index, case: &mut Case<'_>) -> String {
         &index.letters_of_others,
         ("receipt", "of operations that were not rejected, with the place of a dead letter"),
     );
+    let promise = index.header.promises.outcomes.as_ref();
+    if promise.is_some_and(|promise| promise.tells_key_and_letter) {
+        of_operations(
+            case,
+            "receipt-without-reason",
+            &index.unexplained,
+            ("receipt", "of operations that were not acknowledged, and that do not say why"),
+        );
+    }
     let (in_log, absent) = unknown(index);
     case.figure("acknowledged_operations", acknowledged);
     case.figure("lost_records", lost);

@@ -107,7 +107,8 @@ fn places_told(index: &Index, case: &mut Case<'_>, letters: &[&Dead]) {
         let why = match index.letters_told.get(op) {
             None if owed => "does not say where its dead letter stands".to_owned(),
             None => continue,
-            Some((topic, partition, offset)) => {
+            Some(told) => {
+                let (topic, partition, offset) = &told.place;
                 let place = format!("{}/{partition} offset {offset}", topic.escape_debug());
                 match by_place.get(&(topic.as_str(), *partition, *offset)) {
                     None => format!("names {place}, where no dead letter stands"),
@@ -117,10 +118,16 @@ fn places_told(index: &Index, case: &mut Case<'_>, letters: &[&Dead]) {
                             Some(named) => named == *op,
                             None => letter.value.0 == kept.invocation.value,
                         };
-                        if same && dead.source.is_none() {
-                            continue;
+                        let key = index.key_print(letter.key.as_ref());
+                        match same && dead.source.is_none() {
+                            true if !owed || told.key == key => continue,
+                            true => format!(
+                                "names another key than the dead letter at {place}, or none"
+                            ),
+                            false => format!(
+                                "names {place}, where the dead letter of something else stands"
+                            ),
                         }
-                        format!("names {place}, where the dead letter of something else stands")
                     }
                 }
             }

@@ -190,7 +190,7 @@ fn in_frame(offset: u64, log: &Seen, copy: &Seen) -> String {
 
 /// What a group stored or read that it cannot have: from another topic, of an offset that the log does
 /// not hold, of an aborted transaction.
-fn from_nowhere(
+pub(super) fn from_nowhere(
     index: &Index,
     case: &mut Case<'_>,
     promise: &GroupPromise,

@@ -83,6 +83,13 @@ impl<'a> Judge<'a> {
             let why = format!("says {}, and its trace {}", quoted(error), quoted(trace));
             self.fault(dead, "dead-letter-reason-differs", why);
         }
+        if let (Some(error), Some(trace)) = (&letter.error, &letter.trace)
+            && told
+            && !error.trim().is_empty()
+            && trace.trim() == error.trim()
+        {
+            lacks.push("a trace that says more than its reason".to_owned());
+        }
         if told && letter.group.is_none() && dead.source.is_some() {
             lacks.push("the group that wrote it".to_owned());
         }
@@ -112,6 +119,7 @@ impl<'a> Judge<'a> {
     /// whichever group or producer refuses them, and a receipt has that of its letter.
     fn reasons(&mut self, letters: &[&'a Dead]) {
         let mut known: BTreeMap<u64, (&str, String)> = BTreeMap::new();
+        let mut traces: BTreeMap<u64, (&str, String)> = BTreeMap::new();
         for (op, reason) in &self.index.reasons {
             let kept = self.index.ops.kept.get(op).filter(|kept| kept.invocation.poison);
             if let Some(kept) = kept {
@@ -133,6 +141,18 @@ impl<'a> Judge<'a> {
                 let why =
                     format!("says {}, {of} of the same payload {}", quoted(error), quoted(other));
                 self.fault(dead, "dead-letter-reason-differs", why);
+                continue;
+            }
+            // What leads to the reason is the payload's affair as well.
+            let Some(trace) = letter.trace.as_deref() else { continue };
+            let (other, of) = traces.entry(letter.value.0).or_insert_with(|| (trace, place()));
+            if *other != trace {
+                let why = format!(
+                    "traces it to {}, {of} of the same payload to {}",
+                    quoted(trace),
+                    quoted(other)
+                );
+                self.fault(dead, "dead-letter-trace-differs", why);
             }
         }
     }
@@ -465,6 +485,7 @@ fn what(anomaly: &str) -> &'static str {
         "dead-letter-of-acknowledged" => "of a producer for what it had acknowledged",
         "dead-letter-altered" => "with another key or value than the record had",
         "dead-letter-reason-differs" => "with another reason than the same payload had elsewhere",
+        "dead-letter-trace-differs" => "with another trace than the same payload had elsewhere",
         "dead-letter-timestamp-differs" => "with another timestamp of the record",
         "dead-letter-time-implausible" => "with an instant of failure that cannot be",
         _ => "with other headers than the record had",

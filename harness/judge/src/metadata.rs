@@ -221,6 +221,11 @@ fn differences(index: &Index, parts: &[&Part], document: &Part) -> Vec<String> {
             Some(part) => told.extend(entry_differs(index, entry, part)),
         }
     }
+    // Whoever looks for a part searches by its number.
+    let numbers = || document.lists.iter().filter_map(|entry| part_number(&entry.name));
+    if let Some((one, other)) = numbers().zip(numbers().skip(1)).find(|(one, other)| one > other) {
+        told.push(format!("part {one} is listed before part {other}"));
+    }
     for part in parts {
         if !names.contains(&*part.name) {
             let records: u64 = part.lanes.values().map(|lane| lane.records).sum();
@@ -243,6 +248,13 @@ fn differences(index: &Index, parts: &[&Part], document: &Part) -> Vec<String> {
     told.sort();
     told.dedup();
     told
+}
+
+/// The number in `…/part-0012.json`.
+fn part_number(name: &str) -> Option<u64> {
+    let (_, file) = name.rsplit_once('/').unwrap_or(("", name));
+    let digits = file.strip_prefix("part-")?.split('.').next()?;
+    digits.parse().ok()
 }
 
 /// A field that differs: what is listed, what is so.
@@ -378,6 +390,13 @@ fn attributes(index: &Index, part: &Part) -> Vec<String> {
         if kept != is {
             told.push(format!("{name}: its media type is {}, its name says {is}", quoted(kept)));
         }
+    }
+    // A client that is told so unpacks what its reader unpacks once more.
+    if let Some(kept) = part.attributes.get("content-encoding").filter(|kept| *kept != "identity") {
+        told.push(format!(
+            "{name}: its content encoding is {}, and none is documented",
+            quoted(kept)
+        ));
     }
     let mut is: Vec<(&str, String)> = Vec::new();
     is.extend(part.crc32.as_ref().map(|crc32| ("crc32", crc32.clone())));

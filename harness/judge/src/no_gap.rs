@@ -1,9 +1,11 @@
 //! No gap: per partition, what a group stored or dead-lettered is contiguous from the first
 //! offset that it owes to the committed one. Offsets that the reader of the log declared to hold no record are no
-//! gaps; others that hold none are in doubt, for the reader may have missed them.
+//! gaps; others that hold none are in doubt, for the reader may have missed them. Of groups that tell no values this is
+//! also where a read of what the log does not hold is found.
 
 use super::case::{Case, count, quoted, spelled};
 use super::evidence::{missing, observed_groups, owed_from, perhaps_aborted, read_lanes};
+use super::fidelity;
 use crate::index::{GroupLane, Index, RangeSet};
 use streamlake_history::event::GroupPromise;
 
@@ -46,6 +48,12 @@ pub(super) fn judge(index: &Index, case: &mut Case<'_>) -> String {
                     spelled(&unread)
                 ));
             }
+        }
+    }
+    // Where no values are compared, the places are: nothing is read where nothing is.
+    if !fidelity::promised(&index.header) {
+        for (_, promise, lanes) in index.promised_groups() {
+            fidelity::from_nowhere(index, case, promise, lanes);
         }
     }
     if spans == 0 {

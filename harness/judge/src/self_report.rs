@@ -5,6 +5,8 @@
 //! be some seconds old: each is held against all that was true within that time. What hangs on answers of
 //! brokers may be older while a fault lasts, and until the group may have recovered from it.
 
+mod totals;
+
 use std::collections::BTreeMap;
 
 use super::case::{Case, anomalous, count, quoted, seconds};
@@ -33,7 +35,8 @@ pub(super) fn promised(header: &Header) -> bool {
 pub(super) fn judge(index: &Index, case: &mut Case<'_>) -> String {
     let (mut audited, mut read) = (0, 0);
     let near = near(index);
-    for (_, promise, lanes) in index.promised_groups().filter(|group| group.1.reports_itself) {
+    for (number, promise, lanes) in index.promised_groups().filter(|group| group.1.reports_itself) {
+        totals::judge(index, case, number, promise);
         let of = |source| Said::of(index, promise, source);
         let (audits, metrics) = (of(ReportSource::Audit), of(ReportSource::Metrics));
         // Metrics have to be asked for while it works, and come a second apart.
@@ -276,6 +279,8 @@ impl Place<'_> {
         // What was stored and then compacted away is no hole to who asks what is stored.
         let there = below.union(&self.held().below(committed).from(self.lane.low()));
         let holes = committed.saturating_sub(self.lane.low()).saturating_sub(there.len());
+        let gone = self.lane.low().saturating_sub(committed);
+        let had = self.held().from(committed).below(self.lane.low()).len();
         let Seen { commits, stored, letters } = self.seen;
         let truth = [
             ("high_watermark", high),
@@ -286,7 +291,8 @@ impl Place<'_> {
             ("lost", below.minus(&self.held()).len()),
             ("without_record", holes),
             ("low_watermark", self.lane.low()),
-            ("waiting", high.saturating_sub(committed)),
+            ("waiting", high.saturating_sub(committed.max(self.lane.low()))),
+            ("gone_unread", gone.saturating_sub(had)),
             ("unknown", 0),
             ("durable", high),
         ];
@@ -296,6 +302,8 @@ impl Place<'_> {
             let known = match what {
                 "high_watermark" | "low_watermark" => true,
                 "committed" | "waiting" => commits,
+                // Before the log began nobody can tell what was stored.
+                "gone_unread" => commits && committed > 0,
                 // Of what retention took nobody can tell whether it was a record.
                 "unknown" => self.lane.low() == 0,
                 // Where something is missing it is a matter of where.
@@ -311,6 +319,8 @@ impl Place<'_> {
             // records that are none.
             let told = match (what, given(what)) {
                 ("committed", None) if is == 0 => continue,
+                // It was not always told.
+                ("gone_unread", None) => continue,
                 ("without_record" | "lost", _) if !self.lane.aborted().is_empty() => continue,
                 (_, told) => told,
             };

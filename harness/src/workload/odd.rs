@@ -73,6 +73,16 @@ impl Midnight {
         format!("{}T23:59:59.999999999Z", self.before)
     }
 
+    /// Zones that are no whole hours off, and letters that are written small.
+    fn written_otherwise(&self) -> [String; 3] {
+        let (before, after) = (self.before, self.before.succ_opt().unwrap_or(self.before));
+        [
+            format!("{after}T05:15:00+05:30"),
+            format!("{before}T19:45:00-04:30"),
+            format!("{before}t23:59:58z"),
+        ]
+    }
+
     fn ends(&self) -> [String; 4] {
         let (before, after) = (self.before, self.before.succ_opt().unwrap_or(self.before));
         [
@@ -151,8 +161,8 @@ fn end(record: &mut OddRecord, partition: u32, plan: &WorkloadPlan, rng: &mut Ch
 /// Kinds of odd records: each flaw, other poison, and good ones.
 const KINDS: u64 = FLAWS + POISON + GOOD;
 const FLAWS: u64 = Flaw::COUNT;
-const POISON: u64 = 5;
-const GOOD: u64 = 30;
+const POISON: u64 = 6;
+const GOOD: u64 = 33;
 
 fn make(
     record: &mut OddRecord,
@@ -192,6 +202,10 @@ fn make(
             if let Some(value) = &mut record.value {
                 value.resize(LARGE, b' ');
             }
+        }
+        5 => {
+            poison(Flaw::of_turn(round));
+            record.key = Some(Vec::new());
         }
         _ => make_good(record, &order, kind - FLAWS - POISON, midnight, plan, rng),
     }
@@ -251,6 +265,10 @@ fn make_good(
         25 => set(&mut record.headers, "ingestion_id", &format!("{{0DD0-{op:X}}}")),
         26 => record.headers.push(text("ingestion_id", "another")),
         27 => record.headers.retain(|(name, _)| name != b"ingestion_id"),
+        29..=31 => {
+            let way = usize::try_from(kind - 29).unwrap_or(0);
+            set(&mut record.headers, "ingested_at", &midnight.written_otherwise()[way]);
+        }
         28 => record.headers.extend([
             text("X-Trace-Id", "AbC"),
             text("x-trace-id", "aBc"),
@@ -267,7 +285,7 @@ fn make_good(
 /// The headers of an ordinary record of another producer.
 fn headers(plan: &WorkloadPlan, op: u64) -> Vec<RawHeader> {
     vec![
-        text("dataset", crate::plan::DATASET),
+        text("dataset", &plan.dataset),
         text("schema_version", "v1"),
         text("ingestion_id", &format!("{:08x}-0dd0-4000-8000-{op:012x}", plan.seed & 0xffff_ffff)),
         text("producer_service", "another-producer"),

@@ -210,7 +210,8 @@ impl Order {
             // The key is the text, not its spelling.
             Shape::Escaped => {
                 spelled.order_id = self.order_id.replace('-', "\\u002d");
-                spelled.customer_id = format!("\"C\\/\\\"{}\"", self.op);
+                let spelled_out = "\\u00e9\\u4E16\\ud83d\\ude00";
+                spelled.customer_id = format!("\"C\\/\\\"{spelled_out}{}\"", self.op);
             }
             Shape::Zoned => {
                 spelled.event_time = self.event_time.replace("Z\"", ".123456789+05:30\"");

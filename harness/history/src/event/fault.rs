@@ -43,6 +43,8 @@ pub enum Demand {
     ObjectAltered,
     /// Requests of the system under test were answered otherwise than its part answered them, or not at all.
     AnswersAltered,
+    /// By whoever knows the target, the effect was there while the fault lasted, and neither before nor after.
+    EffectSeen,
 }
 
 /// What must be under way while the effect of a fault lasts: between `seen` and `healed`.
@@ -104,6 +106,9 @@ pub struct TargetSeen {
     /// Generation of the object.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub generation: Option<String>,
+    /// Whoever knows the target says that the fault's effect is there.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub effect: Option<bool>,
 }
 
 /// What of the system under test a fault met. What nobody counted is absent.
@@ -181,6 +186,7 @@ impl TargetSeen {
             fault: word("fault").map(str::to_owned),
             sender: number("slot active_pid"),
             generation: word("generation").map(str::to_owned),
+            effect: None,
         };
         (seen != Self::default()).then_some(seen)
     }

@@ -281,10 +281,12 @@ pub(super) struct TransactionSeen {
     /// How it ended, and the process that said so.
     pub(super) outcome: Option<(TransactionState, String)>,
     pub(super) ops: BTreeSet<Number>,
+    /// How many operations each process sent of it.
+    pub(super) sent_by: BTreeMap<String, usize>,
     pub(super) records: BTreeMap<Place, BTreeSet<u64>>,
     /// Transactions whose records it read.
     pub(super) reads_from: BTreeSet<u32>,
-    /// Its records that were read before it had ended, by the process that ended it.
+    /// Its records that were read before it can have ended.
     pub(super) early: BTreeMap<Place, BTreeSet<u64>>,
 }
 
@@ -320,9 +322,11 @@ impl Transactions {
         &self.all[number as usize]
     }
 
-    pub(super) fn sent(&mut self, id: &str, number: Number) {
+    pub(super) fn sent(&mut self, id: &str, number: Number, process: &str) {
         let transaction = self.number(id);
-        self.all[transaction as usize].ops.insert(number);
+        let seen = &mut self.all[transaction as usize];
+        seen.ops.insert(number);
+        *seen.sent_by.entry(process.to_owned()).or_default() += 1;
         self.of_op.insert(number, transaction);
     }
 

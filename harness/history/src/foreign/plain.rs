@@ -96,9 +96,10 @@ fn send(told: &mut Told, speaker: &Speaker<'_>, send: Send) -> Result<(), Refusa
         told.census.values.sent(&send.topic, send.key.as_ref(), value, number);
         if let Some(id) = &send.txn {
             told.vouch(Evidence::Transactions);
-            told.census.transactions.sent(id, number);
+            told.census.transactions.sent(id, number, speaker.process);
         }
     }
+    told.sent_within(speaker.process, send.txn.as_deref());
     let op = if told.telling() { told.global(number)? } else { send.op };
     let Send { topic, key, poison, .. } = send;
     let fact = Invoked { op, topic, key, value, bytes, poison, ..Invoked::default() };

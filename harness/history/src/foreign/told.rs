@@ -83,6 +83,8 @@ pub(super) struct Told {
     parts: BTreeMap<String, u32>,
     /// Transactions whose end has been told in this pass.
     ended: HashSet<u32>,
+    /// How many operations of transactions were sent in this pass, by transaction and process.
+    sent_within: HashMap<(u32, String), usize>,
     /// Logs as dumps show them, until all are read.
     pub(super) dumps: BTreeMap<Place, super::dump_log::Dump>,
 }
@@ -312,6 +314,14 @@ impl Told {
         }
     }
 
+    /// A process sent an operation, within a transaction if it says so.
+    pub(super) fn sent_within(&mut self, process: &str, id: Option<&str>) {
+        if let Some(id) = id.filter(|_| self.telling) {
+            let number = self.census.transactions.number(id);
+            *self.sent_within.entry((number, process.to_owned())).or_default() += 1;
+        }
+    }
+
     /// A member read a record; within a transaction, if it says so.
     pub(super) fn read_within(
         &mut self,
@@ -327,13 +337,29 @@ impl Told {
         let Some(source) = self.census.transactions.at(place, offset) else { return };
         let reader = id.map(|id| self.census.transactions.number(id));
         let ended = self.ended.contains(&source);
+        let so_far = self.sent_within.get(&(source, process.to_owned())).copied().unwrap_or(0);
+        let by = self.census.transactions.get(source).sent_by.get(process);
+        let in_all = by.copied().unwrap_or(0);
         let transactions = &mut self.census.transactions.all;
         let seen = &mut transactions[source as usize];
-        let by_its_owner = seen.outcome.as_ref().is_some_and(|(_, owner)| owner == process);
-        // Within itself, or by the process that ended it later: it cannot have been committed.
-        if reader == Some(source) || (!ended && by_its_owner) {
+        // Within itself, or before the same process sent the rest of it: it cannot have been committed.
+        let early = reader == Some(source) || so_far < in_all;
+        // It may have been committed already, and another thread have read it before the process said so.
+        let before_its_word =
+            !ended && seen.outcome.as_ref().is_some_and(|(_, owner)| owner == process);
+        if early {
             seen.early.entry(place.clone()).or_default().insert(offset);
         }
+        let id = before_its_word.then(|| seen.id.clone());
+        if let Some(id) = id.filter(|_| !early) {
+            let kind = "records that a process read before it said that it had committed the transaction that \
+                        wrote them";
+            let (topic, partition) = place;
+            let id = id.escape_debug();
+            let text = format!("`{id}`, offset {offset} of {}/{partition}", topic.escape_debug());
+            self.doubt(kind, &["transactions"], &text);
+        }
+        let transactions = &mut self.census.transactions.all;
         if let Some(reader) = reader.filter(|reader| *reader != source) {
             transactions[reader as usize].reads_from.insert(source);
         }

@@ -191,7 +191,8 @@ fn held<'a>(epochs: &'a [Epoch], name: &str, asked_us: u64, end_us: u64) -> Opti
     (last.begin_us < asked_us && last.member.as_deref().is_some_and(own)).then_some(last)
 }
 
-/// It took part in a rebalance after it had got its position, or others were given positions.
+/// It took part in a rebalance after it had got its position, or others were given positions. A generation may
+/// name its members by ids that say nothing of their processes; then what passed says it.
 fn rebalanced(index: &Index, group: &str, name: &str, (from_us, end_us): (u64, u64)) -> bool {
     let meanwhile = |at_us: u64| from_us < at_us && at_us < end_us;
     let own = |member: &str| is_of_process(member, name);
@@ -200,6 +201,11 @@ fn rebalanced(index: &Index, group: &str, name: &str, (from_us, end_us): (u64, u
     generations.any(|seen| {
         seen.group == group && meanwhile(seen.at_us) && seen.members.iter().any(|m| own(m))
     }) || positions.any(|seen| seen.group == group && meanwhile(seen.at_us) && !own(&seen.member))
+        || index.rare.memberships.iter().map(|seen| &seen.fact).any(|seen| {
+            let takes_part =
+                matches!(seen.change, MembershipChange::Joined | MembershipChange::Refused);
+            seen.group == group && takes_part && meanwhile(seen.at_us) && own(&seen.member)
+        })
 }
 
 /// What the group had committed when the process was gone: where the next member began, or all that is

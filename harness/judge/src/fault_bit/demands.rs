@@ -181,6 +181,7 @@ pub(super) fn told(index: &Index, fault: &PlannedFault, demand: Demand, looks: &
         },
         Demand::ObjectAltered => object_altered(looks),
         Demand::AnswersAltered => answers_altered(&looks.patient),
+        Demand::EffectSeen => effect_seen(looks),
     };
     match process_facts(index, fault, demand) {
         Some(reason) => denied(reason),
@@ -336,6 +337,16 @@ fn object_altered(looks: &Looks) -> Told {
         }
         (Some(_), Some(_)) => Told::Shown,
         _ => silent("nobody saw the object's generation before and after"),
+    }
+}
+
+fn effect_seen(looks: &Looks) -> Told {
+    match (looks.before.effect, looks.during.effect, looks.after.effect) {
+        (Some(true), _, _) => denied("its effect was there before it began"),
+        (_, Some(false), _) => denied("its effect was not there while it lasted"),
+        (_, _, Some(true)) => denied("its effect was still there afterwards"),
+        (Some(false), Some(true), Some(false)) => Told::Shown,
+        _ => silent("nobody saw its effect come and go"),
     }
 }
 

@@ -367,6 +367,32 @@ fn an_answer_that_the_broker_gave_itself_was_not_altered() {
     passes(&told(1, vec![AlteredAnswer { throttle_ms: 500, ..answer(Some(0), Some(0), 1) }]));
 }
 
+/// Somebody's own command looked before, while and after.
+#[test]
+fn an_effect_that_was_there_before_or_stays_shows_nothing() {
+    let looked = |before: Option<bool>, during: Option<bool>, after: Option<bool>| {
+        let mut sample = run("command", "the broker", [&[], &[("effect", "there")], &[]]);
+        sample.header.promises.faults[0].shows = vec![Demand::EffectSeen];
+        let looks = [
+            (FaultStage::Injected, before),
+            (FaultStage::Seen, during),
+            (FaultStage::Healed, after),
+        ];
+        for (stage, effect) in looks {
+            step(&mut sample, stage, |step| {
+                step.target = Some(Box::new(TargetSeen { effect, ..TargetSeen::default() }));
+            });
+        }
+        sample
+    };
+    let (there, not) = (Some(true), Some(false));
+    passes(&looked(not, there, not));
+    doubted(&looked(there, there, not), "was there before it began");
+    doubted(&looked(not, not, not), "was not there while it lasted");
+    doubted(&looked(not, there, there), "was still there afterwards");
+    doubted(&looked(None, there, not), "nobody saw its effect come and go");
+}
+
 #[test]
 fn in_version_1_the_harness_itself_may_be_all_that_was_hit() {
     // A window of 70 ms has room for five looks of the harness.

@@ -244,9 +244,12 @@ const ROWS: &[Row] = rows! {
     "who reads uncommitted records gets one before its end", |s| {
             s.uncommitted().send_in(0, "x").ack(0, 0).read(0, 0).txn("x", "committed").commit(2); },
         |s| { s.line("l", r#""log_end":{"topic":"t","partition":0,"high":2,"holes":[[1,1]]}"#); s.logged(&[(0, 0)], 2).lines.pop(); }, nothing => Legal, Doubt;
-    "another reads a record before its end", |s| {
+    "another reads a record before the word on its end", |s| {
             s.strict().send_in(0, "x").ack(0, 0).read(0, 0).txn("x", "committed").commit(2); },
-        |s| { s.line("l", r#""log_end":{"topic":"t","partition":0,"high":2,"holes":[[1,1]]}"#); s.logged(&[(0, 0)], 2).lines.pop(); }, nothing => Fail, Fail;
+        |s| { s.line("l", r#""log_end":{"topic":"t","partition":0,"high":2,"holes":[[1,1]]}"#); s.logged(&[(0, 0)], 2).lines.pop(); }, nothing => Doubt, Doubt;
+    "another reads a record of a transaction that goes on sending", |s| {
+            s.strict().send_in(0, "x").ack(0, 0).read(0, 0).send_in(1, "x").ack(1, 1).txn("x", "committed").read(1, 1).commit(2); },
+        two, nothing => Fail, Fail;
     "a transaction of unknown end was read whole", |s| {
             s.strict().send_in(0, "x").ack(0, 0).send_in(1, "x").ack(1, 1).txn("x", "unknown").reads(0..2).commit(2); }, two, nothing => Doubt, Doubt;
     "an acknowledged record stands among aborted ones, and its producer told of no transaction", |s| { s.strict().written(3).reads(0..2).commit(3); },

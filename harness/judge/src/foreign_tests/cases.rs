@@ -352,6 +352,53 @@ fn reads_without_an_instant_are_no_evidence_of_when() {
     assert_eq!(status(&verdict, "no-loss"), Status::Pass, "{verdict:#?}");
 }
 
+/// Members that tell no values tell places all the same.
+#[test]
+fn a_read_where_the_log_holds_nothing_is_seen_by_its_place() {
+    let run = |extra: u64, holes: &str| {
+        let mut lines = vec![send(200, 0), ack(207, 0, 0), send(210, 1), ack(217, 1, 2)];
+        lines.push(assigned(900));
+        lines.extend([0, extra, 2].map(|offset| read(910 + offset, offset)));
+        lines.extend([commit(930, "r", 3), logged(0, 0), logged(1, 2), log_end(3, holes)]);
+        of(&lines)
+    };
+    // A record may have been there before compaction.
+    let verdict = run(1, "[1,1]");
+    assert_eq!(status(&verdict, "no-gap"), Status::Inconclusive, "{verdict:#?}");
+    assert!(reasons(&verdict).contains("holds no record any more"), "{verdict:#?}");
+    // The reader of the log says that it read all of it, and names no hole.
+    assert_ne!(run(1, "").status, Status::Pass);
+}
+
+/// A sample shows what was committed by then, whoever tells commits one by one.
+#[test]
+fn a_commit_below_one_that_was_sampled_went_back() {
+    let sampled = |t_ms: u64, offset: u64| {
+        commit(t_ms, "w", offset).replace("\"offset\"", "\"sampled\":true,\"offset\"")
+    };
+    let run = |sample: u64, last: u64| {
+        let mut lines = Vec::new();
+        for op in 0..4 {
+            lines.extend([send(200 + 20 * op, op), ack(210 + 20 * op, op, op), logged(op, op)]);
+        }
+        lines.push(assigned(900));
+        lines.extend((0..4).map(|offset| read(910 + offset, offset)));
+        let clocks = ["w", "r"].map(|of| {
+            format!(
+                r#"{{"t_ms":900,"process":"x","clock":{{"of":"{of}","low_ms":0,"high_ms":1,"how":"NTP"}}}}"#
+            )
+        });
+        lines.extend(clocks);
+        let group = r#"{"t_ms":900,"process":"x","group":{"name":"h","topics":["s"],"starts":"earliest","may_seek_back":false,"reads_to_end":true}}"#;
+        lines.extend([group.to_owned(), sampled(930, sample), commit(960, "r", last)]);
+        lines.push(log_end(4, ""));
+        of(&lines)
+    };
+    assert_eq!(status(&run(3, 4), "commit-frontier"), Status::Pass, "{:#?}", run(3, 4));
+    let verdict = run(4, 3);
+    assert_eq!(status(&verdict, "commit-frontier"), Status::Fail, "{verdict:#?}");
+}
+
 #[test]
 fn a_log_of_another_topic_convicts_nobody() {
     let verdict = clients(SENT, GOT, &HELD.replace("\"u\"", "\"v\"").replace("u:", "v:"));

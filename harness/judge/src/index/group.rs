@@ -1,7 +1,7 @@
 //! What is known of one group on one partition: which offsets it stored or read and when, and what
 //! it committed.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::ranges::{Cover, Range, RangeSet};
 use super::readers::{Reader, Readers};
@@ -326,7 +326,15 @@ impl GroupLane {
         let each = times.into_iter();
         let own: Vec<Backward> =
             each.flat_map(|(back, times)| std::iter::repeat_n(back, times)).collect();
-        let across = across_watchers(exact, &own, clocks);
+        // A sample of an offset that is on nobody's record tells of a commit that the records lack.
+        let on_record: BTreeSet<u64> = exact.iter().map(|(commit, _)| commit.offset).collect();
+        let samples = self.watched.values().flatten().filter(|commit| !commit.exact);
+        let lacking = samples.filter(|commit| !on_record.contains(&commit.offset));
+        let with_samples: Vec<(Commit, u16)> = match any_exact {
+            true => lacking.map(|&commit| (commit, SAMPLER)).chain(exact).collect(),
+            false => exact,
+        };
+        let across = across_watchers(with_samples, &own, clocks);
         self.backwards = own;
         self.backwards.extend(across);
         self.backwards.sort_by_key(|back| (clocks.nominal(back.base, back.at_us), *back));
@@ -439,6 +447,9 @@ impl GroupLane {
     }
 }
 
+/// Whoever samples commits is no process that tells commits of its own.
+const SAMPLER: u16 = u16::MAX;
+
 /// Commits below one that another process had told before. The order of two processes is that of their
 /// clocks, as far as it is known.
 fn across_watchers(
@@ -455,7 +466,8 @@ fn across_watchers(
     let mut across = Vec::new();
     for pair in exact.windows(2) {
         let ((before, first), (after, second)) = (pair[0], pair[1]);
-        if first == second || after.offset >= before.offset {
+        // A sample may have been asked for before the commit that it was written down after.
+        if first == second || after.offset >= before.offset || !after.exact {
             continue;
         }
         let known = |back: &Backward| (back.at_us, back.to) == (after.at_us, after.offset);

@@ -58,7 +58,7 @@ pub use told_reads::Misread;
 use streamlake_history::event::{
     Assignment, Blob, Clock, CommitAttempt, DeadLetter, Doubt, Evidence, FaultStep, Generation,
     GroupPromise, Header, HeaderPair, LastLines, Membership, ObjectRole, Position, Print, Probe,
-    ProcessState, Reset, SelfReport, Transaction, Unreadable,
+    ProcessState, Reset, SelfReport, TotalsReport, Transaction, Unreadable,
 };
 
 /// A fact of which there are few, with its instant.
@@ -127,6 +127,8 @@ pub struct Rare {
     pub last_lines: Vec<At<LastLines>>,
     /// What the system under test said of itself.
     pub self_reports: Vec<At<SelfReport>>,
+    /// The same of all that it did.
+    pub totals: Vec<At<TotalsReport>>,
     /// Transactions of producers.
     pub transactions: Vec<At<Transaction>>,
     /// What keeps checks from passing.
@@ -221,8 +223,10 @@ pub struct Index {
     pub refusals: BTreeMap<String, (u64, u64)>,
     /// Why each rejected operation was rejected, as its receipt says.
     pub reasons: BTreeMap<u64, String>,
-    /// Where the receipt of each rejected operation says that its dead letter stands.
-    pub letters_told: BTreeMap<u64, (String, u32, u64)>,
+    /// Where the receipt of each rejected operation says that its dead letter stands, and which key it names.
+    pub letters_told: BTreeMap<u64, LetterTold>,
+    /// Operations that were not acknowledged, and whose producer did not say why.
+    pub unexplained: Vec<u64>,
     /// Acknowledged operations whose receipt names another key than they were invoked with, or none
     /// where it has to.
     pub other_keys_told: Vec<u64>,
@@ -234,6 +238,15 @@ pub struct Index {
     pub unjudged_order: u64,
     detail: slots::Detail,
     work: observe::Work,
+}
+
+/// What the receipt of a rejected operation says of its dead letter.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LetterTold {
+    /// Topic, partition and offset.
+    pub place: (String, u32, u64),
+    /// The print of the key that it names.
+    pub key: u64,
 }
 
 impl Index {

@@ -127,6 +127,7 @@ impl Index {
             refusals: BTreeMap::new(),
             reasons: BTreeMap::new(),
             letters_told: BTreeMap::new(),
+            unexplained: Vec::new(),
             longest_wait: None,
             other_keys_told: Vec::new(),
             letters_of_others: Vec::new(),
@@ -324,6 +325,7 @@ impl Index {
             }
             Fact::LastLines(fact) => rare.last_lines.push(at(event, fact.clone())),
             Fact::SelfReport(fact) => rare.self_reports.push(at(event, fact.clone())),
+            Fact::Totals(fact) => rare.totals.push(at(event, fact.clone())),
             _ => rare.source.take(event),
         }
     }
@@ -379,6 +381,7 @@ impl Index {
         sort(&mut self.rare.configuration);
         sort(&mut self.rare.last_lines);
         sort(&mut self.rare.self_reports);
+        sort(&mut self.rare.totals);
         sort(&mut self.rare.transactions);
         sort(&mut self.rare.doubts);
         sort(&mut self.rare.notes);

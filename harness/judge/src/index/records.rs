@@ -7,7 +7,9 @@ use super::observe::OFFSET_MAX;
 use super::ops::{Bit, Joined};
 use super::slots::Detail;
 use super::told_reads::Send;
-use super::{Bounds, End, Index, Invocation, NO_KEY, NO_TIMESTAMP, OddKind, Seen, Source, Stray};
+use super::{
+    Bounds, End, Index, Invocation, LetterTold, NO_KEY, NO_TIMESTAMP, OddKind, Seen, Source, Stray,
+};
 use streamlake_history::event::{
     Blob, Completed, Event, Invoked, LogBounds, Logged, Outcome, Print,
 };
@@ -99,7 +101,9 @@ impl Index {
             Outcome::Rejected { reason } => {
                 self.reasons.insert(fact.op, reason.clone());
                 if let Some(place) = &fact.dead_letter {
-                    self.letters_told.insert(fact.op, place.clone());
+                    let told =
+                        LetterTold { place: place.clone(), key: key_print(fact.key.as_ref()) };
+                    self.letters_told.insert(fact.op, told);
                 }
                 End::Rejected
             }
@@ -160,6 +164,9 @@ impl Index {
             Outcome::Failed { error } => ("failed", error),
             Outcome::Unknown { error } => ("unknown", error),
         };
+        if why.trim().is_empty() {
+            self.unexplained.push(fact.op);
+        }
         let text = format!("{word}: {}", why.chars().take(200).collect::<String>());
         let entry = self.refusals.entry(text).or_insert((0, fact.op));
         *entry = (entry.0 + 1, entry.1.min(fact.op));

@@ -12,7 +12,7 @@ use streamlake_history::event::Clock;
 /// Kafka and the stores stamp in milliseconds.
 pub const RESOLUTION_US: u64 = 1000;
 /// Nobody measured the clock of a process of a foreign history: hosts on one time service are closer.
-const FOREIGN_SKEW_US: i64 = 500_000;
+const FOREIGN_SKEW_US: i64 = 1_000_000;
 /// Parts of a testbed share one machine. Where nobody measured it is only known that they were not
 /// further apart.
 const NATIVE_SKEW_US: i64 = 250_000;

@@ -820,6 +820,26 @@ fn the_media_type_of_a_part_is_that_of_its_name() {
 }
 
 #[test]
+fn a_part_is_not_said_to_be_packed_once_more_and_parts_are_listed_by_number() {
+    let kept = |encoding: &str| {
+        let mut sample = Sample::honest();
+        change_object(&mut sample, 2, |o| {
+            o.attributes.insert("content-encoding".to_owned(), encoding.to_owned());
+        });
+        sample
+    };
+    comes(&kept("identity"), "metadata", Status::Pass);
+    shows(&kept("zstd"), "metadata", &["its content encoding is `zstd`"]);
+    let mut backwards = Sample::honest();
+    change(&mut backwards, |f| {
+        if let Fact::Object(o) = f {
+            o.lists.reverse();
+        }
+    });
+    shows(&backwards, "metadata", &["is listed before part"]);
+}
+
+#[test]
 fn a_client_runs_with_what_is_documented_of_it() {
     let mut sample = Sample::honest();
     let promised = BTreeMap::from([("session.timeout.ms".to_owned(), "30000".to_owned())]);

@@ -439,6 +439,7 @@ fn the_receipt_of_a_rejected_operation_leads_to_its_dead_letter() {
         sample.complete(605_000, 60, Outcome::Rejected { reason: "no amount".to_owned() });
         if let Some((_, _, Fact::Completed(completed))) = sample.facts.last_mut() {
             completed.dead_letter = place.map(|(topic, p, offset)| (topic.to_owned(), p, offset));
+            completed.key = Some(sample::key(60));
         }
         let failed_ms = Some(sample::START_MS + 901);
         let own = DeadLetter { created_us: 901_000, failed_ms, ..letter(60, None) };
@@ -452,6 +453,16 @@ fn the_receipt_of_a_rejected_operation_leads_to_its_dead_letter() {
     {
         found(&told(place), "dead-letters", anomaly);
     }
+    // The letter has a key, and the receipt names none.
+    let mut keyless = told(Some((&own.topic, own.partition, own.offset)));
+    change(&mut keyless, |f| {
+        if let Fact::Completed(c) = f
+            && c.op == 60
+        {
+            c.key = None;
+        }
+    });
+    found(&keyless, "dead-letters", anomaly);
     // That of another operation stands there.
     let mut other = told(Some((&own.topic, own.partition, own.offset)));
     change(&mut other, |f| {

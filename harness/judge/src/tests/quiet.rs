@@ -25,6 +25,8 @@ fn a_letter_says_the_same_in_all_its_places() {
     comes(&rejected(|l| l.key = None), "dead-letters", Status::Pass);
     let trace = rejected(|l| l.trace = Some("no key: missing field".to_owned()));
     found(&trace, "dead-letters", "dead-letter-reason-differs");
+    let trace = rejected(|l| l.trace = l.error.clone());
+    found(&trace, "dead-letters", "dead-letter-incomplete");
     let key = rejected(|l| l.key = Some(sample::key(7)));
     found(&key, "dead-letters", "dead-letter-altered");
     let header = |name: &str, value: &str| {

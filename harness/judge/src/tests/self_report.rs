@@ -193,3 +193,71 @@ fn near_a_fault_metrics_may_be_older() {
     sample.header.promises.recovery_within_us = 20_000_000;
     comes(&sample, "self-report", Status::Pass);
 }
+
+/// The honest run with totals of its audit, and of the metrics of its consumer at an instant.
+fn counting(audit: &[(&str, i64)], metrics: &[(&str, i64)], read_us: u64) -> Sample {
+    let mut sample = telling();
+    sample.header.promises.groups[0].members = vec!["consumer-1".to_owned()];
+    let said = [
+        (ReportSource::Audit, "audit-1", END_US, audit),
+        (ReportSource::Metrics, "consumer-1", read_us, metrics),
+    ];
+    for (source, process, t_us, numbers) in said {
+        let fact = TotalsReport {
+            process: process.to_owned(),
+            source,
+            group: GROUP.to_owned(),
+            numbers: numbers.iter().map(|(name, number)| ((*name).to_owned(), *number)).collect(),
+        };
+        sample.tell(t_us, process, Fact::Totals(fact));
+    }
+    sample
+}
+
+/// Parts, their bytes and their records, as they stand in the honest run.
+fn in_store() -> [i64; 3] {
+    let sample = Sample::honest();
+    let parts = sample.facts.iter().filter_map(|(_, _, fact)| match fact {
+        Fact::Object(o) if o.role == ObjectRole::Part && !o.during_run => Some(o.bytes),
+        _ => None,
+    });
+    let parts: Vec<u64> = parts.collect();
+    let records = sample.facts.iter().filter(|(_, _, fact)| matches!(fact, Fact::Stored(_)));
+    [parts.len() as i64, parts.iter().sum::<u64>() as i64, records.count() as i64]
+}
+
+#[test]
+fn an_audit_counts_all_parts_and_the_bytes_that_are_stored() {
+    let [parts, bytes, _] = in_store();
+    let audit = |parts, bytes| counting(&[("parts", parts), ("part_bytes", bytes)], &[], END_US);
+    comes(&audit(parts, bytes), "self-report", Status::Pass);
+    found(&audit(parts - 1, bytes), "self-report", "audit-miscounts");
+    found(&audit(parts, bytes * 2), "self-report", "audit-miscounts");
+}
+
+#[test]
+fn counters_sum_up_to_no_more_than_was_done_and_no_less_than_had_been_done_long_ago() {
+    let [parts, bytes, records] = in_store();
+    let metrics = |parts, bytes, records, at| {
+        counting(&[], &[("parts", parts), ("bytes", bytes), ("records", records)], at)
+    };
+    let audited = |sample: &Sample| check(&sample.judge().unwrap(), "self-report");
+    let misled = |sample: &Sample| {
+        audited(sample)
+            .findings
+            .iter()
+            .any(|f| f.anomaly == "metrics-mislead" && f.message.contains("counters"))
+    };
+    let long_after = 30_000_000;
+    assert!(!misled(&metrics(parts, bytes, records, long_after)));
+    assert!(misled(&metrics(parts * 2, bytes, records, long_after)));
+    assert!(misled(&metrics(parts, bytes + 1, records, long_after)));
+    assert!(misled(&metrics(parts, bytes, records + 1, long_after)));
+    assert!(
+        misled(&metrics(parts, bytes, 0, long_after)),
+        "{:#?}",
+        audited(&metrics(parts, bytes, 0, long_after))
+    );
+    // A reading that came early says nothing of what came after it.
+    assert!(!misled(&metrics(0, 0, 0, 1)));
+}

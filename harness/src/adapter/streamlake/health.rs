@@ -24,18 +24,21 @@ const OFTEN: u64 = 600;
 
 /// Asks the members, each with the file of its events, until `stop` is cancelled.
 pub(super) async fn watch(
+    group: String,
     members: Vec<(String, PathBuf)>,
     recorder: Recorder,
     stop: CancellationToken,
 ) {
     let mut watches = JoinSet::new();
     for (member, events) in members {
-        watches.spawn(watch_member(member, events, recorder.clone(), stop.clone()));
+        let group = group.clone();
+        watches.spawn(watch_member(group, member, events, recorder.clone(), stop.clone()));
     }
     while watches.join_next().await.is_some() {}
 }
 
 async fn watch_member(
+    group: String,
     member: String,
     events: PathBuf,
     recorder: Recorder,
@@ -74,6 +77,9 @@ async fn watch_member(
             let page = ask(address, METRICS).await.map(|answer| answer.body).unwrap_or_default();
             for told in self_report::of_metrics(&member, &page) {
                 recorder.record(&process, Fact::SelfReport(told));
+            }
+            if let Some(totals) = self_report::totals_of_metrics(&member, &group, &page) {
+                recorder.record(&process, Fact::Totals(totals));
             }
         }
         tokio::select! {

@@ -7,7 +7,7 @@ use std::path::Path;
 use serde::Deserialize;
 
 use streamlake_history::Recorder;
-use streamlake_history::event::{Fact, ReportSource, SelfReport};
+use streamlake_history::event::{Fact, ReportSource, SelfReport, TotalsReport};
 
 /// What of the metrics is about one partition: name in the metrics, and ours.
 const GAUGES: [(&str, &str); 6] = [
@@ -19,11 +19,26 @@ const GAUGES: [(&str, &str); 6] = [
     ("streamlake_position_offset", "position"),
 ];
 
+/// What of the metrics a process counts since it was started.
+const COUNTERS: [(&str, &str); 4] = [
+    ("streamlake_bytes_stored_total", "bytes"),
+    ("streamlake_dead_letters_total", "dead_letters"),
+    ("streamlake_parts_stored_total", "parts"),
+    ("streamlake_records_stored_total", "records"),
+];
+
 /// What the audit prints, as far as its numbers go.
 #[derive(Deserialize)]
 struct Audit {
     topic: String,
     partitions: Vec<Partition>,
+    parts: Parts,
+}
+
+#[derive(Deserialize)]
+struct Parts {
+    count: i64,
+    bytes: i64,
 }
 
 #[derive(Deserialize)]
@@ -42,6 +57,14 @@ pub(super) fn of_audit(process: &str, group: &str, log: &Path, recorder: &Record
     let Some(audit) = lines.find_map(|line| serde_json::from_str::<Audit>(line).ok()) else {
         return;
     };
+    let found = [("parts", audit.parts.count), ("part_bytes", audit.parts.bytes)];
+    let totals = TotalsReport {
+        process: process.to_owned(),
+        source: ReportSource::Audit,
+        group: group.to_owned(),
+        numbers: found.map(|(name, number)| (name.to_owned(), number)).into(),
+    };
+    recorder.record(process, Fact::Totals(totals));
     for told in audit.partitions {
         let numbers = told.numbers.into_iter();
         let numbers = numbers.filter_map(|(name, value)| Some((name, value.as_i64()?))).collect();
@@ -79,6 +102,22 @@ pub(super) fn of_metrics(process: &str, page: &str) -> Vec<SelfReport> {
     known.into_iter().map(report).collect()
 }
 
+/// The counters in a page of metrics; none if it was not read.
+pub(super) fn totals_of_metrics(process: &str, group: &str, page: &str) -> Option<TotalsReport> {
+    let mut numbers: BTreeMap<String, i64> = BTreeMap::new();
+    for (name, _, value) in page.lines().filter_map(gauge) {
+        if let Some((_, ours)) = COUNTERS.iter().find(|(counter, _)| *counter == name) {
+            *numbers.entry((*ours).to_owned()).or_default() += value;
+        }
+    }
+    (!numbers.is_empty()).then(|| TotalsReport {
+        process: process.to_owned(),
+        source: ReportSource::Metrics,
+        group: group.to_owned(),
+        numbers,
+    })
+}
+
 /// `name{label="value",…} number`. No label of these gauges holds a quotation mark.
 fn gauge(line: &str) -> Option<(&str, BTreeMap<&str, &str>, i64)> {
     let (name, rest) = line.split_once('{')?;
@@ -106,6 +145,11 @@ mod tests {
             streamlake_end_offset{topic=\"a.b\",group=\"g, \",partition=\"0\"} 3\n\
             streamlake_held_bytes{topic=\"a.b\",group=\"g, \",member=\"0\"} 5\n\
             streamlake_lag_records{topic=\"a.b\",gro\n";
+        let counters = "streamlake_parts_stored_total{topic=\"a\"} 2\n\
+            streamlake_parts_stored_total{topic=\"b\"} 3\nstreamlake_parts_stored_total 9\n";
+        let totals = totals_of_metrics("consumer-1", "g", counters).unwrap();
+        assert_eq!(totals.numbers, BTreeMap::from([("parts".to_owned(), 5)]));
+        assert_eq!(totals_of_metrics("consumer-1", "g", page), None);
         let told = of_metrics("consumer-1", page);
         assert_eq!(told.len(), 2);
         assert_eq!((told[0].partition, told[0].numbers["end"]), (0, 3));
