@@ -23,7 +23,7 @@ FOREIGN_FLAGS = set(
     "workspace release features bin lib no-deps nocapture target locked no-healthcheck stop-timeout rm check "
     "ignore-missing replicas strip-components network host testbed-dir tag build-arg force-rm repo all-targets "
     "bootstrap-server topic max-messages group-id verbose time from-beginning timeout-ms isolation-level formatter "
-    "print-data-log files cap-add net p test-threads ignored include-ignored profile user".split()
+    "print-data-log files cap-add net p test-threads ignored include-ignored profile user for wait timeout".split()
 )
 problems = []
 

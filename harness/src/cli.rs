@@ -7,13 +7,15 @@
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::Duration;
 
 use clap::{Args, CommandFactory as _, Parser, Subcommand, ValueEnum};
 
 use crate::command;
 use crate::command::suite::Shelf;
-use crate::testbed::embedded;
+use crate::testbed::external::Description;
+use crate::testbed::{self, Abilities, embedded};
 use streamlake_history::foreign;
 
 /// Exit code of a usage or environment error.
@@ -229,6 +231,8 @@ pub enum TestbedName {
     Embedded,
     /// Real Kafka and the other parts in containers: the evidence that counts.
     Docker,
+    /// A cluster and a store of your own, described in the file that `--cluster` names.
+    External,
 }
 
 impl TestbedName {
@@ -238,6 +242,7 @@ impl TestbedName {
         match self {
             Self::Embedded => "embedded",
             Self::Docker => "docker",
+            Self::External => "external",
         }
     }
 }
@@ -401,6 +406,15 @@ pub struct RunArguments {
         help_heading = "How they run"
     )]
     pub testbed: TestbedName,
+    /// What describes the cluster and the store of `--testbed external`.
+    #[arg(long, value_name = "FILE", env = "STREAMLAKE_CLUSTER", help_heading = "How they run")]
+    pub cluster: Option<PathBuf>,
+    /// Agree to the faults on `--testbed external`: somebody else may work there.
+    #[arg(long, help_heading = "How they run")]
+    pub yes_break: bool,
+    /// What `cluster` says.
+    #[arg(skip)]
+    pub(crate) elsewhere: Option<Arc<Description>>,
     /// Seed of the plans: payloads, keys, random targets.
     #[arg(long, default_value_t = 1, value_name = "N", help_heading = "How they run")]
     pub seed: u64,
@@ -413,7 +427,7 @@ pub struct RunArguments {
         help_heading = "How they run"
     )]
     pub repeat: u32,
-    /// Run so many scenarios at once, each on a testbed of its own [default: 6 embedded, 1 docker].
+    /// Run so many scenarios at once, each on a testbed of its own [default: 6 embedded, else 1].
     #[arg(
         long,
         value_name = "N",
@@ -452,9 +466,15 @@ impl RunArguments {
     pub fn jobs(&self) -> usize {
         let default = match self.testbed {
             TestbedName::Embedded => 6,
-            TestbedName::Docker => 1,
+            TestbedName::Docker | TestbedName::External => 1,
         };
         self.jobs.map_or(default, usize::from)
+    }
+
+    /// What the testbed can do and vouch for.
+    pub(crate) fn abilities(&self) -> Abilities {
+        let of_testbed = || testbed::abilities(self.testbed);
+        self.elsewhere.as_ref().map_or_else(of_testbed, |elsewhere| elsewhere.abilities())
     }
 
     /// The bug that is planted, by its name: none, in a binary without bugs.
@@ -801,6 +821,9 @@ pub struct SweepArguments {
     /// Look after processes only, and ask no container engine.
     #[arg(long)]
     pub processes_only: bool,
+    /// Where runs were written: what they made on clusters of your own is noted there.
+    #[arg(long, value_name = "DIR", default_value = "runs")]
+    pub runs_dir: PathBuf,
 }
 
 /// Arguments of `gateway`.

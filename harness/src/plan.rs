@@ -151,7 +151,7 @@ impl GroupPlan {
     #[must_use]
     pub fn dead_letter_topic(&self) -> Option<String> {
         match &self.consumer {
-            ConsumerPlan::Pipeline(_) => Some(dead_letters_of_pipeline()),
+            ConsumerPlan::Pipeline(plan) => Some(dead_letters_of_pipeline(&plan.dataset)),
             ConsumerPlan::Command(plan) => Some(plan.letters.as_ref()?.topic.clone()),
         }
     }
@@ -187,6 +187,8 @@ pub enum ConsumerPlan {
 /// How the pipeline's consumers are set.
 #[derive(Debug, Clone, PartialEq)]
 pub struct PipelinePlan {
+    /// The dataset that they read.
+    pub dataset: String,
     /// librdkafka properties.
     pub properties: BTreeMap<String, String>,
     /// Records after which a batch is closed.
@@ -209,8 +211,8 @@ pub struct PipelinePlan {
 
 /// The topic into which the pipeline's producer and consumers put what they refuse.
 #[must_use]
-pub fn dead_letters_of_pipeline() -> String {
-    format!("streamlake.{DATASET}.dlq")
+pub fn dead_letters_of_pipeline(dataset: &str) -> String {
+    format!("streamlake.{dataset}.dlq")
 }
 
 /// One fault window.
@@ -475,7 +477,8 @@ impl Reader<'_> {
             // Nobody's own producer knows what poison is.
             lets_poison_through: self.file.scenario.producer.lets_poison_through
                 || self.file.scenario.producer.command.is_some(),
-            topic: format!("streamlake.{DATASET}.raw"),
+            topic: format!("streamlake.{}.raw", self.file.scenario.names.dataset),
+            dataset: self.file.scenario.names.dataset.clone(),
             partitions: self.small(&self.file.scenario.cluster.partitions, 1..1025)?,
             variety: self.variety(&workload.variety)?,
             odd: 0,
@@ -556,14 +559,18 @@ impl Reader<'_> {
         let members = (first..=*consumers).map(|number| format!("consumer-{number}")).collect();
         if let Some(consumer) = &group.consumer {
             let partitions = self.small(&self.file.scenario.cluster.partitions, 1..1025)?;
-            let (topic, producer_letters) = (load.topic(), dead_letters_of_pipeline());
+            let names = &self.file.scenario.names;
+            let (topic, producer_letters) =
+                (load.topic(), dead_letters_of_pipeline(&names.dataset));
             let (topic, producer_letters) = (topic.as_str(), producer_letters.as_str());
             let around =
                 consumer::Around { topic, partitions, producer_letters, seed, observed: None };
             return self.own_group(group, consumer, members, &around);
         }
         self.no_consumer(group)?;
+        let names = &self.file.scenario.names;
         let pipeline = PipelinePlan {
+            dataset: names.dataset.clone(),
             properties: group.properties.clone(),
             batch_records: match &group.batch_records {
                 Some(records) => self.number(records, 1..1_000_001)?,
@@ -604,7 +611,7 @@ impl Reader<'_> {
         Ok(GroupPlan {
             group: group.name.get_ref().clone(),
             members,
-            raw_zone: format!("gs://{BUCKET}/{}", group.name.get_ref()),
+            raw_zone: format!("gs://{}/{}", names.bucket, group.name.get_ref()),
             keeps_members: group.keeps_members,
             starts: GroupStart::Earliest,
             may_seek_back: false,
@@ -664,7 +671,9 @@ impl Reader<'_> {
         };
         // The broker's clock, not the writer's: a dead letter is durable when it is appended.
         let by_broker = BTreeMap::from([APPEND_TIME.map(str::to_owned).into()]);
-        let mut topics = vec![under_test, topic(dead_letters_of_pipeline(), 1, by_broker.clone())];
+        let names = &self.file.scenario.names;
+        let letters = dead_letters_of_pipeline(&names.dataset);
+        let mut topics = vec![under_test, topic(letters, 1, by_broker.clone())];
         for group in groups {
             let ConsumerPlan::Command(plan) = &group.consumer else { continue };
             let letters = plan.letters.iter();
@@ -677,7 +686,7 @@ impl Reader<'_> {
             brokers,
             broker_properties: cluster.broker_properties.clone(),
             topics,
-            buckets: vec![BUCKET.to_owned()],
+            buckets: vec![names.bucket.clone()],
             database: groups.iter().any(delivers_rows),
             change_data_capture: false,
             worker_properties: BTreeMap::new(),

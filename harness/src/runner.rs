@@ -300,8 +300,8 @@ impl Run {
             self.phase("heal");
         };
         let others = async {
-            let bootstrap = self.context.testbed.observer_bootstrap_servers();
-            let writing = workload::writer::write(&bootstrap, load, recorder, &load_over);
+            let brokers = self.context.testbed.observer_brokers();
+            let writing = workload::writer::write(&brokers, load, recorder, &load_over);
             if let Err(error) = deadline::within("writing", 2 * plan.load_within(), writing).await {
                 self.error(format!("the odd records could not be written: {error}"));
             }
@@ -597,7 +597,8 @@ fn raw_topics(plan: &Plan) -> Topics {
 
 /// The topic of the pipeline's dead letters; those of others are their adapters' to read.
 fn dead_letter_topics(plan: &Plan) -> Topics {
-    let own = plan::dead_letters_of_pipeline();
+    let Load::Producer(load) = &plan.load else { return Topics::default() };
+    let own = plan::dead_letters_of_pipeline(&load.dataset);
     let others = plan.topology.topics.iter().filter(|topic| topic.name == own);
     others.map(|topic| (topic.name.clone(), topic.partitions)).collect()
 }

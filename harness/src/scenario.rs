@@ -71,9 +71,40 @@ pub struct Scenario {
     /// What is promised for afterwards.
     #[serde(default)]
     pub recovery: Recovery,
+    /// How what the run makes is called.
+    #[serde(skip)]
+    pub(crate) names: Names,
+}
+
+/// How what a run makes is called. A testbed that is thrown away needs no other names than these.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Names {
+    /// The dataset, from which the topics of the built-in pipeline have their names.
+    pub(crate) dataset: String,
+    /// The bucket of the raw zones.
+    pub(crate) bucket: String,
+}
+
+impl Default for Names {
+    fn default() -> Self {
+        Self { dataset: crate::plan::DATASET.to_owned(), bucket: crate::plan::BUCKET.to_owned() }
+    }
 }
 
 impl Scenario {
+    /// The same with names that begin with `mark`, in a bucket that is there.
+    pub(crate) fn marked(mut self, mark: &str, bucket: Option<&str>) -> Self {
+        self.names.dataset = format!("{mark}-{}", self.names.dataset);
+        if let Some(bucket) = bucket {
+            bucket.clone_into(&mut self.names.bucket);
+        }
+        for group in &mut self.groups {
+            let name = format!("{mark}-{}", group.name.get_ref());
+            group.name = Spanned::new(group.name.span(), name);
+        }
+        self
+    }
+
     /// Of groups that run anyway.
     pub(crate) fn observed(title: String, groups: Vec<Group>) -> Self {
         Self {
@@ -93,6 +124,7 @@ impl Scenario {
             replay: None,
             faults: Vec::new(),
             recovery: Recovery::default(),
+            names: Names::default(),
         }
     }
 }
@@ -421,6 +453,25 @@ impl ScenarioFile {
         suite.into_iter().chain(self.scenario.tags.iter().map(String::as_str)).collect()
     }
 
+    /// Values with `${NAME}` filled in from the environment.
+    pub(crate) fn filled(
+        &self,
+        table: &BTreeMap<String, Spanned<String>>,
+    ) -> Result<BTreeMap<String, String>, ScenarioError> {
+        let fill = |(name, value): (&String, &Spanned<String>)| {
+            let filled = filled(value.get_ref(), |name| std::env::var(name).ok());
+            let filled = filled.map_err(|variable| {
+                self.error_at(
+                    value.span(),
+                    format!("the environment has no variable `{variable}`"),
+                    "set it, or write the value itself",
+                )
+            })?;
+            Ok((name.clone(), filled))
+        };
+        table.iter().map(fill).collect()
+    }
+
     /// A mistake at a place in this file.
     #[must_use]
     pub fn error_at(
@@ -431,6 +482,19 @@ impl ScenarioFile {
     ) -> ScenarioError {
         error_at(&self.path, &self.text, span, message.into(), Some(remedy.into()))
     }
+}
+
+/// A text with its `${NAME}` filled in; else the name of a variable that there is not.
+fn filled(text: &str, variable: impl Fn(&str) -> Option<String>) -> Result<String, String> {
+    let (mut filled, mut rest) = (String::new(), text);
+    while let Some((before, behind)) = rest.split_once("${") {
+        let Some((name, after)) = behind.split_once('}') else { break };
+        filled.push_str(before);
+        filled.push_str(&variable(name).ok_or(name)?);
+        rest = after;
+    }
+    filled.push_str(rest);
+    Ok(filled)
 }
 
 fn error_at(
@@ -500,6 +564,14 @@ rate_per_s = 5
 
     fn parse(text: &str) -> Result<ScenarioFile, ScenarioError> {
         ScenarioFile::parse(Path::new("scenarios/x.toml"), text.to_owned())
+    }
+
+    #[test]
+    fn variables_of_the_environment_are_filled_in() {
+        let known = |name: &str| (name == "SECRET").then(|| "s3".to_owned());
+        assert_eq!(filled("a ${SECRET}-b $x {y}", known).unwrap(), "a s3-b $x {y}");
+        assert_eq!(filled("${NONE}", known).unwrap_err(), "NONE");
+        assert_eq!(filled("open ${SECRET", known).unwrap(), "open ${SECRET");
     }
 
     #[test]

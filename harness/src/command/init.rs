@@ -191,7 +191,7 @@ fn text(member: &Member, arguments: &InitArguments) -> String {
         if arguments.delivery == DeliveryKind::Rows {
             "[\"docker\"]"
         } else {
-            "[\"embedded\", \"docker\"]"
+            "[\"embedded\", \"docker\", \"external\"]"
         },
         quoted(member.variety),
     );

@@ -57,7 +57,8 @@ pub(super) fn runs(
 /// What can be known before the work, and how long the runs may take.
 fn before(arguments: &RunArguments, runs: &[(&ScenarioFile, u64)]) -> miette::Result<Schedule> {
     let files: Vec<ScenarioFile> = runs.iter().map(|(file, _)| (*file).clone()).collect();
-    let plans = preflight::resolved(&files, arguments.testbed, arguments.seed)?;
+    let plans =
+        preflight::resolved(&files, arguments.testbed, &arguments.abilities(), arguments.seed)?;
     // Repetitions are runs of their own here.
     preflight::folders(&RunArguments { repeat: 1, ..arguments.clone() }, &plans)?;
     let runs = files.iter().zip(&plans).filter_map(|(file, plan)| match plan {

@@ -65,7 +65,7 @@ pub(crate) fn main(arguments: &ObserveArguments) -> miette::Result<u8> {
     let (file, observation) = read(&arguments.description)?;
     let brokers = Brokers {
         servers: observation.bootstrap_servers.clone(),
-        properties: properties(&file, &observation)?,
+        properties: file.filled(&observation.properties)?,
     };
     let topics = topics(&brokers)?;
     let topic = observation.topic.get_ref();
@@ -126,38 +126,6 @@ fn read(path: &Path) -> miette::Result<(ScenarioFile, Observation)> {
     let scenario = Scenario::observed(title, observation.groups.clone());
     let name = path.file_stem().map_or_else(String::new, |name| name.to_string_lossy().into());
     Ok((ScenarioFile { name, path: path.to_owned(), text, scenario }, observation))
-}
-
-fn properties(
-    file: &ScenarioFile,
-    observation: &Observation,
-) -> miette::Result<BTreeMap<String, String>> {
-    let mut properties = BTreeMap::new();
-    for (name, value) in &observation.properties {
-        let filled = filled(value.get_ref(), |name| std::env::var(name).ok());
-        let filled = filled.map_err(|variable| {
-            file.error_at(
-                value.span(),
-                format!("the environment has no variable `{variable}`"),
-                "set it, or write the value itself",
-            )
-        })?;
-        properties.insert(name.clone(), filled);
-    }
-    Ok(properties)
-}
-
-/// A text with its `${NAME}` filled in; else the name of a variable that there is not.
-fn filled(text: &str, variable: impl Fn(&str) -> Option<String>) -> Result<String, String> {
-    let (mut filled, mut rest) = (String::new(), text);
-    while let Some((before, behind)) = rest.split_once("${") {
-        let Some((name, after)) = behind.split_once('}') else { break };
-        filled.push_str(before);
-        filled.push_str(&variable(name).ok_or(name)?);
-        rest = after;
-    }
-    filled.push_str(rest);
-    Ok(filled)
 }
 
 /// Partitions of all topics that there are.
@@ -444,14 +412,6 @@ fn sample(watch: Watch, stop: CancellationToken) -> std::thread::JoinHandle<()> 
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
-
-    #[test]
-    fn variables_of_the_environment_are_filled_in() {
-        let known = |name: &str| (name == "SECRET").then(|| "s3".to_owned());
-        assert_eq!(filled("a ${SECRET}-b $x {y}", known).unwrap(), "a s3-b $x {y}");
-        assert_eq!(filled("${NONE}", known).unwrap_err(), "NONE");
-        assert_eq!(filled("open ${SECRET", known).unwrap(), "open ${SECRET");
-    }
 
     #[test]
     fn what_is_looked_at_is_read_from_a_file_and_mistakes_have_their_lines() {

@@ -12,11 +12,13 @@ use crate::command::preflight;
 use crate::command::suite::{Library, Shelf, selected};
 use crate::plan::{ConsumerPlan, FaultPlan, GroupPlan, Load, Plan, Resolved, Trigger};
 use crate::scenario::ScenarioFile;
+use crate::testbed;
 
 pub(crate) fn main(arguments: &PlanArguments) -> miette::Result<u8> {
     let library = Library::of(&arguments.folder, Shelf::Scenarios);
     let files = selected(&library, &arguments.scenarios, &Filter::default())?.files;
-    let plans = preflight::resolved(&files, arguments.testbed, arguments.seed)?;
+    let abilities = testbed::abilities(arguments.testbed);
+    let plans = preflight::resolved(&files, arguments.testbed, &abilities, arguments.seed)?;
     print(&files, &plans, arguments.testbed.name(), arguments.output)?;
     Ok(0)
 }

@@ -3,6 +3,7 @@
 
 use std::ops::Range;
 use std::path::Path;
+use std::sync::Arc;
 
 use miette::{IntoDiagnostic as _, WrapErr as _};
 use toml::Spanned;
@@ -11,9 +12,10 @@ use crate::adapter::command;
 use crate::canary;
 use crate::cli::{RunArguments, TestbedName};
 use crate::command::suite::{Selection, ignored, writable};
-use crate::plan::{ConsumerPlan, Plan, Resolved, resolve};
+use crate::plan::{ConsumerPlan, GroupPlan, Plan, Resolved, resolve};
 use crate::scenario::{Consumer, ScenarioFile};
-use crate::testbed;
+use crate::testbed::external::{self, Description};
+use crate::testbed::{self, Abilities};
 
 /// What a record leaves in histories, logs and raw zones, generously.
 const BYTES_PER_OPERATION: u64 = 8_192;
@@ -28,11 +30,11 @@ const BYTES_PER_RUN: u64 = 16 << 20;
 pub(crate) fn resolved(
     files: &[ScenarioFile],
     testbed: TestbedName,
+    abilities: &Abilities,
     seed: u64,
 ) -> miette::Result<Vec<Resolved>> {
-    let abilities = testbed::abilities(testbed);
     let resolve = |file| {
-        let resolved = resolve(file, testbed.name(), &abilities, seed)?;
+        let resolved = resolve(file, testbed.name(), abilities, seed)?;
         if let Resolved::Plan(plan) = &resolved {
             programs_are_there(file, plan)?;
         }
@@ -107,6 +109,70 @@ pub(crate) fn with_canary(selection: Selection) -> miette::Result<Vec<ScenarioFi
         files.insert(0, canary::scenario()?);
     }
     Ok(files)
+}
+
+/// The cluster of `--testbed external` is described, and no other testbed is.
+///
+/// # Errors
+/// When it is not said which, or for a testbed of the harness.
+pub(crate) fn elsewhere(arguments: &mut RunArguments) -> miette::Result<()> {
+    arguments.elsewhere = described(arguments.testbed, arguments.cluster.as_deref())?.map(Arc::new);
+    Ok(())
+}
+
+/// What `--cluster` says, where it is needed.
+pub(crate) fn described(
+    testbed: TestbedName,
+    cluster: Option<&Path>,
+) -> miette::Result<Option<Description>> {
+    match (testbed, cluster) {
+        (TestbedName::External, Some(path)) => Ok(Some(Description::read(path)?)),
+        (TestbedName::External, None) => Err(miette::miette!(
+            help = "name the file that describes it with `--cluster FILE`",
+            "`--testbed external` is a cluster of your own, and nobody says which"
+        )),
+        // A variable of the environment may stand there for other runs.
+        (_, _) => Ok(None),
+    }
+}
+
+/// Faults on what is somebody else's need a yes.
+pub(crate) fn agreed(arguments: &RunArguments, plans: &[Resolved]) -> miette::Result<()> {
+    let breaks = plans.iter().filter_map(plan_of).find(|plan| !plan.faults.is_empty());
+    match breaks {
+        Some(plan) if !arguments.yes_break => Err(miette::miette!(
+            help = "look at them with `plan`, and say `--yes-break` if they may be carried out",
+            "{} has {} fault(s), and the cluster is not the harness's own",
+            plan.scenario,
+            plan.faults.len()
+        )),
+        _ => Ok(()),
+    }
+}
+
+/// The cluster answers, and nothing is in the way of these runs.
+pub(crate) async fn cluster(description: &Description, plans: &[Resolved]) -> miette::Result<()> {
+    let plans: Vec<&Plan> = plans.iter().filter_map(plan_of).collect();
+    for plan in &plans {
+        let store = description.has_store();
+        let needs = |group: &&GroupPlan| match &group.consumer {
+            ConsumerPlan::Pipeline(_) => true,
+            ConsumerPlan::Command(own) => {
+                matches!(own.delivery.at, command::DeliveryPlace::Objects { .. })
+            }
+        };
+        if let Some(group) = plan.groups.iter().find(needs).filter(|_| !store) {
+            return Err(miette::miette!(
+                help = "add `[store]` with `url` and `bucket` to the file",
+                "group {} of {} delivers into an object store, and {} names none",
+                group.group,
+                plan.scenario,
+                description.path.display()
+            ));
+        }
+    }
+    let topologies: Vec<_> = plans.iter().map(|plan| &plan.topology).collect();
+    external::ready(description, &topologies).await.into_diagnostic()
 }
 
 /// Folders that must be written, and room for what is written there.

@@ -102,7 +102,8 @@ mod with_bugs {
         writable(&folders.runs_dir.join("prove"), "--runs-dir")?;
         writable(&report::proofs(folders), "--reports-dir")?;
         let files = Library::of(&folders.scenarios, Shelf::Proof).all()?;
-        let plans = preflight::resolved(&files, arguments.testbed, arguments.seed)?;
+        let plans =
+            preflight::resolved(&files, arguments.testbed, &arguments.abilities(), arguments.seed)?;
         let expected = |name: &str| {
             files.iter().zip(&plans).find_map(|(file, plan)| match plan {
                 Resolved::Plan(plan) if file.name == name => Some(run::expected(plan, arguments)),

@@ -22,7 +22,8 @@ use crate::plan::{Plan, Resolved, resolve};
 use crate::progress::Progress;
 use crate::runner::{self, Context, RunError};
 use crate::scenario::ScenarioFile;
-use crate::testbed::{self, TestbedError};
+use crate::testbed::external::External;
+use crate::testbed::{self, Testbed, TestbedError, Topology};
 use streamlake_judge::verdict::Status;
 use streamlake_report::{Again, ScenarioEntry};
 use streamlake_verifier::judge;
@@ -33,16 +34,26 @@ const STOP_WITHIN: Duration = Duration::from_secs(180);
 pub(crate) fn main(command: RunCommand) -> miette::Result<u8> {
     let RunCommand { run: mut arguments, filter, fail_fast, dry_run } = command;
     arguments.fail_fast = fail_fast;
+    preflight::elsewhere(&mut arguments)?;
     let arguments = &arguments;
     let library = Library::of(&arguments.folders.scenarios, arguments.shelf);
     let selection = selected(&library, &arguments.scenarios, &filter)?;
     let asked = selection.asked.clone();
     let files = preflight::with_canary(selection)?;
-    let plans = preflight::resolved(&files, arguments.testbed, arguments.seed)?;
+    let plans =
+        preflight::resolved(&files, arguments.testbed, &arguments.abilities(), arguments.seed)?;
     preflight::folders(arguments, &plans)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let runtime = runtime.into_diagnostic()?;
-    runtime.block_on(preflight::environment(arguments.testbed))?;
+    match &arguments.elsewhere {
+        Some(description) => {
+            if !dry_run {
+                preflight::agreed(arguments, &plans)?;
+            }
+            runtime.block_on(preflight::cluster(description, &plans))?;
+        }
+        None => runtime.block_on(preflight::environment(arguments.testbed))?,
+    }
     if dry_run {
         plan::print(&files, &plans, arguments.testbed.name(), arguments.output)?;
         return Ok(0);
@@ -72,7 +83,7 @@ pub(crate) fn main(command: RunCommand) -> miette::Result<u8> {
 fn overhead(testbed: TestbedName) -> Duration {
     match testbed {
         TestbedName::Embedded => Duration::from_secs(5),
-        TestbedName::Docker => Duration::from_secs(15),
+        TestbedName::Docker | TestbedName::External => Duration::from_secs(15),
     }
 }
 
@@ -100,7 +111,12 @@ fn label(file: &ScenarioFile, arguments: &RunArguments) -> String {
 
 /// Sweeps up after harnesses that died, and makes the token that a signal cancels.
 pub(crate) async fn prepare(arguments: &RunArguments, console: &Arc<Console>) -> CancellationToken {
-    let swept = testbed::sweep(arguments.testbed).await;
+    let mut swept = testbed::sweep(arguments.testbed).await;
+    if arguments.elsewhere.is_some() {
+        let elsewhere = testbed::external::sweep(&arguments.folders.runs_dir).await;
+        swept.done.extend(elsewhere.done.into_iter().map(|line| format!("removed {line}")));
+        swept.problems.extend(elsewhere.problems);
+    }
     for line in &swept.done {
         console.tell(&format!("swept up what a harness which was killed had left behind: {line}"));
     }
@@ -128,7 +144,7 @@ pub(crate) async fn selection(
 ) -> miette::Result<Done> {
     let library = Library::of(&arguments.folders.scenarios, arguments.shelf);
     let files = selected(&library, &arguments.scenarios, &Default::default())?.files;
-    preflight::resolved(&files, arguments.testbed, arguments.seed)?;
+    preflight::resolved(&files, arguments.testbed, &arguments.abilities(), arguments.seed)?;
     all(&files, arguments, console, stop).await
 }
 
@@ -202,8 +218,11 @@ pub(crate) async fn one(
         return Ok(None);
     }
     let name = arguments.testbed.name();
-    let abilities = testbed::abilities(arguments.testbed);
-    let plan = match resolve(file, name, &abilities, seed)? {
+    let abilities = arguments.abilities();
+    let mark = arguments.elsewhere.as_ref().map(|elsewhere| elsewhere.mark());
+    let marked = arguments.elsewhere.as_ref().zip(mark.as_ref());
+    let marked = marked.map(|(elsewhere, mark)| elsewhere.marked(file, mark));
+    let plan = match resolve(marked.as_ref().unwrap_or(file), name, &abilities, seed)? {
         Resolved::Plan(plan) => plan,
         Resolved::NotApplicable { about, reason } => {
             return Ok(Some(ScenarioEntry::NotApplicable {
@@ -219,7 +238,10 @@ pub(crate) async fn one(
     let progress = Arc::new(Progress::default());
     let following = console.follow(label(file, arguments), operations, &progress);
     let outcome = match runner::folder(&folder) {
-        Ok(folder) => on_testbed(*plan, arguments, &folder, progress, console, stop).await,
+        Ok(folder) => {
+            let place = Place { arguments, mark: mark.as_deref(), folder: &folder };
+            on_testbed(*plan, place, progress, console, stop).await
+        }
         Err(error) => Err(error),
     };
     let judged = match outcome {
@@ -281,25 +303,45 @@ pub(crate) fn logs(folder: &Path) -> Vec<String> {
     logs
 }
 
+/// Where a run goes on.
+struct Place<'a> {
+    arguments: &'a RunArguments,
+    /// How names begin of what it makes on a cluster of somebody's own.
+    mark: Option<&'a str>,
+    folder: &'a Path,
+}
+
+impl Place<'_> {
+    async fn start(&self, topology: &Topology) -> Result<Arc<dyn Testbed>, TestbedError> {
+        match (&self.arguments.elsewhere, self.mark) {
+            (Some(elsewhere), Some(mark)) => {
+                let runs = &self.arguments.folders.runs_dir;
+                Ok(Arc::new(External::start(elsewhere, mark, topology, runs).await?))
+            }
+            _ => testbed::start(self.arguments.testbed, topology).await,
+        }
+    }
+}
+
 /// Starts the testbed, runs, and takes the testbed down whatever came of it.
 async fn on_testbed(
     plan: Plan,
-    arguments: &RunArguments,
-    folder: &Path,
+    place: Place<'_>,
     progress: Arc<Progress>,
     console: &Arc<Console>,
     stop: &CancellationToken,
 ) -> Result<PathBuf, RunError> {
+    let Place { arguments, folder, .. } = place;
     progress.phase("start");
     let mut pipeline = Streamlake::built_in()
         .map_err(|source| RunError::Files { path: folder.to_owned(), source })?;
     pipeline.environment.extend(arguments.planted());
     let systems = Systems::new(pipeline, &plan);
     // Not cut short by a signal: what is half started cannot be taken down as surely as what is whole.
-    let testbed = testbed::start(arguments.testbed, &plan.topology).await?;
+    let testbed = place.start(&plan.topology).await?;
     let context = Context {
         testbed: testbed.clone(),
-        abilities: testbed::abilities(arguments.testbed),
+        abilities: arguments.abilities(),
         systems,
         folder: folder.to_owned(),
         progress: progress.clone(),
@@ -371,6 +413,11 @@ fn command(arguments: &RunArguments, scenarios: Vec<String>, seed: u64, repeat: 
     let mut words = vec![report::program().to_owned(), "run".to_owned()];
     words.extend(scenarios);
     words.extend(["--testbed".to_owned(), arguments.testbed.name().to_owned()]);
+    if let Some(elsewhere) = &arguments.elsewhere {
+        let file = elsewhere.path.display().to_string();
+        words.extend(["--cluster".to_owned(), report::word(&file)]);
+        words.extend(arguments.yes_break.then(|| "--yes-break".to_owned()));
+    }
     words.extend(["--seed".to_owned(), seed.to_string()]);
     if repeat > 1 {
         words.extend(["--repeat".to_owned(), repeat.to_string()]);

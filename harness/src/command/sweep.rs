@@ -13,7 +13,10 @@ pub(crate) fn main(arguments: &SweepArguments) -> miette::Result<u8> {
         false => TestbedName::Docker,
     };
     let runtime = tokio::runtime::Runtime::new().into_diagnostic()?;
-    let swept = runtime.block_on(testbed::sweep(name));
+    let mut swept = runtime.block_on(testbed::sweep(name));
+    let elsewhere = runtime.block_on(testbed::external::sweep(&arguments.runs_dir));
+    swept.done.extend(elsewhere.done.into_iter().map(|line| format!("removed {line}")));
+    swept.problems.extend(elsewhere.problems);
     let mut out = std::io::stdout();
     for line in &swept.done {
         writeln!(out, "{line}").into_diagnostic()?;

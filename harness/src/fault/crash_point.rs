@@ -314,7 +314,11 @@ mod tests {
     use super::*;
 
     fn order(settings: &str) -> Order {
-        Order { target: "consumer-1".to_owned(), settings: settings.parse().unwrap() }
+        Order {
+            target: "consumer-1".to_owned(),
+            settings: settings.parse().unwrap(),
+            directory: PathBuf::new(),
+        }
     }
 
     #[cfg(not(feature = "crash-points"))]

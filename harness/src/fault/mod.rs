@@ -18,6 +18,7 @@ mod broker_pause;
 mod broker_restart;
 mod capture;
 mod client_partition;
+mod command;
 mod connect_kill;
 mod connector_restart;
 mod consumer_kill;
@@ -33,6 +34,7 @@ mod tampering;
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -148,6 +150,16 @@ pub enum FaultError {
     /// The testbed refused.
     #[error(transparent)]
     Testbed(#[from] TestbedError),
+    /// A command that somebody gave for it did not do what it was to do.
+    #[error("{what} ({command}) {outcome}")]
+    Command {
+        /// Which of the fault's commands.
+        what: &'static str,
+        /// The command.
+        command: String,
+        /// How it ended, with its last lines.
+        outcome: String,
+    },
     /// A process of the system under test could not be acted on.
     #[error(transparent)]
     Process(#[from] SupervisorError),
@@ -160,6 +172,8 @@ pub struct Order {
     pub target: String,
     /// The kind's own settings.
     pub settings: toml::Table,
+    /// The folder of the scenario's file.
+    pub directory: PathBuf,
 }
 
 /// What is wrong with an [`Order`]: the message and the remedy.
@@ -208,6 +222,7 @@ pub static KINDS: &[&Kind] = &[
     &connect_kill::KIND,
     &database_restart::KIND,
     &tampering::KIND,
+    &command::KIND,
 ];
 
 /// Finds a kind by its name.

@@ -224,7 +224,7 @@ mod tests {
 
     fn made(target: &str, settings: &str) -> Result<Box<dyn Fault>, Wrong> {
         let settings = toml::from_str(settings).unwrap_or_default();
-        make(Order { target: target.to_owned(), settings })
+        make(Order { target: target.to_owned(), settings, directory: std::path::PathBuf::new() })
     }
 
     fn refused(settings: &str) -> String {

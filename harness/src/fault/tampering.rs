@@ -133,7 +133,7 @@ impl Tampering {
 #[async_trait]
 impl Fault for Tampering {
     fn needs(&self) -> &'static [Capability] {
-        &[Capability::StoreFaults]
+        &[Capability::StoreFaults, Capability::Tampering]
     }
 
     async fn inject(&mut self, stage: &Stage) -> Result<Shown, FaultError> {

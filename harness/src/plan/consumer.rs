@@ -8,7 +8,7 @@ use std::time::Duration;
 use nix::sys::signal::Signal;
 use toml::Spanned;
 
-use super::{BUCKET, ConsumerPlan, GroupPlan, Reader, small_number};
+use super::{ConsumerPlan, GroupPlan, Reader, small_number};
 use crate::adapter::command::{
     CommandPlan, DeliveryPlace, DeliveryPlan, Durable, Format, ImagePlan, Include, LettersPlan,
     Mapping, NamePattern, Origin, Pointer, Template, Values, files_zone,
@@ -68,7 +68,8 @@ impl Reader<'_> {
         let own_place =
             delivery.get_ref().at.as_ref().map(|at| at.get_ref().trim_end_matches('/').to_owned());
         let delivery = self.delivery(name, delivery, around)?;
-        let (mut raw_zone, mut values) = place(name, &delivery.at);
+        let (mut raw_zone, mut values) =
+            place(name, &self.file.scenario.names.bucket, &delivery.at);
         if let (Some(own_place), DeliveryPlace::Objects { .. }) = (own_place, &delivery.at) {
             raw_zone = own_place;
         }
@@ -631,14 +632,14 @@ impl Reader<'_> {
 }
 
 /// Where a group delivers, as a history names it, and what placeholders stand for it.
-fn place(group: &str, at: &DeliveryPlace) -> (String, Values) {
+fn place(group: &str, bucket: &str, at: &DeliveryPlace) -> (String, Values) {
     match at {
         DeliveryPlace::Files { .. } => (files_zone(group), Values::new()),
         DeliveryPlace::Objects { .. } => {
-            let url = format!("gs://{BUCKET}/{group}");
+            let url = format!("gs://{bucket}/{group}");
             let values = Values::from([
                 ("delivery", url.clone()),
-                ("bucket", BUCKET.to_owned()),
+                ("bucket", bucket.to_owned()),
                 ("prefix", group.to_owned()),
             ]);
             (url, values)

@@ -57,7 +57,7 @@ impl Reader<'_> {
     ) -> Result<(String, Box<dyn fault::Fault>), ScenarioError> {
         let target = entry.target.as_ref().map_or(kind.default_target, |t| t.get_ref()).to_owned();
         let settings = entry.settings.as_ref().map(|s| s.get_ref().clone()).unwrap_or_default();
-        let order = fault::Order { target: target.clone(), settings };
+        let order = fault::Order { target: target.clone(), settings, directory: self.folder() };
         let made = (kind.make)(order).map_err(|wrong| {
             let place = |spanned: Option<Range<usize>>| spanned.unwrap_or(entry.kind.span());
             match wrong {

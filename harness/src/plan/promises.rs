@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::{ConsumerPlan, DATASET, FaultPlan, GroupPlan, Load};
+use super::{ConsumerPlan, FaultPlan, GroupPlan, Load};
 use crate::adapter::command::{DeliveryPlace, ProducerPlan};
 use crate::adapter::streamlake;
 use crate::fault;
@@ -27,6 +27,7 @@ pub(super) fn promises(
     recovery_within: Duration,
     topology: &Topology,
 ) -> Promises {
+    let dataset = &file.scenario.names.dataset;
     let property = |name: &str| file.scenario.producer.properties.get(name).map(String::as_str);
     let produced = matches!(load, Load::Producer(_));
     let idempotent = produced && property("enable.idempotence") != Some("false");
@@ -67,8 +68,8 @@ pub(super) fn promises(
             }),
             Load::Source(_) => None,
         },
-        dataset: produced.then(|| DATASET.to_owned()),
-        headers: if produced { PromisedHeader::of_pipeline(DATASET) } else { Vec::new() },
+        dataset: produced.then(|| dataset.clone()),
+        headers: if produced { PromisedHeader::of_pipeline(dataset) } else { Vec::new() },
         source: match load {
             Load::Producer(_) => None,
             Load::Source(source) => Some(SourcePromise {

@@ -1,4 +1,4 @@
-//! What the harness asks of the brokers as a client of its own: members, topics, configuration.
+//! What the harness asks of the brokers as a client of its own: members, topics, configuration, clocks.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -14,6 +14,7 @@ use rdkafka::{ClientConfig, Timestamp};
 use tokio::sync::OnceCell;
 use tokio::time::Instant;
 
+use crate::observer::Brokers;
 use crate::testbed::{ClockReading, Observation, TestbedError, TopicSpec, Topology};
 
 /// What a report claims about a broker or topic has to be among these.
@@ -43,8 +44,8 @@ const REPORTED: [&str; 19] = [
 const REQUEST_WITHIN: Duration = Duration::from_secs(10);
 /// What it waits for metadata.
 const METADATA_WITHIN: Duration = Duration::from_secs(2);
-/// A topic of the harness, whose records bear the broker's time.
-const CLOCK_TOPIC: &str = "streamlake-harness.clock";
+/// A group that has lost its last member is empty within this time: its session has to end first.
+const EMPTY_WITHIN: Duration = Duration::from_secs(60);
 /// What a record for it waits for room in the producer's queue, which is empty.
 const STAMP_WITHIN: Timeout = Timeout::After(Duration::from_secs(1));
 /// The cluster is asked for its members this often while they are awaited.
@@ -54,7 +55,22 @@ const POLL: Duration = Duration::from_millis(50);
 pub(super) struct Cluster {
     admin: Arc<AdminClient<DefaultClientContext>>,
     configuration_of_clients: ClientConfig,
+    /// The brokers, `broker-1` first.
+    pub(super) brokers: Vec<BrokerSeen>,
+    /// A topic of the harness, whose records bear the broker's time.
+    clock_topic: String,
     stamps: OnceCell<Stamps>,
+}
+
+/// A broker as the cluster tells of it.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct BrokerSeen {
+    /// Its id.
+    pub(super) id: i32,
+    /// Where it says that it is.
+    pub(super) host: String,
+    /// Its port there.
+    pub(super) port: u16,
 }
 
 /// Writes records whose append time is of interest.
@@ -63,24 +79,150 @@ struct Stamps {
 }
 
 impl Cluster {
-    pub(super) fn connect(observer_bootstrap_servers: &str) -> Result<Self, TestbedError> {
+    /// `brokers` of them have the ids from 1 on, until [`Cluster::learn_brokers`] is asked.
+    pub(super) fn connect(
+        observers: &Brokers,
+        brokers: u32,
+        clock_topic: String,
+    ) -> Result<Self, TestbedError> {
         let mut clients = ClientConfig::new();
         clients
-            .set("bootstrap.servers", observer_bootstrap_servers)
+            .set("bootstrap.servers", &observers.servers)
             .set("client.id", "streamlake-harness-testbed")
             .set("reconnect.backoff.ms", "50")
             .set("reconnect.backoff.max.ms", "500")
             .set("socket.connection.setup.timeout.ms", "2000")
             // Brokers that come and go are what it is for; the testbed tells of errors itself.
             .set_log_level(RDKafkaLogLevel::Critical);
+        for (name, value) in &observers.properties {
+            clients.set(name, value);
+        }
         let admin: AdminClient<DefaultClientContext> = clients
             .create()
             .map_err(|error| TestbedError::request("create an admin client", error))?;
         Ok(Self {
             admin: Arc::new(admin),
             configuration_of_clients: clients,
+            brokers: (1..=brokers.cast_signed()).map(unplaced).collect(),
+            clock_topic,
             stamps: OnceCell::new(),
         })
+    }
+
+    /// Takes the brokers as the cluster has them, in the order of their ids.
+    pub(super) async fn learn_brokers(&mut self) -> Result<(), TestbedError> {
+        let metadata = self.metadata(None).await;
+        let metadata = metadata.map_err(|reason| TestbedError::Environment {
+            what: format!("the brokers do not answer: {reason}"),
+            remedy: "look at `bootstrap_servers` and `properties` of the cluster's file".to_owned(),
+        })?;
+        self.brokers = metadata.brokers;
+        Ok(())
+    }
+
+    /// How many brokers there are.
+    pub(super) fn size(&self) -> usize {
+        self.brokers.len()
+    }
+
+    /// Names of all topics that there are.
+    pub(super) async fn topics(&self) -> Result<Vec<String>, TestbedError> {
+        let metadata = self.metadata(None).await;
+        let metadata = metadata.map_err(|reason| TestbedError::request("list topics", reason))?;
+        Ok(metadata.topics.into_keys().collect())
+    }
+
+    /// The brokers answer a client, whatever they ask of it.
+    pub(super) async fn answers(&self) -> Result<String, String> {
+        let metadata = self.metadata(None).await?;
+        Ok(format!("metadata of {} broker(s)", metadata.brokers.len()))
+    }
+
+    /// Why the brokers' own record of commits may not be read, if so. On a new cluster it is not there yet.
+    pub(super) async fn record_of_groups_withheld(&self) -> Option<String> {
+        use RDKafkaErrorCode::{LeaderNotAvailable, UnknownPartition, UnknownTopic};
+        let admin = Arc::clone(&self.admin);
+        let asked = tokio::task::spawn_blocking(move || {
+            admin.inner().fetch_watermarks("__consumer_offsets", 0, REQUEST_WITHIN)
+        });
+        let error = match asked.await {
+            Ok(Ok(_)) => return None,
+            Ok(Err(error)) => error,
+            Err(error) => return Some(error.to_string()),
+        };
+        let not_yet = [
+            UnknownTopic,
+            UnknownPartition,
+            RDKafkaErrorCode::UnknownTopicOrPartition,
+            LeaderNotAvailable,
+        ];
+        let is_not_yet = error.rdkafka_error_code().is_some_and(|code| not_yet.contains(&code));
+        (!is_not_yet).then(|| error.to_string())
+    }
+
+    /// Deletes topics; one that is not there is none to be deleted.
+    pub(super) async fn delete_topics(&self, names: &[String]) -> Result<(), TestbedError> {
+        if names.is_empty() {
+            return Ok(());
+        }
+        let names: Vec<&str> = names.iter().map(String::as_str).collect();
+        let options = AdminOptions::new()
+            .request_timeout(Some(REQUEST_WITHIN))
+            .operation_timeout(Some(REQUEST_WITHIN));
+        let deleted = self.admin.delete_topics(&names, &options).await;
+        let deleted = deleted.map_err(|error| TestbedError::request("delete topics", error))?;
+        for one in deleted {
+            match one {
+                Ok(_) | Err((_, RDKafkaErrorCode::UnknownTopicOrPartition)) => {}
+                Err((topic, error)) => {
+                    return Err(TestbedError::request(format!("delete topic {topic}"), error));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Groups whose names begin so.
+    pub(super) async fn groups(&self, beginning: &str) -> Result<Vec<String>, TestbedError> {
+        let (admin, beginning) = (Arc::clone(&self.admin), beginning.to_owned());
+        let listing = tokio::task::spawn_blocking(move || {
+            let listed = admin.inner().fetch_group_list(None, REQUEST_WITHIN)?;
+            let names = listed.groups().iter().map(|group| group.name().to_owned());
+            Ok::<_, rdkafka::error::KafkaError>(
+                names.filter(|name| name.starts_with(&beginning)).collect::<Vec<String>>(),
+            )
+        });
+        let listed = listing.await.map_err(|error| TestbedError::request("list groups", error))?;
+        listed.map_err(|error| TestbedError::request("list groups", error))
+    }
+
+    /// Deletes groups as soon as they are empty.
+    pub(super) async fn delete_groups(&self, names: &[String]) -> Result<(), TestbedError> {
+        let deadline = Instant::now() + EMPTY_WITHIN;
+        let mut left: Vec<String> = names.to_vec();
+        while !left.is_empty() {
+            let asked: Vec<&str> = left.iter().map(String::as_str).collect();
+            let options = AdminOptions::new().request_timeout(Some(REQUEST_WITHIN));
+            let answers = self.admin.delete_groups(&asked, &options).await;
+            let answers = answers.map_err(|error| TestbedError::request("delete groups", error))?;
+            let mut refused = Vec::new();
+            for answer in answers {
+                match answer {
+                    Ok(_) | Err((_, RDKafkaErrorCode::GroupIdNotFound)) => {}
+                    Err((group, RDKafkaErrorCode::NonEmptyGroup)) if Instant::now() < deadline => {
+                        refused.push(group);
+                    }
+                    Err((group, error)) => {
+                        return Err(TestbedError::request(format!("delete group {group}"), error));
+                    }
+                }
+            }
+            left = refused;
+            if !left.is_empty() {
+                tokio::time::sleep(POLL).await;
+            }
+        }
+        Ok(())
     }
 
     /// Waits until metadata lists all brokers, and all topics with a leader for each partition.
@@ -147,11 +289,11 @@ impl Cluster {
 
     /// Has a broker stamp a record as it appends it: into a topic of the harness, with a partition on
     /// each broker.
-    pub(super) async fn clock(&self, number: u32, brokers: u32) -> Result<ClockReading, String> {
-        let Stamps { producer } =
-            self.stamps.get_or_try_init(|| self.prepare_stamps(brokers)).await?;
+    pub(super) async fn clock(&self, number: u32) -> Result<ClockReading, String> {
+        let Stamps { producer } = self.stamps.get_or_try_init(|| self.prepare_stamps()).await?;
         let partition = i32::try_from(number).unwrap_or(i32::MAX) - 1;
-        let record = FutureRecord::<(), [u8]>::to(CLOCK_TOPIC).partition(partition).payload(&[]);
+        let topic = self.clock_topic.as_str();
+        let record = FutureRecord::<(), [u8]>::to(topic).partition(partition).payload(&[]);
         let delivery = producer.send(record, STAMP_WITHIN).await;
         match delivery.map_err(|(error, _)| error.to_string())?.timestamp {
             Timestamp::LogAppendTime(ms) => Ok(ClockReading {
@@ -163,11 +305,13 @@ impl Cluster {
         }
     }
 
-    async fn prepare_stamps(&self, brokers: u32) -> Result<Stamps, String> {
-        let placed: Vec<[i32; 1]> = (1..=brokers.cast_signed()).map(|broker| [broker]).collect();
+    async fn prepare_stamps(&self) -> Result<Stamps, String> {
+        let topic_name = self.clock_topic.as_str();
+        let placed: Vec<[i32; 1]> = self.brokers.iter().map(|broker| [broker.id]).collect();
         let placed: Vec<&[i32]> = placed.iter().map(<[i32; 1]>::as_slice).collect();
-        let partitions = brokers.cast_signed();
-        let topic = NewTopic::new(CLOCK_TOPIC, partitions, TopicReplication::Variable(&placed))
+        let partitions = i32::try_from(placed.len()).unwrap_or(i32::MAX);
+        let topic = NewTopic::new(topic_name, partitions, TopicReplication::Variable(&placed))
+            .set("min.insync.replicas", "1")
             .set("message.timestamp.type", "LogAppendTime");
         let options = AdminOptions::new()
             .request_timeout(Some(REQUEST_WITHIN))
@@ -176,7 +320,7 @@ impl Cluster {
         match created.map_err(|error| error.to_string())?.pop() {
             // A measurement before this one gave up after the topic was made.
             Some(Ok(_) | Err((_, RDKafkaErrorCode::TopicAlreadyExists))) => {}
-            other => return Err(format!("the topic {CLOCK_TOPIC} was not created: {other:?}")),
+            other => return Err(format!("the topic {topic_name} was not created: {other:?}")),
         }
         let mut configuration = self.configuration_of_clients.clone();
         configuration.set("linger.ms", "0").set("message.timeout.ms", "2000");
@@ -190,9 +334,8 @@ impl Cluster {
         topology: &Topology,
     ) -> Result<BTreeMap<String, Observation>, TestbedError> {
         let mut found = BTreeMap::new();
-        for number in 1..=topology.brokers {
-            let id = i32::try_from(number).unwrap_or(i32::MAX);
-            let mut reported = self.describe(ResourceSpecifier::Broker(id)).await?;
+        for (number, broker) in (1u32..).zip(&self.brokers) {
+            let mut reported = self.describe(ResourceSpecifier::Broker(broker.id)).await?;
             reported.retain(|name, _| {
                 REPORTED.contains(&name.as_str()) || topology.broker_properties.contains_key(name)
             });
@@ -236,9 +379,15 @@ impl Cluster {
     }
 }
 
+/// A broker whose id alone is known.
+fn unplaced(id: i32) -> BrokerSeen {
+    BrokerSeen { id, host: String::new(), port: 0 }
+}
+
 /// What the brokers know of themselves.
 struct Metadata {
-    brokers: usize,
+    /// In the order of their ids.
+    brokers: Vec<BrokerSeen>,
     topics: BTreeMap<String, TopicLayout>,
 }
 
@@ -270,13 +419,20 @@ impl Metadata {
             };
             (topic.name().to_owned(), layout)
         });
-        Self { brokers: fetched.brokers().len(), topics: topics.collect() }
+        let seen = |broker: &rdkafka::metadata::MetadataBroker| BrokerSeen {
+            id: broker.id(),
+            host: broker.host().to_owned(),
+            port: u16::try_from(broker.port()).unwrap_or_default(),
+        };
+        let mut brokers: Vec<BrokerSeen> = fetched.brokers().iter().map(seen).collect();
+        brokers.sort_unstable();
+        Self { brokers, topics: topics.collect() }
     }
 
     /// What is not there yet.
     fn missing(&self, brokers: u32, topics: &[TopicSpec]) -> Option<String> {
-        if self.brokers < brokers as usize {
-            return Some(format!("{} of {brokers} brokers", self.brokers));
+        if self.brokers.len() < brokers as usize {
+            return Some(format!("{} of {brokers} brokers", self.brokers.len()));
         }
         topics.iter().find_map(|topic| {
             let led = self.topics.get(&topic.name).map_or(0, |layout| layout.led);
@@ -308,7 +464,10 @@ mod tests {
             properties: BTreeMap::new(),
         };
         let layout = TopicLayout { partitions: 3, led: 2, replicas: 1 };
-        let seen = Metadata { brokers: 2, topics: BTreeMap::from([("t".into(), layout)]) };
+        let seen = Metadata {
+            brokers: vec![unplaced(1), unplaced(2)],
+            topics: BTreeMap::from([("t".into(), layout)]),
+        };
         assert_eq!(seen.missing(3, &[]).as_deref(), Some("2 of 3 brokers"));
         assert_eq!(seen.missing(2, &[spec(3)]).as_deref(), Some("2 of 3 partitions of t led"));
         assert_eq!(seen.missing(2, &[spec(2)]), None);

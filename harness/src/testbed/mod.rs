@@ -7,9 +7,11 @@
 //! A new testbed is one file (or folder) here and one row in [`NAMES`] with its arm in the functions
 //! below it.
 
+mod cluster;
 pub mod docker;
 pub mod elsewhere;
 pub mod embedded;
+pub mod external;
 pub mod gateway;
 pub mod probe;
 pub mod proxy;
@@ -32,7 +34,7 @@ use streamlake_history::event::Evidence;
 const DATABASE_WITHIN: Duration = Duration::from_secs(60);
 
 /// Names of all testbeds, as in scenario files.
-pub const NAMES: [&str; 2] = ["embedded", "docker"];
+pub const NAMES: [&str; 3] = ["embedded", "docker", "external"];
 
 /// What a testbed can do and vouch for.
 #[must_use]
@@ -40,6 +42,7 @@ pub fn abilities(name: TestbedName) -> Abilities {
     match name {
         TestbedName::Embedded => embedded::abilities(),
         TestbedName::Docker => docker::DockerTestbed::abilities(),
+        TestbedName::External => external::abilities(),
     }
 }
 
@@ -61,6 +64,7 @@ pub async fn start(
             let images = docker::ImageSet::from_environment()?;
             Arc::new(docker::DockerTestbed::start(topology, &images).await?)
         }
+        TestbedName::External => return Err(external::undescribed()),
     })
 }
 
@@ -75,6 +79,7 @@ pub async fn ready(name: TestbedName) -> Result<(), TestbedError> {
             docker::ImageSet::from_environment()?;
             docker::DockerTestbed::ready().await
         }
+        TestbedName::External => Err(external::undescribed()),
     }
 }
 
@@ -213,6 +218,8 @@ pub enum Capability {
     Replication,
     /// Set the committed offsets of a group that has no members.
     SetOffsets,
+    /// Lay hands on what stands in the store and in the topics: nothing there is anybody else's.
+    Tampering,
 }
 
 impl fmt::Display for Capability {
@@ -229,6 +236,7 @@ impl fmt::Display for Capability {
             Self::ChangeDataCapture => "run PostgreSQL, Kafka Connect and Debezium",
             Self::Replication => "replicate over several brokers",
             Self::SetOffsets => "set the offsets of a group from outside",
+            Self::Tampering => "tamper with what was delivered",
         })
     }
 }
@@ -345,7 +353,7 @@ impl DatabaseAccess {
 /// A started testbed.
 #[async_trait]
 pub trait Testbed: Send + Sync {
-    /// `embedded` or `docker`.
+    /// `embedded`, `docker` or `external`.
     fn kind(&self) -> &'static str;
 
     /// Version of each part, with image and digest where there is one.
@@ -361,6 +369,11 @@ pub trait Testbed: Send + Sync {
     /// The same with what it takes to be let in.
     fn observer_brokers(&self) -> Brokers {
         Brokers::plain(self.observer_bootstrap_servers())
+    }
+
+    /// librdkafka properties that clients of the system under test need to be let in.
+    fn client_properties(&self) -> BTreeMap<String, String> {
+        BTreeMap::new()
     }
 
     /// The object store, if the topology has one.

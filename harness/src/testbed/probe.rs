@@ -27,16 +27,56 @@ const ANSWER_BYTES_MAX: usize = 64 * 1024;
 pub async fn kafka_api_versions(address: SocketAddr, within: Duration) -> Result<String, String> {
     in_time(within, async {
         let mut stream = TcpStream::connect(address).await.map_err(broken)?;
-        stream.write_all(&request()).await.map_err(broken)?;
-        let size = stream.read_u32().await.map_err(broken)? as usize;
-        if size > ANSWER_BYTES_MAX {
-            return Err(format!("answered with {size} bytes, which is not Kafka"));
-        }
-        let mut answer = vec![0; size];
-        stream.read_exact(&mut answer).await.map_err(broken)?;
-        understand(&answer)
+        api_versions(&mut stream).await
     })
     .await
+}
+
+/// Asks for them on a connection that is there.
+async fn api_versions(stream: &mut TcpStream) -> Result<String, String> {
+    stream.write_all(&request()).await.map_err(broken)?;
+    let size = stream.read_u32().await.map_err(broken)? as usize;
+    if size > ANSWER_BYTES_MAX {
+        return Err(format!("answered with {size} bytes, which is not Kafka"));
+    }
+    let mut answer = vec![0; size];
+    stream.read_exact(&mut answer).await.map_err(broken)?;
+    understand(&answer)
+}
+
+/// A connection to a broker that is kept: while it stands, the broker's process is the same. That is all that can
+/// be known of a process on somebody else's machine.
+#[derive(Debug)]
+pub struct Standing {
+    address: SocketAddr,
+    kept: tokio::sync::Mutex<Option<(TcpStream, String)>>,
+}
+
+impl Standing {
+    /// Nothing is connected before the first look.
+    #[must_use]
+    pub fn to(address: SocketAddr) -> Self {
+        Self { address, kept: tokio::sync::Mutex::default() }
+    }
+
+    /// Since when the connection stands; a new one, if the one before has ended. None while the broker takes
+    /// none. A broker that is silent for longer than `within` has not ended for that.
+    pub async fn since(&self, within: Duration) -> Option<String> {
+        let mut kept = self.kept.lock().await;
+        if let Some((stream, since)) = kept.as_mut() {
+            match tokio::time::timeout(within, api_versions(stream)).await {
+                Ok(Ok(_)) => return Some(since.clone()),
+                // The next question finds this answer before its own, and it is as good.
+                Err(_) => return None,
+                Ok(Err(_)) => *kept = None,
+            }
+        }
+        let connecting = tokio::time::timeout(within, TcpStream::connect(self.address));
+        let stream = connecting.await.ok()?.ok()?;
+        let since = format!("before {}", chrono::Utc::now().to_rfc3339());
+        *kept = Some((stream, since.clone()));
+        Some(since)
+    }
 }
 
 /// Asks a store for the first name in a bucket, as clients list it (XML API), on a new connection. The

@@ -49,6 +49,8 @@ pub struct WorkloadPlan {
     pub corrupt: bool,
     /// The producer does not validate, so it has to be told each record's key.
     pub lets_poison_through: bool,
+    /// The dataset that its events are of.
+    pub dataset: String,
     /// The topic under test.
     pub topic: String,
     /// Its partitions.
@@ -224,6 +226,7 @@ pub(crate) mod tests {
             poison_every: Some(10),
             corrupt: false,
             lets_poison_through: false,
+            dataset: "orders".to_owned(),
             topic: "t".to_owned(),
             partitions: 3,
             variety: Variety::Plain,

@@ -21,6 +21,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::WorkloadPlan;
 use super::odd::{self, Midnight, OddRecord, RawHeader};
+use crate::observer::Brokers;
 use streamlake_history::Recorder;
 use streamlake_history::event::{Blob, Completed, Fact, HeaderPair, Invoked, Outcome, Print};
 
@@ -98,9 +99,13 @@ fn was_handed_back(error: &KafkaError, message: &BorrowedMessage<'_>) -> bool {
 
 type Client = ThreadedProducer<Receipts>;
 
-fn client(bootstrap: &str, shared: &Arc<Shared>) -> KafkaResult<Client> {
-    ClientConfig::new()
-        .set("bootstrap.servers", bootstrap)
+fn client(brokers: &Brokers, shared: &Arc<Shared>) -> KafkaResult<Client> {
+    let mut config = ClientConfig::new();
+    for (name, value) in &brokers.properties {
+        config.set(name, value);
+    }
+    config
+        .set("bootstrap.servers", &brokers.servers)
         // The faults on the clients' path leave it alone.
         .set("client.id", "streamlake-harness-writer")
         .set("acks", "all")
@@ -118,7 +123,7 @@ fn client(bootstrap: &str, shared: &Arc<Shared>) -> KafkaResult<Client> {
 /// # Errors
 /// When no client can be made, or it refuses a record.
 pub(crate) async fn write(
-    bootstrap: &str,
+    brokers: &Brokers,
     plan: &WorkloadPlan,
     recorder: &Recorder,
     stop: &CancellationToken,
@@ -133,7 +138,7 @@ pub(crate) async fn write(
         first: plan.operations,
         standing: Mutex::new(Standing { last_receipt: Instant::now(), never_sent: Vec::new() }),
     });
-    let mut clients = Clients { current: client(bootstrap, &shared)?, shared, bootstrap, plan };
+    let mut clients = Clients { current: client(brokers, &shared)?, shared, brokers, plan };
     let begin = Instant::now();
     for number in 0..records.len() {
         let due = begin + records[number].due;
@@ -171,7 +176,7 @@ pub(crate) async fn write(
 struct Clients<'a> {
     current: Client,
     shared: Arc<Shared>,
-    bootstrap: &'a str,
+    brokers: &'a Brokers,
     plan: &'a WorkloadPlan,
 }
 
@@ -228,7 +233,7 @@ impl Clients<'_> {
             records = never_sent.len(),
             "the client of the odd records was stuck; another one goes on"
         );
-        self.current = client(self.bootstrap, &self.shared)?;
+        self.current = client(self.brokers, &self.shared)?;
         for number in never_sent {
             send(&self.current, &self.plan.topic, &records[number], number)?;
         }

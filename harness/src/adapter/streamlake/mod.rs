@@ -25,6 +25,7 @@ use super::{Adapter, Reading, Sighted, Surroundings, Unread};
 use crate::observer::store::{self, PartNames, Zone};
 use crate::plan::{ConsumerPlan, DATASET, GroupPlan, Plan};
 use crate::supervisor::Launch;
+use crate::testbed::Testbed;
 use crate::workload::WorkloadPlan;
 use streamlake_history::Recorder;
 use streamlake_history::event::ProcessRole;
@@ -68,7 +69,7 @@ impl Streamlake {
         around: Surroundings<'_>,
     ) -> Launch {
         let mut arguments = self.prefix.clone();
-        arguments.extend(["produce", "--dataset", DATASET].map(str::to_owned));
+        arguments.extend(["produce", "--dataset", &workload.dataset].map(str::to_owned));
         if workload.in_envelopes() {
             arguments.extend(["--input", "envelope"].map(str::to_owned));
         }
@@ -95,6 +96,7 @@ impl Streamlake {
         }
         arguments.extend(["--events".to_owned(), events(run, process).display().to_string()]);
         let mut environment = self.environment.clone();
+        environment.extend(let_in(testbed));
         if let Some(store) = testbed.store() {
             environment.extend(store.client_environment);
         }
@@ -130,7 +132,7 @@ impl Streamlake {
 impl Adapter for Streamlake {
     fn consumer(&self, name: &str, group: &GroupPlan, around: Surroundings<'_>) -> Launch {
         let mut arguments = self.prefix.clone();
-        arguments.extend(["consume", "--dataset", DATASET].map(str::to_owned));
+        arguments.extend(["consume", "--dataset", dataset(group)].map(str::to_owned));
         arguments.extend(["--group".to_owned(), group.group.clone()]);
         arguments.extend(["--raw-zone".to_owned(), group.raw_zone.clone()]);
         // Where, it says in its events.
@@ -177,25 +179,28 @@ impl Adapter for Streamlake {
         around: Surroundings<'_>,
     ) -> Option<Launch> {
         let mut arguments = self.prefix.clone();
-        arguments.extend(["replay", "--dataset", DATASET].map(str::to_owned));
+        arguments.extend(["replay", "--dataset", dataset(group)].map(str::to_owned));
         arguments.extend(["--group".to_owned(), group.group.clone()]);
         arguments.extend(["--from-offset".to_owned(), from_offset.to_string()]);
         // It asks where the group stands, and is no member.
         arguments.extend(["-X".to_owned(), format!("client.id={name}")]);
         arguments.extend(["--bootstrap-servers".to_owned(), around.testbed.bootstrap_servers()]);
+        let mut environment = self.environment.clone();
+        environment.extend(let_in(around.testbed));
         let process = (name, ProcessRole::Replay, Some(group.group.clone()));
-        Some(self.process(process, arguments, self.environment.clone(), around.folder))
+        Some(self.process(process, arguments, environment, around.folder))
     }
 
     fn audit(&self, name: &str, group: &GroupPlan, around: Surroundings<'_>) -> Option<Launch> {
         let mut arguments = self.prefix.clone();
-        arguments.extend(["audit", "--dataset", DATASET].map(str::to_owned));
+        arguments.extend(["audit", "--dataset", dataset(group)].map(str::to_owned));
         arguments.extend(["--group".to_owned(), group.group.clone()]);
         arguments.extend(["--raw-zone".to_owned(), group.raw_zone.clone()]);
         // It asks where the group stands, and is no member.
         arguments.extend(["-X".to_owned(), format!("client.id={name}")]);
         arguments.extend(["--bootstrap-servers".to_owned(), around.testbed.bootstrap_servers()]);
         let mut environment = self.environment.clone();
+        environment.extend(let_in(around.testbed));
         environment.extend(around.testbed.store()?.client_environment);
         let process = (name, ProcessRole::Audit, Some(group.group.clone()));
         Some(self.process(process, arguments, environment, around.folder))
@@ -220,7 +225,7 @@ impl Adapter for Streamlake {
     ) -> Option<JoinHandle<()>> {
         let members = group.members.iter();
         let members = members.map(|member| (member.clone(), events(folder, member))).collect();
-        Some(tokio::spawn(health::watch(members, recorder.clone(), stop)))
+        Some(tokio::spawn(health::watch(group.group.clone(), members, recorder.clone(), stop)))
     }
 
     async fn read_delivery(&self, group: &GroupPlan, reading: &Reading<'_>) -> Result<(), Unread> {
@@ -233,6 +238,21 @@ impl Adapter for Streamlake {
     fn settings(&self, process: &str, folder: &Path, recorder: &Recorder) {
         settings::of_clients(process, &events(folder, process), recorder);
     }
+}
+
+/// The dataset that a group of the pipeline reads.
+fn dataset(group: &GroupPlan) -> &str {
+    match &group.consumer {
+        ConsumerPlan::Pipeline(plan) => &plan.dataset,
+        ConsumerPlan::Command(_) => DATASET,
+    }
+}
+
+/// How the pipeline's clients are let in: properties by environment, since they may be secrets.
+fn let_in(testbed: &dyn Testbed) -> impl Iterator<Item = (String, String)> {
+    let variable =
+        |name: String| format!("STREAMLAKE_KAFKA_{}", name.to_uppercase().replace(['.', '-'], "_"));
+    testbed.client_properties().into_iter().map(move |(name, value)| (variable(name), value))
 }
 
 /// The event stream of a process.

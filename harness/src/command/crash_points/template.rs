@@ -41,7 +41,7 @@ impl Cell<'_> {
     fn session(&self) -> Duration {
         match self.testbed {
             TestbedName::Embedded => Duration::from_secs(2),
-            TestbedName::Docker => Duration::from_secs(6),
+            TestbedName::Docker | TestbedName::External => Duration::from_secs(6),
         }
     }
 

@@ -52,7 +52,7 @@ impl Run {
     fn session(&self) -> Duration {
         match self.testbed {
             TestbedName::Embedded => Duration::from_secs(2),
-            TestbedName::Docker => Duration::from_secs(6),
+            TestbedName::Docker | TestbedName::External => Duration::from_secs(6),
         }
     }
 

@@ -138,35 +138,11 @@ impl Entrances {
 
     /// What the way to a part lets through, as it was last set and as it was met since.
     pub(super) fn observe(&self, part: &Part) -> Observation {
-        let mut seen = Vec::new();
-        if let Some(proxy) = self.clients.get(part) {
-            let met = proxy.counters();
-            seen.extend([
-                ("link", proxy.link().to_string()),
-                ("link_open", proxy.open().to_string()),
-                ("link_open_at_change", met.open_at_change.to_string()),
-                ("link_connected", met.connected.to_string()),
-                ("link_refused", met.refused.to_string()),
-                ("link_refused_by_part", met.refused_by_part.to_string()),
-                ("link_held", met.held.to_string()),
-                ("link_stalled", met.stalled.to_string()),
-                ("link_reset", met.reset.to_string()),
-                ("link_bytes_to_part", met.bytes_to_part.to_string()),
-                ("link_bytes_to_clients", met.bytes_to_clients.to_string()),
-                ("link_bytes_swallowed", met.bytes_swallowed.to_string()),
-            ]);
-        }
+        let mut seen = self.clients.get(part).map(|proxy| proxy.observation()).unwrap_or_default();
         if let (Part::Store, Some(gateway)) = (part, &self.gateway) {
-            let hits = gateway.hits();
-            seen.extend([
-                ("fault", gateway.fault().to_string()),
-                ("requests_since_change", hits.requests.to_string()),
-                ("requests_hit", hits.hit.to_string()),
-                ("writes_hit", hits.writes_hit.to_string()),
-                ("requests_of_the_harness", hits.own.to_string()),
-            ]);
+            seen.extend(gateway.observation());
         }
-        seen.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
+        seen
     }
 
     /// Closes every way in.

@@ -10,7 +10,6 @@
 //! owners that have died left behind.
 
 mod change_data_capture;
-mod cluster;
 mod container;
 mod engine;
 mod entrances;
@@ -37,11 +36,11 @@ pub use self::member::{Access, Image};
 pub use self::postgres::{DatabaseConnection, Rows, database_url};
 
 use self::change_data_capture as cdc;
-use self::cluster::Cluster;
 use self::container::{Container, Handle};
 use self::engine::Engine;
 use self::entrances::{Entrances, bootstrap_servers, url};
 use self::run::Run;
+use super::cluster::Cluster;
 use super::gateway::journal::JournalView;
 use super::gateway::observer::{JsonApi, ObserverStore};
 use super::gateway::{Hits, client_environment};
@@ -325,7 +324,7 @@ impl Testbed for DockerTestbed {
 
     async fn read_clock(&self, part: &Part) -> Result<ClockReading, String> {
         match part {
-            Part::Broker(number) => self.cluster.clock(*number, self.topology.brokers).await,
+            Part::Broker(number) => self.cluster.clock(*number).await,
             Part::Store => self.entrances.store_clock().await,
             Part::Database => {
                 let address = self.observer_database_address().ok_or("there is no database")?;

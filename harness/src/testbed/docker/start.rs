@@ -11,7 +11,6 @@ use futures::future::{BoxFuture, FutureExt, join_all, try_join_all};
 use tokio::time::Instant;
 
 use super::change_data_capture as cdc;
-use super::cluster::Cluster;
 use super::container::{Container, Door, Handle, Specification};
 use super::engine::Engine;
 use super::entrances::{Entrances, url};
@@ -19,10 +18,14 @@ use super::images::{ImageKind, ImageSet, ResolvedImage};
 use super::kafka::{self, BrokerPlan};
 use super::run::Run;
 use super::{DockerTestbed, store};
+use crate::observer::Brokers;
+use crate::testbed::cluster::Cluster;
 use crate::testbed::{Part, TestbedError, Topology};
 
 /// One question to a part that is starting; a part that is up answers much faster.
 const ASK_WITHIN: Duration = Duration::from_secs(2);
+/// A topic of the harness, whose records bear the broker's time.
+const CLOCK_TOPIC: &str = "streamlake-harness.clock";
 /// A part that is awaited is asked this often.
 const POLL: Duration = Duration::from_millis(50);
 
@@ -198,7 +201,11 @@ impl Starting<'_> {
         containers: &BTreeMap<Part, Container>,
     ) -> Result<(Cluster, Startup), TestbedError> {
         let launched = self.begun.elapsed();
-        let cluster = Cluster::connect(&self.entrances.observer_bootstrap_servers())?;
+        let cluster = Cluster::connect(
+            &Brokers::plain(self.entrances.observer_bootstrap_servers()),
+            self.topology.brokers,
+            CLOCK_TOPIC.to_owned(),
+        )?;
         let others = containers
             .iter()
             .filter(|(part, _)| !matches!(part, Part::Broker(_)))

@@ -214,25 +214,14 @@ impl Embedded {
         let stat = Stat::of(pid)
             .map_err(|error| TestbedError::request("looking at the broker host", error))?;
         let listens = child::listening(pid, broker.port);
-        let seen = broker.proxy.counters();
-        Ok(observation([
+        let mut seen = broker.proxy.observation();
+        seen.extend(observation([
             ("pid", pid.to_string()),
             ("state", stat.state_in_words()),
             ("started_at", format!("{} ticks after boot", stat.started)),
             ("listening", if listens { "yes" } else { "no" }.to_owned()),
-            ("link", broker.proxy.link().to_string()),
-            ("link_open", broker.proxy.open().to_string()),
-            ("link_open_at_change", seen.open_at_change.to_string()),
-            ("link_connected", seen.connected.to_string()),
-            ("link_refused", seen.refused.to_string()),
-            ("link_refused_by_part", seen.refused_by_part.to_string()),
-            ("link_held", seen.held.to_string()),
-            ("link_stalled", seen.stalled.to_string()),
-            ("link_reset", seen.reset.to_string()),
-            ("link_bytes_to_part", seen.bytes_to_part.to_string()),
-            ("link_bytes_to_clients", seen.bytes_to_clients.to_string()),
-            ("link_bytes_swallowed", seen.bytes_swallowed.to_string()),
-        ]))
+        ]));
+        Ok(seen)
     }
 }
 
@@ -331,16 +320,10 @@ impl Testbed for Embedded {
                 None => Err(unsupported(part, "be there")),
             },
             (Part::Store, Some(store)) => {
-                let hits = store.gateway.hits();
-                Ok(observation([
-                    ("pid", std::process::id().to_string()),
-                    ("fault", store.gateway.fault().to_string()),
-                    ("requests_since_change", hits.requests.to_string()),
-                    ("requests_hit", hits.hit.to_string()),
-                    ("writes_hit", hits.writes_hit.to_string()),
-                    ("requests_of_the_harness", hits.own.to_string()),
-                    ("writes", store.gateway.writes().to_string()),
-                ]))
+                let mut seen = store.gateway.observation();
+                seen.insert("pid".to_owned(), std::process::id().to_string());
+                seen.insert("writes".to_owned(), store.gateway.writes().to_string());
+                Ok(seen)
             }
             _ => Err(unsupported(part, "be observed")),
         }

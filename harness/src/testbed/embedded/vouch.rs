@@ -34,6 +34,7 @@ pub fn abilities() -> Abilities {
             Capability::ClientLink,
             Capability::Answers,
             Capability::StoreFaults,
+            Capability::Tampering,
         ]),
         evidence: BTreeSet::from([
             Evidence::Receipts,

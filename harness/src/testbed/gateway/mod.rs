@@ -47,7 +47,7 @@ use self::connection::{Peer, Resettable};
 use self::journal::{Journal, JournalView};
 use self::meter::Meter;
 pub use self::meter::{HARNESS_MARK, Hits};
-use super::StoreAccess;
+use super::{Observation, StoreAccess};
 
 /// The largest body that is taken; larger ones are answered with 413.
 pub const BODY_BYTES_MAX: usize = 256 * 1024 * 1024;
@@ -197,6 +197,20 @@ impl Gateway {
     #[must_use]
     pub fn hits(&self) -> Hits {
         self.shared.meter.hits()
+    }
+
+    /// What clients met since the last change, as it is seen from outside.
+    #[must_use]
+    pub fn observation(&self) -> Observation {
+        let hits = self.hits();
+        let seen = [
+            ("fault", self.fault().to_string()),
+            ("requests_since_change", hits.requests.to_string()),
+            ("requests_hit", hits.hit.to_string()),
+            ("writes_hit", hits.writes_hit.to_string()),
+            ("requests_of_the_harness", hits.own.to_string()),
+        ];
+        seen.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
     }
 
     /// Every write that reached the store, as far as the bound allows.

@@ -20,6 +20,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use super::Observation;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Mutex, watch};
 use tokio::task::{JoinHandle, JoinSet};
@@ -251,6 +252,27 @@ impl Proxy {
     #[must_use]
     pub fn open(&self) -> u64 {
         self.shared.open.load(Ordering::Relaxed)
+    }
+
+    /// The link as it was last set, and what it was met by since, as it is seen from outside.
+    #[must_use]
+    pub fn observation(&self) -> Observation {
+        let met = self.counters();
+        let seen = [
+            ("link", self.link().to_string()),
+            ("link_open", self.open().to_string()),
+            ("link_open_at_change", met.open_at_change.to_string()),
+            ("link_connected", met.connected.to_string()),
+            ("link_refused", met.refused.to_string()),
+            ("link_refused_by_part", met.refused_by_part.to_string()),
+            ("link_held", met.held.to_string()),
+            ("link_stalled", met.stalled.to_string()),
+            ("link_reset", met.reset.to_string()),
+            ("link_bytes_to_part", met.bytes_to_part.to_string()),
+            ("link_bytes_to_clients", met.bytes_to_clients.to_string()),
+            ("link_bytes_swallowed", met.bytes_swallowed.to_string()),
+        ];
+        seen.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
     }
 
     /// Resets every connection, stops listening, and returns once both are done.

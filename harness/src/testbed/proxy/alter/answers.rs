@@ -11,14 +11,15 @@ use kafka_protocol::messages::offset_fetch_response::{
     OffsetFetchResponseGroup, OffsetFetchResponsePartition, OffsetFetchResponseTopic,
 };
 use kafka_protocol::messages::{
-    ApiKey, ApiVersionsRequest, BrokerId, ConsumerGroupHeartbeatRequest, FetchRequest,
-    FindCoordinatorRequest, HeartbeatRequest, InitProducerIdRequest, JoinGroupRequest,
-    LeaveGroupRequest, ListOffsetsRequest, MetadataRequest, OffsetCommitRequest,
+    ApiKey, ApiVersionsRequest, BrokerId, ConsumerGroupHeartbeatRequest, DescribeClusterRequest,
+    FetchRequest, FindCoordinatorRequest, HeartbeatRequest, InitProducerIdRequest,
+    JoinGroupRequest, LeaveGroupRequest, ListOffsetsRequest, MetadataRequest, OffsetCommitRequest,
     OffsetFetchRequest, ProduceRequest, RequestHeader, ResponseHeader, SyncGroupRequest,
     fetch_response, list_offsets_response, offset_commit_response, produce_response,
 };
 use kafka_protocol::protocol::{Decodable, Encodable, HeaderVersion, Message, Request, StrBytes};
 
+use super::addresses::Addresses;
 use super::cutter::SIZE_BYTES;
 use super::errors::{self, NONE};
 
@@ -145,6 +146,40 @@ impl Asked {
         make(self, told).ok_or_else(|| self.not_understood("request"))
     }
 
+    /// The answer of the part with the addresses of the proxies in place of the brokers' own. None where it is
+    /// not understood.
+    pub(super) fn moved(&self, answer: &Bytes, addresses: &Addresses) -> Option<Bytes> {
+        let put = |id: BrokerId, host: &mut StrBytes, port: &mut i32| {
+            if let Some(address) = addresses.of(id.0) {
+                *host = StrBytes::from_string(address.ip().to_string());
+                *port = i32::from(address.port());
+            }
+        };
+        match ApiKey::try_from(self.key).ok()? {
+            ApiKey::Metadata => rewritten::<MetadataRequest>(self, answer, |response| {
+                for broker in &mut response.brokers {
+                    put(broker.node_id, &mut broker.host, &mut broker.port);
+                }
+            }),
+            ApiKey::FindCoordinator => {
+                rewritten::<FindCoordinatorRequest>(self, answer, |response| {
+                    put(response.node_id, &mut response.host, &mut response.port);
+                    for found in &mut response.coordinators {
+                        put(found.node_id, &mut found.host, &mut found.port);
+                    }
+                })
+            }
+            ApiKey::DescribeCluster => {
+                rewritten::<DescribeClusterRequest>(self, answer, |response| {
+                    for broker in &mut response.brokers {
+                        put(broker.broker_id, &mut broker.host, &mut broker.port);
+                    }
+                })
+            }
+            _ => None,
+        }
+    }
+
     /// The beginning of an answer, for a connection that is cut in the middle of it.
     pub(super) fn begun(&self) -> Bytes {
         let mut bytes = BytesMut::new();
@@ -268,15 +303,25 @@ fn concerns<R: Answered>(asked: &Asked, partition: Option<i32>) -> Option<bool> 
 }
 
 fn alter<R: Answered>(asked: &Asked, answer: &Bytes, told: Told) -> Option<(Bytes, Vec<Change>)> {
+    let mut changes = Changes::default();
+    let tell = |response: &mut R::Response| R::tell(response, told, asked.version, &mut changes);
+    let frame = rewritten::<R>(asked, answer, tell)?;
+    Some((frame, changes.0))
+}
+
+/// An answer of which something was made otherwise.
+fn rewritten<R: Request>(
+    asked: &Asked,
+    answer: &Bytes,
+    rewrite: impl FnOnce(&mut R::Response),
+) -> Option<Bytes> {
     let version = asked.version;
     let header_version = <R::Response as HeaderVersion>::header_version(version);
     let mut bytes = answer.slice(SIZE_BYTES..);
     let header = ResponseHeader::decode(&mut bytes, header_version).ok()?;
     let (mut response, rest) = decoded::<R::Response>(bytes, version)?;
-    let mut changes = Changes::default();
-    R::tell(&mut response, told, version, &mut changes);
-    let frame = framed(&header, header_version, &response, version, &rest)?;
-    Some((frame, changes.0))
+    rewrite(&mut response);
+    framed(&header, header_version, &response, version, &rest)
 }
 
 fn make<R: Answered>(asked: &Asked, told: Told) -> Option<(Bytes, Vec<Change>)> {

@@ -49,6 +49,8 @@ struct Chosen {
 enum Owed {
     /// An answer of the part, as it comes.
     Answer { correlation: i32, key: i16 },
+    /// An answer of the part, in which brokers are elsewhere.
+    Moved(Box<Asked>),
     /// An answer of the part, of which something else is made.
     Altered(Box<Chosen>),
     /// Something that the part knows nothing of.
@@ -180,7 +182,9 @@ impl Altering {
         };
         let (key, correlation) = (asked.key, asked.correlation);
         let Some((id, rule)) = self.rules.choose(&asked) else {
-            if !asked.wants_none() {
+            if self.rules.addresses.are_told_by(key) {
+                self.owe(Owed::Moved(Box::new(asked)));
+            } else if !asked.wants_none() {
                 self.owe(Owed::Answer { correlation, key });
             }
             return true;
@@ -247,7 +251,7 @@ impl Altering {
     }
 
     fn is_altering(&self) -> bool {
-        matches!(self.current, Some(Owed::Altered(_)))
+        matches!(self.current, Some(Owed::Altered(_) | Owed::Moved(_)))
     }
 
     fn follow_answers(&mut self, bytes: &mut Bytes, hold: bool) -> Vec<Piece> {
@@ -264,7 +268,14 @@ impl Altering {
                 }
                 Cut::Whole(frame) => {
                     match self.current.take() {
-                        Some(Owed::Altered(chosen)) => pieces.extend(self.alter(&chosen, frame)),
+                        Some(Owed::Moved(asked)) => {
+                            let frame = self.moved(&asked, frame);
+                            self.silently(&mut pieces, frame);
+                        }
+                        Some(Owed::Altered(chosen)) => {
+                            let frame = self.moved(&chosen.asked, frame);
+                            pieces.extend(self.alter(&chosen, frame));
+                        }
                         _ => self.silently(&mut pieces, frame),
                     }
                     pieces.extend(self.ready());
@@ -300,6 +311,7 @@ impl Altering {
         let correlation = head.map_or(0, |id| i32::from_be_bytes(*id));
         let is_it = |owed: &Owed| match owed {
             Owed::Answer { correlation: id, .. } => *id == correlation,
+            Owed::Moved(asked) => asked.correlation == correlation,
             Owed::Altered(chosen) => chosen.asked.correlation == correlation,
             Owed::Made(_) => false,
         };
@@ -323,7 +335,7 @@ impl Altering {
             }
         }
         let held = match &self.current {
-            Some(Owed::Altered(_)) => true,
+            Some(Owed::Altered(_) | Owed::Moved(_)) => true,
             // Commits are told to who looks on, whatever the client hears.
             Some(Owed::Answer { key, .. }) => {
                 (self.silenced.is_some() || self.cut) && *key == ApiKey::OffsetCommit as i16
@@ -332,13 +344,28 @@ impl Altering {
         };
         if held {
             let small = self.answers.size() <= FRAME_BYTES_MAX;
-            if !(small && self.answers.keep())
-                && let Some(Owed::Altered(chosen)) = self.current.take()
-            {
-                self.rules.spare(chosen.id, "answer is too large to be altered".to_owned());
+            if !(small && self.answers.keep()) {
+                match self.current.take() {
+                    Some(Owed::Altered(chosen)) => {
+                        self.rules.spare(chosen.id, "answer is too large to be altered".to_owned());
+                    }
+                    Some(Owed::Moved(_)) => self.rules.addresses.count_untouched(),
+                    _ => {}
+                }
             }
         }
         pieces
+    }
+
+    /// The answer with the addresses of the proxies, if it tells any.
+    fn moved(&self, asked: &Asked, frame: Bytes) -> Bytes {
+        if !self.rules.addresses.are_told_by(asked.key) {
+            return frame;
+        }
+        asked.moved(&frame, &self.rules.addresses).unwrap_or_else(|| {
+            self.rules.addresses.count_untouched();
+            frame
+        })
     }
 
     fn alter(&mut self, chosen: &Chosen, frame: Bytes) -> Vec<Piece> {

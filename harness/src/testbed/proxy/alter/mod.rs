@@ -13,6 +13,7 @@
 //! Left out: clients that encrypt. The crate that decodes reserves as much memory as a message claims, so
 //! frames are decoded only if a rule chose their client, which is a part of the run and no stranger.
 
+mod addresses;
 mod answers;
 mod connection;
 mod cutter;
@@ -26,6 +27,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use kafka_protocol::messages::ApiKey;
 use tokio::sync::watch;
 
+pub use self::addresses::Addresses;
 pub(super) use self::connection::{Altering, Piece};
 use super::wire::OWN_CLIENTS;
 use streamlake_history::event::AlteredAnswer;
@@ -197,6 +199,8 @@ impl Armed {
 #[derive(Debug, Clone)]
 pub struct Rules {
     shared: Arc<Shared>,
+    /// Where clients are told that brokers are.
+    pub addresses: Addresses,
 }
 
 #[derive(Debug)]
@@ -218,7 +222,7 @@ impl Default for Rules {
             taken_back: watch::Sender::new(0),
             altered: watch::Sender::new(0),
         };
-        Self { shared: Arc::new(shared) }
+        Self { shared: Arc::new(shared), addresses: Addresses::default() }
     }
 }
 
@@ -262,16 +266,17 @@ impl Rules {
     }
 
     fn any(&self) -> bool {
-        self.shared.any.load(Ordering::Acquire)
+        self.shared.any.load(Ordering::Acquire) || self.addresses.any()
     }
 
     fn taken_back(&self) -> watch::Receiver<u64> {
         self.shared.taken_back.subscribe()
     }
 
-    /// Some rule is about this API.
+    /// Some rule is about this API, or its answers tell addresses.
     fn about(&self, key: i16) -> bool {
-        self.any() && self.armed().values().any(|armed| armed.rule.api.0 as i16 == key)
+        self.addresses.are_told_by(key)
+            || self.any() && self.armed().values().any(|armed| armed.rule.api.0 as i16 == key)
     }
 
     fn is_armed(&self, id: u64) -> bool {

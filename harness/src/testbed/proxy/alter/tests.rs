@@ -80,6 +80,52 @@ fn an_altered_answer_says_the_error_and_nothing_else_in_every_version() {
 }
 
 #[test]
+fn brokers_are_told_to_be_at_their_proxies_in_every_version() {
+    let addresses = Addresses::default();
+    let mut tried = 0;
+    for vector in vectors() {
+        let asked = Asked::read(&vector.request).unwrap();
+        addresses.set(BTreeMap::new());
+        assert!(!addresses.are_told_by(asked.key));
+        addresses.set((-1..10).map(|id| (id, ([127, 9, 9, 9], 5_999).into())).collect());
+        if !addresses.are_told_by(asked.key) {
+            assert_eq!(asked.moved(&vector.answer, &addresses), None);
+            continue;
+        }
+        let moved = asked.moved(&vector.answer, &addresses).unwrap();
+        let text = String::from_utf8_lossy(&moved).into_owned();
+        assert!(text.contains("127.9.9.9"), "{} {}: {text}", vector.name, vector.version);
+        assert_ne!(moved, vector.answer);
+        assert_eq!(moved[4..8], vector.answer[4..8], "the correlation id");
+        assert_eq!(asked.moved(&moved, &addresses), Some(moved));
+        tried += 1;
+    }
+    assert!(tried > 5, "{tried}");
+    assert_eq!(addresses.untouched(), 0);
+}
+
+/// On a connection, too: what tells addresses is held and told otherwise, and all else passes as it is.
+#[test]
+fn a_connection_tells_of_proxies_and_passes_all_else() {
+    let rules = Rules::default();
+    rules.addresses.set((0..10).map(|id| (id, ([127, 9, 9, 9], 5_999).into())).collect());
+    let mut connection = Altering::new("broker-1".into(), rules.clone());
+    for vector in vectors() {
+        let asked = Asked::read(&vector.request).unwrap();
+        let passed: Vec<u8> = connection.pass_request(vector.request.clone()).concat();
+        assert_eq!(passed, vector.request);
+        // However it is split.
+        let (first, second) = (vector.answer.slice(..9), vector.answer.slice(9..));
+        let mut pieces = connection.pass_answer(first);
+        pieces.extend(connection.pass_answer(second));
+        let told: Vec<u8> = pieces.iter().flat_map(|piece| piece.pass.to_vec()).collect();
+        let right = asked.moved(&vector.answer, &rules.addresses).unwrap_or(vector.answer);
+        assert_eq!(told, right, "{} {}", vector.name, vector.version);
+    }
+    assert_eq!(rules.addresses.untouched(), 0);
+}
+
+#[test]
 fn a_made_answer_says_the_error_in_every_version() {
     let error = code("COORDINATOR_NOT_AVAILABLE").unwrap();
     for vector in vectors().filter(|v| v.name != "Metadata") {
