@@ -358,6 +358,45 @@ fn what_cannot_work_is_said_before_anything_runs() {
     assert!(!place.path("runs/reports/docker/kafka-delivery-report.json").exists());
 }
 
+/// What is somebody else's is not touched without a word, and not at all where it does not answer.
+#[test]
+fn a_cluster_of_ones_own_is_described_agreed_to_and_there() {
+    let place = Place::with(&[
+        ("calm.toml", &SMALL.replace("embedded", "external")),
+        (
+            "killed.toml",
+            &format!(
+                "{}[[fault]]\nkind = \"consumer-kill\"\nat = \"300ms\"\n",
+                SMALL.replace("embedded", "external")
+            ),
+        ),
+    ]);
+    // A port at which nobody listens any more.
+    let gone = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let cluster = format!(
+        "bootstrap_servers = \"{gone}\"\n[store]\nurl = \"http://{gone}\"\nbucket = \"raw\"\n"
+    );
+    std::fs::write(place.path("cluster.toml"), &cluster).unwrap();
+    std::fs::write(place.path("wrong.toml"), cluster.replace("bucket", "buket")).unwrap();
+    std::fs::write(place.path("bare.toml"), cluster.split("[store]").next().unwrap()).unwrap();
+    for (arguments, told) in [
+        (vec!["calm"], "nobody says which"),
+        (vec!["calm", "--cluster", "none.toml"], "none.toml: No such file"),
+        (vec!["calm", "--cluster", "wrong.toml"], "wrong.toml:4: unknown field `buket`"),
+        (vec!["killed", "--cluster", "cluster.toml"], "is not the harness's own"),
+        (vec!["calm", "--cluster", "bare.toml"], "bare.toml names none"),
+        (vec!["calm", "--cluster", "cluster.toml"], "the brokers do not answer"),
+    ] {
+        let output = place.run(&[&["run", "--testbed", "external"], &arguments[..]].concat());
+        let said = said(&output);
+        assert_eq!(code(&output), 2, "{arguments:?}: {said}");
+        assert!(said.contains(told), "{arguments:?}: {said}");
+    }
+    assert!(!place.path("runs/external/made").exists());
+    let planned = place.run(&["plan", "killed", "--testbed", "external"]);
+    assert_eq!(code(&planned), 0, "{}", said(&planned));
+}
+
 #[test]
 fn a_scenario_that_cannot_be_carried_out_is_told_and_the_others_run() {
     let other = SMALL.replace("Small", "Other");

@@ -263,7 +263,8 @@ fn letters(index: &Index, case: &mut Case<'_>) {
         let record = match dead.source {
             Some((lane, offset)) => index.lanes[lane].log_record(offset).map(|log| log.id),
             None => {
-                let kept = letter.op.and_then(|op| index.ops.kept.get(&op));
+                let op = index.op_of_letter(letter);
+                let kept = op.and_then(|op| index.ops.kept.get(&op));
                 let rejected = kept.filter(|kept| kept.end == Some(End::Rejected));
                 rejected.map(|kept| kept.id).filter(|id| *id != NO_ID)
             }

@@ -308,7 +308,8 @@ impl<'a> Judge<'a> {
     /// A letter of a producer: there is no record to compare with, but an invocation.
     fn rejection(&mut self, dead: &'a Dead) {
         let letter = &dead.letter;
-        let kept = letter.op.and_then(|op| self.index.ops.kept.get(&op));
+        let op = self.index.op_of_letter(letter);
+        let kept = op.and_then(|op| self.index.ops.kept.get(&op));
         let poison = kept.filter(|kept| kept.invocation.poison);
         let altered = match poison {
             Some(kept) => kept.invocation.value != letter.value.0,
@@ -335,7 +336,7 @@ impl<'a> Judge<'a> {
             let why = "its operation was acknowledged, not rejected".to_owned();
             self.fault(dead, "dead-letter-of-acknowledged", why);
         }
-        self.failed_between(dead, None, letter.op);
+        self.failed_between(dead, None, op);
         if let Some(list) = &letter.header_list {
             for why in promised(self.index, list) {
                 self.fault(dead, "dead-letter-headers-differ", why);

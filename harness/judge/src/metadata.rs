@@ -209,6 +209,7 @@ fn differences(index: &Index, parts: &[&Part], document: &Part) -> Vec<String> {
     let by_name: BTreeMap<&str, &Part> = parts.iter().map(|part| (&*part.name, *part)).collect();
     let mut listed: BTreeSet<(&str, &str, u32)> = BTreeSet::new();
     let mut names: BTreeSet<&str> = BTreeSet::new();
+    let kept = kept_attributes(index);
     for entry in &document.lists {
         let name = quoted(&entry.name);
         let place = format!("{}/{}", entry.topic.escape_debug(), entry.partition);
@@ -243,7 +244,7 @@ fn differences(index: &Index, parts: &[&Part], document: &Part) -> Vec<String> {
                 ));
             }
         }
-        told.extend(attributes(index, part));
+        told.extend(attributes(index, part, &kept));
     }
     told.sort();
     told.dedup();
@@ -380,10 +381,22 @@ fn media_type(name: &str) -> &'static str {
     }
 }
 
-/// What the store keeps beside a part, where it keeps anything.
-fn attributes(index: &Index, part: &Part) -> Vec<String> {
+/// What the store keeps beside any part of the run.
+fn kept_attributes(index: &Index) -> BTreeSet<&str> {
+    let parts = index.parts.iter().filter(|part| {
+        part.role == ObjectRole::Part && !part.during_run && laid_out(index, part.zone)
+    });
+    let all = parts.flat_map(|part| part.attributes.keys()).map(String::as_str);
+    all.filter(|kept| *kept == "content-type" || kept.starts_with(ATTRIBUTE)).collect()
+}
+
+/// What the store keeps beside a part, where it keeps anything: of one part what it keeps of others.
+fn attributes(index: &Index, part: &Part, kept: &BTreeSet<&str>) -> Vec<String> {
     let mut told = Vec::new();
     let name = quoted(&part.name);
+    for absent in kept.iter().filter(|kept| !part.attributes.contains_key(**kept)) {
+        told.push(format!("{name}: has no attribute {absent}, which other parts have"));
+    }
     let only = part.lanes.iter().next().filter(|_| part.lanes.len() == 1);
     if let Some(kept) = part.attributes.get("content-type") {
         let is = media_type(&part.name);

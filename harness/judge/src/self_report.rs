@@ -85,7 +85,9 @@ fn untold(
     promise: &GroupPromise,
     metrics: &BTreeMap<(&str, u32), Vec<&At<SelfReport>>>,
 ) {
-    let readings = || metrics.values().flatten();
+    // Before the first answers, and while none come, a client does not know where the log ends.
+    let answered = |told: &&&At<SelfReport>| told.fact.numbers.get("fetch_unanswered") != Some(&1);
+    let readings = || metrics.values().flatten().filter(answered);
     let told = |name: &&str| readings().any(|told| told.fact.numbers.contains_key(*name));
     let missing: Vec<String> =
         GAUGES.iter().filter(|name| !told(name)).map(|name| quoted(name)).collect();
@@ -295,6 +297,7 @@ impl Place<'_> {
             ("gone_unread", gone.saturating_sub(had)),
             ("unknown", 0),
             ("durable", high),
+            ("behind_open_transaction", 0),
         ];
         let all_held = self.lane.logged().from(self.lane.low()).minus(&self.held()).is_empty();
         let given = |what: &'static str| said.numbers.get(what).copied();
@@ -304,6 +307,10 @@ impl Place<'_> {
                 "committed" | "waiting" => commits,
                 // Before the log began nobody can tell what was stored.
                 "gone_unread" => commits && committed > 0,
+                // Where every offset holds a record no transaction was there.
+                "behind_open_transaction" => {
+                    self.lane.aborted().is_empty() && self.lane.holes().is_empty()
+                }
                 // Of what retention took nobody can tell whether it was a record.
                 "unknown" => self.lane.low() == 0,
                 // Where something is missing it is a matter of where.
@@ -320,7 +327,7 @@ impl Place<'_> {
             let told = match (what, given(what)) {
                 ("committed", None) if is == 0 => continue,
                 // It was not always told.
-                ("gone_unread", None) => continue,
+                ("gone_unread" | "behind_open_transaction", None) => continue,
                 ("without_record" | "lost", _) if !self.lane.aborted().is_empty() => continue,
                 (_, told) => told,
             };

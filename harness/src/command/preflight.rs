@@ -103,9 +103,12 @@ fn first_word(consumer: &Consumer) -> Option<&Spanned<String>> {
 
 /// The scenarios of a run in their order, the canary first where the whole suite was asked for: it has
 /// run then whatever comes of the others.
-pub(crate) fn with_canary(selection: Selection) -> miette::Result<Vec<ScenarioFile>> {
+pub(crate) fn with_canary(
+    selection: Selection,
+    testbed: TestbedName,
+) -> miette::Result<Vec<ScenarioFile>> {
     let mut files = selection.files;
-    if selection.asked.is_empty() {
+    if selection.asked.is_empty() && testbed != TestbedName::External {
         files.insert(0, canary::scenario()?);
     }
     Ok(files)

@@ -159,7 +159,9 @@ pub(crate) fn write(written: Written<'_>) -> miette::Result<u8> {
     }
     // What does not apply here is no gap in the suite.
     let whole = asked.is_empty() && !missing.iter().any(|entry| entry.status().is_none());
-    let canary = canary.or_else(|| whole.then(|| Canary::absent(testbed.name())));
+    // On somebody's own cluster nothing is tampered with: the report says among its limits what that means.
+    let owed = whole && testbed != TestbedName::External;
+    let canary = canary.or_else(|| owed.then(|| Canary::absent(testbed.name())));
     let asked_for_all = asked.is_empty();
     let selection = match (asked_for_all, whole) {
         (true, true) => Vec::new(),

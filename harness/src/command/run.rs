@@ -39,7 +39,7 @@ pub(crate) fn main(command: RunCommand) -> miette::Result<u8> {
     let library = Library::of(&arguments.folders.scenarios, arguments.shelf);
     let selection = selected(&library, &arguments.scenarios, &filter)?;
     let asked = selection.asked.clone();
-    let files = preflight::with_canary(selection)?;
+    let files = preflight::with_canary(selection, arguments.testbed)?;
     let plans =
         preflight::resolved(&files, arguments.testbed, &arguments.abilities(), arguments.seed)?;
     preflight::folders(arguments, &plans)?;

@@ -108,11 +108,12 @@ impl Claimed {
         }
     }
 
-    /// A broker's clock is not that of the processes.
-    fn allowance_us(self) -> i64 {
+    /// A broker's clock is not that of the processes; a topic that was seen to keep its producers' timestamps has
+    /// theirs.
+    fn allowance_us(self, of_producers: bool) -> i64 {
         match self {
-            Claimed::Header => RESOLUTION_US,
-            Claimed::Timestamp => UNMEASURED_US,
+            Claimed::Timestamp if !of_producers => UNMEASURED_US,
+            Claimed::Header | Claimed::Timestamp => RESOLUTION_US,
         }
     }
 }
@@ -339,7 +340,7 @@ impl Index {
         let at_us = ms.saturating_sub(started_ms).saturating_mul(1000);
         let (low, high) = self.clock_of_processes();
         let signed = |us: u64| i64::try_from(us).unwrap_or(i64::MAX);
-        let allowance = of.allowance_us();
+        let allowance = of.allowance_us(self.keeps_producers_time(lane));
         let early = at_us.saturating_add(high).saturating_add(allowance) < signed(window.0);
         let late = at_us.saturating_add(low).saturating_sub(allowance) > signed(window.1);
         if early || late {
@@ -360,6 +361,15 @@ impl Index {
             };
             self.fault(lane, offset, (of.fault(), of.name()), text);
         }
+    }
+
+    /// By what was read back of it, a topic keeps the timestamps that its producers set.
+    fn keeps_producers_time(&self, lane: usize) -> bool {
+        let of = format!("topic {}", self.lanes[lane].topic);
+        let mut told = self.rare.configuration.iter().filter(|told| told.fact.of == of);
+        told.any(|told| {
+            told.fact.properties.get("message.timestamp.type").is_some_and(|is| is == "CreateTime")
+        })
     }
 
     /// How far the clock of the processes under test may stand from the recorder's.

@@ -225,6 +225,8 @@ pub struct Index {
     pub reasons: BTreeMap<u64, String>,
     /// Where the receipt of each rejected operation says that its dead letter stands, and which key it names.
     pub letters_told: BTreeMap<u64, LetterTold>,
+    /// Which rejected operation's receipt names this place.
+    pub ops_of_letters: BTreeMap<(String, u32, u64), u64>,
     /// Operations that were not acknowledged, and whose producer did not say why.
     pub unexplained: Vec<u64>,
     /// Acknowledged operations whose receipt names another key than they were invoked with, or none
@@ -320,6 +322,16 @@ impl Index {
     #[must_use]
     pub fn id_print(&self, id: Option<&String>) -> u64 {
         records::id_print(id)
+    }
+
+    /// The operation that a producer's letter is of: as it says itself, or as a receipt says that names its
+    /// place. A payload that is no text names none.
+    #[must_use]
+    pub fn op_of_letter(&self, letter: &DeadLetter) -> Option<u64> {
+        letter.op.or_else(|| {
+            let place = (letter.topic.clone(), letter.partition, letter.offset);
+            self.ops_of_letters.get(&place).copied()
+        })
     }
 
     /// Fingerprint of a key as the index keeps it.

@@ -127,6 +127,7 @@ impl Index {
             refusals: BTreeMap::new(),
             reasons: BTreeMap::new(),
             letters_told: BTreeMap::new(),
+            ops_of_letters: BTreeMap::new(),
             unexplained: Vec::new(),
             longest_wait: None,
             other_keys_told: Vec::new(),

@@ -104,6 +104,7 @@ impl Index {
                     let told =
                         LetterTold { place: place.clone(), key: key_print(fact.key.as_ref()) };
                     self.letters_told.insert(fact.op, told);
+                    self.ops_of_letters.entry(place.clone()).or_insert(fact.op);
                 }
                 End::Rejected
             }

@@ -70,6 +70,10 @@ pub(super) fn judge(index: &Index, case: &mut Case<'_>, group: usize, promise: &
             }
         }
     }
+    if let Some((process, what, at_us)) = falls(index, told(ReportSource::Metrics)) {
+        let words = format!("the counter of {what} of {} fell while it ran on", quoted(process));
+        find(case, promise, "metrics-mislead", &words, Some(at_us));
+    }
     let counted = Counted::of(index, promise, told(ReportSource::Metrics));
     let sums = [
         ("parts", stored.as_ref().map(|all| sum_by(all, |done| done.parts, counted.since))),
@@ -89,6 +93,31 @@ pub(super) fn judge(index: &Index, case: &mut Case<'_>, group: usize, promise: &
             find(case, promise, "metrics-mislead", &words, counted.last_us);
         }
     }
+}
+
+/// A counter that fell although its process was not started again.
+fn falls<'a>(
+    index: &Index,
+    readings: impl Iterator<Item = &'a At<TotalsReport>>,
+) -> Option<(&'a str, &'a str, u64)> {
+    let mut last: BTreeMap<&str, &At<TotalsReport>> = BTreeMap::new();
+    for reading in readings {
+        let process = reading.fact.process.as_str();
+        let Some(before) = last.insert(process, reading) else { continue };
+        let again = index.rare.processes.iter().any(|state| {
+            state.fact.name == process
+                && state.fact.state == ProcessChange::Started
+                && (before.t_us..=reading.t_us).contains(&state.t_us)
+        });
+        let fell = |(name, was): (&'a String, &i64)| {
+            let now = reading.fact.numbers.get(name);
+            now.is_none_or(|now| now < was).then_some(name.as_str())
+        };
+        if let Some(what) = before.fact.numbers.iter().filter(|_| !again).find_map(fell) {
+            return Some((process, what, reading.t_us));
+        }
+    }
+    None
 }
 
 /// All of it, and what had been done by an instant.

@@ -39,6 +39,17 @@ fn change_object(sample: &mut Sample, number: u32, mut alter: impl FnMut(&mut Ob
     });
 }
 
+/// What the store keeps beside each part.
+fn keep_beside_parts(sample: &mut Sample, name: &str, value: &str) {
+    change(sample, |f| {
+        if let Fact::Object(o) = f
+            && o.role == ObjectRole::Part
+        {
+            o.attributes.insert(name.to_owned(), value.to_owned());
+        }
+    });
+}
+
 /// One more record at the end of a partition of the log.
 fn append(sample: &mut Sample, partition: u32, record: impl FnOnce(u64) -> Logged) {
     let mut at = 0;
@@ -437,10 +448,11 @@ fn every_field_of_the_metadata_is_compared() {
     }
     // What the store keeps beside a part, where it keeps anything.
     let mut kept = Sample::honest();
-    change_object(&mut kept, 2, |o| {
-        o.attributes.insert("x-goog-meta-crc32".to_owned(), sample::CRC32.to_owned());
-    });
+    keep_beside_parts(&mut kept, "x-goog-meta-crc32", sample::CRC32);
     comes(&kept, "metadata", Status::Pass);
+    let mut lost = kept.clone();
+    change_object(&mut lost, 2, |o| o.attributes.clear());
+    shows(&lost, "metadata", &["has no attribute x-goog-meta-crc32, which other parts have"]);
     change_object(&mut kept, 2, |o| {
         o.attributes.insert("x-goog-meta-first-offset".to_owned(), "999".to_owned());
     });
@@ -810,6 +822,7 @@ fn a_timestamp_lies_in_the_invocation() {
 fn the_media_type_of_a_part_is_that_of_its_name() {
     let kept = |media: &str| {
         let mut sample = Sample::honest();
+        keep_beside_parts(&mut sample, "content-type", "application/x-ndjson");
         change_object(&mut sample, 2, |o| {
             o.attributes.insert("content-type".to_owned(), media.to_owned());
         });

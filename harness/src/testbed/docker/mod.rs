@@ -95,6 +95,7 @@ impl DockerTestbed {
                 Can::ClientLink,
                 Can::Answers,
                 Can::StoreFaults,
+                Can::Tampering,
                 Can::StoreProcess,
                 Can::Database,
                 Can::ChangeDataCapture,

@@ -48,7 +48,8 @@ const LOOK_WITHIN: Duration = Duration::from_secs(1);
 /// Everything that a run made is removed within this time.
 const REMOVED_WITHIN: Duration = Duration::from_secs(150);
 
-const LIMITS: [&str; 3] = [
+const LIMITS: [&str; 4] = [
+    "There is no canary: nothing is tampered with on somebody's own cluster. That the harness sees what is planted is shown on the other testbeds.",
     "The cluster is somebody's own: what else happens there, and how it is kept, is not known. That a broker's process is the same is known by a connection to it that stands.",
     "Faults on the cluster itself are commands of the scenario's: that they hit it is known by what their `seen` command says, and by what came of it.",
     "A client that is told of another broker by an answer to Fetch or Produce (Java clients after a leader has moved) reaches that one directly until it asks for metadata again.",
