@@ -12,7 +12,7 @@ use crate::adapter::command;
 use crate::canary;
 use crate::cli::{RunArguments, TestbedName};
 use crate::command::suite::{Selection, ignored, writable};
-use crate::plan::{ConsumerPlan, GroupPlan, Plan, Resolved, resolve};
+use crate::plan::{self, ConsumerPlan, GroupPlan, Plan, Resolved, resolve};
 use crate::scenario::{Consumer, ScenarioFile};
 use crate::testbed::external::{self, Description};
 use crate::testbed::{self, Abilities};
@@ -175,7 +175,11 @@ pub(crate) async fn cluster(description: &Description, plans: &[Resolved]) -> mi
         }
     }
     let topologies: Vec<_> = plans.iter().map(|plan| &plan.topology).collect();
-    external::ready(description, &topologies).await.into_diagnostic()
+    let marked = plans.iter().flat_map(|plan| {
+        let letters = plan::dead_letters_of_pipeline(plan::DATASET);
+        [plan.topic.clone(), letters]
+    });
+    external::ready(description, &topologies, &marked.collect()).await.into_diagnostic()
 }
 
 /// Folders that must be written, and room for what is written there.

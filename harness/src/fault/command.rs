@@ -210,7 +210,7 @@ mod tests {
         let shell = |script: &str| ["sh", "-c", script].map(str::to_owned).to_vec();
         let settings =
             Settings { inject: shell(inject), heal: shell("rm effect"), seen: shell(seen) };
-        ByCommand { settings, directory: PathBuf::new() }
+        ByCommand { settings, directory: PathBuf::from(".") }
     }
 
     #[tokio::test]

@@ -98,13 +98,15 @@ pub(super) fn undescribed() -> TestbedError {
     }
 }
 
-/// Whether a run with these topics could be started: both answer, and nothing is in the way.
+/// Whether runs with these topics could be started: both answer, and nothing is in the way. Topics of these names
+/// will bear the mark of their run, and are never in the way.
 ///
 /// # Errors
 /// What is missing or in the way, with the remedy.
 pub async fn ready(
     description: &Description,
     topologies: &[&Topology],
+    marked: &BTreeSet<String>,
 ) -> Result<(), TestbedError> {
     let parts = Parts::connect(description, &description.mark()).await?;
     if let Some(reason) = parts.cluster.record_of_groups_withheld().await {
@@ -120,14 +122,19 @@ pub async fn ready(
     let there = parts.cluster.topics().await?;
     for topology in topologies {
         parts.fits(topology)?;
-        free(&there, topology)?;
+        free(&there, topology, marked)?;
     }
     Ok(())
 }
 
 /// None of these topics is there: what the run did not make it does not touch.
-fn free(there: &[String], topology: &Topology) -> Result<(), TestbedError> {
-    match topology.topics.iter().find(|topic| there.contains(&topic.name)) {
+fn free(
+    there: &[String],
+    topology: &Topology,
+    marked: &BTreeSet<String>,
+) -> Result<(), TestbedError> {
+    let mut wanted = topology.topics.iter().filter(|topic| !marked.contains(&topic.name));
+    match wanted.find(|topic| there.contains(&topic.name)) {
         None => Ok(()),
         Some(topic) => Err(TestbedError::Environment {
             what: format!(
@@ -198,7 +205,7 @@ impl External {
     ) -> Result<Self, TestbedError> {
         let parts = Parts::connect(description, mark).await?;
         parts.fits(topology)?;
-        free(&parts.cluster.topics().await?, topology)?;
+        free(&parts.cluster.topics().await?, topology, &BTreeSet::new())?;
         let mut topics: BTreeSet<String> =
             topology.topics.iter().map(|topic| topic.name.clone()).collect();
         topics.insert(format!("{mark}-clock"));
