@@ -113,9 +113,7 @@ fn label(file: &ScenarioFile, arguments: &RunArguments) -> String {
 pub(crate) async fn prepare(arguments: &RunArguments, console: &Arc<Console>) -> CancellationToken {
     let mut swept = testbed::sweep(arguments.testbed).await;
     if arguments.elsewhere.is_some() {
-        let elsewhere = testbed::external::sweep(&arguments.folders.runs_dir).await;
-        swept.done.extend(elsewhere.done.into_iter().map(|line| format!("removed {line}")));
-        swept.problems.extend(elsewhere.problems);
+        swept = swept.and(testbed::external::sweep(&arguments.folders.runs_dir).await);
     }
     for line in &swept.done {
         console.tell(&format!("swept up what a harness which was killed had left behind: {line}"));

@@ -13,10 +13,8 @@ pub(crate) fn main(arguments: &SweepArguments) -> miette::Result<u8> {
         false => TestbedName::Docker,
     };
     let runtime = tokio::runtime::Runtime::new().into_diagnostic()?;
-    let mut swept = runtime.block_on(testbed::sweep(name));
-    let elsewhere = runtime.block_on(testbed::external::sweep(&arguments.runs_dir));
-    swept.done.extend(elsewhere.done.into_iter().map(|line| format!("removed {line}")));
-    swept.problems.extend(elsewhere.problems);
+    let elsewhere = testbed::external::sweep(&arguments.runs_dir);
+    let swept = runtime.block_on(async { testbed::sweep(name).await.and(elsewhere.await) });
     let mut out = std::io::stdout();
     for line in &swept.done {
         writeln!(out, "{line}").into_diagnostic()?;

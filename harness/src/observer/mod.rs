@@ -37,6 +37,14 @@ impl Brokers {
     pub(crate) fn plain(servers: String) -> Self {
         Self { servers, properties: BTreeMap::new() }
     }
+
+    /// Tells a client where they are, and what lets it in.
+    pub(crate) fn apply(&self, config: &mut ClientConfig) {
+        for (name, value) in &self.properties {
+            config.set(name, value);
+        }
+        config.set("bootstrap.servers", &self.servers);
+    }
 }
 
 /// A client that reads without taking part in any group's work: it never subscribes and never
@@ -53,11 +61,8 @@ pub(crate) fn committed_reader(brokers: &Brokers, group: &str) -> KafkaResult<Ba
 
 fn isolated_reader(brokers: &Brokers, group: &str, isolation: &str) -> KafkaResult<BaseConsumer> {
     let mut config = ClientConfig::new();
-    for (name, value) in &brokers.properties {
-        config.set(name, value);
-    }
+    brokers.apply(&mut config);
     config
-        .set("bootstrap.servers", &brokers.servers)
         .set("group.id", group)
         .set("client.id", "streamlake-harness")
         .set("enable.auto.commit", "false")

@@ -87,16 +87,13 @@ impl Cluster {
     ) -> Result<Self, TestbedError> {
         let mut clients = ClientConfig::new();
         clients
-            .set("bootstrap.servers", &observers.servers)
             .set("client.id", "streamlake-harness-testbed")
             .set("reconnect.backoff.ms", "50")
             .set("reconnect.backoff.max.ms", "500")
             .set("socket.connection.setup.timeout.ms", "2000")
             // Brokers that come and go are what it is for; the testbed tells of errors itself.
             .set_log_level(RDKafkaLogLevel::Critical);
-        for (name, value) in &observers.properties {
-            clients.set(name, value);
-        }
+        observers.apply(&mut clients);
         let admin: AdminClient<DefaultClientContext> = clients
             .create()
             .map_err(|error| TestbedError::request("create an admin client", error))?;

@@ -92,6 +92,16 @@ pub struct Swept {
     pub problems: Vec<String>,
 }
 
+impl Swept {
+    /// With what came of another sweep.
+    #[must_use]
+    pub fn and(mut self, other: Self) -> Self {
+        self.done.extend(other.done);
+        self.problems.extend(other.problems);
+        self
+    }
+}
+
 /// Takes down what harnesses that died have left behind.
 pub async fn sweep(name: TestbedName) -> Swept {
     let mut swept = Swept::default();

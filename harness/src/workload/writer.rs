@@ -101,11 +101,8 @@ type Client = ThreadedProducer<Receipts>;
 
 fn client(brokers: &Brokers, shared: &Arc<Shared>) -> KafkaResult<Client> {
     let mut config = ClientConfig::new();
-    for (name, value) in &brokers.properties {
-        config.set(name, value);
-    }
+    brokers.apply(&mut config);
     config
-        .set("bootstrap.servers", &brokers.servers)
         // The faults on the clients' path leave it alone.
         .set("client.id", "streamlake-harness-writer")
         .set("acks", "all")

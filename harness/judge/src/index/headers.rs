@@ -110,9 +110,9 @@ impl Claimed {
 
     /// A broker's clock is not that of the processes; a topic that was seen to keep its producers' timestamps has
     /// theirs.
-    fn allowance_us(self, of_producers: bool) -> i64 {
+    fn allowance_us(self, of_producers: impl FnOnce() -> bool) -> i64 {
         match self {
-            Claimed::Timestamp if !of_producers => UNMEASURED_US,
+            Claimed::Timestamp if !of_producers() => UNMEASURED_US,
             Claimed::Header | Claimed::Timestamp => RESOLUTION_US,
         }
     }
@@ -340,10 +340,12 @@ impl Index {
         let at_us = ms.saturating_sub(started_ms).saturating_mul(1000);
         let (low, high) = self.clock_of_processes();
         let signed = |us: u64| i64::try_from(us).unwrap_or(i64::MAX);
-        let allowance = of.allowance_us(self.keeps_producers_time(lane));
-        let early = at_us.saturating_add(high).saturating_add(allowance) < signed(window.0);
-        let late = at_us.saturating_add(low).saturating_sub(allowance) > signed(window.1);
-        if early || late {
+        let off = |allowance: i64| {
+            at_us.saturating_add(high).saturating_add(allowance) < signed(window.0)
+                || at_us.saturating_add(low).saturating_sub(allowance) > signed(window.1)
+        };
+        // Nearly every claim is right to the resolution, and of those nobody asks for the topic's settings.
+        if off(RESOLUTION_US) && off(of.allowance_us(|| self.keeps_producers_time(lane))) {
             let text = || {
                 let wall = |us: i64| {
                     let at = chrono::DateTime::from_timestamp_millis(

@@ -70,19 +70,26 @@ pub(super) fn judge(index: &Index, case: &mut Case<'_>, group: usize, promise: &
             }
         }
     }
-    if let Some((process, what, at_us)) = falls(index, told(ReportSource::Metrics)) {
+    let lives = Lives::of(index, told(ReportSource::Metrics));
+    if let Some((process, what, at_us)) = lives.falls() {
         let words = format!("the counter of {what} of {} fell while it ran on", quoted(process));
         find(case, promise, "metrics-mislead", &words, Some(at_us));
     }
-    let counted = Counted::of(index, promise, told(ReportSource::Metrics));
-    let sums = [
-        ("parts", stored.as_ref().map(|all| sum_by(all, |done| done.parts, counted.since))),
-        ("records", stored.as_ref().map(|all| sum_by(all, |done| done.records, counted.since))),
-        ("bytes", stored.as_ref().map(|all| sum_by(all, |done| done.bytes, counted.since))),
-        ("dead_letters", letters.as_ref().map(|all| letters_by(all, counted.since))),
+    let since = lives.counted_since(index, promise);
+    let of_parts = |of: fn(&Done) -> u64| {
+        let stored = stored.as_ref()?;
+        Some(bounds(stored.iter().map(|done| (done.at_us, of(done))), since))
+    };
+    let of_letters = letters.as_ref().map(|all| bounds(all.iter().map(|at| (*at, 1)), since));
+    let (sums, first_of_last) = (lives.sums(), lives.first_of_last());
+    let known = [
+        ("parts", of_parts(|done| done.parts)),
+        ("records", of_parts(|done| done.records)),
+        ("bytes", of_parts(|done| done.bytes)),
+        ("dead_letters", of_letters),
     ];
-    for (what, bounds) in sums {
-        let (Some((least, most)), Some(&is)) = (bounds, counted.sums.get(what)) else { continue };
+    for (what, bounds) in known {
+        let (Some((least, most)), Some(&is)) = (bounds, sums.get(what)) else { continue };
         if is > most || is < least {
             let range = if least == most {
                 format!("it was {most}")
@@ -90,94 +97,82 @@ pub(super) fn judge(index: &Index, case: &mut Case<'_>, group: usize, promise: &
                 format!("it was between {least} and {most}")
             };
             let words = format!("counters of metrics sum up to {is} {what}, and {range}");
-            find(case, promise, "metrics-mislead", &words, counted.last_us);
+            find(case, promise, "metrics-mislead", &words, first_of_last);
         }
     }
 }
 
-/// A counter that fell although its process was not started again.
-fn falls<'a>(
-    index: &Index,
-    readings: impl Iterator<Item = &'a At<TotalsReport>>,
-) -> Option<(&'a str, &'a str, u64)> {
-    let mut last: BTreeMap<&str, &At<TotalsReport>> = BTreeMap::new();
-    for reading in readings {
-        let process = reading.fact.process.as_str();
-        let Some(before) = last.insert(process, reading) else { continue };
-        let again = index.rare.processes.iter().any(|state| {
-            state.fact.name == process
-                && state.fact.state == ProcessChange::Started
-                && (before.t_us..=reading.t_us).contains(&state.t_us)
-        });
-        let fell = |(name, was): (&'a String, &i64)| {
-            let now = reading.fact.numbers.get(name);
-            now.is_none_or(|now| now < was).then_some(name.as_str())
-        };
-        if let Some(what) = before.fact.numbers.iter().filter(|_| !again).find_map(fell) {
-            return Some((process, what, reading.t_us));
-        }
-    }
-    None
+/// What had been done by an instant, and all of it.
+fn bounds(done: impl Iterator<Item = (i64, u64)>, since: Option<i64>) -> (u64, u64) {
+    done.fold((0, 0), |(by, all), (at_us, many)| {
+        let early = since.is_some_and(|since| at_us <= since);
+        (by + if early { many } else { 0 }, all + many)
+    })
 }
 
-/// All of it, and what had been done by an instant.
-fn sum_by(all: &[Done], of: fn(&Done) -> u64, since: Option<i64>) -> (u64, u64) {
-    let by = all.iter().filter(|done| since.is_some_and(|since| done.at_us <= since));
-    (by.map(of).sum(), all.iter().map(of).sum())
-}
+/// The readings of a group's processes, in their order, by process and by how often it had been started then.
+struct Lives<'a>(BTreeMap<(&'a str, usize), Vec<&'a At<TotalsReport>>>);
 
-fn letters_by(all: &[i64], since: Option<i64>) -> (u64, u64) {
-    let by = all.iter().filter(|at| since.is_some_and(|since| **at <= since)).count();
-    (by as u64, all.len() as u64)
-}
-
-/// What the counters of a group's processes sum up to.
-struct Counted<'a> {
-    sums: BTreeMap<&'a str, u64>,
-    /// What had been done by then all of them count.
-    since: Option<i64>,
-    last_us: Option<u64>,
-}
-
-impl<'a> Counted<'a> {
-    fn of(
-        index: &Index,
-        promise: &GroupPromise,
-        readings: impl Iterator<Item = &'a At<TotalsReport>>,
-    ) -> Self {
-        let mut by_process: BTreeMap<&str, Vec<&At<TotalsReport>>> = BTreeMap::new();
+impl<'a> Lives<'a> {
+    fn of(index: &Index, readings: impl Iterator<Item = &'a At<TotalsReport>>) -> Self {
+        let mut lives: BTreeMap<(&str, usize), Vec<_>> = BTreeMap::new();
         for reading in readings {
-            by_process.entry(reading.fact.process.as_str()).or_default().push(reading);
+            let process = reading.fact.process.as_str();
+            let starts = starts(index, process).filter(|at| *at <= reading.t_us);
+            lives.entry((process, starts.count())).or_default().push(reading);
         }
-        let starts = |name: &str| {
-            let own = index.rare.processes.iter().filter(|state| {
-                state.fact.name == name && state.fact.state == ProcessChange::Started
-            });
-            own.map(|state| state.t_us).collect::<Vec<u64>>()
-        };
-        let mut sums: BTreeMap<&str, u64> = BTreeMap::new();
-        for (process, readings) in &by_process {
-            // The last reading of each of its lives.
-            let mut last: BTreeMap<usize, &At<TotalsReport>> = BTreeMap::new();
-            let begins = starts(process);
-            for reading in readings {
-                let life = begins.partition_point(|begin| *begin <= reading.t_us);
-                last.insert(life, reading);
-            }
-            for (name, number) in last.values().flat_map(|reading| &reading.fact.numbers) {
-                *sums.entry(name).or_default() += u64::try_from(*number).unwrap_or(0);
-            }
-        }
-        let once =
-            |member: &String| starts(member).len() == 1 && by_process.contains_key(&**member);
-        let all_once = !promise.members.is_empty() && promise.members.iter().all(once);
-        let last = by_process.values().filter_map(|readings| Some(readings.last()?.t_us));
-        let first_of_last = last.min();
-        let since = first_of_last
-            .filter(|_| all_once)
-            .map(|at| shifted(at, 0).saturating_sub(METRICS_AGE_US.cast_signed()));
-        Self { sums, since, last_us: first_of_last }
+        Self(lives)
     }
+
+    /// A counter that fell although its process was not started again.
+    fn falls(&self) -> Option<(&'a str, &'a str, u64)> {
+        self.0.iter().find_map(|((process, _), readings)| {
+            readings.windows(2).find_map(|pair| {
+                let (before, after) = (pair[0], pair[1]);
+                let mut counters = before.fact.numbers.iter();
+                let (name, _) = counters.find(|(name, was)| {
+                    after.fact.numbers.get(*name).is_none_or(|now| now < *was)
+                })?;
+                Some((*process, name.as_str(), after.t_us))
+            })
+        })
+    }
+
+    fn last(&self) -> impl Iterator<Item = &'a At<TotalsReport>> + '_ {
+        self.0.values().filter_map(|readings| readings.last().copied())
+    }
+
+    /// What the counters of all lives sum up to.
+    fn sums(&self) -> BTreeMap<&'a str, u64> {
+        let mut sums: BTreeMap<&str, u64> = BTreeMap::new();
+        for (name, number) in self.last().flat_map(|reading| &reading.fact.numbers) {
+            *sums.entry(name).or_default() += u64::try_from(*number).unwrap_or(0);
+        }
+        sums
+    }
+
+    fn first_of_last(&self) -> Option<u64> {
+        self.last().map(|reading| reading.t_us).min()
+    }
+
+    /// What had been done by then is counted in the sums: none where a member was started twice, or was not read.
+    fn counted_since(&self, index: &Index, promise: &GroupPromise) -> Option<i64> {
+        let read = |member: &str| self.0.keys().any(|(process, _)| *process == member);
+        let mut members = promise.members.iter();
+        let all_once = !promise.members.is_empty()
+            && members.all(|member| starts(index, member).count() == 1 && read(member));
+        let first = self.first_of_last().filter(|_| all_once)?;
+        Some(shifted(first, 0).saturating_sub(METRICS_AGE_US.cast_signed()))
+    }
+}
+
+/// When a process was started.
+fn starts<'b>(index: &'b Index, name: &'b str) -> impl Iterator<Item = u64> + 'b {
+    let own =
+        index.rare.processes.iter().filter(move |state| {
+            state.fact.name == name && state.fact.state == ProcessChange::Started
+        });
+    own.map(|state| state.t_us)
 }
 
 fn find(

@@ -95,12 +95,21 @@ impl Streamlake {
             arguments.extend(["-X".to_owned(), format!("{name}={value}")]);
         }
         arguments.extend(["--events".to_owned(), events(run, process).display().to_string()]);
-        let mut environment = self.environment.clone();
-        environment.extend(let_in(testbed));
+        let mut environment = self.environment(testbed);
         if let Some(store) = testbed.store() {
             environment.extend(store.client_environment);
         }
         self.process((process, role, group.cloned()), arguments, environment, run)
+    }
+
+    /// That of every process, with how its clients are let in: not by arguments, since it may be secret.
+    fn environment(&self, testbed: &dyn Testbed) -> BTreeMap<String, String> {
+        let mut environment = self.environment.clone();
+        for (name, value) in testbed.client_properties() {
+            let name = name.to_uppercase().replace(['.', '-'], "_");
+            environment.insert(format!("STREAMLAKE_KAFKA_{name}"), value);
+        }
+        environment
     }
 
     fn process(
@@ -185,8 +194,7 @@ impl Adapter for Streamlake {
         // It asks where the group stands, and is no member.
         arguments.extend(["-X".to_owned(), format!("client.id={name}")]);
         arguments.extend(["--bootstrap-servers".to_owned(), around.testbed.bootstrap_servers()]);
-        let mut environment = self.environment.clone();
-        environment.extend(let_in(around.testbed));
+        let environment = self.environment(around.testbed);
         let process = (name, ProcessRole::Replay, Some(group.group.clone()));
         Some(self.process(process, arguments, environment, around.folder))
     }
@@ -199,8 +207,7 @@ impl Adapter for Streamlake {
         // It asks where the group stands, and is no member.
         arguments.extend(["-X".to_owned(), format!("client.id={name}")]);
         arguments.extend(["--bootstrap-servers".to_owned(), around.testbed.bootstrap_servers()]);
-        let mut environment = self.environment.clone();
-        environment.extend(let_in(around.testbed));
+        let mut environment = self.environment(around.testbed);
         environment.extend(around.testbed.store()?.client_environment);
         let process = (name, ProcessRole::Audit, Some(group.group.clone()));
         Some(self.process(process, arguments, environment, around.folder))
@@ -246,13 +253,6 @@ fn dataset(group: &GroupPlan) -> &str {
         ConsumerPlan::Pipeline(plan) => &plan.dataset,
         ConsumerPlan::Command(_) => DATASET,
     }
-}
-
-/// How the pipeline's clients are let in: properties by environment, since they may be secrets.
-fn let_in(testbed: &dyn Testbed) -> impl Iterator<Item = (String, String)> {
-    let variable =
-        |name: String| format!("STREAMLAKE_KAFKA_{}", name.to_uppercase().replace(['.', '-'], "_"));
-    testbed.client_properties().into_iter().map(move |(name, value)| (variable(name), value))
 }
 
 /// The event stream of a process.

@@ -7,7 +7,7 @@ use serde::Deserialize;
 use toml::Spanned;
 
 use crate::observer::Brokers;
-use crate::scenario::{Names, Scenario, ScenarioError, ScenarioFile};
+use crate::scenario::{Scenario, ScenarioError, ScenarioFile};
 use crate::testbed::Abilities;
 
 /// Names of everything that a run makes begin with this, where the file says nothing else.
@@ -155,11 +155,9 @@ impl Description {
     }
 }
 
-impl Names {
-    /// They are of the run with this mark.
-    pub(super) fn bears(name: &str, mark: &str) -> bool {
-        name.strip_prefix(mark).is_some_and(|rest| rest.starts_with('-'))
-    }
+/// It is of the run with this mark.
+pub(super) fn bears(name: &str, mark: &str) -> bool {
+    name.strip_prefix(mark).is_some_and(|rest| rest.starts_with('-'))
 }
 
 fn can_begin_names(prefix: &str) -> bool {
@@ -201,8 +199,8 @@ mod tests {
 
     #[test]
     fn a_mark_is_not_the_beginning_of_another() {
-        assert!(Names::bears("h-12ab34cd-billing", "h-12ab34cd"));
-        assert!(!Names::bears("h-12ab34cde-billing", "h-12ab34cd"));
-        assert!(!Names::bears("h-12ab34cd", "h-12ab34cd"));
+        assert!(bears("h-12ab34cd-billing", "h-12ab34cd"));
+        assert!(!bears("h-12ab34cde-billing", "h-12ab34cd"));
+        assert!(!bears("h-12ab34cd", "h-12ab34cd"));
     }
 }

@@ -79,7 +79,7 @@ pub async fn sweep(runs: &Path) -> Swept {
         };
         match remove(&made).await {
             Ok(lines) => {
-                swept.done.extend(lines);
+                swept.done.extend(lines.into_iter().map(|line| format!("removed {line}")));
                 if let Err(error) = made.forget(runs) {
                     swept.problems.push(format!("{}: {error}", path.display()));
                 }

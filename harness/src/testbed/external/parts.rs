@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::Description;
+use super::description::bears;
 use super::made::Made;
-use crate::scenario::Names;
 use crate::testbed::TestbedError;
 use crate::testbed::cluster::Cluster;
 use crate::testbed::gateway::backend::Backend;
@@ -60,7 +60,7 @@ impl Parts {
         self.cluster.delete_topics(&topics).await?;
         lines.extend(topics.iter().map(|topic| format!("topic {topic}")));
         let mut groups = self.cluster.groups(&made.mark).await?;
-        groups.retain(|group| Names::bears(group, &made.mark));
+        groups.retain(|group| bears(group, &made.mark));
         self.cluster.delete_groups(&groups).await?;
         lines.extend(groups.iter().map(|group| format!("group {group}")));
         if let Some(store) = &self.store {
